@@ -1,0 +1,9 @@
+//! Identifiers and limits that every crate of the project shares.
+//!
+//! No I/O, no logic beyond validation, no dependency on any other crate of the
+//! workspace.
+
+pub mod id;
+pub mod limits;
+
+pub use id::{GroupId, InvalidNodeId, LogIndex, NodeId, ProposalId, RaftId, Term};

@@ -1,0 +1,28 @@
+//! Bounds on what is accepted, with the reason for each number.
+
+/// Largest Raft entry in bytes. A larger statement travels as parts.
+///
+/// An entry is held in memory a few times (log buffer, one message per peer,
+/// apply queue), so this bounds the memory of the pipeline; 4 MiB is about
+/// fifty thousand rows of 75 bytes, far past the point where bigger batches
+/// apply faster.
+pub const ENTRY_BYTES_MAX: usize = 4 << 20;
+
+/// Largest HTTP request body in bytes that a client may send.
+///
+/// A stock client sends one chunk of at most 2048 rows per APPEND; 64 MiB allows
+/// 32 KiB a row.
+pub const REQUEST_BYTES_MAX: usize = 64 << 20;
+
+/// Longest SQL text in bytes that is taken from a client.
+pub const SQL_BYTES_MAX: usize = 16 << 20;
+
+/// Fewest characters in a token, as the stock `quack_serve` asks.
+pub const TOKEN_CHARS_MIN: usize = 4;
+
+/// Most client sessions on one node at a time. Each holds a DuckDB connection.
+pub const SESSIONS_MAX: usize = 1024;
+
+/// A session that has been silent for this many seconds is closed and its
+/// transaction rolled back. Stock clients of protocol 1 send no heartbeat.
+pub const SESSION_IDLE_SECONDS_MAX: u64 = 3600;
