@@ -1,1 +1,37 @@
-fn main() {}
+//! Compiles the C++ side of the extension against DuckDB's headers and tells the linker what a loadable extension
+//! needs.
+
+use std::path::PathBuf;
+
+fn main() {
+    println!("cargo:rerun-if-changed=extension/cpp");
+    let include = PathBuf::from(std::env::var("DEP_DUCKDB_INCLUDE").unwrap_or_default());
+    let mut sources: Vec<PathBuf> = std::fs::read_dir("extension/cpp")
+        .expect("extension/cpp is part of the checkout")
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "cpp"))
+        .collect();
+    sources.sort();
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .include(&include)
+        .include("extension/cpp/include")
+        .include("extension/cpp/include/headers_only")
+        .files(&sources)
+        // DuckDB's own classes change layout with assertions, so this must match how it was compiled.
+        .define("NDEBUG", None)
+        .flag("-ffunction-sections")
+        .flag("-fdata-sections")
+        .flag("-fvisibility=hidden")
+        .flag_if_supported("-Wno-unused-parameter")
+        .opt_level(2)
+        .warnings(true)
+        .compile("quack_bridge");
+    // Of this library only the entry point is for the host; its symbols never mix with the host's own DuckDB.
+    for argument in ["-Wl,-Bsymbolic", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,--wrap=__cxa_atexit"] {
+        println!("cargo:rustc-cdylib-link-arg={argument}");
+    }
+    println!("cargo:rustc-link-lib=dylib=stdc++");
+    println!("cargo:rustc-link-lib=dylib=dl");
+}

@@ -1,1 +1,55 @@
-//! Placeholder, replaced below.
+//! The shell around the consensus core: threads, timer, real disk, apply queue.
+//!
+//! ```text
+//!  propose ──► raft thread ──► log (one write, one fsync for all that has arrived)
+//!                  │  committed index
+//!                  ▼
+//!              apply thread ──► StateMachine::apply ──► outcomes to whoever waits
+//!                  │  log bytes since the last checkpoint
+//!                  ▼
+//!           checkpoint thread ──► Checkpointer::checkpoint ──► log compacted, segments released
+//! ```
+//!
+//! A [`DataFolder`] is opened first: it decides whose data it is and keeps other
+//! servers out. The state machine is built in it, then [`NodeHandle::start`] runs.
+//!
+//! This crate knows what an entry weighs and where it stands, not what it says.
+//! It does not know DuckDB, SQL or sockets; peers are reached through [`Transport`].
+//!
+//! Invariants:
+//! - a proposal is answered with its outcome, that is after it was applied here, or
+//!   with an error that says whether it can still happen;
+//! - entries are applied in order, each once per life of the process, and only when
+//!   they are durable and committed;
+//! - the log is cut only below what a checkpoint has made durable;
+//! - no panic of a thread leaves it, and no thread outlives [`NodeHandle::stop`]
+//!   unless it hangs in the state machine.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod apply_loop;
+mod checkpoint_loop;
+mod config;
+mod error;
+mod folder;
+mod handle;
+mod identity;
+mod machine;
+mod pending;
+mod raft_loop;
+mod random;
+mod shared;
+mod status;
+mod threads;
+mod transport;
+
+pub use config::NodeConfig;
+pub use error::{Error, ProposeError, WaitError};
+pub use folder::DataFolder;
+pub use handle::NodeHandle;
+pub use identity::Identity;
+pub use machine::{Applied, Checkpointed, Checkpointer, LocalError, StateMachine};
+pub use pending::Waiter;
+pub use quack_log::{EntryKind, LogEntry};
+pub use status::{NodeState, NodeStatus};
+pub use transport::{NoTransport, Transport};

@@ -1,1 +1,37 @@
-//! Placeholder, replaced below.
+//! The virtual world in which the real core and the real log are tried.
+//!
+//! Three nodes run [`quack_core`] and [`quack_log`] over a virtual disk, a virtual
+//! network and virtual time, with a model for a state machine and clients that check
+//! what they were promised. One seed decides everything, so a failure is repeated by
+//! its seed. A run has a safety phase, with every fault of its scenario, and then a
+//! liveness phase, without faults, in which the cluster must get well.
+//!
+//! Not simulated: DuckDB, the real shell's threads, bit rot and lost disks (they need
+//! snapshots between nodes). Until snapshots exist, a node compacts its log only as far
+//! as every member is known to hold it.
+//!
+//! Sources: TigerBeetle's VOPR for the two phases and exit codes; FoundationDB's
+//! simulation for the idea.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod client;
+mod disk;
+mod event_log;
+mod failure;
+mod invariants;
+mod model;
+mod network;
+mod oracle;
+mod random;
+mod run;
+mod sabotage;
+mod scenario;
+mod server;
+mod world;
+
+pub use failure::{Class, Failure};
+pub use run::{Outcome, run};
+pub use sabotage::Sabotage;
+pub use scenario::Scenario;
+pub use world::Summary;

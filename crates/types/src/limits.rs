@@ -1,12 +1,16 @@
 //! Bounds on what is accepted, with the reason for each number.
 
-/// Largest Raft entry in bytes. A larger statement travels as parts.
+/// Bytes at which a transaction that is being written is cut into parts.
 ///
 /// An entry is held in memory a few times (log buffer, one message per peer,
 /// apply queue), so this bounds the memory of the pipeline; 4 MiB is about
 /// fifty thousand rows of 75 bytes, far past the point where bigger batches
 /// apply faster.
-pub const ENTRY_BYTES_MAX: usize = 4 << 20;
+pub const PART_BYTES: usize = 4 << 20;
+
+/// Largest Raft entry in bytes. Only a single row can make an entry that is
+/// larger than [`PART_BYTES`], since a row is never split; this bounds the row.
+pub const ENTRY_BYTES_MAX: usize = 32 << 20;
 
 /// Largest HTTP request body in bytes that a client may send.
 ///

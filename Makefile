@@ -1,0 +1,120 @@
+# Every target works on a fresh checkout with Rust, a C++ compiler and Python 3.11 or newer.
+#
+#   make          build the extension and the server into dist/
+#   make demo     show a durable catalog that survives kill -9
+#   make test     run all tests
+#   make help     list all targets
+#
+# With DUCKDB_LIB_DIR and DUCKDB_INCLUDE_DIR set, the build links that DuckDB 2.0.0 (static) and is done
+# in minutes. Otherwise DuckDB is compiled from the sources inside the crate `libduckdb-sys`, which takes
+# about an hour on two cores, once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+DUCKDB_VERSION := 2.0.0
+STOCK_VERSION := 1.5.5
+PYTHON3 ?= python3
+
+# Python environments: DuckDB 2.0 hosts the extension, DuckDB 1.5 is the stock client.
+VENV ?= $(CURDIR)/.venv-duckdb-$(DUCKDB_VERSION)
+VENV_STOCK ?= $(CURDIR)/.venv-stock
+
+export QUACK_PYTHON ?= $(VENV)/bin/python
+export QUACK_STOCK_PYTHON ?= $(VENV_STOCK)/bin/python
+export QUACK_EXTENSION ?= $(CURDIR)/dist/extension/quack.duckdb_extension
+export QUACK_REPOSITORY ?= $(CURDIR)/dist/repository
+export PYTHONDONTWRITEBYTECODE := 1
+
+# Packages that see DuckDB are built in the release profile only: DuckDB is compiled once.
+DUCKDB_PACKAGES := -p quack -p quackd
+ifdef DUCKDB_LIB_DIR
+DUCKDB_FLAGS := --no-default-features
+export DUCKDB_STATIC := 1
+ifndef DUCKDB_INCLUDE_DIR
+$(error DUCKDB_LIB_DIR is set; set DUCKDB_INCLUDE_DIR too, to the folder that holds duckdb.hpp)
+endif
+else
+DUCKDB_FLAGS :=
+endif
+
+.PHONY: all
+all: dist ## build everything (the default)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
+
+.PHONY: build
+build: ## compile the extension and the server
+	cargo build --release $(DUCKDB_PACKAGES) $(DUCKDB_FLAGS)
+
+.PHONY: dist
+dist: build ## make dist/repository, dist/extension and dist/bin
+	cargo run --quiet -p xtask -- dist
+
+.PHONY: venv
+venv: $(VENV)/ready $(VENV_STOCK)/ready ## make the Python environments of the tests
+
+$(VENV)/ready: sql-tests/python/requirements.txt
+	$(PYTHON3) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
+
+$(VENV_STOCK)/ready: sql-tests/python/requirements-stock.txt
+	$(PYTHON3) -m venv $(VENV_STOCK)
+	$(VENV_STOCK)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
+
+.PHONY: demo
+demo: dist venv ## show the main job: write, read from a stock client, kill -9, restart
+	$(QUACK_PYTHON) scripts/demo.py
+
+.PHONY: test
+test: dist venv ## run all tests
+	cargo run --quiet -p xtask -- test $(STAGES)
+
+.PHONY: verify
+verify: lint test ## check format and lints with warnings as errors, then run all tests
+
+.PHONY: lint
+lint: ## check format and lints
+	cargo fmt --all --check
+	cargo clippy --quiet --all-targets -- -D warnings
+	cargo clippy --quiet --all-targets -p xtask -p quack-sql-tests -- -D warnings
+	cargo clippy --quiet --release --all-targets $(DUCKDB_PACKAGES) $(DUCKDB_FLAGS) -- -D warnings
+
+.PHONY: fix
+fix: ## format, and apply what clippy can mend by itself
+	cargo fmt --all
+	cargo clippy --fix --allow-dirty --allow-staged --all-targets
+	cargo clippy --fix --allow-dirty --allow-staged --all-targets -p xtask -p quack-sql-tests
+	cargo clippy --fix --allow-dirty --allow-staged --release --all-targets $(DUCKDB_PACKAGES) $(DUCKDB_FLAGS)
+	cargo fmt --all
+
+.PHONY: sim
+sim: ## simulate clusters: SEEDS=n of them, or the one SEED=s with its event log
+ifdef SEED
+	cargo run --quiet --release -p quack-sim -- --seed $(SEED) --trace
+else
+	cargo run --quiet --release -p quack-sim -- --seeds $(or $(SEEDS),500)
+endif
+
+.PHONY: bench
+bench: dist venv ## writes per second, next to what the disk and DuckDB could do: BENCH_SECONDS=n for each
+	$(QUACK_PYTHON) bench/write.py $(BENCH_SECONDS)
+
+.PHONY: bench-read
+bench-read: dist venv ## times of reads, next to plain DuckDB: ROWS=n (10 million by default)
+	$(QUACK_PYTHON) bench/read.py $(ROWS)
+
+.PHONY: soak
+soak: dist venv ## the tests that count in rounds, ten times as long, and 20,000 simulated clusters
+	QUACK_SIM_SEEDS=20000 QUACK_LIFECYCLE_ROUNDS=500 QUACK_KILLS=300 cargo run --quiet -p xtask -- test sim process
+
+.PHONY: clean
+clean: ## remove dist/ and what cargo built, but not the Python environments
+	rm -rf dist
+	cargo clean

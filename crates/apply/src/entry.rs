@@ -1,0 +1,57 @@
+//! Entries as bytes.
+
+use bytes::Bytes;
+use prost::Message;
+use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind};
+use quack_types::{ProposalId, RaftId};
+
+/// The format that this release writes, and the newest that it reads.
+pub const VERSION: u32 = 1;
+
+/// Why an entry of the log cannot be read. The node must not go on: it would miss what others apply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The bytes are not an entry.
+    #[error("log entry {index} is damaged: {reason}")]
+    Damaged { index: u64, reason: String },
+    /// A newer release has written it.
+    #[error("log entry {index} has format {found}, this release reads up to {VERSION}: install the newer release")]
+    Future { index: u64, found: u32 },
+}
+
+/// Encodes an entry.
+pub fn encode(id: ProposalId, answered_through: u64, body: Body) -> Bytes {
+    let id = proto::ProposalId { origin: id.origin.0, boot: id.boot, sequence: id.sequence };
+    proto::Entry { version: VERSION, id: Some(id), answered_through, body: Some(body) }.encode_to_vec().into()
+}
+
+/// A decoded entry with everything that it must have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    pub id: ProposalId,
+    pub answered_through: u64,
+    pub body: Body,
+}
+
+/// Decodes the entry at `index` of the log.
+pub fn decode(index: u64, data: &Bytes) -> Result<Decoded, Error> {
+    let damaged = |reason: &str| Error::Damaged { index, reason: reason.to_owned() };
+    let entry = proto::Entry::decode(data.clone()).map_err(|e| damaged(&e.to_string()))?;
+    if entry.version > VERSION {
+        return Err(Error::Future { index, found: entry.version });
+    }
+    let id = entry.id.ok_or_else(|| damaged("it has no proposal id"))?;
+    let body = entry.body.ok_or_else(|| damaged("it has no body"))?;
+    let id = ProposalId { origin: RaftId(id.origin), boot: id.boot, sequence: id.sequence };
+    Ok(Decoded { id, answered_through: entry.answered_through, body })
+}
+
+/// The outcome of an entry that took effect.
+pub fn applied() -> proto::Outcome {
+    proto::Outcome { kind: Some(Kind::Applied(proto::Applied {})) }
+}
+
+/// The outcome of an entry that had no effect.
+pub fn refused(refused: proto::Refused) -> proto::Outcome {
+    proto::Outcome { kind: Some(Kind::Refused(refused)) }
+}

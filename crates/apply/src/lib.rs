@@ -1,0 +1,22 @@
+//! What log entries mean: how a transaction becomes entries, and how entries become changes of a store.
+//!
+//! This crate decides outcomes, and must decide them alike on every node: it knows no clock, no randomness, no
+//! thread and no DuckDB. The store is a trait; DuckDB stands behind it in the extension, a model in the tests.
+//!
+//! ```text
+//!   Writer ── entries ──> the log ── entries ──> Applier ── operations ──> Store
+//! ```
+//!
+//! Formats: `proto/quack/log/v1/entry.proto`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod applier;
+pub mod entry;
+pub mod origins;
+pub mod store;
+pub mod writer;
+
+pub use applier::{Applier, Decision};
+pub use store::{Store, StoreError};
+pub use writer::{Proposer, Writer};

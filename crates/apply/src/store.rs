@@ -1,0 +1,89 @@
+//! The store as the applier needs it.
+
+use quack_proto::log::v1::{Rows, SequenceUsage};
+use quack_types::LogIndex;
+
+/// A DuckDB exception type by its number (`ExceptionType` in DuckDB's `exception.hpp`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorKind(pub i32);
+
+impl ErrorKind {
+    pub const OUT_OF_RANGE: Self = Self(1);
+    pub const CONVERSION: Self = Self(2);
+    pub const SERIALIZATION: Self = Self(9);
+    pub const TRANSACTION: Self = Self(10);
+    pub const NOT_IMPLEMENTED: Self = Self(11);
+    pub const CATALOG: Self = Self(13);
+    pub const CONSTRAINT: Self = Self(18);
+    pub const CONNECTION: Self = Self(21);
+    pub const BINDER: Self = Self(24);
+    pub const IO: Self = Self(28);
+    pub const INTERRUPT: Self = Self(29);
+    pub const INTERNAL: Self = Self(31);
+    pub const INVALID_INPUT: Self = Self(32);
+
+    /// Whether an error of this type follows from the entry and the rows before it alone, and therefore happens on
+    /// every node. Everything else (disk, memory, corruption, a bug) may be this node's own trouble.
+    pub fn is_deterministic(self) -> bool {
+        // OUT_OF_RANGE, CONVERSION, UNKNOWN_TYPE, DECIMAL, MISMATCH_TYPE, DIVIDE_BY_ZERO, OBJECT_SIZE, INVALID_TYPE,
+        // TRANSACTION, NOT_IMPLEMENTED, EXPRESSION, CATALOG, PARSER, PLANNER, CONSTRAINT, SYNTAX, BINDER,
+        // INVALID_INPUT, PARAMETER_NOT_RESOLVED, PARAMETER_NOT_ALLOWED, DEPENDENCY, SEQUENCE.
+        matches!(self.0, 1..=8 | 10..=15 | 18 | 22 | 24 | 32 | 35..=37 | 41)
+    }
+}
+
+/// Why the store did not do what it was asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct StoreError {
+    /// DuckDB's class of the error.
+    pub kind: ErrorKind,
+    /// DuckDB's text of the error, without the class.
+    pub message: String,
+}
+
+impl StoreError {
+    /// An error of the given class.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// A transactional store of tables with one writer.
+///
+/// # What an implementation must guarantee across nodes
+/// - Two stores that have committed the same operations in the same order hold the same rows, whatever the borders
+///   between transactions were.
+/// - An error whose kind [is deterministic](ErrorKind::is_deterministic) happens in both, or in none.
+/// - Everything between `begin` and `commit` counts with the position, or nothing does.
+pub trait Store {
+    /// Starts a transaction.
+    fn begin(&mut self) -> Result<(), StoreError>;
+
+    /// Ends the transaction and makes it visible, together with `index` and `state`, which replace those of the
+    /// transaction before.
+    fn commit(&mut self, index: LogIndex, state: &[u8]) -> Result<(), StoreError>;
+
+    /// Ends the transaction without a trace. Never fails: what cannot be rolled back fails the next `begin`.
+    fn rollback(&mut self);
+
+    /// Looks for the rows to delete or to update and remembers where they are. Returns false, and may have remembered
+    /// some, when one of them is not there. Without `search` only the hints in the chunk are followed, and rows that
+    /// this transaction has inserted are not found.
+    fn find(&mut self, rows: &Rows, search: bool) -> Result<bool, StoreError>;
+
+    /// Deletes or updates the remembered rows and forgets them.
+    fn change_found(&mut self) -> Result<(), StoreError>;
+
+    /// Forgets the remembered rows.
+    fn forget_found(&mut self);
+
+    /// Inserts rows.
+    fn insert(&mut self, rows: &Rows) -> Result<(), StoreError>;
+
+    /// Runs a statement that changes the catalog.
+    fn ddl(&mut self, sql: &str) -> Result<(), StoreError>;
+
+    /// Moves a sequence forward to a state that it had elsewhere; never back.
+    fn sequence(&mut self, usage: &SequenceUsage) -> Result<(), StoreError>;
+}

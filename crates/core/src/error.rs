@@ -1,0 +1,63 @@
+//! Why a call into the core was refused.
+//!
+//! None of these leaves the node half changed: the call did nothing.
+
+use quack_types::{GroupId, LogIndex};
+
+/// Error of a call to [`crate::Node`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot work.
+    #[error("the consensus configuration is not valid: {what}")]
+    Config {
+        /// The field and what it must be.
+        what: &'static str,
+    },
+    /// The log and the state machine's position do not belong together.
+    #[error(
+        "group {group}: the state machine has applied entry {applied}, but the log ends at {last}: \
+         the log has lost entries. Restore the log folder, or remove this node and let it join again"
+    )]
+    LogBehindState {
+        /// The group.
+        group: GroupId,
+        /// What the state machine has applied.
+        applied: LogIndex,
+        /// Last entry of the log.
+        last: LogIndex,
+    },
+    /// The state machine is older than the start of the log.
+    #[error(
+        "group {group}: the state machine has applied up to entry {applied} only, but the log starts \
+         behind {floor}: the entries between are gone. Restore the store file, or remove this node \
+         and let it join again"
+    )]
+    StateBehindFloor {
+        /// The group.
+        group: GroupId,
+        /// What the state machine has applied.
+        applied: LogIndex,
+        /// Index up to which the log was compacted.
+        floor: LogIndex,
+    },
+    /// The durable Raft state of a group contradicts itself.
+    #[error("group {group}: the log is not consistent: {what}. Restore the log folder")]
+    LogInconsistent {
+        /// The group.
+        group: GroupId,
+        /// What does not fit.
+        what: String,
+    },
+    /// Too many events at a time.
+    #[error("more than {max} events are queued: take the effects before handing in more")]
+    QueueFull {
+        /// The limit.
+        max: usize,
+    },
+    /// [`crate::Node::effects`] while its last result is not yet durable.
+    #[error("the last effects are not durable yet: call persisted() first")]
+    PersistOutstanding,
+    /// [`crate::Node::persisted`] with something that is not the last request.
+    #[error("this write is not the one that was asked for last")]
+    PersistUnknown,
+}

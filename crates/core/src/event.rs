@@ -1,0 +1,75 @@
+//! Everything that can happen to a node. A closed set.
+
+use bytes::Bytes;
+use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
+
+use crate::MemberChange;
+
+/// Input of [`crate::Node::handle`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// One tick of the shell's timer has passed, for all groups.
+    Tick,
+    /// A peer's Raft message. `from` is the identity that the connection proved.
+    Message {
+        /// Who sent it.
+        from: RaftId,
+        /// The group that it is for.
+        group: GroupId,
+        /// What [`crate::PeerMessage::bytes`] was at the sender.
+        bytes: Bytes,
+    },
+    /// Propose an entry. Answered only when it is refused here and now; otherwise it
+    /// turns up in [`crate::Durable::apply`], or never: then propose it again under
+    /// the same id.
+    Propose {
+        /// The group whose log it is for.
+        group: GroupId,
+        /// Opaque to the core. At most [`quack_types::limits::ENTRY_BYTES_MAX`] bytes, not empty.
+        data: Bytes,
+        /// Comes back in a refusal.
+        tag: ProposalId,
+    },
+    /// Propose other members, through joint consensus, all changes at once.
+    ProposeMembership {
+        /// The group.
+        group: GroupId,
+        /// What changes. Empty is refused.
+        changes: Vec<MemberChange>,
+        /// Comes back in a refusal.
+        tag: u64,
+    },
+    /// Hand leadership to another voter. Only the leader does so.
+    TransferLeader {
+        /// The group.
+        group: GroupId,
+        /// The voter that is to lead.
+        to: RaftId,
+    },
+    /// Ask for an index such that a read at or behind it is linearizable.
+    ReadIndex {
+        /// The group.
+        group: GroupId,
+        /// Comes back in the answer.
+        tag: u64,
+    },
+    /// The state machine has applied everything up to and including this index.
+    Applied {
+        /// The group.
+        group: GroupId,
+        /// Last applied entry.
+        index: LogIndex,
+    },
+    /// The state machine is durable up to this index: the log before it may go.
+    Compact {
+        /// The group.
+        group: GroupId,
+        /// Last entry that is no longer needed.
+        through: LogIndex,
+    },
+    /// Messages to this peer were lost or cannot be delivered now.
+    PeerUnreachable {
+        /// The peer.
+        peer: RaftId,
+    },
+}

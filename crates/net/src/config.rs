@@ -1,0 +1,126 @@
+//! What a server is told: where to listen, who may come, and every limit.
+
+use std::time::Duration;
+
+use quack_types::limits;
+
+use crate::{Endpoint, Error};
+
+/// How to start a [`Server`](crate::Server).
+#[derive(Clone)]
+pub struct ServerConfig {
+    /// Where to listen. Port 0 is any free port.
+    pub listen: Endpoint,
+    /// The token that clients must show.
+    pub token: String,
+    /// Permits to listen on an address that other machines can reach.
+    pub allow_other_hostname: bool,
+    /// The DuckDB version that clients are told, such as `v2.0.0`.
+    pub duckdb_version: String,
+    /// The platform that clients are told, such as `linux_amd64`.
+    pub platform: String,
+    /// Bounds on what clients may use.
+    pub limits: Limits,
+}
+
+impl std::fmt::Debug for ServerConfig {
+    // The token is a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerConfig")
+            .field("listen", &self.listen)
+            .field("allow_other_hostname", &self.allow_other_hostname)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bounds on what clients may use. The defaults say how each was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest request body in bytes.
+    pub body_bytes_max: usize,
+    /// Most bytes of request bodies that are being received or worked on, all clients together.
+    pub bodies_bytes_max: usize,
+    /// Largest request head (request line and headers) in bytes.
+    pub head_bytes_max: usize,
+    /// Longest time that a client may take to send a request head, from its first byte; also
+    /// how long a new connection may stay silent.
+    pub head_time_max: Duration,
+    /// Longest time that a client may take to send a request body.
+    pub body_time_max: Duration,
+    /// Longest time in which nothing moves on a socket while the client is to send or to receive.
+    pub stall_time_max: Duration,
+    /// Longest time that a connection is kept between two requests.
+    pub idle_time_max: Duration,
+    /// Most connections (sockets). Further ones wait to be accepted.
+    pub connections_max: usize,
+    /// Most sessions.
+    pub sessions_max: usize,
+    /// Most requests that run at a time, each on a thread. Further ones wait.
+    pub requests_max: usize,
+    /// Most requests that wait for others of their own session.
+    pub session_requests_max: usize,
+    /// Longest time that a session may be silent. Then it is closed.
+    pub session_idle_time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: limits::REQUEST_BYTES_MAX,
+            // Sixteen of the largest bodies. Ordinary ones have a few hundred kilobytes.
+            bodies_bytes_max: 16 * limits::REQUEST_BYTES_MAX,
+            // The stock client sends about 200 bytes, plus the headers that its user adds (bearer
+            // tokens, typically).
+            head_bytes_max: 64 << 10,
+            head_time_max: Duration::from_secs(10),
+            // The largest body at half a megabyte a second.
+            body_time_max: Duration::from_secs(120),
+            stall_time_max: Duration::from_secs(30),
+            // Six times what the stock server of DuckDB 1.5 has; that of 2.0 has five minutes.
+            idle_time_max: Duration::from_secs(60),
+            // The stock 2.0 server's default.
+            connections_max: 1024,
+            sessions_max: limits::SESSIONS_MAX,
+            // The size of the stock server's thread pool.
+            requests_max: 128,
+            // The stock client fetches with a few threads at a time.
+            session_requests_max: 64,
+            session_idle_time_max: Duration::from_secs(limits::SESSION_IDLE_SECONDS_MAX),
+        }
+    }
+}
+
+impl Limits {
+    /// Checks that a server can work with these limits.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        let counts = [
+            ("body_bytes_max", self.body_bytes_max, 1024),
+            ("bodies_bytes_max", self.bodies_bytes_max, self.body_bytes_max),
+            // The HTTP library does not work with less.
+            ("head_bytes_max", self.head_bytes_max, 8192),
+            ("connections_max", self.connections_max, 1),
+            ("sessions_max", self.sessions_max, 1),
+            ("requests_max", self.requests_max, 1),
+            ("session_requests_max", self.session_requests_max, 1),
+        ];
+        for (name, value, min) in counts {
+            if value < min {
+                return Err(Error::Limit { name, value: value as u64, min: min as u64 });
+            }
+        }
+        let times = [
+            ("head_time_max", self.head_time_max),
+            ("body_time_max", self.body_time_max),
+            ("stall_time_max", self.stall_time_max),
+            ("idle_time_max", self.idle_time_max),
+            ("session_idle_time_max", self.session_idle_time_max),
+        ];
+        for (name, value) in times {
+            if value.is_zero() {
+                return Err(Error::Limit { name, value: 0, min: 1 });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,313 @@
+//! One Quack message in, one out: the handshake, the session, the call, the answer.
+//!
+//! Knows nothing of HTTP. The texts of its refusals are those of the stock server:
+//! clients look for them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use quack_wire::protocol_1::{self, Batch, Connected, Connecting, Request, Response};
+use quack_wire::{Header, ResultId, SessionId};
+use tokio::sync::Semaphore;
+
+use crate::random::{random_bytes, tokens_equal};
+use crate::server::in_call;
+use crate::service::{Opening, Service, ServiceError};
+use crate::session::{LiveResult, Session, Sessions, Turn};
+use crate::{Limits, ServerConfig};
+
+/// The answer to a client that speaks later versions only.
+const UNSUPPORTED_VERSION: &str = "Unsupported Quack version - server only supports version 1 of quack";
+const UNSUPPORTED_MESSAGE: &str = "Unsupported message type for server";
+const AUTHENTICATION_FAILED: &str = "Authentication failed";
+const INVALID_SESSION: &str = "Invalid connection id";
+const RESULT_CLOSED: &str = "Result has been closed";
+
+/// Sessions that may be closed at a time. Closing has threads of its own: it must not wait for the
+/// statements that it ends, nor for those of others.
+pub(crate) const CLOSINGS_MAX: usize = 4;
+
+/// Answers messages. Shared by all connections.
+pub(crate) struct Dispatcher {
+    service: Arc<dyn Service>,
+    sessions: Arc<Sessions>,
+    /// One permit for each service call that may run.
+    calls: Arc<Semaphore>,
+    /// The same for the calls that close a session.
+    closings: Arc<Semaphore>,
+    token: String,
+    duckdb_version: String,
+    platform: String,
+    limits: Limits,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(config: &ServerConfig, service: Arc<dyn Service>) -> Self {
+        Self {
+            service,
+            sessions: Arc::new(Sessions::new(config.limits.sessions_max)),
+            calls: Arc::new(Semaphore::new(config.limits.requests_max)),
+            closings: Arc::new(Semaphore::new(CLOSINGS_MAX)),
+            token: config.token.clone(),
+            duckdb_version: config.duckdb_version.clone(),
+            platform: config.platform.clone(),
+            limits: config.limits.clone(),
+        }
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether a message that starts so may be a long one: it is for a session that exists.
+    pub(crate) fn may_be_long(&self, start: &Bytes) -> bool {
+        let Ok((header, _)) = Header::decode(start) else { return false };
+        header.session().is_ok_and(|id| self.sessions.get(&id).is_some())
+    }
+
+    /// Answers one message.
+    ///
+    /// # Errors
+    /// The bytes are not a message. Everything else that can go wrong is an answer.
+    pub(crate) async fn answer(&self, message: Bytes) -> Result<Vec<Bytes>, quack_wire::Error> {
+        let (header, body) = Header::decode(&message)?;
+        drop(message);
+        let request = match Request::decode(header.message_type, body) {
+            Err(quack_wire::Error::UnexpectedMessage { .. }) => return Ok(refusal(UNSUPPORTED_MESSAGE)),
+            request => request?,
+        };
+        if let Request::Connect(connecting) = request {
+            return Ok(self.connect(connecting).await);
+        }
+        let session = header.session().ok().and_then(|id| self.sessions.get(&id));
+        let Some(session) = session else { return Ok(refusal(INVALID_SESSION)) };
+        Ok(match self.request(session, request).await {
+            Ok(response) => response.encode(""),
+            Err(error) => refusal(&error.message),
+        })
+    }
+
+    /// The handshake: version, token, place, and the service's own word.
+    async fn connect(&self, connecting: Connecting) -> Vec<Bytes> {
+        // A stock server looks at the lower end of the client's range alone, and before the token.
+        if connecting.version_min > protocol_1::VERSION {
+            return refusal(UNSUPPORTED_VERSION);
+        }
+        if !tokens_equal(&connecting.token, &self.token) {
+            tracing::warn!("a client has shown a wrong token");
+            return refusal(AUTHENTICATION_FAILED);
+        }
+        let Some(place) = self.sessions.reserve() else {
+            tracing::warn!(sessions_max = self.limits.sessions_max, "a client was refused: no session left");
+            return refusal(
+                "Too many connections: the server has its maximum, close some or raise its limit",
+            );
+        };
+        let id = match random_bytes() {
+            Ok(bytes) => SessionId::from_random(bytes),
+            Err(error) => return refusal(&format!("cannot draw a connection id: {error}")),
+        };
+        let opening = Opening {
+            duckdb_version: connecting.duckdb_version,
+            platform: connecting.platform,
+            protocol: protocol_1::VERSION,
+        };
+        let session = Arc::new(Session::new(id.clone()));
+        let Some(turn) = session.turn(1).await else { return refusal(INVALID_SESSION) };
+        let call = {
+            let session = session.clone();
+            move |service: &dyn Service, _: &mut Turn| {
+                service.connect(session.id.as_str(), &opening)?;
+                if place.fill(session.clone()) {
+                    return Ok(());
+                }
+                let closed = service.disconnect(session.id.as_str());
+                closed.and(Err(ServiceError::new("Connection", "the server is stopping")))
+            }
+        };
+        match self.call(&self.calls, session, turn, call).await {
+            Ok(()) => self.connected().encode(id.as_str()),
+            Err(error) => refusal(&error.message),
+        }
+    }
+
+    fn connected(&self) -> Response {
+        Response::Connected(Connected {
+            duckdb_version: self.duckdb_version.clone(),
+            platform: self.platform.clone(),
+            version: protocol_1::VERSION,
+        })
+    }
+
+    /// A request in a session: waits for the session, then for a thread, then for the service.
+    async fn request(&self, session: Arc<Session>, request: Request) -> Result<Response, ServiceError> {
+        let invalid = || ServiceError::new("Invalid Input", INVALID_SESSION);
+        let Some(turn) = session.turn(self.limits.session_requests_max).await else {
+            return Err(ServiceError::new("Connection", "too many requests wait in this connection"));
+        };
+        if !turn.open {
+            return Err(invalid());
+        }
+        let id = session.id.clone();
+        match request {
+            // Handled before there is a session.
+            Request::Connect(_) => Err(invalid()),
+            Request::Prepare { sql } => {
+                self.call(&self.calls, session, turn, move |service, turn| prepare(service, &id, turn, &sql))
+                    .await
+            }
+            Request::Fetch { result } => {
+                self.call(&self.calls, session, turn, move |service, turn| fetch(service, &id, turn, result))
+                    .await
+            }
+            Request::Append(append) => {
+                let call = move |service: &dyn Service, _: &mut Turn| {
+                    service.append(id.as_str(), &append.schema, &append.table, append.chunk)
+                };
+                self.call(&self.calls, session, turn, call).await.map(|()| Response::Success)
+            }
+            Request::Disconnect => self.close(session, turn).await.map(|()| Response::Success),
+        }
+    }
+
+    /// Closes a session. It leaves the table only when its call really begins: whoever waits for that
+    /// may go away, and then the session is still there to be closed by somebody else.
+    async fn close(&self, session: Arc<Session>, turn: Turn) -> Result<(), ServiceError> {
+        let (id, sessions) = (session.id.clone(), self.sessions.clone());
+        let call = move |service: &dyn Service, turn: &mut Turn| {
+            turn.open = false;
+            sessions.remove(&id);
+            service.disconnect(id.as_str())
+        };
+        self.call(&self.closings, session, turn, call).await
+    }
+
+    /// Makes one service call on a thread of its own. If the caller goes away meanwhile, the call is
+    /// abandoned; the session and the thread are free only when it has really ended.
+    async fn call<T: Send + 'static>(
+        &self,
+        threads: &Arc<Semaphore>,
+        session: Arc<Session>,
+        mut turn: Turn,
+        call: impl FnOnce(&dyn Service, &mut Turn) -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let stopping = || ServiceError::new("Connection", "the server is stopping");
+        let permit = threads.clone().acquire_owned().await.map_err(|_| stopping())?;
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let number = session.next_call();
+        let mut guard = AbandonOnDrop {
+            service: self.service.clone(),
+            session: session.clone(),
+            number,
+            abandoned: abandoned.clone(),
+            armed: true,
+        };
+        let service = self.service.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let call = || in_call(|| call(service.as_ref(), &mut turn));
+            let result = session.run(number, &abandoned, call);
+            drop((turn, permit));
+            result
+        });
+        let joined = task.await;
+        guard.armed = false;
+        joined.map(|result| result.unwrap_or_else(|| Err(stopping()))).unwrap_or_else(|error| {
+            tracing::error!(%error, "a request has panicked");
+            Err(ServiceError::new("Internal", "internal error: the request has panicked on the server"))
+        })
+    }
+
+    /// Closes sessions that have been silent for too long.
+    pub(crate) async fn reap(&self) {
+        for (session, turn) in self.sessions.silent(self.limits.session_idle_time_max) {
+            tracing::info!(session = ?session.id, "closing a session that has been silent for too long");
+            self.close_session(session, turn).await;
+        }
+    }
+
+    /// Closes a session that nobody has asked to close.
+    pub(crate) async fn close_session(&self, session: Arc<Session>, turn: Turn) {
+        if let Err(error) = self.close(session, turn).await {
+            tracing::warn!(%error, "closing a session has failed");
+        }
+    }
+
+    /// Interrupts every call that runs in a session.
+    pub(crate) fn interrupt_all(&self) {
+        for session in self.sessions.all() {
+            session.interrupt(|id| self.service.interrupt(id));
+        }
+    }
+}
+
+/// Abandons a call whose caller goes away before its end.
+struct AbandonOnDrop {
+    service: Arc<dyn Service>,
+    session: Arc<Session>,
+    number: u64,
+    abandoned: Arc<AtomicBool>,
+    armed: bool,
+}
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        if self.armed {
+            self.session.abandon(self.number, &self.abandoned, |id| self.service.interrupt(id));
+        }
+    }
+}
+
+fn prepare(
+    service: &dyn Service,
+    id: &SessionId,
+    turn: &mut Turn,
+    sql: &str,
+) -> Result<Response, ServiceError> {
+    turn.result = None;
+    let bytes = random_bytes().map_err(|error| ServiceError::new("IO", error.to_string()))?;
+    let prepared = service.prepare(id.as_str(), sql)?;
+    let result = ResultId::from_random(bytes);
+    turn.result = Some(LiveResult { id: result, batches: 0, ended: !prepared.more });
+    Ok(Response::Prepared(protocol_1::Prepared {
+        types: prepared.types,
+        names: prepared.names,
+        needs_more_fetch: prepared.more,
+        chunks: prepared.chunks,
+        result,
+    }))
+}
+
+fn fetch(
+    service: &dyn Service,
+    id: &SessionId,
+    turn: &mut Turn,
+    result: ResultId,
+) -> Result<Response, ServiceError> {
+    let live = turn.result.as_mut().filter(|live| live.id == result);
+    let live = live.ok_or_else(|| ServiceError::new("Invalid Input", RESULT_CLOSED))?;
+    // A client with several fetches under way asks again after the end.
+    let fetched = if live.ended { Ok(Vec::new()) } else { service.fetch(id.as_str()) };
+    let chunks = match fetched {
+        Ok(chunks) => chunks,
+        Err(error) => {
+            turn.result = None;
+            return Err(error);
+        }
+    };
+    if chunks.is_empty() {
+        live.ended = true;
+        return Ok(Response::Fetched(Batch { chunks, index: None }));
+    }
+    live.batches += 1;
+    Ok(Response::Fetched(Batch { chunks, index: Some(live.batches) }))
+}
+
+/// An ERROR_RESPONSE.
+fn refusal(message: &str) -> Vec<Bytes> {
+    Response::Error { message: message.to_owned() }.encode("")
+}

@@ -1,0 +1,61 @@
+//! Why a server does not start.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::address::InvalidEndpoint;
+
+/// A server that did not start. Nothing is left behind: no thread, no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The listen address is not one.
+    #[error(transparent)]
+    Endpoint(#[from] InvalidEndpoint),
+    /// The host name has no address.
+    #[error("cannot resolve host '{host}': {source}; use an IP address, or check the name")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The address can be reached from other machines, and nobody has said that this is meant.
+    #[error(
+        "'{host}' is not a loopback address, and this server speaks plain HTTP: tokens and data would \
+         cross the network unencrypted; listen on localhost, or set allow_other_hostname := true if a \
+         TLS proxy or a private network protects it"
+    )]
+    NotLocal {
+        /// The host as it was given.
+        host: String,
+    },
+    /// The token is too short to protect anything.
+    #[error("the token has {found} characters, it needs {min} at least; leave it out to get a random one")]
+    TokenTooShort {
+        /// Characters that it has.
+        found: usize,
+        /// Characters that it needs.
+        min: usize,
+    },
+    /// A limit makes no sense.
+    #[error("limit '{name}' is {value}, it must be {min} at least")]
+    Limit {
+        /// Name of the limit.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// The least that works.
+        min: u64,
+    },
+    /// The port is taken, or may not be used.
+    #[error("cannot listen on {address}: {source}; choose another port, or port 0 for any free one")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The system has no threads or no randomness left to give.
+    #[error("cannot start the server: {0}")]
+    System(#[from] io::Error),
+}

@@ -1,0 +1,264 @@
+//! HTTP/1.1: which path does what, how bodies are read, how errors look.
+//!
+//! Works on any stream of bytes, so that TLS can be put underneath. The paths, the status codes
+//! and the headers are those of the stock server 1.5.5.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Incoming};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::body::Segments;
+use crate::dispatch::Dispatcher;
+use crate::stream::{Activity, Phase};
+
+/// The path that takes messages.
+const PATH: &str = "/quack";
+/// What a browser sees.
+const GREETING: &str = "This is a DuckDB Quack RPC endpoint. Use ATTACH 'quack:...' to connect here.\n";
+/// Carries the reason of a refusal, in the JSON of DuckDB's exceptions.
+const REASON: HeaderName = HeaderName::from_static("exception_what");
+/// A message may grow so long before it must have named a session. A CONNECTION_REQUEST with the
+/// longest token fits.
+const START_BYTES_MAX: usize = 256 << 10;
+/// A body that is too large is received and thrown away up to this many times the limit, since
+/// clients send all before they read the refusal.
+const OVERSIZE_FACTOR: u64 = 4;
+
+/// Answers the requests of one connection.
+pub(crate) struct Handler {
+    dispatcher: Arc<Dispatcher>,
+    activity: Activity,
+    /// Bytes of bodies that are held at this moment, of all connections.
+    bodies_bytes: Arc<AtomicUsize>,
+}
+
+/// Why a body was not received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unreceived {
+    /// The client went away, or sent no valid HTTP.
+    Broken,
+    TooLarge,
+    TooSlow,
+    /// All clients together hold too much.
+    Busy,
+    /// Long before it has named a session.
+    Unknown,
+}
+
+impl Unreceived {
+    fn of(error: &hyper::Error) -> Self {
+        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+        match cause {
+            Some(cause) if cause.kind() == io::ErrorKind::TimedOut => Unreceived::TooSlow,
+            _ => Unreceived::Broken,
+        }
+    }
+}
+
+/// Accounts for a body as long as it is held.
+struct BodyBytes {
+    total: Arc<AtomicUsize>,
+    held: usize,
+}
+
+impl BodyBytes {
+    fn grow(&mut self, bytes: usize, max: usize) -> bool {
+        let before = self.total.fetch_add(bytes, Ordering::Relaxed);
+        self.held += bytes;
+        before + bytes <= max
+    }
+}
+
+impl Drop for BodyBytes {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.held, Ordering::Relaxed);
+    }
+}
+
+impl Handler {
+    pub(crate) fn new(
+        dispatcher: Arc<Dispatcher>,
+        activity: Activity,
+        bodies_bytes: Arc<AtomicUsize>,
+    ) -> Self {
+        Self { dispatcher, activity, bodies_bytes }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Segments>, Infallible> {
+        self.activity.request_begins();
+        let response = match (request.method(), request.uri().path()) {
+            (&Method::POST, PATH) => self.message(request.into_body()).await,
+            (&Method::OPTIONS, PATH) => preflight(),
+            (&Method::GET | &Method::HEAD, "/") => greeting(),
+            _ => status(StatusCode::NOT_FOUND),
+        };
+        self.activity.set(Phase::Head);
+        Ok(response)
+    }
+
+    async fn message(&self, body: Incoming) -> Response<Segments> {
+        self.activity.set(Phase::Body);
+        let mut held = BodyBytes { total: self.bodies_bytes.clone(), held: 0 };
+        let limit = self.dispatcher.limits().body_time_max;
+        let received = tokio::time::timeout(limit, self.receive(body, &mut held)).await;
+        let message = match received.unwrap_or(Err(Unreceived::TooSlow)) {
+            Ok(message) => message,
+            Err(reason) => return self.unreceived(reason),
+        };
+        self.activity.set(Phase::Run);
+        let response = match self.dispatcher.answer(message).await {
+            Ok(segments) => {
+                let mut response = Response::new(Segments::from(segments));
+                let kind = HeaderValue::from_static("application/vnd.duckdb");
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+                response
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a client has sent something that is not a message");
+                refusal(StatusCode::INTERNAL_SERVER_ERROR, error.exception_type(), &error.to_string())
+            }
+        };
+        allow_origin(response)
+    }
+
+    async fn receive(&self, body: Incoming, held: &mut BodyBytes) -> Result<Bytes, Unreceived> {
+        let limits = self.dispatcher.limits();
+        let mut body = std::pin::pin!(body);
+        let announced = body.size_hint().lower();
+        if announced > limits.body_bytes_max as u64 * OVERSIZE_FACTOR {
+            return Err(Unreceived::TooLarge);
+        }
+        let mut message = BytesMut::new();
+        let mut known = false;
+        let mut received = 0_u64;
+        while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+            let Ok(data) = frame.map_err(|error| Unreceived::of(&error))?.into_data() else { continue };
+            received += data.len() as u64;
+            if announced > limits.body_bytes_max as u64 || received > limits.body_bytes_max as u64 {
+                // Thrown away from here on.
+                message = BytesMut::new();
+                if received > limits.body_bytes_max as u64 * OVERSIZE_FACTOR {
+                    return Err(Unreceived::TooLarge);
+                }
+                continue;
+            }
+            if !held.grow(data.len(), limits.bodies_bytes_max) {
+                return Err(Unreceived::Busy);
+            }
+            message.extend_from_slice(&data);
+            if !known && message.len() > START_BYTES_MAX {
+                known = self.dispatcher.may_be_long(&Bytes::copy_from_slice(&message[..1024]));
+                if !known {
+                    return Err(Unreceived::Unknown);
+                }
+                // Known to be worth it: no more growing step by step.
+                message.reserve((announced as usize).saturating_sub(message.len()));
+            }
+        }
+        if received > limits.body_bytes_max as u64 {
+            return Err(Unreceived::TooLarge);
+        }
+        Ok(message.freeze())
+    }
+
+    fn unreceived(&self, reason: Unreceived) -> Response<Segments> {
+        let limits = self.dispatcher.limits();
+        let (status, text) = match reason {
+            Unreceived::Broken => (StatusCode::BAD_REQUEST, "the request body is broken off".to_owned()),
+            Unreceived::TooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the message is larger than the {} bytes accepted here", limits.body_bytes_max),
+            ),
+            Unreceived::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the message took too long".to_owned()),
+            Unreceived::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too many large messages at a time, try again".to_owned())
+            }
+            Unreceived::Unknown => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "a large message that belongs to no connection".to_owned())
+            }
+        };
+        tracing::warn!(reason = text, "a message was not received");
+        let mut response = allow_origin(refusal(status, "Connection", &text));
+        // What is left of the body is not going to be read.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}
+
+fn status(status: StatusCode) -> Response<Segments> {
+    let mut response = Response::new(Segments::default());
+    *response.status_mut() = status;
+    response
+}
+
+fn greeting() -> Response<Segments> {
+    let mut response = Response::new(Segments::from(GREETING));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// Lets clients that run in a browser send messages.
+fn preflight() -> Response<Segments> {
+    let mut response = allow_origin(status(StatusCode::NO_CONTENT));
+    let headers = response.headers_mut();
+    let methods = HeaderValue::from_static("GET, POST, OPTIONS");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
+    response
+}
+
+fn allow_origin(mut response: Response<Segments>) -> Response<Segments> {
+    let any = HeaderValue::from_static("*");
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+    response
+}
+
+/// A refusal with an empty body and its reason in a header, as the stock server has it.
+fn refusal(code: StatusCode, exception_type: &str, message: &str) -> Response<Segments> {
+    let json = format!(
+        "{{\"exception_type\":{},\"exception_message\":{}}}",
+        json_string(exception_type),
+        json_string(message)
+    );
+    let mut response = status(code);
+    if let Ok(value) = HeaderValue::from_str(&json) {
+        response.headers_mut().insert(REASON, value);
+    }
+    response
+}
+
+/// A JSON string of ASCII alone, since it stands in a header.
+fn json_string(text: &str) -> String {
+    let mut json = String::from('"');
+    for unit in text.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte @ (b'"' | b'\\')) => json.extend(['\\', char::from(byte)]),
+            Ok(byte @ 0x20..0x7f) => json.push(char::from(byte)),
+            _ => json.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    json.push('"');
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_json_that_fits_into_a_header() {
+        assert_eq!(json_string("a \"b\" \\ \n ü 🦆"), r#""a \"b\" \\ \u000a \u00fc \ud83e\udd86""#);
+        let response = refusal(StatusCode::BAD_REQUEST, "X", "line\r\nEvil: header");
+        assert_eq!(
+            response.headers()[&REASON],
+            r#"{"exception_type":"X","exception_message":"line\u000d\u000aEvil: header"}"#
+        );
+    }
+}

@@ -1,0 +1,225 @@
+//! The server: starts and stops everything, and owns the threads.
+
+use std::cell::Cell;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use std::{mem, process, thread};
+
+use quack_types::limits::TOKEN_CHARS_MIN;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::accept::Connections;
+use crate::dispatch::{CLOSINGS_MAX, Dispatcher};
+use crate::session::{Session, Turn, lock};
+use crate::{Endpoint, Error, ServerConfig, Service};
+
+/// Threads that move bytes. Statements run on others.
+const WORKERS: usize = 2;
+/// Stack of every thread. DuckDB's parser and planner recur deeply, and are made for the main
+/// thread's 8 MiB. Only pages that are used take memory.
+const STACK_BYTES: usize = 8 << 20;
+/// How long an interrupted statement gets to notice.
+const INTERRUPT_TIME: Duration = Duration::from_secs(2);
+/// What stopping costs beyond its deadline at most, after the statements: closing sessions and threads.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Grace of a server that is dropped without having been stopped.
+const DROP_TIME: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static IN_CALL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks a service call, so that it can be told when it stops the very server that it runs in.
+pub(crate) fn in_call<T>(call: impl FnOnce() -> T) -> T {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            IN_CALL.set(false);
+        }
+    }
+    IN_CALL.set(true);
+    let _leave = Leave;
+    call()
+}
+
+/// A running server. Dropping it stops it.
+pub struct Server {
+    endpoint: Endpoint,
+    address: SocketAddr,
+    connections: Arc<Connections>,
+    runtime: Arc<Mutex<Option<Runtime>>>,
+    /// The process that has the threads. A fork copies this value, and not the threads.
+    process: u32,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Starts to listen. When this returns, clients can connect.
+    ///
+    /// # Errors
+    /// The address, the token or a limit is not acceptable, or the system refuses. Nothing is left
+    /// behind.
+    pub fn start(config: &ServerConfig, service: Arc<dyn Service>) -> Result<Self, Error> {
+        config.limits.validate()?;
+        let characters = config.token.chars().count();
+        if characters < TOKEN_CHARS_MIN {
+            return Err(Error::TokenTooShort { found: characters, min: TOKEN_CHARS_MIN });
+        }
+        let listener = listen(&config.listen, config.allow_other_hostname)?;
+        let address = listener.local_addr()?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .max_blocking_threads(config.limits.requests_max + CLOSINGS_MAX)
+            .thread_name("quack-net")
+            .thread_stack_size(STACK_BYTES)
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let dispatcher = Arc::new(Dispatcher::new(config, service));
+        let connections = Arc::new(Connections::new(dispatcher.clone()));
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        runtime.spawn(connections.clone().accept(listener));
+        runtime.spawn(reap(dispatcher));
+        let endpoint = config.listen.with_port(address.port());
+        let runtime = Arc::new(Mutex::new(Some(runtime)));
+        Ok(Self { endpoint, address, connections, runtime, process: process::id() })
+    }
+
+    /// The address that the server listens on; its port is the real one.
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as it was asked for, with the real port.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// How many clients have a session: what the protocol calls connections.
+    pub fn active_connections(&self) -> usize {
+        self.connections.dispatcher.sessions().count()
+    }
+
+    /// How many sockets are open.
+    pub fn open_sockets(&self) -> usize {
+        self.connections.count()
+    }
+
+    /// Stops the server: no new connection, no new request; requests that run may go on until
+    /// `deadline` from now, then they are interrupted; sessions are closed; threads are joined.
+    ///
+    /// Returns within about four seconds after the deadline, also if a service call does not
+    /// return: its thread is then left behind. Stopping twice does nothing. A service call may stop the server that
+    /// it runs in: the rest then happens on another thread, after the call has been answered.
+    pub fn stop(&self, deadline: Duration) {
+        let Some(runtime) = lock(&self.runtime).take() else { return };
+        if self.process != process::id() {
+            // A forked child has no thread that could stop, and waiting for one would never end.
+            return mem::forget(runtime);
+        }
+        let connections = self.connections.clone();
+        connections.stop();
+        if !IN_CALL.get() {
+            return stop(runtime, &connections, deadline);
+        }
+        let detached = thread::Builder::new().name("quack-net-stop".to_owned());
+        let runtime = Arc::new(Mutex::new(Some(runtime)));
+        let shared = runtime.clone();
+        let spawned = detached.spawn(move || {
+            if let Some(runtime) = lock(&shared).take() {
+                stop(runtime, &connections, deadline);
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread to stop the server on");
+            if let Some(runtime) = lock(&runtime).take() {
+                runtime.shutdown_background();
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop(DROP_TIME);
+    }
+}
+
+fn stop(runtime: Runtime, connections: &Arc<Connections>, deadline: Duration) {
+    let end = Instant::now() + deadline + INTERRUPT_TIME + CLOSE_TIME;
+    runtime.block_on(async {
+        let drained = tokio::time::timeout(deadline, connections.closed()).await.is_ok();
+        if !drained {
+            connections.dispatcher.interrupt_all();
+            let _ = tokio::time::timeout(INTERRUPT_TIME, connections.closed()).await;
+        }
+        if tokio::time::timeout(CLOSE_TIME, close_sessions(connections)).await.is_err() {
+            tracing::warn!("a statement does not end; its thread is left behind");
+        }
+    });
+    runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()).max(Duration::from_millis(100)));
+}
+
+/// Closes all sessions, one after the other; those that run something come last.
+async fn close_sessions(connections: &Connections) {
+    let dispatcher = &connections.dispatcher;
+    let mut busy = Vec::new();
+    for session in dispatcher.sessions().close() {
+        match session.try_turn() {
+            Some(turn) => close(connections, session, turn).await,
+            None => busy.push(session),
+        }
+    }
+    for session in busy {
+        if let Some(turn) = session.turn(usize::MAX).await {
+            close(connections, session, turn).await;
+        }
+    }
+}
+
+async fn close(connections: &Connections, session: Arc<Session>, turn: Turn) {
+    if turn.open {
+        connections.dispatcher.close_session(session, turn).await;
+    }
+}
+
+/// Looks for silent sessions from time to time.
+async fn reap(dispatcher: Arc<Dispatcher>) {
+    let time = dispatcher.limits().session_idle_time_max;
+    // A session goes at most a quarter of the time, or half a minute, too late.
+    let pause = (time / 4).clamp(Duration::from_millis(10), Duration::from_secs(30));
+    loop {
+        tokio::time::sleep(pause).await;
+        dispatcher.reap().await;
+    }
+}
+
+fn listen(endpoint: &Endpoint, allow_other: bool) -> Result<TcpListener, Error> {
+    let addresses = endpoint.resolve()?;
+    let mut refused = None;
+    for address in addresses {
+        if !allow_other && !address.ip().to_canonical().is_loopback() {
+            return Err(Error::NotLocal { host: endpoint.host().to_owned() });
+        }
+        match TcpListener::bind(address) {
+            Ok(listener) => {
+                listener.set_nonblocking(true)?;
+                return Ok(listener);
+            }
+            Err(source) => refused = refused.or(Some(Error::Listen { address, source })),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::Resolve {
+        host: endpoint.host().to_owned(),
+        source: std::io::Error::other("the name has no address"),
+    }))
+}

@@ -1,0 +1,164 @@
+//! What can go wrong, in words that say what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use quack_core::Refusal;
+use quack_types::NodeId;
+
+/// Why a node does not start, or a folder is refused. A refusal has changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value of the configuration cannot work.
+    #[error("the node's configuration is not valid: {what}")]
+    Config {
+        /// The field and what it must be.
+        what: &'static str,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} '{path}': {source}. Give a folder that this process may create files in")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// Another server works in the folder.
+    #[error("the data folder '{path}' is in use by {holder}: stop that server, or choose another folder")]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// Who holds it, as far as is known.
+        holder: String,
+    },
+    /// There are files, but no identity.
+    #[error(
+        "the folder '{path}' holds '{found}' but no file 'identity': it is not a node's data folder, or its \
+         creation was interrupted. If nothing in it is of value, empty it and start again; otherwise choose \
+         another folder"
+    )]
+    NotANode {
+        /// The folder.
+        path: PathBuf,
+        /// One of the files in it.
+        found: String,
+    },
+    /// The folder is another node's.
+    #[error(
+        "the data folder '{path}' belongs to node '{found}', not to '{expected}': choose the right folder, or \
+         start with node_id '{found}'"
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner.
+        found: NodeId,
+        /// Who asked.
+        expected: NodeId,
+    },
+    /// The identity cannot be read.
+    #[error("the file '{path}' is damaged ({reason}): restore it from a backup, or rebuild the node from an empty folder")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What does not check.
+        reason: String,
+    },
+    /// A newer release wrote the folder.
+    #[error("the file '{path}' has version {found}, this release reads version {supported}: use the newer release")]
+    FromTheFuture {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The version known here.
+        supported: u32,
+    },
+    /// The log refused.
+    #[error(transparent)]
+    Log(#[from] quack_log::Error),
+    /// The core refused.
+    #[error(transparent)]
+    Core(#[from] quack_core::Error),
+    /// The state machine refused to begin.
+    #[error(transparent)]
+    Machine(#[from] crate::LocalError),
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// Why a proposal has no outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// It is in no log and never will be: propose it again.
+    #[error("the proposal was refused: {0}")]
+    Refused(Refusal),
+    /// It was not taken: too much is on its way.
+    #[error("the node is busy: {bytes} bytes are waiting to be applied. Try again")]
+    Busy {
+        /// Bytes on their way.
+        bytes: usize,
+    },
+    /// It was not taken: the caller was interrupted while it waited for room.
+    #[error("interrupted before the write was proposed: nothing was written")]
+    Interrupted,
+    /// It was not taken: a proposal with the same id is on its way.
+    #[error("a proposal with the same id is already on its way")]
+    Duplicate,
+    /// It was not taken: the node has latched an error.
+    #[error("the node is degraded and takes no writes: {reason}")]
+    Degraded {
+        /// The error.
+        reason: String,
+    },
+    /// It was not taken: the node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+    /// It was proposed, and it is not known whether it took or will take effect.
+    #[error("the outcome of the write is unknown: {why}. It may still take effect; read before you repeat it")]
+    Unknown {
+        /// What prevented an answer.
+        why: String,
+    },
+}
+
+impl ProposeError {
+    /// Whether the proposal may have taken effect, or may yet.
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+}
+
+/// Why waiting for a position ended without it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WaitError {
+    /// It took too long.
+    #[error("the node did not get there in time: {what}")]
+    TimedOut {
+        /// What was waited for.
+        what: &'static str,
+    },
+    /// The caller was interrupted.
+    #[error("interrupted")]
+    Interrupted,
+    /// The read was refused, for instance because no quorum is reachable.
+    #[error("the read was refused: {0}")]
+    Refused(Refusal),
+    /// The node has latched an error.
+    #[error("the node is degraded: {reason}")]
+    Degraded {
+        /// The error.
+        reason: String,
+    },
+    /// The node has stopped.
+    #[error("the node has stopped")]
+    Stopped,
+}

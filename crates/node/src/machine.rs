@@ -1,0 +1,104 @@
+//! What the node drives: a deterministic state machine, and its checkpoints.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quack_log::LogEntry;
+use quack_types::{LogIndex, ProposalId};
+
+/// The replicated state.
+///
+/// What an implementation must guarantee, on every node alike:
+/// - the outcome of an entry depends on the entries before it and on nothing else:
+///   not on how they were cut into batches, not on time, place or chance;
+/// - a failure that every node would meet (a constraint, a conflict, bytes that
+///   cannot be read) is an outcome; only what is wrong with *this* node is a
+///   [`LocalError`];
+/// - an entry is applied in one piece with the record that it was applied.
+///
+/// All methods run on the apply thread.
+pub trait StateMachine: Send + 'static {
+    /// The last entry of the root group that is applied in the state as it is now.
+    /// Asked once, at start: entries behind it will be applied.
+    fn applied(&self) -> LogIndex;
+
+    /// Applies entries in order and returns one outcome for each, in the same order.
+    ///
+    /// The indexes ascend, but not always by one: entries that carry nothing for
+    /// the state (a new leader's first entry, membership changes) are left out.
+    /// `log` reads an earlier entry again, for statements that came in parts; what
+    /// it may be asked for is bounded by [`Checkpointed::needed`].
+    ///
+    /// # Errors
+    /// A [`LocalError`] latches the node: it applies nothing any more, and its
+    /// files stay as they are. What the failed call did must not become durable.
+    fn apply(
+        &mut self,
+        entries: &[LogEntry],
+        log: &dyn Fn(LogIndex) -> Result<LogEntry, String>,
+    ) -> Result<Vec<Applied>, LocalError>;
+
+    /// The part of the machine that makes checkpoints. Asked once, at start.
+    fn checkpointer(&self) -> Arc<dyn Checkpointer>;
+}
+
+/// Makes applied entries durable in the machine's own files.
+///
+/// It is called on a thread of its own while the apply thread goes on, so it must
+/// hold up [`StateMachine::apply`] for a bounded moment at most. Calls do not overlap.
+pub trait Checkpointer: Send + Sync + 'static {
+    /// Writes a checkpoint and says what it guarantees.
+    ///
+    /// `held_back_bytes` is how much log has been applied since the last call that
+    /// moved [`Checkpointed::durable`]: when something of a client blocks the
+    /// checkpoint, this says how long to be patient with it. A call that cannot
+    /// write one now returns the previous result and is repeated later.
+    ///
+    /// # Errors
+    /// A [`LocalError`] latches the node.
+    fn checkpoint(&self, held_back_bytes: u64) -> Result<Checkpointed, LocalError>;
+}
+
+/// What a checkpoint guarantees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checkpointed {
+    /// After a crash at any later time, [`StateMachine::applied`] is at least this.
+    /// Read it out of what was written, not out of what is being applied meanwhile.
+    pub durable: LogIndex,
+    /// The lowest entry that the machine may still ask for, after a restart from
+    /// this checkpoint too: the first part of the oldest unfinished statement.
+    /// `None` when it needs none at or below `durable`.
+    pub needed: Option<LogIndex>,
+}
+
+impl Checkpointed {
+    /// The last entry that nobody needs any more.
+    pub fn releasable(&self) -> LogIndex {
+        let before = |needed: LogIndex| LogIndex(needed.0.saturating_sub(1));
+        self.needed.map_or(self.durable, |needed| self.durable.min(before(needed)))
+    }
+}
+
+/// What applying one entry decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The proposal that the entry carries, when it could be read.
+    pub id: Option<ProposalId>,
+    /// The outcome for whoever proposed it. Opaque to the node.
+    pub outcome: Bytes,
+}
+
+/// Something is wrong with this node alone: disk, memory, corruption, a bug.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct LocalError {
+    /// What, in words for the operator.
+    pub message: String,
+}
+
+impl LocalError {
+    /// From a text.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}

@@ -1,0 +1,25 @@
+//! The way to peers.
+
+use quack_core::PeerMessage;
+
+/// Sends messages to peers. Called on the raft thread.
+///
+/// It must not block: what cannot be sent at once is queued within bounds or
+/// dropped; Raft repeats what matters. Messages to one peer may be sent together.
+/// What arrives goes to [`crate::NodeHandle::deliver`].
+pub trait Transport: Send + 'static {
+    /// Takes messages in the order in which they should travel.
+    fn send(&mut self, messages: Vec<PeerMessage>);
+}
+
+/// For a cluster of one, which has no peers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTransport;
+
+impl Transport for NoTransport {
+    fn send(&mut self, messages: Vec<PeerMessage>) {
+        for message in messages {
+            tracing::warn!(to = %message.to, group = %message.group, "there is no way to this peer: message dropped");
+        }
+    }
+}

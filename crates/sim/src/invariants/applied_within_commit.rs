@@ -1,0 +1,41 @@
+//! Nothing is applied that is not committed, and nothing is left out or repeated
+//! within one life of a node.
+//!
+//! Source: Raft paper, section 5.3 and figure 2 (commitIndex, lastApplied).
+
+use std::collections::BTreeMap;
+
+use quack_types::{GroupId, LogIndex};
+
+use super::{Invariant, Seen};
+use crate::failure::Failure;
+
+#[derive(Default)]
+pub struct AppliedWithinCommit {
+    last: BTreeMap<(u64, GroupId), LogIndex>,
+}
+
+impl Invariant for AppliedWithinCommit {
+    fn observe(&mut self, seen: &Seen) -> Result<(), Failure> {
+        match seen {
+            // A restarted node continues at its checkpoint.
+            Seen::Crashed { node } => self.last.retain(|(other, _), _| other != node),
+            Seen::Applied { node, group, entry, commit, .. } => {
+                let broken = |what: String| Err(Failure::safety("applied within commit", what));
+                if entry.index > *commit {
+                    let index = entry.index;
+                    return broken(format!(
+                        "group {group}: n{node} applies {index}, but only {commit} is committed"
+                    ));
+                }
+                let last = self.last.insert((*node, *group), entry.index);
+                if last.is_some_and(|last| last.next() != entry.index) {
+                    let index = entry.index;
+                    return broken(format!("group {group}: n{node} applies {index} behind {last:?}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! The network between the nodes.
+//!
+//! # Fault model
+//!
+//! A packet is lost, delivered once or delivered twice; each delivery takes its own
+//! time, so packets overtake each other. A cut is of one direction: packets that are
+//! *sent* while it lasts are lost. Packets to a node that is down are lost; packets
+//! sent before a crash may arrive after the restart. Packets are not altered: TLS
+//! sees to that.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use quack_core::PeerMessage;
+use quack_types::{GroupId, LogIndex, ProposalId};
+
+use crate::random::Random;
+use crate::scenario::{NODES, Scenario};
+
+/// What nodes send each other.
+#[derive(Debug, Clone)]
+pub enum Packet {
+    /// The core's message.
+    Raft(PeerMessage),
+    /// A proposal on its way from its origin to the leader.
+    Forward {
+        /// The group.
+        group: GroupId,
+        /// Its id.
+        id: ProposalId,
+        /// The entry's data.
+        data: Bytes,
+    },
+    /// The leader tells how far every member has the log.
+    Replicated {
+        /// The group.
+        group: GroupId,
+        /// Durable everywhere.
+        index: LogIndex,
+    },
+}
+
+/// Who can talk to whom, and how well.
+pub struct Network {
+    random: Random,
+    delay_us: (u64, u64),
+    loss: u64,
+    duplication: u64,
+    cut: BTreeSet<(u64, u64)>,
+    /// Counts for the closing line.
+    pub sent: u64,
+    /// Of these, lost.
+    pub lost: u64,
+}
+
+impl Network {
+    /// A whole network.
+    pub fn new(scenario: &Scenario, random: Random) -> Self {
+        Self {
+            random,
+            delay_us: scenario.delay_us,
+            loss: scenario.loss,
+            duplication: scenario.duplication,
+            cut: BTreeSet::new(),
+            sent: 0,
+            lost: 0,
+        }
+    }
+
+    /// The delays with which a packet arrives: none, one or two.
+    pub fn send(&mut self, from: u64, to: u64) -> Vec<u64> {
+        self.sent += 1;
+        if self.cut.contains(&(from, to)) || self.random.chance(self.loss) {
+            self.lost += 1;
+            return Vec::new();
+        }
+        let copies = if self.random.chance(self.duplication) { 2 } else { 1 };
+        (0..copies).map(|_| self.random.between(self.delay_us.0, self.delay_us.1)).collect()
+    }
+
+    /// Cuts some ways: one node off, one way of one link, or a random set.
+    pub fn partition(&mut self) {
+        self.cut.clear();
+        let node = self.random.between(1, NODES);
+        match self.random.below(4) {
+            // One node alone.
+            0 | 1 => {
+                let others = (1..=NODES).filter(|other| *other != node);
+                self.cut = others.flat_map(|other| [(node, other), (other, node)]).collect();
+            }
+            // One node hears everybody and is heard by nobody, or the other way round.
+            2 => {
+                let is_deaf = self.random.chance(500_000);
+                let others = (1..=NODES).filter(|other| *other != node);
+                self.cut = others.map(|other| if is_deaf { (other, node) } else { (node, other) }).collect();
+            }
+            // Any ways.
+            _ => {
+                let ways = (1..=NODES).flat_map(|from| (1..=NODES).map(move |to| (from, to)));
+                let random = &mut self.random;
+                self.cut = ways.filter(|_| random.chance(400_000)).collect();
+            }
+        }
+    }
+
+    /// All ways are whole again.
+    pub fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Nothing is lost or doubled any more: the liveness phase begins.
+    pub fn stop_faults(&mut self) {
+        self.heal();
+        self.loss = 0;
+        self.duplication = 0;
+    }
+
+    /// The ways that are cut, for the event log.
+    pub fn cuts(&self) -> Vec<(u64, u64)> {
+        self.cut.iter().copied().collect()
+    }
+}

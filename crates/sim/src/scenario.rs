@@ -1,0 +1,144 @@
+//! The shape of one run, drawn from its seed: sizes, speeds, and how bad the world is.
+//!
+//! Every kind of fault is absent in some runs, so that a bug which needs calm is found
+//! too, and present at very different rates, because rates hide one another.
+
+use crate::random::Random;
+use crate::sabotage::Sabotage;
+
+/// Nodes of a simulated cluster.
+pub const NODES: u64 = 3;
+
+/// One run. Times are in virtual microseconds, chances in parts per million.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scenario {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// A bug on purpose.
+    pub sabotage: Option<Sabotage>,
+    /// Raft groups on each node.
+    pub groups: u64,
+    /// Clients, each with one operation at a time.
+    pub clients: u64,
+    /// Mean pause of a client between two operations.
+    pub think_us: u64,
+    /// A client asks again after this.
+    pub patience_us: u64,
+    /// Share of operations that are reads.
+    pub reads: u64,
+    /// Largest padding of a proposal in bytes.
+    pub padding_bytes_max: u64,
+    /// Length of a tick; each node's clock is off by up to a tenth.
+    pub tick_us: u64,
+    /// Fastest and slowest delivery of a packet.
+    pub delay_us: (u64, u64),
+    /// Chance that a packet is lost.
+    pub loss: u64,
+    /// Chance that a packet arrives twice.
+    pub duplication: u64,
+    /// Fastest and slowest write with fsync.
+    pub sync_us: (u64, u64),
+    /// Chance that an fsync fails.
+    pub sync_errors: u64,
+    /// Slowest application of a batch.
+    pub apply_us_max: u64,
+    /// Most entries in a batch of the state machine.
+    pub batch_max: u64,
+    /// Mean time between checkpoints of a node.
+    pub checkpoint_us: u64,
+    /// Segment size of the log in bytes.
+    pub segment_bytes: u64,
+    /// Mean time between crashes of a node; 0 for none.
+    pub crash_us: u64,
+    /// Chance that a crash is a power failure of all nodes.
+    pub power_failures: u64,
+    /// Mean time that a node is down.
+    pub down_us: u64,
+    /// Mean time between partitions; 0 for none.
+    pub partition_us: u64,
+    /// Mean length of a partition.
+    pub partition_length_us: u64,
+    /// Mean time between leadership transfers; 0 for none.
+    pub transfer_us: u64,
+    /// Mean time between membership changes; 0 for none.
+    pub membership_us: u64,
+    /// Length of the safety phase.
+    pub safety_us: u64,
+    /// Longest time that the cluster may take to recover afterwards.
+    pub liveness_us: u64,
+    /// A node that stays down when the faults end, unless membership changes in this run.
+    pub lost_node: Option<u64>,
+}
+
+impl Scenario {
+    /// Draws a scenario.
+    pub fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
+        let mut random = Random::new(seed).fork("scenario");
+        let random = &mut random;
+        let tick_us = random.between(20, 60) * 1000;
+        let delay_us_min = random.between(50, 2_000);
+        let membership_us = maybe(random, 250_000, 2_000_000, 6_000_000);
+        let lost = (membership_us == 0 && random.chance(500_000)).then(|| random.between(1, NODES));
+        Self {
+            seed,
+            sabotage,
+            groups: random.between(1, 3),
+            clients: random.between(2, 6),
+            think_us: random.between(20, 300) * 1000,
+            patience_us: random.between(500, 3_000) * 1000,
+            reads: random.between(100_000, 500_000),
+            padding_bytes_max: [20, 300, 3_000][random.below(3) as usize],
+            tick_us,
+            delay_us: (delay_us_min, delay_us_min + random.between(100, tick_us)),
+            loss: maybe(random, 600_000, 1_000, 150_000),
+            duplication: maybe(random, 600_000, 1_000, 150_000),
+            sync_us: (random.between(100, 1_000), random.between(1_000, tick_us)),
+            sync_errors: maybe(random, 200_000, 100, 1_000),
+            apply_us_max: random.between(1_000, 200_000),
+            batch_max: random.between(1, 20),
+            checkpoint_us: random.between(500, 4_000) * 1000,
+            segment_bytes: random.between(8, 64) << 10,
+            crash_us: maybe(random, 750_000, 2_000_000, 10_000_000),
+            power_failures: maybe(random, 600_000, 100_000, 600_000),
+            down_us: random.between(100, 3_000) * 1000,
+            partition_us: maybe(random, 700_000, 1_000_000, 8_000_000),
+            partition_length_us: random.between(200, 4_000) * 1000,
+            transfer_us: maybe(random, 400_000, 1_000_000, 5_000_000),
+            membership_us,
+            safety_us: 20_000_000,
+            liveness_us: 60_000_000,
+            lost_node: lost,
+        }
+    }
+}
+
+/// With this chance something between `low` and `high`, otherwise 0.
+fn maybe(random: &mut Random, chance: u64, low: u64, high: u64) -> u64 {
+    let value = random.between(low, high);
+    if random.chance(chance) { value } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_fault_is_absent_in_some_runs_and_present_in_others() {
+        let all: Vec<Scenario> = (0..200).map(|seed| Scenario::new(seed, None)).collect();
+        let faults: [fn(&Scenario) -> u64; 8] = [
+            |s| s.loss,
+            |s| s.duplication,
+            |s| s.sync_errors,
+            |s| s.crash_us,
+            |s| s.power_failures,
+            |s| s.partition_us,
+            |s| s.transfer_us,
+            |s| s.membership_us,
+        ];
+        for (number, fault) in faults.into_iter().enumerate() {
+            let present = all.iter().filter(|scenario| fault(scenario) > 0).count();
+            assert!((20..190).contains(&present), "fault {number} is in {present} of 200 runs");
+        }
+        assert!(all.iter().all(|s| s.lost_node.is_none() || s.membership_us == 0));
+    }
+}

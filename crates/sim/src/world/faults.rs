@@ -1,0 +1,136 @@
+//! Faults of the safety phase, and what operators do meanwhile.
+
+use quack_core::{Event, MemberChange, Role};
+use quack_types::{GroupId, RaftId};
+
+use super::{Due, World};
+use crate::failure::Failure;
+use crate::invariants::Seen;
+use crate::scenario::NODES;
+
+/// A node whose fuse is lit dies after this time even when it does not touch its disk.
+const FUSE_US: u64 = 50_000;
+
+impl World {
+    pub(super) fn plan_faults(&mut self) {
+        self.plan(self.scenario.crash_us, Due::Crash);
+        self.plan(self.scenario.partition_us, Due::Partition);
+        self.plan(self.scenario.transfer_us, Due::Transfer);
+        self.plan(self.scenario.membership_us, Due::Membership);
+    }
+
+    /// The next fault of a kind, if the scenario has it and the faults have not ended.
+    fn plan(&mut self, mean_us: u64, due: Due) {
+        if mean_us > 0 && !self.is_calm {
+            let wait = self.random.wait(mean_us);
+            self.after(wait, due);
+        }
+    }
+
+    pub(super) fn on_crash(&mut self) -> Result<(), Failure> {
+        self.plan(self.scenario.crash_us, Due::Crash);
+        if self.is_calm {
+            return Ok(());
+        }
+        if self.random.chance(self.scenario.power_failures) {
+            self.log.say(self.now_us, format_args!("power failure"));
+            return (1..=NODES).try_for_each(|node| self.crash(node));
+        }
+        let node = self.random.between(1, NODES);
+        if self.random.chance(300_000) {
+            return self.crash(node);
+        }
+        // Somewhere within the next operations of its disk.
+        let operations = self.random.below(25);
+        let life_number = self.server(node).life_number;
+        self.server(node).disk.burn_after(operations);
+        self.after(FUSE_US, Due::PowerOff { node, life_number });
+        Ok(())
+    }
+
+    pub(super) fn on_power_off(&mut self, node: u64, life_number: u64) -> Result<(), Failure> {
+        if self.server(node).life_number == life_number { self.crash(node) } else { Ok(()) }
+    }
+
+    /// Now, whatever it does.
+    pub(super) fn crash(&mut self, node: u64) -> Result<(), Failure> {
+        if self.server(node).life.is_none() {
+            return Ok(());
+        }
+        self.server(node).stop();
+        self.on_down(node, "power off")
+    }
+
+    /// A node has gone down.
+    pub(super) fn on_down(&mut self, node: u64, why: &str) -> Result<(), Failure> {
+        self.log.say(self.now_us, format_args!("n{node} is down: {why}"));
+        self.summary.crashes += 1;
+        self.invariants.observe(&Seen::Crashed { node })?;
+        let down = self.random.wait(self.scenario.down_us);
+        self.after(down, Due::Restart { node });
+        Ok(())
+    }
+
+    pub(super) fn on_restart(&mut self, node: u64) -> Result<(), Failure> {
+        let is_lost = self.is_calm && self.scenario.lost_node == Some(node);
+        if is_lost || self.server(node).life.is_some() {
+            return Ok(());
+        }
+        self.start(node)
+    }
+
+    pub(super) fn on_partition(&mut self) -> Result<(), Failure> {
+        self.plan(self.scenario.partition_us, Due::Partition);
+        if !self.is_calm {
+            self.network.partition();
+            self.summary.partitions += 1;
+            self.log.say(self.now_us, format_args!("cut: {:?}", self.network.cuts()));
+            let length = self.random.wait(self.scenario.partition_length_us);
+            self.after(length, Due::Heal);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_heal(&mut self) -> Result<(), Failure> {
+        self.log.say(self.now_us, format_args!("healed"));
+        self.network.heal();
+        Ok(())
+    }
+
+    /// A node that believes to lead a random group.
+    fn some_leader(&mut self) -> Option<(u64, GroupId)> {
+        let group = GroupId(self.random.between(1, self.scenario.groups));
+        let leads = |node: &u64| {
+            let life = self.servers[*node as usize - 1].life.as_ref();
+            life.and_then(|life| life.node.status(group)).is_some_and(|status| status.role == Role::Leader)
+        };
+        (1..=NODES).find(leads).map(|node| (node, group))
+    }
+
+    pub(super) fn on_transfer(&mut self) -> Result<(), Failure> {
+        self.plan(self.scenario.transfer_us, Due::Transfer);
+        let (Some((node, group)), false) = (self.some_leader(), self.is_calm) else { return Ok(()) };
+        let to = RaftId(self.random.between(1, NODES));
+        self.log.say(self.now_us, format_args!("n{node} g{group} is to hand over to n{to}"));
+        let outputs = self.server(node).handle(Event::TransferLeader { group, to })?;
+        self.follow(node, outputs)
+    }
+
+    /// Makes a voter a learner, or a learner a voter; two voters stay.
+    pub(super) fn on_membership(&mut self) -> Result<(), Failure> {
+        self.plan(self.scenario.membership_us, Due::Membership);
+        let (Some((node, group)), false) = (self.some_leader(), self.is_calm) else { return Ok(()) };
+        let status = self.server(node).life.as_ref().and_then(|life| life.node.status(group));
+        let Some(members) = status.map(|status| status.membership) else { return Ok(()) };
+        let member = RaftId(self.random.between(1, NODES));
+        let change = if members.voters.len() > 2 && members.voters.contains(&member) {
+            MemberChange::Learner(member)
+        } else {
+            MemberChange::Voter(member)
+        };
+        self.log.say(self.now_us, format_args!("n{node} g{group} is to change its members: {change:?}"));
+        let outputs =
+            self.server(node).handle(Event::ProposeMembership { group, changes: vec![change], tag: 0 })?;
+        self.follow(node, outputs)
+    }
+}

@@ -1,0 +1,185 @@
+//! The replicated catalog: what it overrides of DuckDB's own.
+
+#include "catalog.hpp"
+
+#include "compat.hpp"
+#include "ddl.hpp"
+#include "error.hpp"
+#include "schema_entry.hpp"
+#include "write_plan.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/parser/parsed_data/alter_table_info.hpp"
+#include "duckdb/parser/parsed_data/create_index_info.hpp"
+#include "duckdb/parser/parsed_data/create_schema_info.hpp"
+#include "duckdb/parser/parsed_data/drop_info.hpp"
+#include "duckdb/parser/statement/create_statement.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/operator/logical_delete.hpp"
+#include "duckdb/planner/operator/logical_merge_into.hpp"
+#include "duckdb/planner/operator/logical_update.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+bool ApplierMark::IsSet(ClientContext &context) {
+	return context.registered_state->Get<ApplierMark>(KEY) != nullptr;
+}
+
+QuackCatalog::QuackCatalog(AttachedDatabase &db, const void *node) : DuckCatalog(db), node(node) {
+}
+
+QuackCatalog::~QuackCatalog() {
+	quack_rs_node_release(node);
+}
+
+bool QuackCatalog::Is(Catalog &catalog) {
+	return catalog.GetCatalogType() == "quack" && catalog.IsDuckCatalog();
+}
+
+const void *QuackCatalog::Node() const {
+	lock_guard<mutex> guard(seal_lock);
+	if (!seal_reason.empty()) {
+		throw ConnectionException("cannot write to \"%s\": %s", GetName().GetIdentifierName(), seal_reason);
+	}
+	return node;
+}
+
+void QuackCatalog::Seal(const string &reason) {
+	lock_guard<mutex> guard(seal_lock);
+	seal_reason = reason;
+}
+
+optional_ptr<CatalogEntry> QuackCatalog::CreateSchema(CatalogTransaction transaction, CreateSchemaInfo &info) {
+	if (!PassesThrough(transaction)) {
+		if (info.SchemaName() == INTERNAL_SCHEMA) {
+			throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
+		}
+		ProposeCreate(transaction, *this, info);
+		return nullptr;
+	}
+	if (!info.ParentSchemas().empty()) {
+		throw NotImplementedException("nested schemas are not supported in the replicated catalog");
+	}
+	if (info.ShouldReplaceOnConflict()) {
+		throw NotImplementedException("CREATE OR REPLACE SCHEMA is not supported in the replicated catalog: use DROP "
+		                              "SCHEMA and CREATE SCHEMA");
+	}
+	LogicalDependencyList dependencies;
+	auto entry = make_uniq<QuackSchemaEntry>(*this, info);
+	auto result = entry.get();
+	if (!GetSchemaCatalogSet().CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
+		return nullptr;
+	}
+	return result;
+}
+
+void QuackCatalog::DropSchema(ClientContext &context, DropInfo &info) {
+	auto transaction = GetCatalogTransaction(context);
+	if (!PassesThrough(transaction)) {
+		ProposeDrop(context, *this, info);
+		return;
+	}
+	EntryLookupInfo lookup(CatalogType::SCHEMA_ENTRY, info.GetQualifiedName());
+	auto schema = LookupSchema(transaction, lookup, info.if_not_found);
+	if (!schema) {
+		return;
+	}
+	if (!schema->set->DropEntry(transaction, schema->name, info.cascade, info.allow_drop_internal) &&
+	    info.if_not_found == OnEntryNotFound::THROW_EXCEPTION) {
+		throw CatalogException::MissingEntry(lookup, string());
+	}
+}
+
+PhysicalOperator &QuackCatalog::PlanCreateTableAs(ClientContext &context, PhysicalPlanGenerator &planner,
+                                                  LogicalCreateTable &op, PhysicalOperator &plan) {
+	if (ApplierMark::IsSet(context)) {
+		return DuckCatalog::PlanCreateTableAs(context, planner, op, plan);
+	}
+	return WritePlan(context, planner, *this).CreateTableAs(op, plan);
+}
+
+PhysicalOperator &QuackCatalog::PlanInsert(ClientContext &context, PhysicalPlanGenerator &planner, LogicalInsert &op,
+                                           optional_ptr<PhysicalOperator> plan) {
+	if (ApplierMark::IsSet(context)) {
+		return DuckCatalog::PlanInsert(context, planner, op, plan);
+	}
+	return WritePlan(context, planner, *this).Insert(op, *plan);
+}
+
+PhysicalOperator &QuackCatalog::PlanDelete(ClientContext &context, PhysicalPlanGenerator &planner, LogicalDelete &op,
+                                           PhysicalOperator &plan) {
+	if (ApplierMark::IsSet(context)) {
+		return DuckCatalog::PlanDelete(context, planner, op, plan);
+	}
+	return WritePlan(context, planner, *this).Delete(op, plan);
+}
+
+PhysicalOperator &QuackCatalog::PlanUpdate(ClientContext &context, PhysicalPlanGenerator &planner, LogicalUpdate &op,
+                                           PhysicalOperator &plan) {
+	if (ApplierMark::IsSet(context)) {
+		return DuckCatalog::PlanUpdate(context, planner, op, plan);
+	}
+	return WritePlan(context, planner, *this).Update(op, plan);
+}
+
+PhysicalOperator &QuackCatalog::PlanMergeInto(ClientContext &context, PhysicalPlanGenerator &planner,
+                                              LogicalMergeInto &op, PhysicalOperator &plan) {
+	if (ApplierMark::IsSet(context)) {
+		return DuckCatalog::PlanMergeInto(context, planner, op, plan);
+	}
+	return WritePlan(context, planner, *this).MergeInto(op, plan);
+}
+
+unique_ptr<LogicalOperator> QuackCatalog::BindCreateIndex(Binder &binder, CreateStatement &stmt,
+                                                          TableCatalogEntry &table, unique_ptr<LogicalOperator> plan) {
+	if (ApplierMark::IsSet(binder.context)) {
+		return DuckCatalog::BindCreateIndex(binder, stmt, table, std::move(plan));
+	}
+	return make_uniq<LogicalProposeDdl>(*this, CreateText(*stmt.info));
+}
+
+unique_ptr<LogicalOperator> QuackCatalog::BindAlterAddIndex(Binder &binder, TableCatalogEntry &table_entry,
+                                                            unique_ptr<LogicalOperator> plan,
+                                                            unique_ptr<CreateIndexInfo> create_info,
+                                                            unique_ptr<AlterTableInfo> alter_info) {
+	if (ApplierMark::IsSet(binder.context)) {
+		return DuckCatalog::BindAlterAddIndex(binder, table_entry, std::move(plan), std::move(create_info),
+		                                      std::move(alter_info));
+	}
+	alter_info->GetQualifiedNameMutable().StripCatalog();
+	return make_uniq<LogicalProposeDdl>(*this, alter_info->ToString());
+}
+
+void QuackCatalog::ScanSchemas(ClientContext &context, std::function<void(SchemaCatalogEntry &)> callback) {
+	auto applier = ApplierMark::IsSet(context);
+	DuckCatalog::ScanSchemas(context, [&](SchemaCatalogEntry &schema) {
+		if (applier || schema.name != INTERNAL_SCHEMA) {
+			callback(schema);
+		}
+	});
+}
+
+optional_ptr<SchemaCatalogEntry> QuackCatalog::LookupSchema(CatalogTransaction transaction,
+                                                            const EntryLookupInfo &schema_lookup,
+                                                            OnEntryNotFound if_not_found) {
+	if (!PassesThrough(transaction) && schema_lookup.GetEntryIdentifier() == INTERNAL_SCHEMA) {
+		if (if_not_found == OnEntryNotFound::THROW_EXCEPTION) {
+			throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
+		}
+		return nullptr;
+	}
+	return DuckCatalog::LookupSchema(transaction, schema_lookup, if_not_found);
+}
+
+void QuackCatalog::OnDetach(ClientContext &context) {
+	if (detachable) {
+		return;
+	}
+	// DuckDB has taken the name out of its list already: put it back before refusing.
+	Reattach(context, GetAttached());
+	throw BinderException("Cannot detach \"%s\": this process serves it. End the server first with CALL quack_stop(...)",
+	                      GetName().GetIdentifierName());
+}
+
+} // namespace quack

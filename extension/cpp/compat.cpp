@@ -1,0 +1,65 @@
+//! Access to private members by explicit instantiation, which the standard exempts from access checks
+//! (C++17, [temp.explicit] 13.9.2/6).
+
+#include "compat.hpp"
+
+#include "duckdb/main/database_manager.hpp"
+#include "duckdb/parser/parsed_data/attach_info.hpp"
+#include "duckdb/storage/storage_lock.hpp"
+
+using namespace duckdb;
+
+namespace {
+
+template <class TAG, typename TAG::type MEMBER>
+struct Reveal {
+	friend typename TAG::type Member(TAG) {
+		return MEMBER;
+	}
+};
+
+struct Visibility {
+	using type = AttachVisibility AttachedDatabase::*;
+	friend type Member(Visibility);
+};
+template struct Reveal<Visibility, &AttachedDatabase::visibility>;
+
+struct CheckpointLockMember {
+	using type = unique_ptr<StorageLockKey> DuckTransaction::*;
+	friend type Member(CheckpointLockMember);
+};
+template struct Reveal<CheckpointLockMember, &DuckTransaction::checkpoint_lock>;
+
+struct VacuumLockMember {
+	using type = unique_ptr<StorageLockKey> DuckTransaction::*;
+	friend type Member(VacuumLockMember);
+};
+template struct Reveal<VacuumLockMember, &DuckTransaction::vacuum_lock>;
+
+struct FinalizeAttach {
+	using type = optional_ptr<AttachedDatabase> (DatabaseManager::*)(ClientContext &, AttachInfo &,
+	                                                                 shared_ptr<AttachedDatabase>);
+	friend type Member(FinalizeAttach);
+};
+template struct Reveal<FinalizeAttach, &DatabaseManager::FinalizeAttach>;
+
+} // namespace
+
+namespace quack {
+
+void HideDatabase(AttachedDatabase &db) {
+	db.*Member(Visibility()) = AttachVisibility::HIDDEN;
+}
+
+void ReleaseCheckpointLocks(DuckTransaction &transaction) {
+	(transaction.*Member(CheckpointLockMember())).reset();
+	(transaction.*Member(VacuumLockMember())).reset();
+}
+
+void Reattach(ClientContext &context, AttachedDatabase &db) {
+	AttachInfo info;
+	info.name = db.GetName();
+	(DatabaseManager::Get(context).*Member(FinalizeAttach()))(context, info, db.shared_from_this());
+}
+
+} // namespace quack

@@ -1,0 +1,216 @@
+//! The table functions: quack_serve, quack_stop, quack_server_list, quack_raft_status.
+
+#include "error.hpp"
+#include "host.hpp"
+#include "duckdb/function/table_function.hpp"
+#include "duckdb/main/extension/extension_loader.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+namespace {
+
+//! Fills in the rows of a call: `quack_rs_*` makes them.
+using Produce = std::function<void(QuackRowSink, QuackError *)>;
+using Plan = Produce (*)(Host &host, TableFunctionBindInput &input);
+
+struct Column {
+	const char *name;
+	LogicalType type;
+};
+
+struct FunctionInfo : public TableFunctionInfo {
+	FunctionInfo(Host &host, Plan plan, vector<Column> columns)
+	    : host(host), plan(plan), columns(std::move(columns)) {
+	}
+	Host &host;
+	Plan plan;
+	vector<Column> columns;
+};
+
+struct FunctionData : public TableFunctionData {
+	Produce produce;
+	vector<LogicalType> types;
+};
+
+struct FunctionState : public GlobalTableFunctionState {
+	vector<vector<Value>> rows;
+	bool produced = false;
+	idx_t next = 0;
+	optional_ptr<const vector<LogicalType>> types;
+};
+
+unique_ptr<FunctionData> Bind(ClientContext &context, TableFunctionBindInput &input, vector<LogicalType> &return_types,
+                              vector<Identifier> &names) {
+	auto &info = input.info->Cast<FunctionInfo>();
+	auto data = make_uniq<FunctionData>();
+	for (auto &column : info.columns) {
+		names.emplace_back(column.name);
+		return_types.push_back(column.type);
+	}
+	data->types = return_types;
+	data->produce = info.plan(info.host, input);
+	return data;
+}
+
+unique_ptr<duckdb::FunctionData> BindFunction(ClientContext &context, TableFunctionBindInput &input,
+                                              vector<LogicalType> &return_types, vector<Identifier> &names) {
+	return Bind(context, input, return_types, names);
+}
+
+unique_ptr<GlobalTableFunctionState> Init(ClientContext &context, TableFunctionInitInput &input) {
+	auto state = make_uniq<FunctionState>();
+	state->types = input.bind_data->Cast<FunctionData>().types;
+	return std::move(state);
+}
+
+void TakeRow(void *target, const QuackBytes *values, size_t count) {
+	auto &state = *static_cast<FunctionState *>(target);
+	vector<Value> row;
+	for (size_t i = 0; i < count; i++) {
+		auto &type = (*state.types)[i];
+		row.push_back(values[i].data ? Value(Text(values[i])).DefaultCastAs(type) : Value(type));
+	}
+	state.rows.push_back(std::move(row));
+}
+
+void Run(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
+	auto &state = input.global_state->Cast<FunctionState>();
+	if (!state.produced) {
+		state.produced = true;
+		QuackError error = NoError();
+		input.bind_data->Cast<FunctionData>().produce(QuackRowSink {&state, TakeRow}, &error);
+		ThrowIfError(error);
+	}
+	idx_t count = 0;
+	for (; state.next < state.rows.size() && count < STANDARD_VECTOR_SIZE; state.next++, count++) {
+		for (idx_t c = 0; c < output.ColumnCount(); c++) {
+			output.data[c].Append(state.rows[state.next][c]);
+		}
+	}
+	output.SetChildCardinality(count);
+}
+
+string Named(TableFunctionBindInput &input, const char *name) {
+	auto entry = input.named_parameters.find(name);
+	return entry == input.named_parameters.end() || entry->second.IsNull() ? string() : entry->second.ToString();
+}
+
+string UriOf(TableFunctionBindInput &input, const char *fallback) {
+	if (input.inputs.empty()) {
+		return fallback;
+	}
+	if (input.inputs[0].IsNull()) {
+		throw BinderException("the URI must not be NULL: write 'quack:host:port'");
+	}
+	return input.inputs[0].ToString();
+}
+
+Produce PlanServe(Host &host, TableFunctionBindInput &input) {
+	auto uri = UriOf(input, "quack:localhost");
+	auto token = Named(input, "token");
+	auto token_entry = input.named_parameters.find("token");
+	if (token_entry != input.named_parameters.end() && !token_entry->second.IsNull() && token.empty()) {
+		throw InvalidInputException("the token must have at least 4 characters; leave the parameter out for a random one");
+	}
+	auto node_id = Named(input, "node_id");
+	auto data_dir = Named(input, "data_dir");
+	auto catalog = Named(input, "catalog");
+	auto cert_file = Named(input, "cert_file");
+	auto key_file = Named(input, "key_file");
+	auto client_ca_file = Named(input, "client_ca_file");
+	vector<string> peers;
+	auto peers_entry = input.named_parameters.find("peers");
+	if (peers_entry != input.named_parameters.end() && !peers_entry->second.IsNull()) {
+		for (auto &peer : ListValue::GetChildren(peers_entry->second)) {
+			peers.push_back(peer.ToString());
+		}
+	}
+	auto other_entry = input.named_parameters.find("allow_other_hostname");
+	auto allow_other_hostname =
+	    other_entry != input.named_parameters.end() && !other_entry->second.IsNull() && other_entry->second.GetValue<bool>();
+	return [&host, uri, token, node_id, data_dir, catalog, cert_file, key_file, client_ca_file, peers,
+	        allow_other_hostname](QuackRowSink rows, QuackError *error) {
+		vector<QuackBytes> peer_bytes;
+		for (auto &peer : peers) {
+			peer_bytes.push_back(Bytes(peer));
+		}
+		QuackServeArguments arguments {Bytes(uri),        Bytes(token),   Bytes(node_id),
+		                               Bytes(data_dir),   Bytes(catalog), peer_bytes.data(),
+		                               peer_bytes.size(), Bytes(cert_file), Bytes(key_file),
+		                               Bytes(client_ca_file), allow_other_hostname};
+		quack_rs_serve(host.rust, &arguments, rows, error);
+	};
+}
+
+Produce PlanStop(Host &host, TableFunctionBindInput &input) {
+	auto uri = UriOf(input, "quack:localhost");
+	return [&host, uri](QuackRowSink rows, QuackError *error) { quack_rs_stop(host.rust, Bytes(uri), rows, error); };
+}
+
+Produce PlanServerList(Host &host, TableFunctionBindInput &input) {
+	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_server_list(host.rust, rows, error); };
+}
+
+Produce PlanRaftStatus(Host &host, TableFunctionBindInput &input) {
+	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_raft_status(host.rust, rows, error); };
+}
+
+TableFunction Make(const char *name, vector<LogicalType> arguments, Host &host, Plan plan, vector<Column> columns) {
+	TableFunction function(name, std::move(arguments), Run, BindFunction, Init);
+	function.function_info = make_shared_ptr<FunctionInfo>(host, plan, std::move(columns));
+	return function;
+}
+
+} // namespace
+
+void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
+	// The host lives as long as the instance, and with it these functions.
+	auto &host = *host_p;
+	vector<Column> serve_columns {
+	    {"listen_uri", LogicalType::VARCHAR}, {"listen_url", LogicalType::VARCHAR}, {"auth_token", LogicalType::VARCHAR}};
+	TableFunctionSet serve("quack_serve");
+	for (auto &arguments : vector<vector<LogicalType>> {{}, {LogicalType::VARCHAR}}) {
+		auto function = Make("quack_serve", arguments, host, PlanServe, serve_columns);
+		for (auto name : {"token", "node_id", "data_dir", "catalog", "cert_file", "key_file", "client_ca_file"}) {
+			function.GetSignature().AddKeywordOnly(name, LogicalType::VARCHAR, Value(LogicalType::VARCHAR));
+		}
+		auto list = LogicalType::LIST(LogicalType::VARCHAR);
+		function.GetSignature().AddKeywordOnly("peers", list, Value(list));
+		function.GetSignature().AddKeywordOnly("allow_other_hostname", LogicalType::BOOLEAN, Value::BOOLEAN(false));
+		serve.AddFunction(function);
+	}
+	loader.RegisterFunction(serve);
+
+	loader.RegisterFunction(
+	    Make("quack_stop", {LogicalType::VARCHAR}, host, PlanStop, {{"status", LogicalType::VARCHAR}}));
+	loader.RegisterFunction(Make("quack_server_list", {}, host, PlanServerList,
+	                             {{"listen_uri", LogicalType::VARCHAR},
+	                              {"listen_url", LogicalType::VARCHAR},
+	                              {"host", LogicalType::VARCHAR},
+	                              {"port", LogicalType::USMALLINT},
+	                              {"active_connections", LogicalType::UBIGINT},
+	                              {"catalog", LogicalType::VARCHAR},
+	                              {"node_id", LogicalType::VARCHAR},
+	                              {"data_dir", LogicalType::VARCHAR}}));
+	loader.RegisterFunction(Make("quack_raft_status", {}, host, PlanRaftStatus,
+	                             {{"group_name", LogicalType::VARCHAR},
+	                              {"group_id", LogicalType::UBIGINT},
+	                              {"node_id", LogicalType::VARCHAR},
+	                              {"role", LogicalType::VARCHAR},
+	                              {"leader_id", LogicalType::VARCHAR},
+	                              {"term", LogicalType::UBIGINT},
+	                              {"last_index", LogicalType::UBIGINT},
+	                              {"commit_index", LogicalType::UBIGINT},
+	                              {"applied_index", LogicalType::UBIGINT},
+	                              {"snapshot_index", LogicalType::UBIGINT},
+	                              {"voters", LogicalType::LIST(LogicalType::VARCHAR)},
+	                              {"learners", LogicalType::LIST(LogicalType::VARCHAR)},
+	                              {"initialized", LogicalType::BOOLEAN},
+	                              {"linearizable_read_safe", LogicalType::BOOLEAN},
+	                              {"state", LogicalType::VARCHAR},
+	                              {"reason", LogicalType::VARCHAR}}));
+}
+
+} // namespace quack

@@ -1,0 +1,123 @@
+//! Implementation of the statement gate.
+
+#include "gate.hpp"
+
+#include "duckdb/main/client_context.hpp"
+#include "duckdb/main/client_data.hpp"
+#include "duckdb/main/prepared_statement_data.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+//! The words of a SQL text outside of quotes and comments, in upper case.
+static vector<string> Words(const string &sql) {
+	vector<string> words;
+	idx_t i = 0;
+	auto skip_past = [&](const string &end) {
+		auto found = sql.find(end, i);
+		i = found == string::npos ? sql.size() : found + end.size();
+	};
+	while (i < sql.size()) {
+		auto c = sql[i];
+		if (c == '\'' || c == '"') {
+			i++;
+			skip_past(string(1, c));
+		} else if (sql.compare(i, 2, "--") == 0) {
+			skip_past("\n");
+		} else if (sql.compare(i, 2, "/*") == 0) {
+			i += 2;
+			skip_past("*/");
+		} else if (StringUtil::CharacterIsAlpha(c)) {
+			auto begin = i;
+			while (i < sql.size() && (StringUtil::CharacterIsAlphaNumeric(sql[i]) || sql[i] == '_')) {
+				i++;
+			}
+			words.push_back(StringUtil::Upper(sql.substr(begin, i - begin)));
+		} else {
+			i++;
+		}
+	}
+	return words;
+}
+
+static StatementKind KindOfText(const string &sql) {
+	auto words = Words(sql);
+	auto has = [&](const char *word) {
+		return std::find(words.begin(), words.end(), word) != words.end();
+	};
+	if (words.empty() || words[0] == "SELECT" || words[0] == "FROM") {
+		return StatementKind::OTHER;
+	}
+	if (has("MERGE") || (has("INSERT") && (has("CONFLICT") || has("OR")))) {
+		return StatementKind::UPSERT;
+	}
+	if (has("UPDATE") || has("DELETE") || has("TRUNCATE")) {
+		return StatementKind::CHANGE;
+	}
+	if (has("INSERT") || words[0] == "COPY") {
+		return StatementKind::INSERT;
+	}
+	return StatementKind::OTHER;
+}
+
+StatementKind KindOf(ClientContext &context) {
+	string sql;
+	try {
+		sql = context.GetCurrentQuery();
+	} catch (std::exception &) {
+		// No statement is running.
+		return StatementKind::OTHER;
+	}
+	auto words = Words(sql.substr(0, 256));
+	if (words.size() >= 2 && words[0] == "EXECUTE") {
+		for (auto &prepared : context.client_data->prepared_statements) {
+			if (prepared.first == words[1] && prepared.second->unbound_statement) {
+				return KindOfText(prepared.second->unbound_statement->query);
+			}
+		}
+	}
+	return KindOfText(sql);
+}
+
+bool StatementGate::MayPass(StatementKind kind) const {
+	auto changes = inside[static_cast<idx_t>(StatementKind::CHANGE)];
+	auto upserts = inside[static_cast<idx_t>(StatementKind::UPSERT)];
+	switch (kind) {
+	case StatementKind::INSERT:
+		return upserts == 0 && upserts_waiting == 0;
+	case StatementKind::CHANGE:
+		return upserts == 0 && upserts_waiting == 0 && changes == 0;
+	case StatementKind::UPSERT:
+		return upserts == 0 && changes == 0 && inside[static_cast<idx_t>(StatementKind::INSERT)] == 0;
+	default:
+		return true;
+	}
+}
+
+void StatementGate::Enter(ClientContext &context, StatementKind kind) {
+	std::unique_lock<mutex> guard(lock);
+	auto upsert = kind == StatementKind::UPSERT;
+	upserts_waiting += upsert ? 1 : 0;
+	while (!MayPass(kind)) {
+		left.wait_for(guard, std::chrono::milliseconds(50));
+		if (context.IsInterrupted()) {
+			upserts_waiting -= upsert ? 1 : 0;
+			guard.unlock();
+			left.notify_all();
+			throw InterruptException();
+		}
+	}
+	upserts_waiting -= upsert ? 1 : 0;
+	inside[static_cast<idx_t>(kind)]++;
+}
+
+void StatementGate::Leave(StatementKind kind) {
+	{
+		lock_guard<mutex> guard(lock);
+		inside[static_cast<idx_t>(kind)]--;
+	}
+	left.notify_all();
+}
+
+} // namespace quack

@@ -1,0 +1,74 @@
+//! The only writer of the store.
+#pragma once
+
+#include "store.hpp"
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/planner/bound_constraint.hpp"
+#include "duckdb/storage/table/append_state.hpp"
+#include "duckdb/storage/table/delete_state.hpp"
+
+namespace quack {
+
+//! Turns the operations of log entries into changes of DuckDB tables, in vectors.
+//!
+//! Invariants: one transaction at a time, and the position is written in the same one as the rows. `Find` changes
+//! nothing, so that an entry whose rows are not there leaves no trace in the transaction it shares with others.
+class Applier {
+public:
+	explicit Applier(Store &store);
+	~Applier();
+
+	void Position(uint64_t &index, duckdb::string &state);
+	void Begin();
+	void Commit(uint64_t index, const duckdb::string &state);
+	void Rollback();
+
+	bool Find(const QuackTable &table, QuackBytes chunk, bool search);
+	void ChangeFound();
+	void ForgetFound();
+	void Insert(const QuackTable &table, QuackBytes chunk);
+	void Ddl(const duckdb::string &sql);
+	void Sequence(const duckdb::string &schema, const duckdb::string &name, uint64_t usage_count, int64_t counter);
+
+private:
+	//! A table as the running transaction sees it, with what is costly to set up for each chunk.
+	struct Target {
+		duckdb::DuckTableEntry *entry = nullptr;
+		uint64_t shape = 0;
+		duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> constraints;
+	};
+	//! Rows that `Find` has found: the ids, the rows as they are, and the new rows of an update.
+	struct Found {
+		Target *target;
+		duckdb::Vector row_ids;
+		idx_t count;
+		duckdb::unique_ptr<duckdb::DataChunk> rows;
+		duckdb::unique_ptr<duckdb::DataChunk> updated;
+	};
+
+	Target &TargetOf(const QuackTable &table);
+	void ForgetTargets();
+	void FlushAppend();
+	void Run(const duckdb::string &sql);
+	//! The rows at the hinted ids, where they equal `sought`; marks in `missing` the positions that do not.
+	void FollowHints(Target &target, duckdb::DataChunk &sought, duckdb::vector<duckdb::row_t> &ids,
+	                 duckdb::vector<idx_t> &missing);
+	//! Looks the missing rows up by their values.
+	bool Search(Target &target, duckdb::DataChunk &sought, duckdb::vector<duckdb::row_t> &ids,
+	            const duckdb::vector<idx_t> &missing);
+	void Delete(Found &found);
+	void Update(Found &found);
+
+	Store &store;
+	duckdb::unique_ptr<duckdb::Connection> connection;
+	duckdb::ClientContext &context;
+	duckdb::unordered_map<duckdb::string, duckdb::unique_ptr<Target>> targets;
+	duckdb::vector<Found> found;
+	//! Ids in `found`, by table, so that no row is taken twice.
+	duckdb::unordered_map<Target *, duckdb::unordered_set<duckdb::row_t>> taken;
+	//! The run of insertions into one table that is under way.
+	Target *appending = nullptr;
+	duckdb::unique_ptr<duckdb::LocalAppendState> append_state;
+};
+
+} // namespace quack

@@ -1,0 +1,159 @@
+//! The border between C++ and Rust: every symbol that crosses it, in both directions.
+//!
+//! `quack_rs_*` is implemented in Rust (extension/src), `quack_cpp_*` in C++ (this folder). Only plain data and
+//! opaque handles cross. Nothing throws or panics across the border: a failure is written to a `QuackError`.
+//! Every handle has one owner and one function that ends it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+
+//! Bytes borrowed for the duration of the call. Text is UTF-8 without a terminating zero.
+struct QuackBytes {
+	const uint8_t *data;
+	size_t length;
+};
+
+//! A failure. `kind` is the number of DuckDB's ExceptionType, -1 when there is no failure.
+//! `message` comes from `quack_cpp_copy_text` and is freed with `quack_cpp_free`.
+struct QuackError {
+	int32_t kind;
+	char *message;
+};
+
+//! The table that rows belong to, see `Rows` in proto/quack/log/v1/entry.proto.
+struct QuackTable {
+	QuackBytes schema;
+	QuackBytes name;
+	uint64_t shape;
+};
+
+//! Receives bytes that the other side made.
+struct QuackSink {
+	void *context;
+	void (*take)(void *context, QuackBytes bytes);
+};
+
+//! Receives a row of a result as text; a null `data` is NULL.
+struct QuackRowSink {
+	void *context;
+	void (*take)(void *context, const QuackBytes *values, size_t count);
+};
+
+//! Says whether the statement that waits has been interrupted.
+struct QuackInterrupt {
+	void *context;
+	bool (*interrupted)(void *context);
+};
+
+//! Arguments of `quack_serve`; an empty text means "not given".
+struct QuackServeArguments {
+	QuackBytes uri;
+	QuackBytes token;
+	QuackBytes node_id;
+	QuackBytes data_dir;
+	QuackBytes catalog;
+	const QuackBytes *peers;
+	size_t peers_count;
+	QuackBytes cert_file;
+	QuackBytes key_file;
+	QuackBytes client_ca_file;
+	bool allow_other_hostname;
+};
+
+// ---------------------------------------------------------------------------------------------------------------
+// Implemented in Rust
+// ---------------------------------------------------------------------------------------------------------------
+
+//! One per DuckDB instance: its servers. Freed with `quack_rs_host_close`.
+void *quack_rs_host_open(void *host);
+//! Stops every server of the instance and frees the host.
+void quack_rs_host_close(void *rust_host);
+//! Stops every server of the process, before it exits.
+void quack_rs_process_exit(void);
+
+//! Starts a server; the row holds listen_uri, listen_url, auth_token.
+void quack_rs_serve(void *rust_host, const QuackServeArguments *arguments, QuackRowSink rows, QuackError *error);
+//! Stops a server; the row holds a status text.
+void quack_rs_stop(void *rust_host, QuackBytes uri, QuackRowSink rows, QuackError *error);
+void quack_rs_server_list(void *rust_host, QuackRowSink rows, QuackError *error);
+void quack_rs_raft_status(void *rust_host, QuackRowSink rows, QuackError *error);
+//! Finds the server of this process that listens at `uri` and checks the token. Emits the name of its catalog,
+//! or nothing when no server of this process listens there.
+void quack_rs_attach_local(void *rust_host, QuackBytes uri, QuackBytes token, QuackSink catalog, QuackError *error);
+
+//! Gives back the reference to a node that `quack_cpp_store_open` took.
+void quack_rs_node_release(const void *node);
+
+//! A transaction being written for the log of `node`. Ended by commit or abort, which free it.
+void *quack_rs_writer_open(const void *node, QuackError *error);
+void quack_rs_writer_deleted(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
+void quack_rs_writer_inserted(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
+void quack_rs_writer_updated(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
+void quack_rs_writer_ddl(void *writer, QuackBytes sql, QuackError *error);
+void quack_rs_writer_sequence(void *writer, QuackBytes schema, QuackBytes name, uint64_t usage_count, int64_t counter,
+                              QuackError *error);
+//! Proposes, waits until the outcome is known at this node, and frees the writer.
+void quack_rs_writer_commit(void *writer, QuackInterrupt interrupt, QuackError *error);
+void quack_rs_writer_abort(void *writer);
+
+// ---------------------------------------------------------------------------------------------------------------
+// Implemented in C++
+// ---------------------------------------------------------------------------------------------------------------
+
+//! Registers everything with the instance behind DuckDB's `ExtensionLoader`.
+void quack_cpp_register(void *loader);
+void *quack_cpp_copy_text(QuackBytes text);
+void quack_cpp_free(void *pointer);
+//! Whether nobody but this extension holds the DuckDB instance any more.
+bool quack_cpp_host_abandoned(void *host);
+
+//! Attaches the store at `path` as `catalog`. The returned store keeps DuckDB's database alive; ended by
+//! `quack_cpp_store_close`. Takes over one reference to `node` and releases it when DuckDB has closed the file.
+void *quack_cpp_store_open(void *host, QuackBytes path, QuackBytes catalog, const void *node, QuackError *error);
+//! From now on every write to the catalog is refused with `reason`.
+void quack_cpp_store_seal(void *store, QuackBytes reason);
+//! Detaches the catalog; returns false when a running statement still holds it.
+bool quack_cpp_store_close(void *store);
+//! Emits the name under which the store is attached now.
+void quack_cpp_store_catalog(void *store, QuackSink name);
+//! Writes a checkpoint of the store; readers and the applier go on. Made on the thread that calls.
+void quack_cpp_store_checkpoint(void *store, QuackError *error);
+//! Emits a text that is equal for equal contents of tables, whatever their history.
+void quack_cpp_store_state_hash(void *store, QuackSink text, QuackError *error);
+
+//! The store's only writer. Not thread-safe. Ended by `quack_cpp_applier_close`.
+void *quack_cpp_applier_open(void *store, QuackError *error);
+void quack_cpp_applier_close(void *applier);
+//! Reads the position and the state that the last committed transaction has written; index 0 in a new store.
+void quack_cpp_applier_position(void *applier, uint64_t *index, QuackSink state, QuackError *error);
+void quack_cpp_applier_begin(void *applier, QuackError *error);
+//! Writes the position and the state in the same transaction and commits.
+void quack_cpp_applier_commit(void *applier, uint64_t index, QuackBytes state, QuackError *error);
+void quack_cpp_applier_rollback(void *applier);
+//! Looks up the rows of a `deleted` or `updated` chunk and remembers them for `quack_cpp_applier_change_found`.
+//! Returns false when a row is not there. Without `search` only the row id hints are followed.
+bool quack_cpp_applier_find(void *applier, QuackTable table, QuackBytes chunk, bool search, QuackError *error);
+//! Deletes or updates the rows that were found since the last call.
+void quack_cpp_applier_change_found(void *applier, QuackError *error);
+void quack_cpp_applier_forget_found(void *applier);
+void quack_cpp_applier_insert(void *applier, QuackTable table, QuackBytes chunk, QuackError *error);
+void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error);
+void quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name, uint64_t usage_count, int64_t counter,
+                                QuackError *error);
+
+//! A client's session: one DuckDB connection with the store as its default database.
+void *quack_cpp_session_open(void *store, QuackError *error);
+void quack_cpp_session_close(void *session);
+//! May be called from any thread while another runs the session.
+void quack_cpp_session_interrupt(void *session);
+//! Runs a text of one or more statements; the first that returns rows is the result. Emits a serialized LogicalType
+//! to `types` and a name to `names` for each column.
+void quack_cpp_session_query(void *session, QuackBytes sql, QuackSink types, QuackSink names, QuackError *error);
+//! Emits up to `chunks_max` serialized chunks of the result; returns whether there may be more.
+bool quack_cpp_session_fetch(void *session, size_t chunks_max, QuackSink chunks, QuackError *error);
+//! Inserts the rows of a serialized chunk.
+void quack_cpp_session_append(void *session, QuackBytes schema, QuackBytes table, QuackBytes chunk, QuackError *error);
+}

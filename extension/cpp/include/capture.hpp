@@ -1,0 +1,160 @@
+//! The operators that stand in for DuckDB's INSERT, UPDATE and DELETE in a client's plan.
+#pragma once
+
+#include "statement.hpp"
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/common/enums/row_id_handling.hpp"
+#include "duckdb/execution/physical_operator.hpp"
+#include "duckdb/planner/expression.hpp"
+
+namespace quack {
+
+//! What the operators of one plan share while it runs: the writer of the statement.
+struct Proposal {
+	duckdb::shared_ptr<Writer> writer;
+};
+
+//! Writes the rows that the plan below yields into the statement's transaction; the store stays as it is.
+//! Emits what DuckDB's own operator would: the row count, or the rows for RETURNING.
+//!
+//! Follows PhysicalInsert, PhysicalUpdate and PhysicalDelete of DuckDB in what it expects of the chunk below.
+class PhysicalCapture : public duckdb::PhysicalOperator {
+public:
+	PhysicalCapture(duckdb::PhysicalPlan &plan, duckdb::vector<duckdb::LogicalType> types, idx_t estimated_cardinality,
+	                duckdb::shared_ptr<Proposal> proposal, bool return_chunk);
+
+	//! A chunk of the plan below, as changes of the transaction.
+	virtual void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
+	                     duckdb::GlobalSinkState &state) const = 0;
+
+	bool IsSink() const override {
+		return true;
+	}
+	bool IsSource() const override {
+		return true;
+	}
+	bool SinkOrderDependent() const override {
+		return true;
+	}
+	duckdb::SinkResultType Sink(duckdb::ExecutionContext &context, duckdb::DataChunk &chunk,
+	                            duckdb::OperatorSinkInput &input) const override;
+	duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(duckdb::ClientContext &context) const override;
+	duckdb::unique_ptr<duckdb::GlobalSourceState> GetGlobalSourceState(duckdb::ClientContext &context) const override;
+
+	duckdb::shared_ptr<Proposal> proposal;
+	bool return_chunk;
+
+protected:
+	duckdb::SourceResultType GetDataInternal(duckdb::ExecutionContext &context, duckdb::DataChunk &chunk,
+	                                         duckdb::OperatorSourceInput &input) const override;
+};
+
+class PhysicalCaptureInsert : public PhysicalCapture {
+public:
+	PhysicalCaptureInsert(duckdb::PhysicalPlan &plan, duckdb::vector<duckdb::LogicalType> types,
+	                      idx_t estimated_cardinality, duckdb::shared_ptr<Proposal> proposal, bool return_chunk,
+	                      duckdb::DuckTableEntry &table);
+
+	duckdb::string GetName() const override {
+		return "QUACK_INSERT";
+	}
+	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
+	             duckdb::GlobalSinkState &state) const override;
+
+	duckdb::DuckTableEntry &table;
+};
+
+//! INSERT into the table that the same statement creates.
+class PhysicalCaptureCreate : public PhysicalCapture {
+public:
+	PhysicalCaptureCreate(duckdb::PhysicalPlan &plan, duckdb::vector<duckdb::LogicalType> types,
+	                      idx_t estimated_cardinality, duckdb::shared_ptr<Proposal> proposal,
+	                      duckdb::unique_ptr<duckdb::CreateInfo> info);
+
+	duckdb::string GetName() const override {
+		return "QUACK_CREATE_TABLE_AS";
+	}
+	duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(duckdb::ClientContext &context) const override;
+	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
+	             duckdb::GlobalSinkState &state) const override;
+
+	duckdb::unique_ptr<duckdb::CreateInfo> info;
+};
+
+class PhysicalCaptureUpdate : public PhysicalCapture {
+public:
+	PhysicalCaptureUpdate(duckdb::PhysicalPlan &plan, duckdb::vector<duckdb::LogicalType> types,
+	                      idx_t estimated_cardinality, duckdb::shared_ptr<Proposal> proposal, bool return_chunk,
+	                      duckdb::DuckTableEntry &table, duckdb::vector<duckdb::PhysicalIndex> columns,
+	                      duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> expressions,
+	                      duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> bound_defaults,
+	                      duckdb::RowIdHandling row_id_handling);
+
+	duckdb::string GetName() const override {
+		return "QUACK_UPDATE";
+	}
+	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
+	             duckdb::GlobalSinkState &state) const override;
+
+	duckdb::DuckTableEntry &table;
+	duckdb::vector<duckdb::PhysicalIndex> columns;
+	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> expressions;
+	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> bound_defaults;
+	duckdb::RowIdHandling row_id_handling;
+	//! Whether foreign keys refer to the table: such rows are changed in place where DuckDB would, since deleting them
+	//! first would violate the key.
+	bool referenced;
+};
+
+class PhysicalCaptureDelete : public PhysicalCapture {
+public:
+	PhysicalCaptureDelete(duckdb::PhysicalPlan &plan, duckdb::vector<duckdb::LogicalType> types,
+	                      idx_t estimated_cardinality, duckdb::shared_ptr<Proposal> proposal, bool return_chunk,
+	                      duckdb::DuckTableEntry &table, idx_t row_id_index);
+
+	duckdb::string GetName() const override {
+		return "QUACK_DELETE";
+	}
+	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
+	             duckdb::GlobalSinkState &state) const override;
+
+	duckdb::DuckTableEntry &table;
+	idx_t row_id_index;
+};
+
+//! Opens the statement's transaction before anything below it runs, proposes it when all of that has ended, waits for
+//! the outcome, and passes on what the operators below have emitted.
+class PhysicalPropose : public duckdb::PhysicalOperator {
+public:
+	PhysicalPropose(duckdb::PhysicalPlan &plan, duckdb::PhysicalOperator &captured, QuackCatalog &catalog,
+	                duckdb::shared_ptr<Proposal> proposal);
+
+	duckdb::string GetName() const override {
+		return "QUACK_PROPOSE";
+	}
+	bool IsSink() const override {
+		return true;
+	}
+	bool IsSource() const override {
+		return true;
+	}
+	bool SinkOrderDependent() const override {
+		return true;
+	}
+	void BuildPipelines(duckdb::Pipeline &current, duckdb::MetaPipeline &meta_pipeline) override;
+	duckdb::SinkResultType Sink(duckdb::ExecutionContext &context, duckdb::DataChunk &chunk,
+	                            duckdb::OperatorSinkInput &input) const override;
+	duckdb::SinkFinalizeType Finalize(duckdb::Pipeline &pipeline, duckdb::Event &event, duckdb::ClientContext &context,
+	                                  duckdb::OperatorSinkFinalizeInput &input) const override;
+	duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(duckdb::ClientContext &context) const override;
+	duckdb::unique_ptr<duckdb::GlobalSourceState> GetGlobalSourceState(duckdb::ClientContext &context) const override;
+
+	QuackCatalog &catalog;
+	duckdb::shared_ptr<Proposal> proposal;
+
+protected:
+	duckdb::SourceResultType GetDataInternal(duckdb::ExecutionContext &context, duckdb::DataChunk &chunk,
+	                                         duckdb::OperatorSourceInput &input) const override;
+};
+
+} // namespace quack

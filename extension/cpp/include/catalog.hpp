@@ -1,0 +1,93 @@
+//! The replicated catalog: DuckDB's own catalog, with every write led through the log.
+#pragma once
+
+#include "bridge.h"
+#include "host.hpp"
+#include "duckdb/catalog/duck_catalog.hpp"
+#include "duckdb/main/client_context.hpp"
+#include "duckdb/main/client_context_state.hpp"
+
+namespace quack {
+
+//! Marks the applier's connection: the catalog lets its writes pass to the store.
+class ApplierMark : public duckdb::ClientContextState {
+public:
+	static constexpr const char *KEY = "quack_applier";
+	static bool IsSet(duckdb::ClientContext &context);
+};
+
+//! The schema that holds the applier's position, in the same file as the tables.
+constexpr const char *INTERNAL_SCHEMA = "quack_internal";
+
+//! The catalog of a store. Reads are DuckDB's own; writes are captured and proposed.
+class QuackCatalog : public duckdb::DuckCatalog {
+public:
+	QuackCatalog(duckdb::AttachedDatabase &db, const void *node);
+	~QuackCatalog() override;
+
+	duckdb::string GetCatalogType() override {
+		return "quack";
+	}
+	bool SupportsNestedSchemas() const override {
+		return false;
+	}
+	bool SupportsMultipleDMLCTEs() const override {
+		return false;
+	}
+
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateSchema(duckdb::CatalogTransaction transaction,
+	                                                        duckdb::CreateSchemaInfo &info) override;
+	duckdb::PhysicalOperator &PlanCreateTableAs(duckdb::ClientContext &context, duckdb::PhysicalPlanGenerator &planner,
+	                                            duckdb::LogicalCreateTable &op,
+	                                            duckdb::PhysicalOperator &plan) override;
+	duckdb::PhysicalOperator &PlanInsert(duckdb::ClientContext &context, duckdb::PhysicalPlanGenerator &planner,
+	                                     duckdb::LogicalInsert &op,
+	                                     duckdb::optional_ptr<duckdb::PhysicalOperator> plan) override;
+	duckdb::PhysicalOperator &PlanDelete(duckdb::ClientContext &context, duckdb::PhysicalPlanGenerator &planner,
+	                                     duckdb::LogicalDelete &op, duckdb::PhysicalOperator &plan) override;
+	duckdb::PhysicalOperator &PlanUpdate(duckdb::ClientContext &context, duckdb::PhysicalPlanGenerator &planner,
+	                                     duckdb::LogicalUpdate &op, duckdb::PhysicalOperator &plan) override;
+	duckdb::PhysicalOperator &PlanMergeInto(duckdb::ClientContext &context, duckdb::PhysicalPlanGenerator &planner,
+	                                        duckdb::LogicalMergeInto &op, duckdb::PhysicalOperator &plan) override;
+	duckdb::unique_ptr<duckdb::LogicalOperator> BindCreateIndex(duckdb::Binder &binder, duckdb::CreateStatement &stmt,
+	                                                            duckdb::TableCatalogEntry &table,
+	                                                            duckdb::unique_ptr<duckdb::LogicalOperator> plan) override;
+	duckdb::unique_ptr<duckdb::LogicalOperator>
+	BindAlterAddIndex(duckdb::Binder &binder, duckdb::TableCatalogEntry &table_entry,
+	                  duckdb::unique_ptr<duckdb::LogicalOperator> plan,
+	                  duckdb::unique_ptr<duckdb::CreateIndexInfo> create_info,
+	                  duckdb::unique_ptr<duckdb::AlterTableInfo> alter_info) override;
+	void OnDetach(duckdb::ClientContext &context) override;
+	//! Clients do not see the schema in which the applier keeps its position.
+	void ScanSchemas(duckdb::ClientContext &context,
+	                 std::function<void(duckdb::SchemaCatalogEntry &)> callback) override;
+	duckdb::optional_ptr<duckdb::SchemaCatalogEntry> LookupSchema(duckdb::CatalogTransaction transaction,
+	                                                              const duckdb::EntryLookupInfo &schema_lookup,
+	                                                              duckdb::OnEntryNotFound if_not_found) override;
+
+	//! The node that orders writes; throws when the server has been stopped.
+	const void *Node() const;
+	//! Refuses every further write with `reason`.
+	void Seal(const duckdb::string &reason);
+	//! Whether the server is letting go of the store, so that DETACH may pass.
+	void AllowDetach() {
+		detachable = true;
+	}
+
+	//! How far each sequence's use is in the log already, by qualified name.
+	duckdb::mutex sequences_lock;
+	duckdb::unordered_map<duckdb::string, uint64_t> sequences_logged;
+
+	static bool Is(duckdb::Catalog &catalog);
+
+private:
+	void DropSchema(duckdb::ClientContext &context, duckdb::DropInfo &info) override;
+
+private:
+	const void *node;
+	mutable duckdb::mutex seal_lock;
+	duckdb::string seal_reason;
+	duckdb::atomic<bool> detachable {false};
+};
+
+} // namespace quack

@@ -1,0 +1,18 @@
+//! Rows as bytes.
+#pragma once
+
+#include "bridge.h"
+#include "duckdb.hpp"
+#include "duckdb/common/serializer/memory_stream.hpp"
+
+namespace quack {
+
+//! DuckDB's own serialization of a chunk. The bytes are `GetData()` up to `GetPosition()`.
+duckdb::unique_ptr<duckdb::MemoryStream> SerializeChunk(duckdb::DataChunk &chunk);
+//! As `SerializeChunk`, in the form that a client of DuckDB 1.5 reads.
+duckdb::unique_ptr<duckdb::MemoryStream> SerializeChunkForClient(duckdb::DataChunk &chunk);
+duckdb::unique_ptr<duckdb::MemoryStream> SerializeTypeForClient(const duckdb::LogicalType &type);
+//! Reads a chunk back; throws a SerializationException when the bytes are not one.
+void DeserializeChunk(duckdb::ClientContext &context, QuackBytes bytes, duckdb::DataChunk &chunk);
+
+} // namespace quack

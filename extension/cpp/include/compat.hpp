@@ -1,0 +1,20 @@
+//! What depends on the version of DuckDB, and the few members of its classes that it keeps private.
+#pragma once
+
+#include "duckdb.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+
+namespace quack {
+
+//! Hides a database from listings. DuckDB takes this from the ATTACH statement only.
+void HideDatabase(duckdb::AttachedDatabase &db);
+
+//! Gives up the locks by which a writing transaction keeps checkpoints away. For a transaction that only proposes and
+//! changes nothing in the store itself: without this, a client that waits for its outcome would starve checkpoints.
+void ReleaseCheckpointLocks(duckdb::DuckTransaction &transaction);
+
+//! Puts a database back under its name, after DuckDB has taken it out for a DETACH that is to be refused.
+void Reattach(duckdb::ClientContext &context, duckdb::AttachedDatabase &db);
+
+} // namespace quack

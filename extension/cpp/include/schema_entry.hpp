@@ -1,0 +1,39 @@
+//! A schema of the replicated catalog.
+#pragma once
+
+#include "duckdb/catalog/catalog_entry/duck_schema_entry.hpp"
+
+namespace quack {
+
+//! DuckDB's own schema; a statement that changes it is proposed, unless the applier runs it or the file is being
+//! loaded.
+class QuackSchemaEntry : public duckdb::DuckSchemaEntry {
+public:
+	QuackSchemaEntry(duckdb::Catalog &catalog, duckdb::CreateSchemaInfo &info);
+
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateTable(duckdb::CatalogTransaction transaction,
+	                                                       duckdb::BoundCreateTableInfo &info) override;
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateFunction(duckdb::CatalogTransaction transaction,
+	                                                          duckdb::CreateFunctionInfo &info) override;
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateIndex(duckdb::CatalogTransaction transaction,
+	                                                       duckdb::CreateIndexInfo &info,
+	                                                       duckdb::TableCatalogEntry &table) override;
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateView(duckdb::CatalogTransaction transaction,
+	                                                      duckdb::CreateViewInfo &info) override;
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateSequence(duckdb::CatalogTransaction transaction,
+	                                                          duckdb::CreateSequenceInfo &info) override;
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateType(duckdb::CatalogTransaction transaction,
+	                                                      duckdb::CreateTypeInfo &info) override;
+	duckdb::optional_ptr<duckdb::CatalogEntry>
+	CreateTableFunction(duckdb::CatalogTransaction transaction, duckdb::CreateTableFunctionInfo &info) override;
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateCollation(duckdb::CatalogTransaction transaction,
+	                                                           duckdb::CreateCollationInfo &info) override;
+	duckdb::optional_ptr<duckdb::CatalogEntry>
+	CreateCoordinateSystem(duckdb::CatalogTransaction transaction,
+	                       duckdb::CreateCoordinateSystemInfo &info) override;
+	void Alter(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info) override;
+	void DropEntry(duckdb::ClientContext &context, duckdb::DropInfo &info) override;
+	duckdb::unique_ptr<duckdb::CatalogEntry> Copy(duckdb::ClientContext &context) const override;
+};
+
+} // namespace quack

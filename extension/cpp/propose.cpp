@@ -1,0 +1,72 @@
+//! The operator on top of every write: opens the transaction, proposes it, waits for its outcome.
+
+#include "capture.hpp"
+#include "duckdb/common/types/column/column_data_collection.hpp"
+#include "duckdb/parallel/meta_pipeline.hpp"
+#include "duckdb/parallel/pipeline.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+namespace {
+
+class ProposeState : public GlobalSinkState {
+public:
+	ProposeState(ClientContext &context, const PhysicalPropose &op) : emitted(context, op.types) {
+	}
+	//! What the operators below have emitted; shown to the client only when the outcome is known.
+	ColumnDataCollection emitted;
+};
+
+class EmitState : public GlobalSourceState {
+public:
+	explicit EmitState(ProposeState &state) {
+		state.emitted.InitializeScan(scan);
+	}
+	ColumnDataScanState scan;
+};
+
+} // namespace
+
+PhysicalPropose::PhysicalPropose(PhysicalPlan &plan, PhysicalOperator &captured, QuackCatalog &catalog,
+                                 shared_ptr<Proposal> proposal)
+    : PhysicalOperator(plan, PhysicalOperatorType::EXTENSION, captured.types, captured.estimated_cardinality),
+      catalog(catalog), proposal(std::move(proposal)) {
+	children.push_back(captured);
+}
+
+void PhysicalPropose::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipeline) {
+	// Runs once before each execution of the plan, and before anything below: a write that must be refused is refused
+	// here, with nothing proposed.
+	proposal->writer = OpenWriter(meta_pipeline.GetExecutor().context, catalog);
+	PhysicalOperator::BuildPipelines(current, meta_pipeline);
+}
+
+unique_ptr<GlobalSinkState> PhysicalPropose::GetGlobalSinkState(ClientContext &context) const {
+	return make_uniq<ProposeState>(context, *this);
+}
+
+SinkResultType PhysicalPropose::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
+	input.global_state.Cast<ProposeState>().emitted.Append(chunk);
+	return SinkResultType::NEED_MORE_INPUT;
+}
+
+SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
+                                           OperatorSinkFinalizeInput &input) const {
+	FinishWriter(context, catalog, std::move(proposal->writer));
+	return SinkFinalizeType::READY;
+}
+
+unique_ptr<GlobalSourceState> PhysicalPropose::GetGlobalSourceState(ClientContext &context) const {
+	return make_uniq<EmitState>(sink_state->Cast<ProposeState>());
+}
+
+SourceResultType PhysicalPropose::GetDataInternal(ExecutionContext &context, DataChunk &chunk,
+                                                  OperatorSourceInput &input) const {
+	auto &state = sink_state->Cast<ProposeState>();
+	state.emitted.Scan(input.global_state.Cast<EmitState>().scan, chunk);
+	return chunk.size() == 0 ? SourceResultType::FINISHED : SourceResultType::HAVE_MORE_OUTPUT;
+}
+
+} // namespace quack

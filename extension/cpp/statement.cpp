@@ -1,0 +1,184 @@
+//! Implementation of the writer and of the per-connection state.
+
+#include "statement.hpp"
+
+#include "chunk.hpp"
+#include "compat.hpp"
+#include "error.hpp"
+#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+Writer::Writer(const void *node) {
+	QuackError error = NoError();
+	handle = quack_rs_writer_open(node, &error);
+	ThrowIfError(error);
+}
+
+Writer::~Writer() {
+	if (handle) {
+		quack_rs_writer_abort(handle);
+	}
+}
+
+void Writer::Rows(Put put, const string &schema, const string &table, uint64_t shape, DataChunk &chunk) {
+	if (chunk.size() == 0) {
+		return;
+	}
+	auto bytes = SerializeChunk(chunk);
+	lock_guard<mutex> guard(lock);
+	QuackError error = NoError();
+	put(handle, QuackTable {Bytes(schema), Bytes(table), shape}, QuackBytes {bytes->GetData(), bytes->GetPosition()},
+	    static_cast<uint32_t>(chunk.size()), &error);
+	ThrowIfError(error);
+}
+
+static const string &SchemaOf(const DuckTableEntry &table) {
+	return table.ParentSchema().name.GetIdentifierName();
+}
+
+void Writer::Deleted(const DuckTableEntry &table, DataChunk &chunk) {
+	Rows(quack_rs_writer_deleted, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), chunk);
+}
+
+void Writer::Inserted(const DuckTableEntry &table, DataChunk &chunk) {
+	Rows(quack_rs_writer_inserted, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), chunk);
+}
+
+void Writer::Updated(const DuckTableEntry &table, DataChunk &chunk) {
+	Rows(quack_rs_writer_updated, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), chunk);
+}
+
+void Writer::InsertedInto(const string &schema, const string &table, DataChunk &chunk) {
+	Rows(quack_rs_writer_inserted, schema, table, 0, chunk);
+}
+
+void Writer::Ddl(const string &sql) {
+	lock_guard<mutex> guard(lock);
+	QuackError error = NoError();
+	quack_rs_writer_ddl(handle, Bytes(sql), &error);
+	ThrowIfError(error);
+}
+
+bool Writer::SequencesOf(ClientContext &context, QuackCatalog &catalog) {
+	lock_guard<mutex> guard(lock);
+	bool any = false;
+	catalog.ScanSchemas(context, [&](SchemaCatalogEntry &schema) {
+		schema.Scan(context, CatalogType::SEQUENCE_ENTRY, [&](CatalogEntry &entry) {
+			auto &sequence = entry.Cast<SequenceCatalogEntry>();
+			auto data = sequence.GetData();
+			auto &schema_name = schema.name.GetIdentifierName();
+			auto &name = sequence.name.GetIdentifierName();
+			{
+				lock_guard<mutex> logged_guard(catalog.sequences_lock);
+				auto &logged = catalog.sequences_logged[schema_name + "." + name];
+				if (data.usage_count <= logged) {
+					return;
+				}
+				logged = data.usage_count;
+			}
+			any = true;
+			QuackError error = NoError();
+			quack_rs_writer_sequence(handle, Bytes(schema_name), Bytes(name), data.usage_count, data.counter, &error);
+			ThrowIfError(error);
+		});
+	});
+	return any;
+}
+
+void Writer::Commit(ClientContext &context) {
+	lock_guard<mutex> guard(lock);
+	QuackInterrupt interrupt {&context, [](void *waiting) {
+		                          return static_cast<ClientContext *>(waiting)->IsInterrupted();
+	                          }};
+	auto committed = handle;
+	handle = nullptr;
+	QuackError error = NoError();
+	quack_rs_writer_commit(committed, interrupt, &error);
+	ThrowIfError(error);
+}
+
+StatementState &StatementState::Get(ClientContext &context) {
+	return *context.registered_state->GetOrCreate<StatementState>(KEY);
+}
+
+void StatementState::EnterGate(ClientContext &context, StatementGate &gate_p) {
+	if (!gate) {
+		EnterGate(context, gate_p, KindOf(context));
+	}
+}
+
+void StatementState::EnterGate(ClientContext &context, StatementGate &gate_p, StatementKind kind) {
+	if (gate || kind == StatementKind::OTHER) {
+		return;
+	}
+	gate_p.Enter(context, kind);
+	gate = gate_p;
+	passed = kind;
+}
+
+void StatementState::LeaveGate() {
+	if (gate) {
+		gate->Leave(passed);
+		gate = nullptr;
+	}
+}
+
+void StatementState::QueryEnd(ClientContext &context) {
+	LeaveGate();
+}
+
+void RequireProposable(ClientContext &context, QuackCatalog &catalog) {
+	catalog.Node();
+	auto &state = StatementState::Get(context);
+	if (!state.collecting && !context.transaction.IsAutoCommit()) {
+		throw NotImplementedException(
+		    "writing to the replicated catalog \"%s\" inside BEGIN ... COMMIT is not supported yet: run the statement on "
+		    "its own, outside a transaction",
+		    catalog.GetName().GetIdentifierName());
+	}
+}
+
+shared_ptr<Writer> OpenWriter(ClientContext &context, QuackCatalog &catalog) {
+	RequireProposable(context, catalog);
+	auto &state = StatementState::Get(context);
+	if (!state.collecting) {
+		return make_shared_ptr<Writer>(catalog.Node());
+	}
+	if (!state.collected) {
+		state.collected = make_shared_ptr<Writer>(catalog.Node());
+	}
+	return state.collected;
+}
+
+void FinishWriter(ClientContext &context, QuackCatalog &catalog, shared_ptr<Writer> writer) {
+	if (StatementState::Get(context).collected == writer) {
+		return;
+	}
+	writer->SequencesOf(context, catalog);
+	// This connection's transaction has changed nothing: it must not hold up checkpoints while it waits.
+	ReleaseCheckpointLocks(DuckTransaction::Get(context, catalog));
+	writer->Commit(context);
+}
+
+static void Mix(uint64_t &hash, const string &text) {
+	for (auto c : text) {
+		hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3ULL;
+	}
+	hash = (hash ^ 0xff) * 0x100000001b3ULL;
+}
+
+uint64_t ShapeOf(const TableCatalogEntry &table) {
+	uint64_t hash = 0xcbf29ce484222325ULL;
+	for (auto &column : table.GetColumns().Physical()) {
+		Mix(hash, column.Name().GetIdentifierName());
+		Mix(hash, column.Type().ToString());
+	}
+	// Zero means "not checked".
+	return hash == 0 ? 1 : hash;
+}
+
+} // namespace quack

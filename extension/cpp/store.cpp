@@ -1,0 +1,137 @@
+//! Opening, closing and checkpointing a store.
+
+#include "store.hpp"
+
+#include "error.hpp"
+#include "duckdb/catalog/catalog_search_path.hpp"
+#include "duckdb/common/types/uuid.hpp"
+#include "duckdb/main/client_data.hpp"
+#include "duckdb/main/database_manager.hpp"
+
+#include <thread>
+
+using namespace duckdb;
+
+namespace quack {
+
+Store::Store(Host &host, shared_ptr<AttachedDatabase> db_p)
+    : host(host), instance(host.Instance()), db(std::move(db_p)) {
+	host.held++;
+}
+
+unique_ptr<Connection> Store::Connect() {
+	auto connection = host.Connect();
+	UseStore(*connection->context, CatalogName());
+	return connection;
+}
+
+void UseStore(ClientContext &context, const string &catalog) {
+	context.RunFunctionInTransaction([&]() {
+		CatalogSearchEntry entry(Identifier(catalog), Identifier::DefaultSchema());
+		ClientData::Get(context).catalog_search_path->Set(std::move(entry), CatalogSetPathType::SET_SCHEMA);
+	});
+}
+
+static unique_ptr<Store> OpenStore(Host &host, const string &path, const string &catalog, const void *node) {
+	auto key = UUID::ToString(UUID::GenerateRandomUUID());
+	{
+		lock_guard<mutex> guard(host.opening_lock);
+		host.opening[key] = node;
+	}
+	auto connection = host.Connect();
+	auto sql = StringUtil::Format("ATTACH %s AS %s (TYPE quack, RECOVERY_MODE no_wal_writes, %s %s)", SQLString(path),
+	                              SQLIdentifier::ToString(catalog), STORE_KEY_OPTION, SQLString(key));
+	auto result = connection->Query(sql);
+	auto error = result->HasError() ? result->GetErrorObject() : ErrorData();
+	auto db = error.HasError() ? nullptr : DatabaseManager::Get(*connection->context).GetDatabase(Identifier(catalog));
+	result.reset();
+	connection.reset();
+	host.held--;
+	{
+		lock_guard<mutex> guard(host.opening_lock);
+		host.opening.erase(key);
+	}
+	if (error.HasError()) {
+		error.Throw();
+	}
+	if (!db) {
+		throw ConnectionException("the catalog \"%s\" was detached while it was being opened", catalog);
+	}
+	return make_uniq<Store>(host, std::move(db));
+}
+
+static bool CloseStore(unique_ptr<Store> store) {
+	auto &host = store->host;
+	auto instance = store->instance;
+	store->Catalog().Seal("the server that owned it has been stopped");
+	store->Catalog().AllowDetach();
+	bool closed;
+	{
+		// The connection goes before the last reference to the instance does.
+		Connection connection(*instance);
+		auto &context = *connection.context;
+		auto db = std::move(store->db);
+		context.RunFunctionInTransaction([&]() {
+			DatabaseManager::Get(context).DetachDatabase(context, db->GetName(), OnEntryNotFound::RETURN_NULL, true);
+		});
+		// Statements that end now let go of it in a moment; one that goes on keeps the file open until it has ended.
+		for (idx_t i = 0; i < 100 && db.use_count() > 1; i++) {
+			std::this_thread::sleep_for(std::chrono::milliseconds(10));
+		}
+		closed = db.use_count() == 1;
+		AttachedDatabase::InvokeCloseIfLastReference(db, context);
+	}
+	store.reset();
+	host.held--;
+	// Ends the instance here when everybody else has let go of it.
+	instance.reset();
+	return closed;
+}
+
+} // namespace quack
+
+using quack::Guard;
+
+extern "C" void *quack_cpp_store_open(void *host, QuackBytes path, QuackBytes catalog, const void *node,
+                                      QuackError *error) {
+	void *result = nullptr;
+	Guard(error, [&]() {
+		auto &owner = *static_cast<quack::Host *>(host);
+		result = quack::OpenStore(owner, quack::Text(path), quack::Text(catalog), node).release();
+	});
+	return result;
+}
+
+extern "C" void quack_cpp_store_seal(void *store, QuackBytes reason) {
+	static_cast<quack::Store *>(store)->Catalog().Seal(quack::Text(reason));
+}
+
+extern "C" bool quack_cpp_store_close(void *store) {
+	bool closed = false;
+	QuackError error = quack::NoError();
+	Guard(&error, [&]() { closed = quack::CloseStore(unique_ptr<quack::Store>(static_cast<quack::Store *>(store))); });
+	if (error.kind != quack::NO_ERROR) {
+		quack_cpp_free(error.message);
+	}
+	return closed;
+}
+
+extern "C" void quack_cpp_store_catalog(void *store, QuackSink name) {
+	auto catalog = static_cast<quack::Store *>(store)->CatalogName();
+	name.take(name.context, quack::Bytes(catalog));
+}
+
+extern "C" void quack_cpp_store_checkpoint(void *store_p, QuackError *error) {
+	Guard(error, [&]() {
+		auto &store = *static_cast<quack::Store *>(store_p);
+		auto connection = store.Connect();
+		auto result = connection->Query("CHECKPOINT " + SQLIdentifier::ToString(store.CatalogName()));
+		auto failure = result->HasError() ? result->GetErrorObject() : ErrorData();
+		result.reset();
+		connection.reset();
+		store.host.held--;
+		if (failure.HasError()) {
+			failure.Throw();
+		}
+	});
+}

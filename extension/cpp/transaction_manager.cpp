@@ -1,0 +1,65 @@
+//! Transactions of the replicated catalog: what differs from DuckDB's own.
+
+#include "transaction_manager.hpp"
+
+#include "catalog.hpp"
+#include "statement.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+#include "duckdb/transaction/local_storage.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, StatementGate &gate)
+    : DuckTransactionManager(db), gate(gate), automatic_checkpoints_off(SharedCheckpointLock()) {
+}
+
+Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
+	if (!ApplierMark::IsSet(context)) {
+		StatementState::Get(context).EnterGate(context, gate);
+	}
+	return DuckTransactionManager::StartTransaction(context);
+}
+
+ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Transaction &transaction_p) {
+	auto &transaction = transaction_p.Cast<DuckTransaction>();
+	if (ApplierMark::IsSet(context) || !transaction.ChangesMade()) {
+		return DuckTransactionManager::CommitTransaction(context, transaction_p);
+	}
+	// All that a client's transaction may have changed natively is the state of sequences.
+	auto changes = transaction.GetUndoProperties();
+	if (changes.has_updates || changes.has_deletes || changes.has_catalog_changes ||
+	    transaction.GetLocalStorage().ChangesMade()) {
+		RollbackTransaction(transaction_p);
+		return ErrorData(ExceptionType::NOT_IMPLEMENTED,
+		                 "this statement would change the replicated catalog without going through its log; it was "
+		                 "rolled back and nothing has changed");
+	}
+	try {
+		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
+		auto writer = make_shared_ptr<Writer>(catalog.Node());
+		if (writer->SequencesOf(context, catalog)) {
+			writer->Commit(context);
+		}
+	} catch (std::exception &ex) {
+		RollbackTransaction(transaction_p);
+		return ErrorData(ex);
+	}
+	return DuckTransactionManager::CommitTransaction(context, transaction_p);
+}
+
+void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
+	lock_guard<mutex> guard(checkpoint_mutex);
+	automatic_checkpoints_off.reset();
+	try {
+		DuckTransactionManager::Checkpoint(context, force);
+	} catch (...) {
+		automatic_checkpoints_off = SharedCheckpointLock();
+		throw;
+	}
+	automatic_checkpoints_off = SharedCheckpointLock();
+}
+
+} // namespace quack

@@ -1,0 +1,60 @@
+"""Fixtures of the process tests: nodes and stock clients that end with their test, whatever happens."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+
+from quack_testing import node as nodes  # noqa: E402
+from quack_testing import process as processes  # noqa: E402
+
+
+@pytest.fixture
+def track():
+    """Registers processes and nodes; kills by process id whatever a test leaves behind."""
+    tracked = []
+
+    def add(thing):
+        tracked.append(thing)
+        return thing
+
+    yield add
+    for thing in reversed(tracked):
+        process = getattr(thing, "process", thing)
+        if process is not None and process.popen.poll() is None:
+            process.kill()
+
+
+@pytest.fixture
+def new_node(tmp_path, track):
+    """Makes nodes that are not started yet: `new_node()`, `new_node("n1")`."""
+    return lambda name="n0", **options: track(nodes.Node(tmp_path, name, **options))
+
+
+@pytest.fixture
+def node(new_node):
+    """A serving node with its catalog attached as `cp`; it must end in the ordinary way."""
+    node = new_node().start()
+    yield node
+    if node.process.popen.poll() is None:
+        assert node.stop() == 0, node.process.stderr_tail()
+
+
+@pytest.fixture
+def new_process(tmp_path, track):
+    """Makes DuckDB 2.0 processes without the extension."""
+    return lambda name="plain", **options: track(processes.Process(tmp_path, name, **options))
+
+
+@pytest.fixture
+def new_stock(tmp_path, track, node):
+    """Makes stock clients of `node`: `new_stock()`, `new_stock("stock1")`."""
+    return lambda name="stock", **options: track(nodes.stock_client(tmp_path, name, node.uri, **options))
+
+
+@pytest.fixture
+def stock(new_stock):
+    """A stock client of `node`."""
+    return new_stock()

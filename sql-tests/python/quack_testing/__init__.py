@@ -1,0 +1,1 @@
+"""What the tests share: processes that host DuckDB, stock clients, nodes, and raw protocol messages."""

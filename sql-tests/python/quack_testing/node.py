@@ -1,0 +1,108 @@
+"""A serving DuckDB 2.0 process, and the clients that look at it."""
+
+import socket
+from pathlib import Path
+
+from quack_testing.process import EXTENSION, STOCK_PYTHON, Process
+
+TOKEN = "token-of-the-tests"
+
+
+class Node:
+    """A node of one: serves the catalog in its data folder, and has it attached as `cp`."""
+
+    def __init__(self, folder, name="n0", config=None):
+        self.folder = Path(folder)
+        self.name = name
+        self.data_dir = self.folder / name
+        self.config = config
+        self.port = 0
+        self.process = None
+        self.uri = None
+        self.url = None
+
+    def start(self, attach=True):
+        """Starts the process, serves on the port of last time (a free one at first) and attaches."""
+        self.process = Process(self.folder, self.name, config=self.config)
+        self.process.sql(f"LOAD '{EXTENSION}'")
+        ((self.uri, self.url, token),) = self.process.sql(
+            f"CALL quack_serve('quack:127.0.0.1:{self.port}', token := '{TOKEN}', node_id := '{self.name}', "
+            f"data_dir := '{self.data_dir}')"
+        )
+        assert token == TOKEN
+        self.port = int(self.uri.rsplit(":", 1)[1])
+        if attach:
+            self.attach()
+        return self
+
+    def attach(self):
+        self.process.sql(f"ATTACH '{self.uri}' AS cp (TYPE quack, TOKEN '{TOKEN}')")
+        self.process.request("prepare_connections", statements=["USE cp"])
+
+    def sql(self, statement, connection="default", **options):
+        return self.process.sql(statement, connection, **options)
+
+    def value(self, statement, connection="default"):
+        return self.process.value(statement, connection)
+
+    def stop(self):
+        """Stops serving, closes the database and ends the process; returns its exit code."""
+        self.process.sql(f"CALL quack_stop('{self.uri}')")
+        self.process.close_database()
+        return self.process.exit()
+
+    def restart(self):
+        assert self.stop() == 0, self.process.stderr_tail()
+        return self.start()
+
+    def kill(self):
+        self.process.kill()
+
+    def kill_and_start(self):
+        self.kill()
+        return self.start()
+
+
+def stock_process(folder, name):
+    """Starts a DuckDB 1.5 process with the stock client loaded and nothing of ours."""
+    return Process(folder, name, python=STOCK_PYTHON, stock=True)
+
+
+def stock_client(folder, name, uri, token=TOKEN):
+    """Starts a stock client that has the served catalog attached as `cp`."""
+    client = stock_process(folder, name)
+    client.sql(f"ATTACH '{uri}' AS cp (TYPE quack, TOKEN '{token}')")
+    return client
+
+
+class StockServer:
+    """DuckDB's own server of protocol 1, to know that the tests expect what stock clients are used to."""
+
+    def __init__(self, folder, name="stock-server"):
+        self.folder = Path(folder)
+        self.name = name
+        self.process = None
+        self.uri = None
+        self.url = None
+
+    def start(self):
+        self.process = stock_process(self.folder, self.name)
+        # Port 0 is refused by the stock server.
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        ((self.uri, self.url, _),) = self.process.sql(
+            f"CALL quack_serve('quack:127.0.0.1:{port}', token := '{TOKEN}')"
+        )
+        return self
+
+    def sql(self, statement, connection="default", **options):
+        return self.process.sql(statement, connection, **options)
+
+    def value(self, statement, connection="default"):
+        return self.process.value(statement, connection)
+
+    def stop(self):
+        self.process.sql(f"CALL quack_stop('{self.uri}')")
+        self.process.close_database()
+        return self.process.exit()

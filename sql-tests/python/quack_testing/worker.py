@@ -1,0 +1,158 @@
+"""A process that hosts DuckDB and does what it reads, one JSON object a line.
+
+It has no part in deciding what is right: it opens, executes, interrupts, closes and exits, and answers with
+rows or with the text of DuckDB's error, which begins with the error's class ("Constraint Error: ..."). Each
+named connection has a thread of its own, so that a test can have several statements in flight.
+
+Requests have an `id`, which the answer repeats, and an `op`:
+
+- open: path, config, stock (load the stock client), and prepare, a list of statements
+- execute: connection, sql, parameters, pickle (rows as Python values instead of text)
+- interrupt, close_connection: connection
+- python: code, run in this process with `duckdb`, `database` and `connections` in reach; answers `result`
+- close: every connection; exit: close nothing, end the process
+"""
+
+import base64
+import json
+import os
+import pickle
+import queue
+import sys
+import threading
+import traceback
+
+import duckdb
+
+ANSWERS = threading.Lock()
+
+
+def answer(request, **fields):
+    line = json.dumps({"id": request["id"], **fields}) + "\n"
+    with ANSWERS:
+        sys.__stdout__.write(line)
+        sys.__stdout__.flush()
+
+
+def text(value, nested=False):
+    """Renders a value as DuckDB would, near enough for expectations; NULL at the top is None."""
+    if value is None:
+        return "NULL" if nested else None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (bytes, bytearray)):
+        return "".join(chr(b) if 32 <= b < 127 and b not in b"\\'\"" else f"\\x{b:02X}" for b in value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{text(k, True)}: {text(v, True)}" for k, v in value.items()) + "}"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(text(v, True) for v in value) + ")"
+    if isinstance(value, list):
+        return "[" + ", ".join(text(v, True) for v in value) + "]"
+    return str(value)
+
+
+class Connection:
+    """A DuckDB connection and the thread on which its statements run, in order."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.requests = queue.Queue()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while (request := self.requests.get()) is not None:
+            try:
+                answer(request, **self.execute(request))
+            except Exception as error:
+                answer(request, error=str(error), error_class=type(error).__name__)
+
+    def execute(self, request):
+        result = self.connection.execute(request["sql"], request.get("parameters"))
+        description = result.description or []
+        rows = result.fetchall()
+        fields = {"columns": [c[0] for c in description], "types": [str(c[1]) for c in description]}
+        if request.get("pickle"):
+            return {**fields, "pickled": base64.b64encode(pickle.dumps(rows)).decode()}
+        return {**fields, "rows": [[text(value) for value in row] for row in rows]}
+
+
+class Worker:
+    def __init__(self):
+        self.database = None
+        self.prepare = []
+        self.connections = {}
+
+    def open(self, request):
+        self.database = duckdb.connect(request.get("path", ":memory:"), config=request.get("config", {}))
+        if request.get("stock"):
+            from quack_testing import stock
+
+            stock.load(self.database, duckdb.__version__)
+        self.prepare = request.get("prepare", [])
+        return {"version": duckdb.__version__, "pid": os.getpid()}
+
+    def connection(self, name):
+        if name not in self.connections:
+            connection = self.database.cursor()
+            for statement in self.prepare:
+                connection.execute(statement)
+            self.connections[name] = Connection(connection)
+        return self.connections[name]
+
+    def execute(self, request):
+        self.connection(request.get("connection", "default")).requests.put(request)
+
+    def prepare_connections(self, request):
+        """Statements that every connection runs first, from now on, such as USE."""
+        self.prepare = request["statements"]
+        for connection in self.connections.values():
+            for statement in self.prepare:
+                connection.connection.execute(statement)
+        return {}
+
+    def interrupt(self, request):
+        self.connection(request.get("connection", "default")).connection.interrupt()
+        return {}
+
+    def close_connection(self, request):
+        connection = self.connections.pop(request.get("connection", "default"), None)
+        if connection:
+            connection.requests.put(None)
+            connection.thread.join()
+            connection.connection.close()
+        return {}
+
+    def python(self, request):
+        names = {"duckdb": duckdb, "worker": self, "database": self.database, "connections": self.connections}
+        exec(request["code"], names)
+        return {"result": names.get("result")}
+
+    def close(self, request):
+        for name in list(self.connections):
+            self.close_connection({"connection": name})
+        if self.database is not None:
+            self.database.close()
+            self.database = None
+        return {}
+
+    def exit(self, request):
+        answer(request)
+        sys.exit(request.get("code", 0))
+
+    def run(self):
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                fields = getattr(self, request["op"])(request)
+            except Exception as error:
+                detail = "" if isinstance(error, duckdb.Error) else traceback.format_exc()
+                answer(request, error=str(error), error_class=type(error).__name__, detail=detail)
+            else:
+                if fields is not None:
+                    answer(request, **fields)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    Worker().run()

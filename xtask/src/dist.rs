@@ -1,0 +1,118 @@
+//! `xtask dist`: from the release build to files that DuckDB and its users take.
+//!
+//! The library is copied, stripped (DuckDB's symbols are three quarters of its size), and gets DuckDB's
+//! footer. The result is written to a new name and renamed, so that a process that has the old file
+//! loaded keeps its pages.
+
+use std::env::consts::{ARCH, OS};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::footer;
+
+/// The DuckDB that the crate `libduckdb-sys` of this workspace carries.
+const DUCKDB_VERSION: &str = "v2.0.0";
+const EXTENSION_FILE: &str = "quack.duckdb_extension";
+const SERVER_FILE: &str = "quackd";
+
+/// Makes `dist/` from what `cargo build --release` left in the target folder.
+pub fn run() -> Result<(), String> {
+    let root = workspace_root()?;
+    let release = target_dir(&root).join("release");
+    let dist = root.join("dist");
+    let platform = platform()?;
+
+    let plain = dist.join("extension").join(EXTENSION_FILE);
+    make_extension(&release.join("libquack.so"), &plain, platform)?;
+    let packed =
+        dist.join("repository").join(DUCKDB_VERSION).join(platform).join(format!("{EXTENSION_FILE}.gz"));
+    compress(&plain, &packed)?;
+    let server = dist.join("bin").join(SERVER_FILE);
+    replace(&server, &read(&release.join(SERVER_FILE))?)?;
+    make_executable(&server)?;
+
+    for path in [&plain, &packed, &server] {
+        println!("{}", describe(&root, path)?);
+    }
+    Ok(())
+}
+
+/// The root of the checkout, which holds this package's folder.
+pub fn workspace_root() -> Result<PathBuf, String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map(Path::to_path_buf).ok_or_else(|| "xtask does not stand in a workspace".to_owned())
+}
+
+/// Where cargo builds: `CARGO_TARGET_DIR`, or `target` in the checkout.
+pub fn target_dir(root: &Path) -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root.join(folder),
+        None => root.join("target"),
+    }
+}
+
+/// DuckDB's name for the platform that this program was built for.
+fn platform() -> Result<&'static str, String> {
+    match (OS, ARCH) {
+        ("linux", "x86_64") => Ok("linux_amd64"),
+        ("linux", "aarch64") => Ok("linux_arm64"),
+        _ => Err(format!("{OS} on {ARCH} is not supported: build on Linux, x86-64 or arm64")),
+    }
+}
+
+fn make_extension(library: &Path, destination: &Path, platform: &str) -> Result<(), String> {
+    let stripped = destination.with_extension("stripped");
+    replace(&stripped, &read(library)?)?;
+    let status = Command::new("strip")
+        .arg("--strip-all")
+        .arg(&stripped)
+        .status()
+        .map_err(|error| format!("cannot run `strip` (Debian package binutils): {error}"))?;
+    if !status.success() {
+        return Err(format!("`strip {}` ended with {status}", stripped.display()));
+    }
+    let mut bytes = read(&stripped)?;
+    bytes.extend(footer::encode(platform, DUCKDB_VERSION, env!("CARGO_PKG_VERSION"))?);
+    replace(destination, &bytes)?;
+    fs::remove_file(&stripped).map_err(|error| about(&stripped, &error))
+}
+
+fn compress(source: &Path, destination: &Path) -> Result<(), String> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    let packed = encoder.write_all(&read(source)?).and_then(|()| encoder.finish());
+    replace(destination, &packed.map_err(|error| about(destination, &error))?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("{}; run `make build` first", about(path, &error)))
+}
+
+/// Writes `bytes` under a temporary name beside `path`, then renames.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let folder = path.parent().ok_or_else(|| format!("{} has no folder", path.display()))?;
+    fs::create_dir_all(folder).map_err(|error| about(folder, &error))?;
+    let temporary = path.with_extension("new");
+    let written = File::create(&temporary).and_then(|mut file| file.write_all(bytes));
+    written.map_err(|error| about(&temporary, &error))?;
+    fs::rename(&temporary, path).map_err(|error| about(path, &error))
+}
+
+fn make_executable(path: &Path) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(|error| about(path, &error))
+}
+
+fn describe(root: &Path, path: &Path) -> Result<String, String> {
+    let bytes = fs::metadata(path).map_err(|error| about(path, &error))?.len();
+    let name = path.strip_prefix(root).unwrap_or(path);
+    Ok(format!("{:>7.1} MB  {}", bytes as f64 / 1e6, name.display()))
+}
+
+fn about(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}

@@ -1,0 +1,86 @@
+//! `xtask test`: every test stage, one after the other, and one line that sums them up.
+//!
+//! A stage that fails does not stop the others; the sum fails at the end.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::dist;
+use crate::stage::{Closing, Outcome, Stage};
+
+/// Seeds that the simulator runs in an ordinary test run; `QUACK_SIM_SEEDS` changes it.
+const SIM_SEEDS_DEFAULT: &str = "500";
+
+/// Runs the stages called `names`, or all, and prints the sum as the last line.
+pub fn run(names: &[String]) -> Result<(), String> {
+    let root = dist::workspace_root()?;
+    let stages = stages(&root);
+    if let Some(unknown) = names.iter().find(|name| !stages.iter().any(|stage| stage.name == *name)) {
+        let known: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
+        return Err(format!("there is no test stage \"{unknown}\"; the stages are {}", known.join(", ")));
+    }
+    let mut results = Vec::new();
+    for stage in stages {
+        if !names.is_empty() && !names.iter().any(|name| name == stage.name) {
+            continue;
+        }
+        println!("\n== {} ==", stage.title);
+        let title = stage.title;
+        results.push((title, stage.run(&mut std::io::stdout())?));
+    }
+    summarise(&results)
+}
+
+fn stages(root: &Path) -> Vec<Stage> {
+    let seeds = std::env::var("QUACK_SIM_SEEDS").unwrap_or_else(|_| SIM_SEEDS_DEFAULT.to_owned());
+    let python = std::env::var("QUACK_PYTHON").unwrap_or_else(|_| ".venv-duckdb-2.0.0/bin/python".to_owned());
+    vec![
+        Stage {
+            name: "pure",
+            title: "crates that do not see DuckDB",
+            command: program(root, "cargo", &["test", "--quiet"]),
+            closing: Closing::Libtest,
+        },
+        Stage {
+            name: "sim",
+            title: "simulated clusters",
+            command: program(
+                root,
+                "cargo",
+                &["run", "--quiet", "--release", "-p", "quack-sim", "--", "--seeds", &seeds],
+            ),
+            closing: Closing::ExitCode,
+        },
+        Stage {
+            name: "sql",
+            title: "SQL suites on real DuckDB processes",
+            command: program(root, "cargo", &["test", "--quiet", "-p", "quack-sql-tests", "-p", "xtask"]),
+            closing: Closing::Libtest,
+        },
+        Stage {
+            name: "process",
+            title: "processes, stock clients, crashes",
+            command: program(root, &python, &["-m", "pytest", "-q", "sql-tests/process"]),
+            closing: Closing::Pytest,
+        },
+    ]
+}
+
+fn program(root: &Path, name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(name);
+    command.args(arguments).current_dir(root);
+    command
+}
+
+fn summarise(results: &[(&str, Outcome)]) -> Result<(), String> {
+    println!();
+    let (mut passed, mut failed) = (0, 0);
+    for (title, outcome) in results {
+        let seconds = outcome.elapsed.as_secs_f64();
+        println!("{:>6} passed {:>4} failed {seconds:>8.1} s  {title}", outcome.passed, outcome.failed);
+        passed += outcome.passed;
+        failed += outcome.failed;
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { Ok(()) } else { Err("some tests failed".to_owned()) }
+}
