@@ -1,1 +1,32 @@
+//! The loadable extension: DuckDB on one side, the node on the other.
+//!
+//! Everything here sees DuckDB through `ffi`; nothing here is worth a unit test, because what is lives in the crates
+//! below. C++ is in `extension/cpp`; `extension/cpp/include/bridge.h` lists every symbol that crosses the border.
 
+mod barrier;
+mod ffi;
+mod functions;
+mod host;
+mod machine;
+mod proposer;
+mod serve;
+mod service;
+mod status;
+mod store;
+mod writer;
+
+use std::ffi::c_void;
+
+/// DuckDB calls this to load the extension; `loader` is its `ExtensionLoader`.
+///
+/// # Safety
+/// Called by DuckDB with a loader that is valid for the duration of the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn quack_duckdb_cpp_init(loader: *mut c_void) {
+    // An exception of DuckDB passes through this frame on its way to the host, as in any extension.
+    // SAFETY: `loader` is handed on as it came.
+    unsafe {
+        host::stop_at_exit_once();
+        ffi::quack_cpp_register(loader);
+    }
+}

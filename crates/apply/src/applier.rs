@@ -22,7 +22,8 @@ use crate::store::{ErrorKind, Store, StoreError};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     pub id: ProposalId,
-    pub outcome: proto::Outcome,
+    /// `None` when the entry is void: nobody waits for it.
+    pub outcome: Option<proto::Outcome>,
 }
 
 /// Reads an entry of the log again, for transactions that came in parts.
@@ -51,10 +52,21 @@ enum Together {
     RolledBack(usize),
 }
 
+/// What the last committed transaction of the store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Committed {
+    /// Everything up to this entry is in the store.
+    pub position: LogIndex,
+    /// The first entry that a transaction which comes in parts still needs.
+    pub needed_from: Option<LogIndex>,
+}
+
 /// Owns the store and what is remembered beside it.
 pub struct Applier<S> {
     store: S,
     position: LogIndex,
+    /// What a restart would find in the store.
+    committed: Committed,
     origins: Origins,
     /// Most entries in one transaction now: falls to one after a failure and doubles with each success.
     batch_entries: usize,
@@ -69,7 +81,8 @@ impl<S: Store> Applier<S> {
     pub fn open(store: S, position: LogIndex, state: &[u8]) -> Result<Self, StoreError> {
         let origins = Origins::decode(state)
             .map_err(|e| StoreError::new(ErrorKind::SERIALIZATION, format!("the applier's state is damaged: {e}")))?;
-        Ok(Self { store, position, origins, batch_entries: BATCH_ENTRIES_MAX })
+        let committed = Committed { position, needed_from: origins.needed_from() };
+        Ok(Self { store, position, committed, origins, batch_entries: BATCH_ENTRIES_MAX })
     }
 
     /// Index of the last entry that has been applied.
@@ -77,9 +90,9 @@ impl<S: Store> Applier<S> {
         self.position
     }
 
-    /// The first log index that a transaction which comes in parts still needs.
-    pub fn needed_from(&self) -> Option<LogIndex> {
-        self.origins.needed_from()
+    /// What a restart would find in the store.
+    pub fn committed(&self) -> Committed {
+        self.committed
     }
 
     /// The store.
@@ -87,8 +100,8 @@ impl<S: Store> Applier<S> {
         &self.store
     }
 
-    /// Applies entries that follow the position without a gap. Returns what was decided for those that carry a
-    /// proposal. An error is this node's own: nothing more must be applied.
+    /// Applies entries behind the position, in order. Returns what was decided, one decision for each entry that
+    /// carries a proposal. An error is this node's own: nothing more must be applied.
     pub fn apply(&mut self, entries: &[LogEntry], log: &ReadLog<'_>) -> Result<Vec<Decision>, StoreError> {
         let mut decisions = Vec::with_capacity(entries.len());
         let mut batch: Vec<Pending> = Vec::new();
@@ -188,6 +201,7 @@ impl<S: Store> Applier<S> {
         match self.store.commit(position, &self.origins.encode()) {
             Ok(()) => {
                 self.position = position;
+                self.note_commit();
                 Ok(Together::Committed(entries.len()))
             }
             Err(error) => {
@@ -201,9 +215,12 @@ impl<S: Store> Applier<S> {
         let Decoded { id, answered_through, body } = &pending.decoded;
         let Body::Transaction(transaction) = body else { return Ok(Attempt::Alone) };
         match self.origins.admit(*id, *answered_through) {
-            Admission::Void => return Ok(Attempt::Done),
+            Admission::Void => {
+                made.push(Decision { id: *id, outcome: None });
+                return Ok(Attempt::Done);
+            }
             Admission::Repeated(outcome) => {
-                made.push(Decision { id: *id, outcome });
+                made.push(Decision { id: *id, outcome: Some(outcome) });
                 return Ok(Attempt::Done);
             }
             Admission::New => {}
@@ -211,7 +228,7 @@ impl<S: Store> Applier<S> {
         match self.run_shared(transaction) {
             Ok(Attempt::Done) => {
                 self.origins.record(*id, None);
-                made.push(Decision { id: *id, outcome: entry::applied() });
+                made.push(Decision { id: *id, outcome: Some(entry::applied()) });
                 Ok(Attempt::Done)
             }
             Err(error) if error.kind.is_deterministic() => Ok(Attempt::Spoilt),
@@ -258,11 +275,12 @@ impl<S: Store> Applier<S> {
         match self.origins.admit(*id, *answered_through) {
             Admission::Void => {
                 self.position = pending.index;
+                decisions.push(Decision { id: *id, outcome: None });
                 return Ok(());
             }
             Admission::Repeated(outcome) => {
                 self.position = pending.index;
-                decisions.push(Decision { id: *id, outcome });
+                decisions.push(Decision { id: *id, outcome: Some(outcome) });
                 return Ok(());
             }
             Admission::New => {}
@@ -278,9 +296,16 @@ impl<S: Store> Applier<S> {
         };
         self.origins.record(*id, refused.as_ref());
         self.position = pending.index;
+        if refused.is_none() && matches!(body, Body::Transaction(_)) {
+            self.note_commit();
+        }
         let outcome = refused.map_or_else(entry::applied, entry::refused);
-        decisions.push(Decision { id: *id, outcome });
+        decisions.push(Decision { id: *id, outcome: Some(outcome) });
         Ok(())
+    }
+
+    fn note_commit(&mut self) {
+        self.committed = Committed { position: self.position, needed_from: self.origins.needed_from() };
     }
 
     fn take_part(&mut self, id: ProposalId, part: &proto::Part, index: LogIndex) -> Option<proto::Refused> {

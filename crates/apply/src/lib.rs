@@ -17,6 +17,6 @@ pub mod origins;
 pub mod store;
 pub mod writer;
 
-pub use applier::{Applier, Decision};
+pub use applier::{Applier, Committed, Decision};
 pub use store::{Store, StoreError};
 pub use writer::{Proposer, Writer};

@@ -22,6 +22,48 @@ impl ErrorKind {
     pub const INTERNAL: Self = Self(31);
     pub const INVALID_INPUT: Self = Self(32);
 
+    /// DuckDB's name of the type, which stands before " Error: " in its messages.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            1 => "Out of Range",
+            2 => "Conversion",
+            5 => "Mismatch Type",
+            6 => "Divide by Zero",
+            7 => "Object Size",
+            8 => "Invalid type",
+            9 => "Serialization",
+            10 => "TransactionContext",
+            11 => "Not implemented",
+            12 => "Expression",
+            13 => "Catalog",
+            14 => "Parser",
+            15 => "Planner",
+            17 => "Executor",
+            18 => "Constraint",
+            19 => "Index",
+            21 => "Connection",
+            22 => "Syntax",
+            23 => "Settings",
+            24 => "Binder",
+            26 => "Optimizer",
+            28 => "IO",
+            29 => "INTERRUPT",
+            30 => "FATAL",
+            31 => "INTERNAL",
+            32 => "Invalid Input",
+            33 => "Out of Memory",
+            34 => "Permission",
+            35 => "Parameter Not Resolved",
+            36 => "Parameter Not Allowed",
+            37 => "Dependency",
+            38 => "HTTP",
+            39 => "Missing Extension",
+            41 => "Sequence",
+            42 => "Invalid Configuration",
+            _ => "Unknown",
+        }
+    }
+
     /// Whether an error of this type follows from the entry and the rows before it alone, and therefore happens on
     /// every node. Everything else (disk, memory, corruption, a bug) may be this node's own trouble.
     pub fn is_deterministic(self) -> bool {

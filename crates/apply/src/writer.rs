@@ -60,6 +60,11 @@ impl<P: Proposer> Writer<P> {
         Self { proposer, steps: Vec::new(), bytes: 0, transaction: None, parts: 0, under_way: VecDeque::new() }
     }
 
+    /// The way to the log.
+    pub fn proposer_mut(&mut self) -> &mut P {
+        &mut self.proposer
+    }
+
     /// Whether nothing has been written.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

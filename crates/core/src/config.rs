@@ -39,7 +39,7 @@ impl Config {
     ///
     /// Ten heartbeats to an election timeout is what the raft crate advises. One
     /// message carries about 1 MiB, so that a heartbeat is never stuck long behind
-    /// it; 64 MiB uncommitted is sixteen entries of the largest size.
+    /// it; 64 MiB uncommitted is sixteen parts of a large statement.
     pub fn new(node: RaftId) -> Self {
         Self {
             node,

@@ -59,8 +59,31 @@ impl<L: LogRead> Group<L> {
     /// Runs one call into raft and puts right what raft leaves to its driver.
     fn step<T>(&mut self, call: impl FnOnce(&mut RawNode<LogStorage<L>>) -> T) -> T {
         let result = call(&mut self.raft);
+        self.put_progress_right();
         self.after_step();
         result
+    }
+
+    /// A rejection that arrives late, while raft-rs probes a follower, takes the next index
+    /// below what the follower is known to have (etcd has corrected this since, raft-rs 0.7
+    /// has not). If the log starts between the two, raft would want a snapshot for a
+    /// follower that needs none, for ever.
+    fn put_progress_right(&mut self) {
+        let wanted = self.raft.store().take_snapshots_wanted();
+        if wanted.is_empty() {
+            return;
+        }
+        let floor = self.raft.store().floor().index;
+        for peer in wanted {
+            let progress = self.raft.raft.mut_prs().get_mut(peer.0);
+            match progress {
+                Some(progress) if progress.next_idx <= progress.matched && progress.matched >= floor.0 => {
+                    progress.next_idx = progress.matched + 1;
+                    self.raft.raft.send_append(peer.0);
+                }
+                _ => self.raft.store().want_snapshot(peer),
+            }
+        }
     }
 
     fn after_step(&mut self) {

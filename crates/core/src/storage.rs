@@ -50,6 +50,11 @@ impl<L: LogRead> LogStorage<L> {
         self.fault.borrow_mut().take()
     }
 
+    /// Puts a want back that is real.
+    pub(crate) fn want_snapshot(&self, peer: RaftId) {
+        self.snapshots_wanted.borrow_mut().insert(peer);
+    }
+
     pub(crate) fn take_snapshots_wanted(&self) -> BTreeSet<RaftId> {
         self.snapshots_wanted.take()
     }

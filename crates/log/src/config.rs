@@ -11,8 +11,8 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// Upper bound in bytes for the data of recent entries kept in memory.
     ///
-    /// Followers and the apply queue read what was just written; 32 MiB holds
-    /// eight of the largest entries.
+    /// Followers and the apply thread read what was just written; 32 MiB is eight
+    /// full parts of a bulk load, half of what a node lets be on its way.
     pub cache_bytes: usize,
     /// How far in bytes a small write fills the file with zeros ahead of itself.
     ///

@@ -20,9 +20,9 @@ use crate::recovery::{self, Recovery};
 
 /// Largest data and context of one entry in bytes that the log takes.
 ///
-/// Twice what the layers above propose, which leaves room for what they wrap
-/// around a proposal; a larger one is a mistake that must not reach the disk.
-pub const ENTRY_BYTES_HARD_MAX: usize = 2 * ENTRY_BYTES_MAX;
+/// A little more than what the layers above propose, which leaves room for what they
+/// wrap around a proposal; a larger one is a mistake that must not reach the disk.
+pub const ENTRY_BYTES_HARD_MAX: usize = ENTRY_BYTES_MAX + (1 << 20);
 
 /// The log of all groups of one node.
 ///

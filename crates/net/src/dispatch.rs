@@ -200,12 +200,12 @@ impl Dispatcher {
         let permit = threads.clone().acquire_owned().await.map_err(|_| stopping())?;
         let abandoned = Arc::new(AtomicBool::new(false));
         let number = session.next_call();
-        let mut guard = AbandonOnDrop {
+        // At the end of an ended call it does nothing.
+        let _guard = AbandonOnDrop {
             service: self.service.clone(),
             session: session.clone(),
             number,
             abandoned: abandoned.clone(),
-            armed: true,
         };
         let service = self.service.clone();
         let task = tokio::task::spawn_blocking(move || {
@@ -214,9 +214,7 @@ impl Dispatcher {
             drop((turn, permit));
             result
         });
-        let joined = task.await;
-        guard.armed = false;
-        joined.map(|result| result.unwrap_or_else(|| Err(stopping()))).unwrap_or_else(|error| {
+        task.await.map(|result| result.unwrap_or_else(|| Err(stopping()))).unwrap_or_else(|error| {
             tracing::error!(%error, "a request has panicked");
             Err(ServiceError::new("Internal", "internal error: the request has panicked on the server"))
         })
@@ -251,14 +249,11 @@ struct AbandonOnDrop {
     session: Arc<Session>,
     number: u64,
     abandoned: Arc<AtomicBool>,
-    armed: bool,
 }
 
 impl Drop for AbandonOnDrop {
     fn drop(&mut self) {
-        if self.armed {
-            self.session.abandon(self.number, &self.abandoned, |id| self.service.interrupt(id));
-        }
+        self.session.abandon(self.number, &self.abandoned, |id| self.service.interrupt(id));
     }
 }
 
@@ -308,6 +303,6 @@ fn fetch(
 }
 
 /// An ERROR_RESPONSE.
-fn refusal(message: &str) -> Vec<Bytes> {
+pub(crate) fn refusal(message: &str) -> Vec<Bytes> {
     Response::Error { message: message.to_owned() }.encode("")
 }

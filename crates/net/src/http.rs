@@ -14,7 +14,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::body::Segments;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{self, Dispatcher};
 use crate::stream::{Activity, Phase};
 
 /// The path that takes messages.
@@ -114,12 +114,7 @@ impl Handler {
         };
         self.activity.set(Phase::Run);
         let response = match self.dispatcher.answer(message).await {
-            Ok(segments) => {
-                let mut response = Response::new(Segments::from(segments));
-                let kind = HeaderValue::from_static("application/vnd.duckdb");
-                response.headers_mut().insert(header::CONTENT_TYPE, kind);
-                response
-            }
+            Ok(segments) => answer(segments),
             Err(error) => {
                 tracing::debug!(%error, "a client has sent something that is not a message");
                 refusal(StatusCode::INTERNAL_SERVER_ERROR, error.exception_type(), &error.to_string())
@@ -169,27 +164,38 @@ impl Handler {
     }
 
     fn unreceived(&self, reason: Unreceived) -> Response<Segments> {
-        let limits = self.dispatcher.limits();
-        let (status, text) = match reason {
-            Unreceived::Broken => (StatusCode::BAD_REQUEST, "the request body is broken off".to_owned()),
-            Unreceived::TooLarge => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                format!("the message is larger than the {} bytes accepted here", limits.body_bytes_max),
-            ),
-            Unreceived::TooSlow => (StatusCode::REQUEST_TIMEOUT, "the message took too long".to_owned()),
-            Unreceived::Busy => {
-                (StatusCode::SERVICE_UNAVAILABLE, "too many large messages at a time, try again".to_owned())
-            }
+        let refuse = |status, text: &str| refusal(status, "Connection", text);
+        let mut response = match reason {
+            Unreceived::Broken => refuse(StatusCode::BAD_REQUEST, "the request body is broken off"),
+            Unreceived::TooSlow => refuse(StatusCode::REQUEST_TIMEOUT, "the message took too long"),
             Unreceived::Unknown => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "a large message that belongs to no connection".to_owned())
+                let text = "a large message that belongs to no connection";
+                refuse(StatusCode::PAYLOAD_TOO_LARGE, text)
             }
+            // What an honest client can run into is told as an error of its statement: the stock client
+            // shows no more of an HTTP error than its status.
+            Unreceived::TooLarge => answer(dispatch::refusal(&format!(
+                "the message is larger than the {} bytes that are accepted here: send fewer rows, or a \
+                 shorter text, at a time",
+                self.dispatcher.limits().body_bytes_max
+            ))),
+            Unreceived::Busy => answer(dispatch::refusal(
+                "the server holds too many large messages at this moment: try again",
+            )),
         };
-        tracing::warn!(reason = text, "a message was not received");
-        let mut response = allow_origin(refusal(status, "Connection", &text));
+        tracing::warn!(?reason, "a message was not received");
         // What is left of the body is not going to be read.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        response
+        allow_origin(response)
     }
+}
+
+/// A message of the protocol.
+fn answer(segments: Vec<Bytes>) -> Response<Segments> {
+    let mut response = Response::new(Segments::from(segments));
+    let kind = HeaderValue::from_static("application/vnd.duckdb");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }
 
 fn status(status: StatusCode) -> Response<Segments> {

@@ -8,10 +8,11 @@ use std::{mem, process, thread};
 
 use quack_types::limits::TOKEN_CHARS_MIN;
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 
 use crate::accept::Connections;
 use crate::dispatch::{CLOSINGS_MAX, Dispatcher};
-use crate::session::{Session, Turn, lock};
+use crate::session::lock;
 use crate::{Endpoint, Error, ServerConfig, Service};
 
 /// Threads that move bytes. Statements run on others.
@@ -169,27 +170,20 @@ fn stop(runtime: Runtime, connections: &Arc<Connections>, deadline: Duration) {
     runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()).max(Duration::from_millis(100)));
 }
 
-/// Closes all sessions, one after the other; those that run something come last.
-async fn close_sessions(connections: &Connections) {
-    let dispatcher = &connections.dispatcher;
-    let mut busy = Vec::new();
-    for session in dispatcher.sessions().close() {
-        match session.try_turn() {
-            Some(turn) => close(connections, session, turn).await,
-            None => busy.push(session),
-        }
+/// Closes all sessions. One whose statement does not end holds up no other.
+async fn close_sessions(connections: &Arc<Connections>) {
+    let mut closings = JoinSet::new();
+    for session in connections.dispatcher.sessions().close() {
+        let dispatcher = connections.dispatcher.clone();
+        closings.spawn(async move {
+            if let Some(turn) = session.turn(usize::MAX).await
+                && turn.open
+            {
+                dispatcher.close_session(session, turn).await;
+            }
+        });
     }
-    for session in busy {
-        if let Some(turn) = session.turn(usize::MAX).await {
-            close(connections, session, turn).await;
-        }
-    }
-}
-
-async fn close(connections: &Connections, session: Arc<Session>, turn: Turn) {
-    if turn.open {
-        connections.dispatcher.close_session(session, turn).await;
-    }
+    while closings.join_next().await.is_some() {}
 }
 
 /// Looks for silent sessions from time to time.

@@ -68,8 +68,10 @@ pub trait Service: Send + Sync + 'static {
     fn fetch(&self, session: &str) -> Result<Vec<Bytes>, ServiceError>;
 
     /// Adds the rows of one chunk to a table. `schema` may be empty. The chunk is a whole
-    /// serialized DataChunk object, with the 0xFFFF that closes it, whose structure has been
-    /// checked; its values and its types have not.
+    /// serialized DataChunk object, with the 0xFFFF that closes it. Its structure has been checked;
+    /// whether its types are those of the table, and what its values are, has not. It may have more
+    /// rows than a vector of DuckDB (up to [`quack_wire::skim::CHUNK_ROWS_MAX`]): some clients send
+    /// whole record batches.
     fn append(&self, session: &str, schema: &str, table: &str, chunk: Bytes) -> Result<(), ServiceError>;
 
     /// Closes a session: its client has said so, has been silent for too long, or the server stops.

@@ -242,3 +242,40 @@ impl Sessions {
         silent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        Session::new(SessionId::from_random([7; 16]))
+    }
+
+    #[test]
+    fn an_abandoned_call_is_interrupted_while_it_runs_and_at_no_other_time() {
+        let session = session();
+        let (first, second) = (session.next_call(), session.next_call());
+        let abandoned = AtomicBool::new(false);
+        let interrupts = AtomicUsize::new(0);
+        let abandon = |number| {
+            session.abandon(number, &AtomicBool::new(false), |_| {
+                interrupts.fetch_add(1, Ordering::Relaxed);
+            });
+            interrupts.load(Ordering::Relaxed)
+        };
+        assert_eq!(abandon(first), 0);
+        let seen = session.run(first, &abandoned, || (abandon(second), abandon(first)));
+        assert_eq!(seen, Some((0, 1)));
+        assert_eq!(abandon(first), 1);
+        assert_eq!(session.run(second, &abandoned, || abandon(first)), Some(1));
+    }
+
+    #[test]
+    fn a_call_that_was_abandoned_before_it_began_never_runs() {
+        let session = session();
+        let number = session.next_call();
+        let abandoned = AtomicBool::new(false);
+        session.abandon(number, &abandoned, |_| panic!("nothing to interrupt"));
+        assert_eq!(session.run(number, &abandoned, || panic!("it runs")), None::<()>);
+    }
+}

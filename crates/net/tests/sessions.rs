@@ -106,6 +106,7 @@ fn a_silent_session_is_closed_and_a_busy_one_is_not() {
     assert!(!fake.events().contains(&format!("disconnect {busy}")));
     prepared(&long.join().unwrap().0);
     // The silence of a long statement's session begins with its end.
+    thread::sleep(Duration::from_millis(150));
     prepared(&client.sql(&running, "SELECT 1"));
     eventually("all sessions are closed", || fake.sessions.lock().unwrap().is_empty());
     assert_eq!(server.active_connections(), 0);

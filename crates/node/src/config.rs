@@ -18,8 +18,8 @@ pub struct NodeConfig {
     /// Bytes of proposals that may be on their way, from [`crate::NodeHandle::propose`]
     /// to their outcome. More have to wait.
     ///
-    /// 64 MiB is sixteen entries of the largest size; more does not make batches
-    /// faster, it only fills memory.
+    /// 64 MiB is sixteen full parts, or two rows of the largest size; more does not
+    /// make batches faster, it only fills memory.
     pub proposed_bytes_max: usize,
     /// How long [`crate::NodeHandle::propose`] waits for room before it says busy.
     pub proposed_wait: Duration,

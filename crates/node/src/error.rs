@@ -60,7 +60,9 @@ pub enum Error {
         expected: NodeId,
     },
     /// The identity cannot be read.
-    #[error("the file '{path}' is damaged ({reason}): restore it from a backup, or rebuild the node from an empty folder")]
+    #[error(
+        "the file '{path}' is damaged ({reason}): restore it from a backup, or rebuild the node from an empty folder"
+    )]
     Identity {
         /// The file.
         path: PathBuf,
@@ -68,7 +70,9 @@ pub enum Error {
         reason: String,
     },
     /// A newer release wrote the folder.
-    #[error("the file '{path}' has version {found}, this release reads version {supported}: use the newer release")]
+    #[error(
+        "the file '{path}' has version {found}, this release reads version {supported}: use the newer release"
+    )]
     FromTheFuture {
         /// The file.
         path: PathBuf,
@@ -123,7 +127,9 @@ pub enum ProposeError {
     #[error("the node has stopped")]
     Stopped,
     /// It was proposed, and it is not known whether it took or will take effect.
-    #[error("the outcome of the write is unknown: {why}. It may still take effect; read before you repeat it")]
+    #[error(
+        "the outcome of the write is unknown: {why}. It may still take effect; read before you repeat it"
+    )]
     Unknown {
         /// What prevented an answer.
         why: String,

@@ -33,7 +33,7 @@ pub struct DataFolder {
 
 impl DataFolder {
     /// Opens the folder of a node, or creates it, and with it a cluster of one, when
-    /// it does not exist or is empty. Counts the start, durably.
+    /// it does not exist or is empty.
     ///
     /// # Errors
     /// A folder that is in use, another node's, half created, damaged or not
@@ -44,21 +44,27 @@ impl DataFolder {
         if !has_identity(&path)? {
             refuse_leftovers(&path)?;
         }
-        let lock = take_lock(&path)?;
+        let mut lock = take_lock(&path)?;
         // Another server may have created the folder before the lock was ours.
         let identity = if has_identity(&path)? {
-            let mut identity = read_identity(&path)?;
+            let identity = read_identity(&path)?;
             if identity.node_id != *node_id {
                 return Err(Error::Foreign { path, found: identity.node_id, expected: node_id.clone() });
             }
-            identity.boot += 1;
             identity
         } else {
             refuse_leftovers(&path)?;
             create(&path, node_id)?
         };
-        write_identity(&path, &identity)?;
+        // The count is written when the node starts: until then the folder may still be refused.
+        let identity = Identity { boot: identity.boot + 1, ..identity };
+        name_holder(&mut lock).map_err(Error::io("write", path.join(LOCK)))?;
         Ok(Self { path, identity, _lock: lock })
+    }
+
+    /// Counts the start, durably. Proposal ids of this start are new from here on.
+    pub(crate) fn count_boot(&self) -> Result<(), Error> {
+        write_identity(&self.path, &self.identity)
     }
 
     /// The folder.
@@ -127,13 +133,14 @@ fn take_lock(path: &Path) -> Result<File, Error> {
         }
         Err(TryLockError::Error(source)) => return Err(Error::io("lock", name)(source)),
     }
-    let write = |file: &mut File| {
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "process {}", std::process::id())
-    };
-    write(&mut file).map_err(Error::io("write", &name))?;
     Ok(file)
+}
+
+/// Says in the lock who holds it, for the message to others.
+fn name_holder(lock: &mut File) -> std::io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "process {}", std::process::id())
 }
 
 fn read_identity(path: &Path) -> Result<Identity, Error> {
@@ -144,10 +151,12 @@ fn read_identity(path: &Path) -> Result<Identity, Error> {
 
 /// Creates everything but the identity, which follows as the last step.
 fn create(path: &Path, node_id: &NodeId) -> Result<Identity, Error> {
-    let identity = Identity { cluster_id: random::draw()?, node_id: node_id.clone(), incarnation: 0, boot: 1 };
+    let identity =
+        Identity { cluster_id: random::draw()?, node_id: node_id.clone(), incarnation: 0, boot: 0 };
     let log = path.join(LOG);
     std::fs::create_dir(&log).map_err(Error::io("create", &log))?;
     drop(Log::create(DiskOs::new(log), LogConfig::default(), &log_identity(&identity))?);
+    write_identity(path, &identity)?;
     Ok(identity)
 }
 

@@ -49,8 +49,9 @@ impl Identity {
     pub(crate) fn decode(path: &Path, text: &str) -> Result<Self, Error> {
         let damaged = |reason: &str| Error::Identity { path: path.to_owned(), reason: reason.to_owned() };
         let title = text.lines().next().and_then(|line| line.strip_prefix(TITLE));
-        let found: u32 =
-            title.and_then(|version| version.parse().ok()).ok_or_else(|| damaged("its first line is wrong"))?;
+        let found: u32 = title
+            .and_then(|version| version.parse().ok())
+            .ok_or_else(|| damaged("its first line is wrong"))?;
         if found > VERSION {
             return Err(Error::FromTheFuture { path: path.to_owned(), found, supported: VERSION });
         }
@@ -62,7 +63,8 @@ impl Identity {
             let line = covered.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
             line.ok_or_else(|| damaged(&format!("'{key}' is missing")))
         };
-        let number = |key: &'static str| value(key)?.parse().map_err(|_| damaged(&format!("'{key}' is not a number")));
+        let number =
+            |key: &'static str| value(key)?.parse().map_err(|_| damaged(&format!("'{key}' is not a number")));
         Ok(Self {
             cluster_id: u128::from_str_radix(value("cluster_id")?, 16)
                 .map_err(|_| damaged("'cluster_id' is not a number"))?,

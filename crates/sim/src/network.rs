@@ -3,7 +3,7 @@
 //! # Fault model
 //!
 //! A packet is lost, delivered once or delivered twice; each delivery takes its own
-//! time, so packets overtake each other. A cut is of one direction: packets that are
+//! time, so packets overtake each other; some are held up for longer than a restart takes. A cut is of one direction: packets that are
 //! *sent* while it lasts are lost. Packets to a node that is down are lost; packets
 //! sent before a crash may arrive after the restart. Packets are not altered: TLS
 //! sees to that.
@@ -45,6 +45,8 @@ pub struct Network {
     random: Random,
     delay_us: (u64, u64),
     loss: u64,
+    late: u64,
+    late_us_max: u64,
     duplication: u64,
     cut: BTreeSet<(u64, u64)>,
     /// Counts for the closing line.
@@ -60,6 +62,8 @@ impl Network {
             random,
             delay_us: scenario.delay_us,
             loss: scenario.loss,
+            late: scenario.late,
+            late_us_max: scenario.late_us_max,
             duplication: scenario.duplication,
             cut: BTreeSet::new(),
             sent: 0,
@@ -75,7 +79,12 @@ impl Network {
             return Vec::new();
         }
         let copies = if self.random.chance(self.duplication) { 2 } else { 1 };
-        (0..copies).map(|_| self.random.between(self.delay_us.0, self.delay_us.1)).collect()
+        (0..copies).map(|_| self.delay()).collect()
+    }
+
+    fn delay(&mut self) -> u64 {
+        let delay_us = self.random.between(self.delay_us.0, self.delay_us.1);
+        if self.random.chance(self.late) { delay_us + self.random.below(self.late_us_max) } else { delay_us }
     }
 
     /// Cuts some ways: one node off, one way of one link, or a random set.
@@ -108,10 +117,11 @@ impl Network {
         self.cut.clear();
     }
 
-    /// Nothing is lost or doubled any more: the liveness phase begins.
+    /// Nothing is lost, doubled or late any more: the liveness phase begins.
     pub fn stop_faults(&mut self) {
         self.heal();
         self.loss = 0;
+        self.late = 0;
         self.duplication = 0;
     }
 

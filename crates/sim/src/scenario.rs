@@ -36,6 +36,10 @@ pub struct Scenario {
     pub loss: u64,
     /// Chance that a packet arrives twice.
     pub duplication: u64,
+    /// Chance that a packet is held up for up to `late_us_max`.
+    pub late: u64,
+    /// Longest time that a packet is held up: longer than a restart.
+    pub late_us_max: u64,
     /// Fastest and slowest write with fsync.
     pub sync_us: (u64, u64),
     /// Chance that an fsync fails.
@@ -52,6 +56,8 @@ pub struct Scenario {
     pub crash_us: u64,
     /// Chance that a crash is a power failure of all nodes.
     pub power_failures: u64,
+    /// Chance that a node crashes right after it has written a vote.
+    pub vote_crashes: u64,
     /// Mean time that a node is down.
     pub down_us: u64,
     /// Mean time between partitions; 0 for none.
@@ -83,8 +89,8 @@ impl Scenario {
             seed,
             sabotage,
             groups: random.between(1, 3),
-            clients: random.between(2, 6),
-            think_us: random.between(20, 300) * 1000,
+            clients: random.between(2, 8),
+            think_us: [5, 30, 100, 300][random.below(4) as usize] * 1000,
             patience_us: random.between(500, 3_000) * 1000,
             reads: random.between(100_000, 500_000),
             padding_bytes_max: [20, 300, 3_000][random.below(3) as usize],
@@ -92,21 +98,24 @@ impl Scenario {
             delay_us: (delay_us_min, delay_us_min + random.between(100, tick_us)),
             loss: maybe(random, 600_000, 1_000, 150_000),
             duplication: maybe(random, 600_000, 1_000, 150_000),
+            late: maybe(random, 500_000, 1_000, 50_000),
+            late_us_max: random.between(100, 3_000) * 1000,
             sync_us: (random.between(100, 1_000), random.between(1_000, tick_us)),
             sync_errors: maybe(random, 200_000, 100, 1_000),
             apply_us_max: random.between(1_000, 200_000),
             batch_max: random.between(1, 20),
             checkpoint_us: random.between(500, 4_000) * 1000,
             segment_bytes: random.between(8, 64) << 10,
-            crash_us: maybe(random, 750_000, 2_000_000, 10_000_000),
+            crash_us: maybe(random, 750_000, 400_000, 8_000_000),
             power_failures: maybe(random, 600_000, 100_000, 600_000),
-            down_us: random.between(100, 3_000) * 1000,
-            partition_us: maybe(random, 700_000, 1_000_000, 8_000_000),
-            partition_length_us: random.between(200, 4_000) * 1000,
+            vote_crashes: maybe(random, 400_000, 10_000, 400_000),
+            down_us: [20, 200, 1_000, 3_000][random.below(4) as usize] * 1000,
+            partition_us: maybe(random, 700_000, 500_000, 8_000_000),
+            partition_length_us: [100, 500, 2_000, 4_000][random.below(4) as usize] * 1000,
             transfer_us: maybe(random, 400_000, 1_000_000, 5_000_000),
             membership_us,
-            safety_us: 20_000_000,
-            liveness_us: 60_000_000,
+            safety_us: 30_000_000,
+            liveness_us: 90_000_000,
             lost_node: lost,
         }
     }
@@ -125,8 +134,10 @@ mod tests {
     #[test]
     fn every_kind_of_fault_is_absent_in_some_runs_and_present_in_others() {
         let all: Vec<Scenario> = (0..200).map(|seed| Scenario::new(seed, None)).collect();
-        let faults: [fn(&Scenario) -> u64; 8] = [
+        let faults: [fn(&Scenario) -> u64; 10] = [
             |s| s.loss,
+            |s| s.late,
+            |s| s.vote_crashes,
             |s| s.duplication,
             |s| s.sync_errors,
             |s| s.crash_us,

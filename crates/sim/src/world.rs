@@ -8,10 +8,10 @@ mod clients;
 mod faults;
 mod liveness;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quack_core::Event;
-use quack_types::{GroupId, LogIndex};
+use quack_types::{GroupId, LogIndex, RaftId, Term};
 
 use crate::client::Client;
 use crate::event_log::EventLog;
@@ -104,6 +104,8 @@ pub struct World {
     is_recovered: bool,
     /// Highest leader term that was counted.
     leader_terms: BTreeMap<GroupId, u64>,
+    /// Votes that were written: who, in which term, for whom.
+    votes: BTreeSet<(u64, Term, RaftId)>,
 }
 
 impl World {
@@ -128,6 +130,7 @@ impl World {
             is_calm: false,
             is_recovered: false,
             leader_terms: BTreeMap::new(),
+            votes: BTreeSet::new(),
             scenario,
         }
     }
@@ -258,6 +261,7 @@ impl World {
                     now_us,
                     format_args!("n{node} g{group} writes {entries} entries, {state:?}, floor {floor:?}"),
                 );
+                self.tempt(node, write.hard_state);
                 self.invariants.observe(&Seen::Written { node, write: &write })
             }
             Output::Entry { group, entry, state, commit } => {

@@ -30,6 +30,10 @@ impl<L: LogRead> Group<L> {
     /// A message of a peer.
     pub(crate) fn on_message(&mut self, from: RaftId, bytes: &Bytes) {
         let refused = match message::decode(from, self.node, bytes) {
+            // A follower in raft-rs passes a read on in the name of the one who asked, which
+            // the leader would have to refuse: a peer speaks for itself only. Whoever asked
+            // hears of the new leader and asks again.
+            Ok(message) if message.msg_type == MessageType::MsgReadIndex && !self.is_leader() => return,
             // The other errors of a step say that the message has no meaning any more,
             // such as an answer of a member that was removed.
             Ok(message) => match self.step(|raft| raft.step(message)) {

@@ -23,6 +23,8 @@ mod log_matching;
 mod membership_agreement;
 mod monotonic;
 mod state_machine_safety;
+#[cfg(test)]
+mod tests;
 
 use quack_core::{GroupStatus, Membership};
 use quack_log::{GroupWrite, LogEntry, LogRead};

@@ -49,11 +49,12 @@ impl Server {
         let Some(life) = &mut self.life else { return };
         let commit = life.node.status(group).map(|status| status.commit_index).unwrap_or_default();
         let model = life.models.entry(group).or_default();
-        if skips && model::decode(entry).is_some() {
+        let applied = if skips && model::decode(entry).is_some() {
             model.applied = entry.index;
-            return;
-        }
-        let applied = model.apply(entry, deduplicates);
+            None
+        } else {
+            model.apply(entry, deduplicates)
+        };
         let state =
             StateAfter { hash: model.hash, length: model.list.len(), last: model.list.last().copied() };
         outputs.push(Output::Entry { group, entry: entry.clone(), state, commit });

@@ -1,6 +1,7 @@
 //! Faults of the safety phase, and what operators do meanwhile.
 
 use quack_core::{Event, MemberChange, Role};
+use quack_log::HardState;
 use quack_types::{GroupId, RaftId};
 
 use super::{Due, World};
@@ -46,6 +47,16 @@ impl World {
         self.server(node).disk.burn_after(operations);
         self.after(FUSE_US, Due::PowerOff { node, life_number });
         Ok(())
+    }
+
+    /// A crash right after a vote finds out whether the vote is remembered.
+    pub(super) fn tempt(&mut self, node: u64, state: Option<HardState>) {
+        let has_voted = state.is_some_and(|state| self.votes.insert((node, state.term, state.vote)));
+        if has_voted && !self.is_calm && self.random.chance(self.scenario.vote_crashes) {
+            let life_number = self.server(node).life_number;
+            let delay_us = self.random.below(self.scenario.tick_us);
+            self.after(delay_us, Due::PowerOff { node, life_number });
+        }
     }
 
     pub(super) fn on_power_off(&mut self, node: u64, life_number: u64) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! The structure of a serialized LogicalType, reduced to what decides how the data
 //! of such a column are laid out.
 
-use super::{Budget, NESTING_MAX};
+use super::{ARRAY_ITEMS_MAX, Budget, NESTING_MAX};
 use crate::Error;
 use crate::protocol_1::NAME_BYTES_MAX;
 use crate::reader::Reader;
@@ -167,8 +167,8 @@ impl Info {
                 reader.field(200)?;
                 let child = Shape::read(reader, budget, depth + 1)?;
                 let size = reader.unsigned_field(201, "array size")?;
-                let max = u64::from(u32::MAX);
-                if size > max {
+                if size > ARRAY_ITEMS_MAX {
+                    let max = ARRAY_ITEMS_MAX;
                     return Err(Error::TooLong { what: "array size", found: size, max });
                 }
                 Info::Array(child, size)

@@ -37,6 +37,9 @@ pub const TYPES_MAX: usize = 16_384;
 /// of constant and sequence vectors. A record batch of a million rows and thirty columns fits.
 pub const MEMORY_BYTES_MAX: u64 = 512 << 20;
 
+/// Most items of an ARRAY type, as DuckDB has it (`ArrayType::MAX_ARRAY_SIZE`).
+pub const ARRAY_ITEMS_MAX: u64 = 100_000;
+
 /// Rows that DuckDB makes room for at least.
 const VECTOR_ROWS: u64 = 2048;
 

@@ -138,12 +138,32 @@ fn vectors_that_would_grow_without_bound_are_refused() {
         let vector = [b"d\0\0g\0", &leb(size)[..], b"h\0", constant, END].concat();
         chunk(&[1], &array_of(INTEGER, &leb(size)), &vector)
     };
-    assert_eq!(check_chunk(&array(1 << 20)), Ok(1));
-    assert!(too_long(check_chunk(&array(u64::from(u32::MAX)))));
+    assert_eq!(check_chunk(&array(1 << 14)), Ok(1));
+    assert!(too_long(check_chunk(&array(ARRAY_ITEMS_MAX))));
+    let refused = Error::TooLong { what: "array size", found: ARRAY_ITEMS_MAX + 1, max: ARRAY_ITEMS_MAX };
+    assert_eq!(check_chunk(&array(ARRAY_ITEMS_MAX + 1)), Err(refused));
     // An empty struct has no data at all, however many there are.
     let nothing = info(100, 5, &[]);
     let items = [&entries(1 << 40)[..], b"d\0\0g\0\0", END].concat();
     assert!(too_long(check_chunk(&chunk(&[1], &list_of(&nothing), &items))));
+}
+
+#[test]
+fn many_constant_vectors_are_counted_together() {
+    let hugeint = b"d\0\x32\xff\xff";
+    let items = leb(1 << 20);
+    let value = [b"Z\0\x02d\0\0f\0\x10", &[0; 16][..], END].concat();
+    let list = [b"d\0\0h\0", &items[..], b"i\0\x01d\0\0e\0\x01\xff\xffj\0", &value, END].concat();
+    // The text at the end is long enough to hold a byte for every item of each list.
+    let text = [b"d\0\0f\0\x01", &leb(2 << 20)[..], &vec![b'x'; 2 << 20], END].concat();
+    let with = |lists: usize| -> Bytes {
+        let count = leb(lists as u64 + 1);
+        let types = [&list_of(hugeint).repeat(lists)[..], VARCHAR].concat();
+        [b"d\0\x01e\0", &count[..], &types, b"f\0", &count, &list.repeat(lists), &text, END].concat().into()
+    };
+    assert_eq!(check_chunk(&with(20)), Ok(1));
+    let refused = check_chunk(&with(40));
+    assert!(matches!(refused, Err(Error::TooLong { what: "memory for vectors", .. })), "{refused:?}");
 }
 
 #[test]

@@ -1,0 +1,365 @@
+//! A running node, as its host sees it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quack_core::{Membership, Node, Refusal};
+use quack_log::{DiskOs, Log, LogReader};
+use quack_types::limits::ENTRY_BYTES_MAX;
+use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
+
+use crate::apply_loop::ApplyLoop;
+use crate::checkpoint_loop::CheckpointLoop;
+use crate::folder::DataFolder;
+use crate::identity::Identity;
+use crate::machine::{Checkpointed, StateMachine};
+use crate::pending::Waiter;
+use crate::raft_loop::RaftLoop;
+use crate::shared::{Command, Shared};
+use crate::status::{self, NodeStatus};
+use crate::threads::{self, Thread};
+use crate::transport::Transport;
+use crate::{Error, NodeConfig, ProposeError, WaitError, random};
+
+/// Commands on their way to the raft thread. It takes up to this many in one turn.
+const COMMANDS_MAX: usize = 4096;
+/// How often a waiting thread looks whether it was interrupted.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A node that runs in this process.
+#[derive(Debug)]
+pub struct NodeHandle {
+    config: NodeConfig,
+    identity: Identity,
+    shared: Arc<Shared>,
+    commands: SyncSender<Command>,
+    sequence: AtomicU64,
+    read_tags: AtomicU64,
+    /// The process that the threads live in; a fork has none of them.
+    process: u32,
+    running: Mutex<Option<Running>>,
+}
+
+/// What ends when the node stops.
+#[derive(Debug)]
+struct Running {
+    raft: Thread,
+    apply: Thread,
+    checkpoint: Thread,
+    /// Keeps other servers out of the folder.
+    folder: DataFolder,
+}
+
+impl NodeHandle {
+    /// Starts the node of a folder. `transport` is [`crate::NoTransport`] for a cluster of one.
+    ///
+    /// The machine's state must be the one that belongs to the folder's log. Entries
+    /// behind it are applied in the background; see [`NodeHandle::wait_until_ready`].
+    ///
+    /// # Errors
+    /// A log or a position that does not check, see [`Error`]; nothing was changed then.
+    pub fn start(
+        config: NodeConfig,
+        folder: DataFolder,
+        machine: Box<dyn StateMachine>,
+        transport: Box<dyn Transport>,
+    ) -> Result<Arc<Self>, Error> {
+        config.validate()?;
+        let identity = folder.identity().clone();
+        let (log, recovery) = Log::open(folder.log_disk(), config.log.clone(), &folder.log_identity())?;
+        tracing::info!(?recovery, boot = identity.boot, node = %identity.node_id, "log opened");
+        let reader = log.reader();
+        let applied = machine.applied();
+        let core = start_core(&identity, applied, &log)?;
+        folder.count_boot()?;
+
+        let shared = Arc::new(Shared::default());
+        let mut progress = shared.progress();
+        (progress.committed, progress.applied) = (applied, applied);
+        // It was read from the machine's own files.
+        progress.checkpointed = Checkpointed { durable: applied, needed: None };
+        progress.checkpoint_due = config.checkpoint_log_bytes;
+        progress.groups = core.statuses();
+        drop(progress);
+
+        let (commands, receiver) = sync_channel(COMMANDS_MAX);
+        let (tick, apply_bytes_max) = (config.tick, config.apply_bytes_max);
+        let checkpoints = CheckpointLoop {
+            checkpointer: machine.checkpointer(),
+            shared: Arc::clone(&shared),
+            commands: commands.clone(),
+            log_bytes: config.checkpoint_log_bytes,
+            on_stop: config.checkpoint_on_stop,
+        };
+        let applies = ApplyLoop { log: reader, shared: Arc::clone(&shared), apply_bytes_max };
+        let raft =
+            RaftLoop { core, log, transport, commands: receiver, shared: Arc::clone(&shared), tick, applied };
+        let running = spawn_all(&shared, raft, applies, machine, checkpoints, folder)?;
+        Ok(Arc::new(Self {
+            config,
+            identity,
+            shared,
+            commands,
+            sequence: AtomicU64::new(0),
+            read_tags: AtomicU64::new(0),
+            process: std::process::id(),
+            running: Mutex::new(Some(running)),
+        }))
+    }
+
+    /// Whose node it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// A new id for a proposal of this node. Never given twice, in any life of the node.
+    pub fn next_proposal_id(&self) -> ProposalId {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        ProposalId { origin: self.identity.raft_id(), boot: self.identity.boot, sequence }
+    }
+
+    /// Proposes an entry. The waiter has the outcome once it is applied on this node.
+    /// Waits for room when too much is on its way; `interrupted` is asked meanwhile.
+    ///
+    /// # Errors
+    /// None of them leaves the outcome open: the entry is in no log.
+    pub fn propose(
+        &self,
+        id: ProposalId,
+        data: Bytes,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Waiter, ProposeError> {
+        if data.is_empty() {
+            return Err(ProposeError::Refused(Refusal::Empty));
+        }
+        if data.len() > ENTRY_BYTES_MAX {
+            let (bytes, max) = (data.len(), ENTRY_BYTES_MAX);
+            return Err(ProposeError::Refused(Refusal::TooLarge { bytes, max }));
+        }
+        let (bytes_max, wait) = (self.config.proposed_bytes_max, self.config.proposed_wait);
+        let waiter = self.shared.pending.enter(id, data.len(), bytes_max, wait, interrupted)?;
+        match self.commands.send(Command::Propose { id, data }) {
+            Ok(()) => Ok(waiter),
+            Err(_) => Err(self.refusal()),
+        }
+    }
+
+    fn refusal(&self) -> ProposeError {
+        match &self.shared.progress().degraded {
+            Some(reason) => ProposeError::Degraded { reason: reason.clone() },
+            None => ProposeError::Stopped,
+        }
+    }
+
+    /// Waits until there is a leader and everything that it has committed is applied here.
+    pub fn wait_until_ready(
+        &self,
+        timeout: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), WaitError> {
+        self.shared.wait_until(timeout, interrupted, "a leader, and all that is committed", status::is_ready)
+    }
+
+    /// The last entry of the root group that is applied on this node.
+    pub fn applied(&self) -> LogIndex {
+        self.shared.progress().applied
+    }
+
+    /// Waits until an entry of the root group is applied on this node.
+    pub fn wait_applied(
+        &self,
+        index: LogIndex,
+        timeout: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<(), WaitError> {
+        self.shared
+            .wait_until(timeout, interrupted, "an applied position", |progress| progress.applied >= index)
+    }
+
+    /// Waits until everything that was acknowledged anywhere in the cluster before
+    /// this call is applied here: reads that begin now are linearizable (Ongaro's
+    /// thesis, section 6.4). Returns the position.
+    pub fn linearize(
+        &self,
+        timeout: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<LogIndex, WaitError> {
+        let deadline = Instant::now() + timeout;
+        let tag = self.read_tags.fetch_add(1, Ordering::Relaxed);
+        let answer = self.shared.begin_read(tag);
+        if self.commands.send(Command::ReadIndex { tag }).is_err() {
+            self.shared.end_read(tag, Err(Refusal::Poisoned));
+            return Err(self.ended());
+        }
+        let index = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match answer.recv_timeout(POLL.min(left)) {
+                Ok(Ok(index)) => break index,
+                Ok(Err(Refusal::Poisoned)) | Err(RecvTimeoutError::Disconnected) => return Err(self.ended()),
+                Ok(Err(reason)) => return Err(WaitError::Refused(reason)),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let gives_up = if self.shared.has_ended() {
+                Some(self.ended())
+            } else if left.is_zero() {
+                Some(WaitError::TimedOut { what: "the leader's word on what is committed" })
+            } else {
+                interrupted().then_some(WaitError::Interrupted)
+            };
+            if let Some(error) = gives_up {
+                self.shared.end_read(tag, Err(Refusal::TimedOut));
+                return Err(error);
+            }
+        };
+        self.wait_applied(index, deadline.saturating_duration_since(Instant::now()), interrupted)?;
+        Ok(index)
+    }
+
+    fn ended(&self) -> WaitError {
+        match &self.shared.progress().degraded {
+            Some(reason) => WaitError::Degraded { reason: reason.clone() },
+            None => WaitError::Stopped,
+        }
+    }
+
+    /// Makes a checkpoint now and waits for it. Returns the position that is durable
+    /// in the machine's own files.
+    pub fn checkpoint(
+        &self,
+        timeout: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<LogIndex, WaitError> {
+        let mut progress = self.shared.progress();
+        progress.checkpoints_asked += 1;
+        let number = progress.checkpoints_asked;
+        drop(progress);
+        self.shared.checkpoint_wakes.notify_one();
+        self.shared.wait_until(timeout, interrupted, "a checkpoint", |progress| {
+            progress.checkpoints_ended >= number
+        })?;
+        Ok(self.shared.progress().checkpointed.durable)
+    }
+
+    /// Latches the node degraded, for a reason that its host has found.
+    pub fn degrade(&self, reason: &str) {
+        self.shared.degrade(reason);
+    }
+
+    /// A peer's message. `from` is the identity that its connection has proved.
+    pub fn deliver(&self, from: RaftId, group: GroupId, bytes: Bytes) {
+        // A node that has stopped hears nothing.
+        let _ = self.commands.send(Command::Deliver { from, group, bytes });
+    }
+
+    /// Messages to a peer do not arrive.
+    pub fn peer_unreachable(&self, peer: RaftId) {
+        let _ = self.commands.send(Command::Unreachable { peer });
+    }
+
+    /// One row for each group.
+    pub fn status(&self) -> Vec<NodeStatus> {
+        let (node, own) = (&self.identity.node_id, self.identity.raft_id());
+        let name = |id: RaftId| if id == own { node.to_string() } else { format!("{id:016x}", id = id.0) };
+        status::rows(&self.shared.progress(), node, name)
+    }
+
+    /// Stops the node: takes no more proposals, ends the batch that is being applied,
+    /// makes a last checkpoint, ends the threads, and lets go of the folder.
+    ///
+    /// Idempotent; callable from any thread, a destructor, at process exit, and in a
+    /// forked child (where it does nothing). It waits [`NodeConfig::stop_wait`] at
+    /// most; a thread that hangs in the state machine is left behind, and the folder
+    /// stays locked then.
+    pub fn stop(&self) {
+        // The threads did not come along through a fork, and locks may be held for ever.
+        if std::process::id() != self.process {
+            return;
+        }
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Running { raft, apply, checkpoint, folder }) = running.take() else { return };
+        let deadline = Instant::now() + self.config.stop_wait;
+        self.shared.pending.close(ProposeError::Stopped, "the node was stopped");
+        self.shared.progress().stop_apply = true;
+        self.shared.wake_all();
+        let mut ended = apply.join_until(deadline);
+        self.shared.progress().stop_checkpoint = true;
+        self.shared.wake_all();
+        ended &= checkpoint.join_until(deadline);
+        self.send_stop(deadline);
+        ended &= raft.join_until(deadline);
+        self.shared.progress().stopped = true;
+        self.shared.wake_all();
+        if ended {
+            drop(folder);
+        } else {
+            tracing::error!(
+                "the node did not stop in time: a thread is left behind, and the folder stays locked"
+            );
+            std::mem::forget(folder);
+        }
+    }
+}
+
+impl NodeHandle {
+    /// Tells the raft thread to stop. It may be busy, but not for longer than we wait.
+    fn send_stop(&self, deadline: Instant) {
+        while let Err(TrySendError::Full(_)) = self.commands.try_send(Command::Stop) {
+            if Instant::now() >= deadline {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for NodeHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn start_core(
+    identity: &Identity,
+    applied: LogIndex,
+    log: &Log<DiskOs>,
+) -> Result<Node<LogReader<DiskOs>>, Error> {
+    let own = identity.raft_id();
+    // Nodes that start together must not stand for election together.
+    let seed = random::draw()? as u64;
+    let config = quack_core::Config { boot: identity.boot, seed, ..quack_core::Config::new(own) };
+    // Of a cluster of one; a log that knows its members keeps them.
+    let first = [(GroupId::ROOT, Membership::new([own], []))];
+    Ok(Node::new(config, &first, &[(GroupId::ROOT, applied)], log.reader())?)
+}
+
+fn spawn_all(
+    shared: &Arc<Shared>,
+    mut raft: RaftLoop,
+    applies: ApplyLoop,
+    mut machine: Box<dyn StateMachine>,
+    checkpoints: CheckpointLoop,
+    folder: DataFolder,
+) -> Result<Running, Error> {
+    let apply_shared = Arc::clone(shared);
+    let apply = threads::spawn("quack-apply", Arc::clone(shared), move || {
+        threads::contain(&apply_shared, "quack-apply", || applies.run(machine.as_mut()));
+        // Outside of the barrier above: a panic in its destructor must not meet another one.
+        drop(machine);
+    })?;
+    let checkpoint = threads::spawn("quack-checkpoint", Arc::clone(shared), move || checkpoints.run());
+    let raft = checkpoint.and_then(|checkpoint| {
+        let raft = threads::spawn("quack-raft", Arc::clone(shared), move || raft.run())?;
+        Ok((checkpoint, raft))
+    });
+    match raft {
+        Ok((checkpoint, raft)) => Ok(Running { raft, apply, checkpoint, folder }),
+        Err(error) => {
+            // The threads that did start must not outlive the attempt.
+            shared.degrade("the node did not start");
+            Err(error)
+        }
+    }
+}

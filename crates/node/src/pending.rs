@@ -1,0 +1,238 @@
+//! Proposals on their way, and who waits for them.
+//!
+//! The table is also the back-pressure: it bounds the bytes that are on their way.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quack_types::ProposalId;
+
+use crate::ProposeError;
+
+/// How often a waiting thread looks whether it was interrupted. Ctrl-C feels immediate
+/// below a tenth of a second; twenty wake-ups a second per waiting client cost nothing.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What a proposal occupies besides its data; it bounds the count of tiny ones.
+const OVERHEAD_BYTES: usize = 256;
+
+type Outcome = Result<Bytes, ProposeError>;
+
+#[derive(Debug)]
+struct Waiting {
+    answer: SyncSender<Outcome>,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    waiting: HashMap<ProposalId, Waiting>,
+    bytes: usize,
+    /// Once set, nothing is taken any more.
+    closed: Option<ProposeError>,
+}
+
+/// Proposals on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    table: Mutex<Table>,
+    room: Condvar,
+}
+
+/// Waits for the outcome of one proposal.
+#[derive(Debug)]
+pub struct Waiter {
+    id: ProposalId,
+    answer: Receiver<Outcome>,
+    pending: Arc<Pending>,
+}
+
+impl Pending {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Every change of the table is complete before anything can panic.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a proposal; waits for room until the deadline.
+    pub fn enter(
+        self: &Arc<Self>,
+        id: ProposalId,
+        data_bytes: usize,
+        bytes_max: usize,
+        wait: Duration,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Waiter, ProposeError> {
+        let bytes = data_bytes + OVERHEAD_BYTES;
+        let deadline = Instant::now() + wait;
+        let mut table = self.table();
+        loop {
+            if let Some(reason) = &table.closed {
+                return Err(reason.clone());
+            }
+            // An idle node takes anything; the largest entry is bounded elsewhere.
+            if table.bytes == 0 || table.bytes + bytes <= bytes_max {
+                break;
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(ProposeError::Busy { bytes: table.bytes });
+            }
+            let slice = POLL.min(deadline - now);
+            table = self.room.wait_timeout(table, slice).unwrap_or_else(PoisonError::into_inner).0;
+            // The callback is foreign code: never under the lock.
+            drop(table);
+            if interrupted() {
+                return Err(ProposeError::Interrupted);
+            }
+            table = self.table();
+        }
+        if table.waiting.contains_key(&id) {
+            return Err(ProposeError::Duplicate);
+        }
+        // One answer at most is ever sent.
+        let (sender, answer) = sync_channel(1);
+        table.waiting.insert(id, Waiting { answer: sender, bytes });
+        table.bytes += bytes;
+        Ok(Waiter { id, answer, pending: Arc::clone(self) })
+    }
+
+    /// Answers proposals. Those that nobody waits for are passed over.
+    pub fn complete(&self, outcomes: impl IntoIterator<Item = (ProposalId, Outcome)>) {
+        let mut table = self.table();
+        let answers: Vec<_> = outcomes
+            .into_iter()
+            .filter_map(|(id, outcome)| {
+                let waiting = table.waiting.remove(&id)?;
+                table.bytes -= waiting.bytes;
+                Some((waiting.answer, outcome))
+            })
+            .collect();
+        drop(table);
+        self.room.notify_all();
+        for (answer, outcome) in answers {
+            // Whoever gave up waiting does not want it.
+            let _ = answer.send(outcome);
+        }
+    }
+
+    /// Takes no more proposals; those on their way have an unknown outcome.
+    pub fn close(&self, refusal: ProposeError, why: &str) {
+        let mut table = self.table();
+        table.closed.get_or_insert(refusal);
+        let answers: Vec<_> = table.waiting.drain().map(|(_, waiting)| waiting.answer).collect();
+        table.bytes = 0;
+        drop(table);
+        self.room.notify_all();
+        for answer in answers {
+            let _ = answer.send(Err(ProposeError::Unknown { why: why.to_owned() }));
+        }
+    }
+
+    fn leave(&self, id: ProposalId) {
+        let mut table = self.table();
+        if let Some(waiting) = table.waiting.remove(&id) {
+            table.bytes -= waiting.bytes;
+            drop(table);
+            self.room.notify_all();
+        }
+    }
+}
+
+impl Waiter {
+    /// The proposal.
+    pub fn id(&self) -> ProposalId {
+        self.id
+    }
+
+    /// Waits until the proposal was applied on this node and returns its outcome.
+    /// `interrupted` is asked every 50 ms, on this thread.
+    ///
+    /// # Errors
+    /// [`ProposeError::Refused`] when it is certain that it has not happened;
+    /// [`ProposeError::Unknown`] after the timeout, an interrupt or the node's end.
+    pub fn wait(self, timeout: Duration, interrupted: &dyn Fn() -> bool) -> Result<Bytes, ProposeError> {
+        let unknown = |why: &str| Err(ProposeError::Unknown { why: why.to_owned() });
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let left = deadline.map_or(POLL, |deadline| deadline.saturating_duration_since(Instant::now()));
+            match self.answer.recv_timeout(POLL.min(left)) {
+                Ok(outcome) => return outcome,
+                Err(RecvTimeoutError::Disconnected) => return unknown("the node gave up the proposal"),
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => {
+                    return unknown(&format!("it was not applied within {timeout:?}"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if interrupted() {
+                return unknown("interrupted while waiting for it");
+            }
+        }
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.pending.leave(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quack_types::RaftId;
+
+    use super::*;
+
+    fn id(sequence: u64) -> ProposalId {
+        ProposalId { origin: RaftId(1), boot: 1, sequence }
+    }
+
+    fn enter(pending: &Arc<Pending>, sequence: u64, bytes: usize) -> Result<Waiter, ProposeError> {
+        pending.enter(id(sequence), bytes, 1000, Duration::from_millis(10), &|| false)
+    }
+
+    #[test]
+    fn room_is_bounded_and_comes_back_when_a_proposal_is_answered_or_given_up() {
+        let pending = Arc::new(Pending::default());
+        let first = enter(&pending, 1, 500).unwrap();
+        assert!(matches!(enter(&pending, 2, 500), Err(ProposeError::Busy { bytes: 756 })));
+        pending.complete([(id(1), Ok(Bytes::from_static(b"done")))]);
+        assert_eq!(first.wait(Duration::ZERO, &|| false).unwrap(), "done");
+        let second = enter(&pending, 2, 500).unwrap();
+        drop(second);
+        assert!(enter(&pending, 3, 700).is_ok());
+    }
+
+    #[test]
+    fn a_lone_proposal_is_taken_whatever_its_size_and_a_second_one_of_its_id_is_not() {
+        let pending = Arc::new(Pending::default());
+        let _first = enter(&pending, 1, 5000).unwrap();
+        let pending = Arc::new(Pending::default());
+        let _first = enter(&pending, 1, 1).unwrap();
+        assert_eq!(enter(&pending, 1, 1).unwrap_err(), ProposeError::Duplicate);
+    }
+
+    #[test]
+    fn timeout_interrupt_and_end_leave_the_outcome_unknown() {
+        let pending = Arc::new(Pending::default());
+        let late = enter(&pending, 1, 1).unwrap().wait(Duration::from_millis(5), &|| false).unwrap_err();
+        let interrupted = enter(&pending, 2, 1).unwrap().wait(Duration::from_secs(9), &|| true).unwrap_err();
+        let waiter = enter(&pending, 3, 1).unwrap();
+        pending.close(ProposeError::Stopped, "the node was stopped");
+        let ended = waiter.wait(Duration::from_secs(9), &|| false).unwrap_err();
+        for error in [late, interrupted, ended] {
+            assert!(error.is_outcome_unknown(), "{error}");
+        }
+        assert_eq!(enter(&pending, 4, 1).unwrap_err(), ProposeError::Stopped);
+    }
+
+    #[test]
+    fn an_interrupt_while_waiting_for_room_means_that_nothing_was_proposed() {
+        let pending = Arc::new(Pending::default());
+        let _first = enter(&pending, 1, 900).unwrap();
+        let result = pending.enter(id(2), 900, 1000, Duration::from_secs(9), &|| true);
+        assert_eq!(result.unwrap_err(), ProposeError::Interrupted);
+    }
+}

@@ -1,0 +1,223 @@
+//! The raft thread: drives all groups, writes the log, talks to peers.
+//!
+//! One turn takes everything that has arrived, and stores what all of it needs with
+//! one write and one fsync. While the disk works, more arrives: under load the
+//! turns grow by themselves and nobody waits for a timer.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use quack_core::{Answer, Durable, Event, Node, Note};
+use quack_log::{DiskOs, Log, LogReader};
+use quack_types::{GroupId, LogIndex};
+
+use crate::shared::{Command, Shared};
+use crate::transport::Transport;
+use crate::{Error, ProposeError};
+
+/// Commands taken in one turn. It bounds how much one write of the log holds.
+const COMMANDS_MAX: usize = 4096;
+/// Bytes of proposals and messages taken in one turn; an fsync of more is not faster.
+const COMMAND_BYTES_MAX: usize = 32 << 20;
+/// Ticks made up for at a time after the thread was held up.
+const TICKS_LATE_MAX: u32 = 5;
+
+/// What the raft thread owns.
+pub(crate) struct RaftLoop {
+    pub core: Node<LogReader<DiskOs>>,
+    pub log: Log<DiskOs>,
+    pub transport: Box<dyn Transport>,
+    pub commands: Receiver<Command>,
+    pub shared: Arc<Shared>,
+    pub tick: Duration,
+    /// What the core knows as applied.
+    pub applied: LogIndex,
+}
+
+impl RaftLoop {
+    /// Runs until it is told to stop, or the node is degraded.
+    pub fn run(&mut self) {
+        if let Err(reason) = self.try_run() {
+            self.shared.degrade(&reason);
+        }
+        self.shared.refuse_reads(&quack_core::Refusal::Poisoned);
+    }
+
+    fn try_run(&mut self) -> Result<(), String> {
+        let mut next_tick = Instant::now() + self.tick;
+        self.turn().map_err(|error| error.to_string())?;
+        while !self.shared.is_degraded() {
+            let wait = next_tick.saturating_duration_since(Instant::now());
+            let first = match self.commands.recv_timeout(wait) {
+                Ok(command) => Some(command),
+                Err(RecvTimeoutError::Timeout) => None,
+                // The handle is gone without a stop: nobody can ask for anything any more.
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let goes_on = self.take(first).map_err(|error| error.to_string())?;
+            self.take_ticks(&mut next_tick).map_err(|error| error.to_string())?;
+            self.turn().map_err(|error| error.to_string())?;
+            if !goes_on {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands everything that has arrived to the core. False when the thread is to stop.
+    fn take(&mut self, first: Option<Command>) -> Result<bool, quack_core::Error> {
+        let (mut count, mut bytes) = (0, 0);
+        let mut next = first;
+        while let Some(command) = next {
+            let event = match command {
+                Command::Propose { id, data } => {
+                    bytes += data.len();
+                    Event::Propose { group: GroupId::ROOT, data, tag: id }
+                }
+                Command::Deliver { from, group, bytes: message } => {
+                    bytes += message.len();
+                    Event::Message { from, group, bytes: message }
+                }
+                Command::Unreachable { peer } => Event::PeerUnreachable { peer },
+                Command::ReadIndex { tag } => Event::ReadIndex { group: GroupId::ROOT, tag },
+                Command::Compact { through } => {
+                    self.report_applied()?;
+                    Event::Compact { group: GroupId::ROOT, through }
+                }
+                Command::Stop => return Ok(false),
+            };
+            self.core.handle(event)?;
+            count += 1;
+            if count >= COMMANDS_MAX || bytes >= COMMAND_BYTES_MAX {
+                break;
+            }
+            next = self.commands.try_recv().ok();
+        }
+        Ok(true)
+    }
+
+    fn take_ticks(&mut self, next_tick: &mut Instant) -> Result<(), quack_core::Error> {
+        let now = Instant::now();
+        // After a long pause the missed ticks are not made up for: they would look like
+        // silence of the peers, and start elections.
+        if now > *next_tick + self.tick * TICKS_LATE_MAX {
+            *next_tick = now;
+        }
+        while *next_tick <= now {
+            self.core.handle(Event::Tick)?;
+            *next_tick += self.tick;
+        }
+        Ok(())
+    }
+
+    fn report_applied(&mut self) -> Result<(), quack_core::Error> {
+        let applied = self.shared.progress().applied;
+        if applied > self.applied {
+            self.applied = applied;
+            self.core.handle(Event::Applied { group: GroupId::ROOT, index: applied })?;
+        }
+        Ok(())
+    }
+
+    /// Does what the core asks for until it asks for nothing more.
+    fn turn(&mut self) -> Result<(), Error> {
+        self.report_applied()?;
+        while self.core.has_work() {
+            let effects = self.core.effects()?;
+            self.send(effects.send_now);
+            self.answer(effects.answers);
+            self.note(effects.notes)?;
+            let moves_floor = effects.persist.writes.iter().any(|write| write.floor.is_some());
+            self.log.write(&effects.persist.writes, effects.persist.must_sync)?;
+            let durable = self.core.persisted(effects.persist)?;
+            self.carry_out(durable)?;
+            if moves_floor {
+                self.release()?;
+            }
+        }
+        let groups = self.core.statuses();
+        self.shared.progress().groups = groups;
+        self.shared.moved.notify_all();
+        Ok(())
+    }
+
+    fn carry_out(&mut self, durable: Durable) -> Result<(), Error> {
+        self.send(durable.send);
+        for committed in durable.apply {
+            // The apply thread reads the entries from the log's cache, so that no queue can
+            // grow when it is slower than the network.
+            if let Some(last) = committed.entries.last().filter(|_| committed.group == GroupId::ROOT) {
+                self.shared.progress().committed = last.index;
+                self.shared.apply_wakes.notify_one();
+            }
+        }
+        self.answer(durable.answers);
+        for need in durable.snapshots_needed {
+            tracing::warn!(group = %need.group, peer = %need.peer, "a peer needs a snapshot of the node");
+        }
+        self.note(durable.notes)
+    }
+
+    fn send(&mut self, messages: Vec<quack_core::PeerMessage>) {
+        if !messages.is_empty() {
+            self.transport.send(messages);
+        }
+    }
+
+    fn answer(&mut self, answers: Vec<Answer>) {
+        for answer in answers {
+            match answer {
+                Answer::ProposalRefused { tag, reason, .. } => {
+                    self.shared.pending.complete([(tag, Err(ProposeError::Refused(reason)))]);
+                }
+                Answer::ReadReady { tag, index, .. } => self.shared.end_read(tag, Ok(index)),
+                Answer::ReadRefused { tag, reason, .. } => self.shared.end_read(tag, Err(reason)),
+                Answer::MembershipRefused { group, reason, .. } => {
+                    tracing::warn!(%group, %reason, "a membership change was refused");
+                }
+                Answer::TransferRefused { group, reason, .. } => {
+                    tracing::warn!(%group, %reason, "leadership was not handed over");
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, notes: Vec<Note>) -> Result<(), Error> {
+        for note in notes {
+            match note {
+                Note::RoleChanged { group, role, term, leader } => {
+                    let leader = leader.map_or(0, |leader| leader.0);
+                    tracing::info!(%group, role = role.as_str(), %term, leader, "role");
+                }
+                Note::MembershipChanged { group, index, membership } => {
+                    tracing::info!(%group, %index, ?membership, "membership");
+                }
+                Note::Compacted { group, through } => tracing::debug!(%group, %through, "log compacted"),
+                Note::MessageRefused { from, group, reason } => {
+                    tracing::warn!(%from, %group, ?reason, "message refused");
+                }
+                Note::Raft { group, text } => tracing::warn!(%group, text, "raft"),
+                Note::GroupPoisoned { group, reason } if group == GroupId::ROOT => {
+                    self.shared.degrade(&format!("consensus stopped: {reason}"));
+                }
+                Note::GroupPoisoned { group, reason } => tracing::error!(%group, reason, "a group stopped"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the space of compacted segments back.
+    fn release(&mut self) -> Result<(), Error> {
+        match self.log.release() {
+            Err(error @ (quack_log::Error::Poisoned { .. } | quack_log::Error::Corrupt { .. })) => {
+                Err(error.into())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "old log segments could not be deleted; the next checkpoint tries again");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+}

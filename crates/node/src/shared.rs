@@ -1,0 +1,175 @@
+//! What the threads of a node and its callers share.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quack_core::{GroupStatus, Refusal};
+use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
+
+use crate::pending::Pending;
+use crate::{Checkpointed, ProposeError, WaitError};
+
+/// How often a waiting thread looks whether it was interrupted.
+const POLL: Duration = Duration::from_millis(20);
+
+/// What the raft thread is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Propose { id: ProposalId, data: Bytes },
+    Deliver { from: RaftId, group: GroupId, bytes: Bytes },
+    Unreachable { peer: RaftId },
+    ReadIndex { tag: u64 },
+    Compact { through: LogIndex },
+    Stop,
+}
+
+/// How far the node is.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Last entry of the root group that is durable and committed.
+    pub committed: LogIndex,
+    /// Last entry of the root group that is applied.
+    pub applied: LogIndex,
+    /// Bytes of entries applied since the last checkpoint began.
+    pub log_bytes: u64,
+    /// At how many of them the next checkpoint begins.
+    pub checkpoint_due: u64,
+    /// The last checkpoint.
+    pub checkpointed: Checkpointed,
+    /// Checkpoints that were asked for, and that have ended.
+    pub checkpoints_asked: u64,
+    pub checkpoints_ended: u64,
+    /// The apply thread is to end.
+    pub stop_apply: bool,
+    /// The checkpoint thread is to end, after a last checkpoint.
+    pub stop_checkpoint: bool,
+    /// Somebody called stop.
+    pub stopped: bool,
+    /// The first local error.
+    pub degraded: Option<String>,
+    /// The groups as the raft thread saw them last.
+    pub groups: Vec<GroupStatus>,
+}
+
+type ReadAnswer = Result<LogIndex, Refusal>;
+
+/// Shared state. Every lock is held for a moment only, and never while foreign code runs.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    progress: Mutex<Progress>,
+    /// There may be something to apply.
+    pub apply_wakes: Condvar,
+    /// There may be a checkpoint to make.
+    pub checkpoint_wakes: Condvar,
+    /// Something moved that callers wait for.
+    pub moved: Condvar,
+    pub pending: Arc<Pending>,
+    reads: Mutex<HashMap<u64, SyncSender<ReadAnswer>>>,
+}
+
+impl Shared {
+    pub fn progress(&self) -> MutexGuard<'_, Progress> {
+        // Plain values: whatever panicked, they are usable.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits on a condition until it was signalled or some time has passed.
+    pub fn wait<'a>(
+        &self,
+        condvar: &Condvar,
+        progress: MutexGuard<'a, Progress>,
+        timeout: Duration,
+    ) -> MutexGuard<'a, Progress> {
+        condvar.wait_timeout(progress, timeout).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Latches the node: it serves no more. The first reason stays.
+    pub fn degrade(&self, reason: &str) {
+        let mut progress = self.progress();
+        if progress.degraded.is_some() {
+            return;
+        }
+        tracing::error!(reason, "the node is degraded: it applies and accepts nothing until it is restarted");
+        progress.degraded = Some(reason.to_owned());
+        // Under the lock: whoever sees the node degraded finds it closed too.
+        let refusal = ProposeError::Degraded { reason: reason.to_owned() };
+        self.pending.close(refusal, &format!("the node is degraded: {reason}"));
+        drop(progress);
+        self.wake_all();
+        self.refuse_reads(&Refusal::Poisoned);
+    }
+
+    pub fn is_degraded(&self) -> bool {
+        self.progress().degraded.is_some()
+    }
+
+    /// Whether the node serves no more.
+    pub fn has_ended(&self) -> bool {
+        let progress = self.progress();
+        progress.stopped || progress.degraded.is_some()
+    }
+
+    pub fn wake_all(&self) {
+        self.apply_wakes.notify_all();
+        self.checkpoint_wakes.notify_all();
+        self.moved.notify_all();
+    }
+
+    /// Waits until `ready` says yes, and no longer than the node serves.
+    pub fn wait_until(
+        &self,
+        timeout: Duration,
+        interrupted: &dyn Fn() -> bool,
+        what: &'static str,
+        ready: impl Fn(&Progress) -> bool,
+    ) -> Result<(), WaitError> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let progress = self.progress();
+            if ready(&progress) {
+                return Ok(());
+            }
+            if let Some(reason) = &progress.degraded {
+                return Err(WaitError::Degraded { reason: reason.clone() });
+            }
+            if progress.stopped {
+                return Err(WaitError::Stopped);
+            }
+            let left = deadline.map_or(POLL, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Err(WaitError::TimedOut { what });
+            }
+            drop(self.wait(&self.moved, progress, POLL.min(left)));
+            if interrupted() {
+                return Err(WaitError::Interrupted);
+            }
+        }
+    }
+
+    fn reads(&self) -> MutexGuard<'_, HashMap<u64, SyncSender<ReadAnswer>>> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that somebody waits for a read index.
+    pub fn begin_read(&self, tag: u64) -> std::sync::mpsc::Receiver<ReadAnswer> {
+        let (sender, receiver) = sync_channel(1);
+        self.reads().insert(tag, sender);
+        receiver
+    }
+
+    pub fn end_read(&self, tag: u64, answer: ReadAnswer) {
+        if let Some(sender) = self.reads().remove(&tag) {
+            // Whoever gave up waiting does not want it.
+            let _ = sender.send(answer);
+        }
+    }
+
+    pub fn refuse_reads(&self, reason: &Refusal) {
+        for (_, sender) in self.reads().drain() {
+            let _ = sender.send(Err(reason.clone()));
+        }
+    }
+}

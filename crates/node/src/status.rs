@@ -1,0 +1,129 @@
+//! What a node says about itself, one row for each group.
+
+use quack_core::{GroupState, GroupStatus};
+use quack_types::{GroupId, LogIndex, NodeId, RaftId};
+
+use crate::shared::Progress;
+
+/// Whether the node works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// It serves.
+    Ok,
+    /// It has no leader yet, or has not applied yet what it knows to be committed.
+    Joining,
+    /// A local error has latched it: it applies and accepts nothing until it is restarted.
+    Degraded,
+    /// It was stopped.
+    Stopped,
+}
+
+impl NodeState {
+    /// Lower-case English name, as status tables show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Joining => "joining",
+            Self::Degraded => "degraded",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One group on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// The group's name in SQL.
+    pub group_name: String,
+    /// The group.
+    pub group_id: GroupId,
+    /// This node.
+    pub node_id: NodeId,
+    /// Role of this node in the group.
+    pub role: &'static str,
+    /// The leader, when one is known.
+    pub leader_id: Option<String>,
+    /// Current term.
+    pub term: u64,
+    /// Last entry of the log.
+    pub last_index: LogIndex,
+    /// Last entry known to be committed.
+    pub commit_index: LogIndex,
+    /// Last entry that is applied on this node.
+    pub applied_index: LogIndex,
+    /// The log starts behind this entry.
+    pub snapshot_index: LogIndex,
+    /// Those whose majority decides.
+    pub voters: Vec<String>,
+    /// Those who only receive.
+    pub learners: Vec<String>,
+    /// Whether the group has members.
+    pub initialized: bool,
+    /// Whether a linearizable read can be answered now, as far as this node knows.
+    pub linearizable_read_safe: bool,
+    /// Whether the node works.
+    pub state: NodeState,
+    /// Why it does not.
+    pub reason: Option<String>,
+}
+
+/// Whether the root group has a leader that is ready, and everything committed is applied.
+pub(crate) fn is_ready(progress: &Progress) -> bool {
+    let root = progress.groups.iter().find(|group| group.group == GroupId::ROOT);
+    root.is_some_and(|root| root.linearizable_read_safe && progress.applied >= root.commit_index)
+}
+
+/// Rows for all groups. `name` gives the name of a member.
+pub(crate) fn rows(progress: &Progress, node: &NodeId, name: impl Fn(RaftId) -> String) -> Vec<NodeStatus> {
+    let names = |ids: &[RaftId]| ids.iter().map(|id| name(*id)).collect();
+    progress
+        .groups
+        .iter()
+        .map(|group| {
+            let (state, reason) = state_of(progress, group);
+            let serves = matches!(state, NodeState::Ok | NodeState::Joining);
+            NodeStatus {
+                group_name: group_name(group.group),
+                group_id: group.group,
+                node_id: node.clone(),
+                role: group.role.as_str(),
+                leader_id: group.leader.map(&name),
+                term: group.term.0,
+                last_index: group.last_index,
+                commit_index: group.commit_index,
+                applied_index: if group.group == GroupId::ROOT {
+                    progress.applied
+                } else {
+                    group.applied_index
+                },
+                snapshot_index: group.snapshot_index,
+                voters: names(&group.membership.voters),
+                learners: names(&group.membership.learners),
+                initialized: !group.membership.is_empty(),
+                linearizable_read_safe: serves && group.linearizable_read_safe,
+                state,
+                reason,
+            }
+        })
+        .collect()
+}
+
+fn group_name(group: GroupId) -> String {
+    if group == GroupId::ROOT { "default".to_owned() } else { format!("lane-{group}") }
+}
+
+fn state_of(progress: &Progress, group: &GroupStatus) -> (NodeState, Option<String>) {
+    if let Some(reason) = &progress.degraded {
+        return (NodeState::Degraded, Some(reason.clone()));
+    }
+    if let GroupState::Poisoned { reason } = &group.state {
+        return (NodeState::Degraded, Some(reason.clone()));
+    }
+    if progress.stopped {
+        return (NodeState::Stopped, None);
+    }
+    if group.leader.is_none() {
+        return (NodeState::Joining, Some("the group has no leader yet".to_owned()));
+    }
+    (NodeState::Ok, None)
+}

@@ -1,0 +1,190 @@
+//! A state machine in memory that counts, remembers, and checkpoints into a file.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quack_node::{
+    Applied, Checkpointed, Checkpointer, DataFolder, LocalError, LogEntry, NoTransport, NodeConfig,
+    NodeHandle, ProposeError, StateMachine,
+};
+use quack_types::{LogIndex, NodeId, ProposalId, RaftId};
+
+pub const LONG: Duration = Duration::from_secs(20);
+
+pub fn never() -> bool {
+    false
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    pub applied: LogIndex,
+    pub texts: Vec<String>,
+}
+
+/// Switches and counters that a test holds on to.
+#[derive(Debug, Default)]
+pub struct Control {
+    pub state: Mutex<State>,
+    /// Entries that ask for it fail, panic, or take long.
+    pub batches: AtomicU64,
+    pub largest_batch: AtomicU64,
+    pub checkpoints: AtomicU64,
+    /// A checkpoint takes this many milliseconds.
+    pub checkpoint_slow: AtomicU64,
+    pub checkpoint_fails: AtomicBool,
+    pub checkpoint_blocked: AtomicBool,
+    /// What `Checkpointed::needed` says; 0 is none.
+    pub needed: AtomicU64,
+    pub apply_slow: AtomicU64,
+}
+
+pub struct Model {
+    control: Arc<Control>,
+    path: PathBuf,
+}
+
+struct ModelCheckpointer {
+    control: Arc<Control>,
+    path: PathBuf,
+}
+
+pub fn encode(id: ProposalId, text: &str) -> Bytes {
+    let mut bytes = Vec::new();
+    for part in [id.origin.0, id.boot, id.sequence] {
+        bytes.extend_from_slice(&part.to_le_bytes());
+    }
+    bytes.extend_from_slice(text.as_bytes());
+    Bytes::from(bytes)
+}
+
+fn decode(data: &[u8]) -> (ProposalId, String) {
+    let part = |at: usize| u64::from_le_bytes(data[at..at + 8].try_into().unwrap());
+    let id = ProposalId { origin: RaftId(part(0)), boot: part(8), sequence: part(16) };
+    (id, String::from_utf8_lossy(&data[24..]).into_owned())
+}
+
+impl Model {
+    pub fn open(folder: &Path) -> (Self, Arc<Control>) {
+        let path = folder.join("model");
+        let state = match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let mut lines = text.lines();
+                let applied = LogIndex(lines.next().unwrap().parse().unwrap());
+                State { applied, texts: lines.map(str::to_owned).collect() }
+            }
+            Err(_) => State::default(),
+        };
+        let control = Arc::new(Control { state: Mutex::new(state), ..Control::default() });
+        (Self { control: Arc::clone(&control), path }, control)
+    }
+}
+
+impl StateMachine for Model {
+    fn applied(&self) -> LogIndex {
+        self.control.state.lock().unwrap().applied
+    }
+
+    fn apply(
+        &mut self,
+        entries: &[LogEntry],
+        log: &dyn Fn(LogIndex) -> Result<LogEntry, String>,
+    ) -> Result<Vec<Applied>, LocalError> {
+        std::thread::sleep(Duration::from_millis(self.control.apply_slow.load(Ordering::Relaxed)));
+        self.control.batches.fetch_add(1, Ordering::Relaxed);
+        self.control.largest_batch.fetch_max(entries.len() as u64, Ordering::Relaxed);
+        let mut state = self.control.state.lock().unwrap();
+        let mut outcomes = Vec::new();
+        for entry in entries {
+            assert!(entry.index > state.applied, "entry {} came twice", entry.index);
+            let (id, text) = decode(&entry.data);
+            match text.as_str() {
+                "fail" => return Err(LocalError::new("the disk of the store is full")),
+                "panic" => panic!("a bug in the state machine"),
+                _ => {}
+            }
+            let outcome = match text.strip_prefix("read ") {
+                Some(index) => {
+                    let earlier = log(LogIndex(index.parse().unwrap())).map_err(LocalError::new)?;
+                    decode(&earlier.data).1
+                }
+                None => format!("{text} at {}", entry.index),
+            };
+            state.texts.push(text);
+            state.applied = entry.index;
+            outcomes.push(Applied { id: Some(id), outcome: Bytes::from(outcome) });
+        }
+        Ok(outcomes)
+    }
+
+    fn checkpointer(&self) -> Arc<dyn Checkpointer> {
+        Arc::new(ModelCheckpointer { control: Arc::clone(&self.control), path: self.path.clone() })
+    }
+}
+
+impl Checkpointer for ModelCheckpointer {
+    fn checkpoint(&self, _held_back_bytes: u64) -> Result<Checkpointed, LocalError> {
+        self.control.checkpoints.fetch_add(1, Ordering::Relaxed);
+        if self.control.checkpoint_fails.load(Ordering::Relaxed) {
+            return Err(LocalError::new("the store cannot be written"));
+        }
+        if self.control.checkpoint_blocked.load(Ordering::Relaxed) {
+            return Ok(Checkpointed::default());
+        }
+        let state = self.control.state.lock().unwrap().clone();
+        std::thread::sleep(Duration::from_millis(self.control.checkpoint_slow.load(Ordering::Relaxed)));
+        let text = format!("{}\n{}\n", state.applied, state.texts.join("\n"));
+        let temporary = self.path.with_extension("new");
+        std::fs::write(&temporary, text).unwrap();
+        std::fs::rename(&temporary, &self.path).unwrap();
+        let needed = self.control.needed.load(Ordering::Relaxed);
+        Ok(Checkpointed { durable: state.applied, needed: (needed > 0).then_some(LogIndex(needed)) })
+    }
+}
+
+pub fn node_id() -> NodeId {
+    NodeId::new("n0").unwrap()
+}
+
+pub fn config() -> NodeConfig {
+    NodeConfig { tick: Duration::from_millis(20), ..NodeConfig::default() }
+}
+
+pub fn start_with(folder: &Path, config: NodeConfig) -> (Arc<NodeHandle>, Arc<Control>) {
+    let folder = DataFolder::open(folder, &node_id()).unwrap();
+    let (model, control) = Model::open(folder.path());
+    let node = NodeHandle::start(config, folder, Box::new(model), Box::new(NoTransport)).unwrap();
+    node.wait_until_ready(LONG, &never).unwrap();
+    (node, control)
+}
+
+pub fn start(folder: &Path) -> (Arc<NodeHandle>, Arc<Control>) {
+    start_with(folder, config())
+}
+
+/// Proposes a text and waits for its outcome.
+pub fn write(node: &NodeHandle, text: &str) -> Result<String, ProposeError> {
+    let id = node.next_proposal_id();
+    let outcome = node.propose(id, encode(id, text), &never)?.wait(LONG, &never)?;
+    Ok(String::from_utf8_lossy(&outcome).into_owned())
+}
+
+/// What a kill would leave of a folder, copied while the node works.
+pub fn image(folder: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("log")).unwrap();
+    // The store first: whatever position it is at, the log copied later reaches at least as far.
+    for name in ["identity", "model"] {
+        let _ = std::fs::copy(folder.join(name), copy.path().join(name));
+    }
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder.join("log")).unwrap().map(|item| item.unwrap().file_name()).collect();
+    names.sort();
+    for name in names {
+        let _ = std::fs::copy(folder.join("log").join(&name), copy.path().join("log").join(&name));
+    }
+    copy
+}

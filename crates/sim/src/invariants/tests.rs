@@ -1,0 +1,172 @@
+//! Every check must be able to fail: each is shown a world that breaks its property,
+//! and one that does not.
+
+use bytes::Bytes;
+use quack_core::{GroupState, GroupStatus, Membership, Role};
+use quack_log::{EntryKind, GroupWrite, HardState, Log, LogConfig, LogEntry, LogIdentity, LogRead};
+use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId, Term};
+
+use super::{Invariants, Seen};
+use crate::disk::VirtualDisk;
+use crate::failure::Failure;
+use crate::model;
+use crate::random::Random;
+use crate::server::StateAfter;
+
+const G: GroupId = GroupId::ROOT;
+
+fn entry(index: u64, term: u64, sequence: u64) -> LogEntry {
+    LogEntry {
+        term: Term(term),
+        index: LogIndex(index),
+        kind: EntryKind::Normal,
+        data: model::encode(id(sequence), 0),
+        context: Bytes::new(),
+    }
+}
+
+fn id(sequence: u64) -> ProposalId {
+    ProposalId { origin: RaftId(1), boot: 1, sequence }
+}
+
+fn leader(term: u64) -> GroupStatus {
+    GroupStatus {
+        group: G,
+        role: Role::Leader,
+        leader: None,
+        term: Term(term),
+        last_index: LogIndex(9),
+        commit_index: LogIndex(9),
+        applied_index: LogIndex(9),
+        snapshot_index: LogIndex(0),
+        membership: Membership::default(),
+        replicated_index: None,
+        linearizable_read_safe: true,
+        state: GroupState::Ok,
+    }
+}
+
+/// A real log with these entries and term.
+fn log(entries: &[LogEntry], term: u64) -> Log<VirtualDisk> {
+    let identity = LogIdentity { cluster_id: 1, node: NodeId::new("n1").unwrap(), incarnation: 0 };
+    let mut log = Log::create(VirtualDisk::new(Random::new(1)), LogConfig::default(), &identity).unwrap();
+    let hard_state = HardState { term: Term(term), ..HardState::default() };
+    let write = GroupWrite { entries: entries.to_vec(), hard_state: Some(hard_state), ..GroupWrite::new(G) };
+    log.write(&[write], true).unwrap();
+    log
+}
+
+fn applied(node: u64, entry: &LogEntry, hash: u64, length: usize) -> Seen<'_> {
+    let state = StateAfter { hash, length, last: model::decode(entry) };
+    Seen::Applied { node, group: G, entry, state, commit: LogIndex(9) }
+}
+
+/// What the last of these does to the checks that have seen the others.
+fn verdict(seen: &[Seen]) -> Result<(), Failure> {
+    let mut invariants = Invariants::default();
+    let (last, before) = seen.split_last().unwrap();
+    before.iter().for_each(|seen| invariants.observe(seen).unwrap());
+    invariants.observe(last)
+}
+
+fn broken(seen: &[Seen]) -> &'static str {
+    verdict(seen).unwrap_err().rule
+}
+
+#[test]
+fn two_leaders_in_a_term_are_seen() {
+    let (four, five, log) = (leader(4), leader(5), log(&[], 4));
+    let status = |node, status| Seen::Status { node, status, log: &log };
+    assert_eq!(broken(&[status(1, &four), status(2, &four)]), "election safety");
+    assert!(verdict(&[status(1, &four), status(1, &four), status(2, &five)]).is_ok());
+}
+
+#[test]
+fn logs_that_part_before_an_equal_entry_are_seen() {
+    let write = |entries: &[LogEntry]| GroupWrite { entries: entries.to_vec(), ..GroupWrite::new(G) };
+    let one = write(&[entry(1, 1, 1), entry(2, 2, 2)]);
+    let other_content = write(&[entry(2, 2, 3)]);
+    let other_past = write(&[entry(1, 2, 1), entry(2, 2, 2)]);
+    let written = |node, write| Seen::Written { node, write };
+    assert_eq!(broken(&[written(1, &one), written(2, &other_content)]), "log matching");
+    assert_eq!(broken(&[written(1, &one), written(2, &other_past)]), "log matching");
+    assert!(verdict(&[written(1, &one), written(2, &one)]).is_ok());
+}
+
+#[test]
+fn a_leader_without_a_committed_entry_is_seen() {
+    let committed = entry(3, 2, 1);
+    let without = log(&[entry(1, 1, 1)], 5);
+    let with = log(&[entry(1, 1, 1), entry(2, 2, 2), committed.clone()], 5);
+    let status = leader(5);
+    let leads = |log| Seen::Status { node: 2, status: &status, log };
+    let seen = || applied(1, &committed, 7, 1);
+    assert_eq!(broken(&[seen(), leads(&without as &dyn LogRead)]), "leader completeness");
+    assert!(verdict(&[seen(), leads(&with)]).is_ok());
+}
+
+#[test]
+fn different_entries_or_states_at_an_index_are_seen() {
+    let (one, other) = (entry(1, 1, 1), entry(1, 1, 2));
+    assert_eq!(broken(&[applied(1, &one, 7, 1), applied(2, &other, 7, 1)]), "state machine safety");
+    assert_eq!(broken(&[applied(1, &one, 7, 1), applied(2, &one, 8, 1)]), "state machine safety");
+    assert!(verdict(&[applied(1, &one, 7, 1), applied(2, &one, 7, 1)]).is_ok());
+}
+
+#[test]
+fn applying_too_much_or_with_gaps_is_seen() {
+    let (one, three, ten) = (entry(1, 1, 1), entry(3, 1, 3), entry(10, 1, 4));
+    assert_eq!(broken(&[applied(1, &ten, 1, 1)]), "applied within commit");
+    assert_eq!(broken(&[applied(1, &one, 1, 1), applied(1, &three, 2, 2)]), "applied within commit");
+    let again = [applied(1, &one, 1, 1), Seen::Crashed { node: 1 }, applied(1, &one, 1, 1)];
+    assert!(verdict(&again).is_ok());
+}
+
+#[test]
+fn a_term_or_a_commit_position_that_goes_back_is_seen() {
+    let state = |term| GroupWrite {
+        hard_state: Some(HardState { term: Term(term), ..HardState::default() }),
+        ..GroupWrite::new(G)
+    };
+    let (four, five, old, new) = (state(4), state(5), log(&[], 4), log(&[], 5));
+    let written = |write| Seen::Written { node: 1, write };
+    assert_eq!(broken(&[written(&five), written(&four)]), "nothing goes back");
+    assert_eq!(broken(&[written(&five), Seen::Restarted { node: 1, log: &old }]), "nothing goes back");
+    assert!(verdict(&[written(&five), Seen::Restarted { node: 1, log: &new }]).is_ok());
+    let less = GroupStatus { commit_index: LogIndex(8), ..leader(4) };
+    let more = leader(4);
+    let status = |status| Seen::Status { node: 1, status, log: &old };
+    assert_eq!(broken(&[status(&more), status(&less)]), "nothing goes back");
+    assert!(verdict(&[status(&less), status(&more)]).is_ok());
+}
+
+#[test]
+fn a_proposal_at_two_places_is_seen() {
+    let (first, again) = (entry(1, 1, 7), entry(2, 1, 7));
+    assert_eq!(broken(&[applied(1, &first, 1, 1), applied(1, &again, 2, 2)]), "exactly once");
+}
+
+#[test]
+fn an_acknowledged_entry_that_most_disks_have_lost_is_seen() {
+    let acknowledged = entry(1, 1, 1);
+    let (empty, full) = (log(&[], 0), log(std::slice::from_ref(&acknowledged), 0));
+    let lost = |node| Seen::Restarted { node, log: &empty as &dyn LogRead };
+    let kept = |node| Seen::Restarted { node, log: &full as &dyn LogRead };
+    let promise = || [applied(1, &acknowledged, 1, 1), Seen::Acknowledged { group: G, index: LogIndex(1) }];
+    let after = |seen: [Seen<'_>; 2]| {
+        let [promise_1, promise_2] = promise();
+        let [one, two] = seen;
+        verdict(&[promise_1, promise_2, one, two]).map_err(|failure| failure.rule)
+    };
+    assert_eq!(after([lost(1), lost(2)]), Err("acknowledged is durable"));
+    assert_eq!(after([lost(1), kept(2)]), Ok(()));
+    assert_eq!(after([lost(1), lost(1)]), Ok(()), "one node is one node");
+}
+
+#[test]
+fn different_members_from_one_index_on_are_seen() {
+    let (one, other) = (Membership::new([RaftId(1)], []), Membership::new([RaftId(2)], []));
+    let changed = |node, membership| Seen::Membership { node, group: G, index: LogIndex(3), membership };
+    assert_eq!(broken(&[changed(1, &one), changed(2, &other)]), "membership agreement");
+    assert!(verdict(&[changed(1, &one), changed(2, &one)]).is_ok());
+}

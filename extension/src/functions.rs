@@ -1,0 +1,72 @@
+//! The table functions, as C++ calls them.
+
+use std::ffi::c_void;
+
+use crate::barrier;
+use crate::ffi::{Bytes, Error, RowSink, ServeArguments, Sink};
+use crate::host::Host;
+use crate::serve::Arguments;
+
+/// # Safety
+/// `host` came from `quack_rs_host_open` and has not been closed.
+unsafe fn host<'a>(host: *mut c_void) -> &'a Host {
+    // SAFETY: as promised by the caller.
+    unsafe { &*host.cast::<Host>() }
+}
+
+// SAFETY of the calls below: as `bridge.h` asks of C++.
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_serve(
+    rust_host: *mut c_void,
+    arguments: *const ServeArguments<'_>,
+    rows: RowSink,
+    error: *mut Error,
+) {
+    barrier::call(error, || {
+        let (host, arguments) = unsafe { (host(rust_host), Arguments::from_ffi(&*arguments)) };
+        rows.put(&host.serve(&arguments)?);
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_stop(rust_host: *mut c_void, uri: Bytes<'_>, rows: RowSink, error: *mut Error) {
+    barrier::call(error, || {
+        let status = unsafe { host(rust_host) }.stop(&uri.text())?;
+        rows.put(&[Some(status)]);
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_server_list(rust_host: *mut c_void, rows: RowSink, error: *mut Error) {
+    barrier::call(error, || {
+        unsafe { host(rust_host) }.server_list().iter().for_each(|row| rows.put(row));
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_raft_status(rust_host: *mut c_void, rows: RowSink, error: *mut Error) {
+    barrier::call(error, || {
+        unsafe { host(rust_host) }.raft_status().iter().for_each(|row| rows.put(row));
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_attach_local(
+    rust_host: *mut c_void,
+    uri: Bytes<'_>,
+    token: Bytes<'_>,
+    catalog: Sink,
+    error: *mut Error,
+) {
+    barrier::call(error, || {
+        if let Some(name) = unsafe { host(rust_host) }.catalog_at(&uri.text(), &token.text())? {
+            catalog.put(name.as_bytes());
+        }
+        Ok(())
+    });
+}

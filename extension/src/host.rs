@@ -1,0 +1,208 @@
+//! The servers of one DuckDB instance.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::time::Duration;
+
+use quack_apply::StoreError;
+use quack_apply::store::ErrorKind;
+use quack_net::Endpoint;
+
+use crate::ffi;
+use crate::proposer::SharedNode;
+use crate::serve::{Arguments, Server, invalid};
+
+/// How often the guardian looks whether anybody but us still holds the instance.
+const GUARDIAN_PERIOD: Duration = Duration::from_millis(100);
+
+/// All hosts of the process, for its exit; and the process they live in.
+static HOSTS: Mutex<Vec<Weak<Host>>> = Mutex::new(Vec::new());
+/// Stores whose server has stopped while a statement still held them, by data folder.
+static LINGERING: Mutex<Vec<(PathBuf, Weak<SharedNode>)>> = Mutex::new(Vec::new());
+
+/// Belongs to one DuckDB instance; C++ holds one reference, the guardian thread another.
+pub struct Host {
+    /// The C++ host; valid until `quack_rs_host_close`, and as long as a server runs.
+    raw: *mut c_void,
+    process: u32,
+    servers: Mutex<HashMap<String, Arc<Server>>>,
+    /// Held while a server is being started or stopped, so that this happens one at a time.
+    changing: Mutex<()>,
+    guarded: AtomicBool,
+}
+
+// SAFETY: the C++ host is made for use from any thread.
+unsafe impl Send for Host {}
+unsafe impl Sync for Host {}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Host {
+    fn all(&self) -> Vec<Arc<Server>> {
+        let mut servers: Vec<_> = lock(&self.servers).values().cloned().collect();
+        servers.sort_by_key(|server| server.uri());
+        servers
+    }
+
+    pub fn serve(&self, arguments: &Arguments) -> Result<Vec<Option<String>>, StoreError> {
+        let _changing = lock(&self.changing);
+        refuse_lingering(arguments)?;
+        // SAFETY: C++ is in a call that holds the host.
+        let server = Arc::new(unsafe { Server::start(self.raw, arguments) }?);
+        let row = server.serve_row();
+        lock(&self.servers).insert(server.uri(), server);
+        self.guard();
+        Ok(row)
+    }
+
+    pub fn stop(&self, uri: &str) -> Result<String, StoreError> {
+        let endpoint: Endpoint = uri.parse().map_err(invalid)?;
+        let _changing = lock(&self.changing);
+        let Some(server) = self.all().into_iter().find(|server| server.is_at(&endpoint)) else {
+            let message = format!("no server of this process listens at {endpoint}: see FROM quack_server_list()");
+            return Err(invalid(message));
+        };
+        lock(&self.servers).remove(&server.uri());
+        stop_server(&server);
+        Ok(format!("stopped {}", server.uri()))
+    }
+
+    pub fn server_list(&self) -> Vec<Vec<Option<String>>> {
+        self.all().iter().map(|server| server.list_row()).collect()
+    }
+
+    pub fn raft_status(&self) -> Vec<Vec<Option<String>>> {
+        self.all().iter().flat_map(|server| server.raft_rows()).collect()
+    }
+
+    /// The catalog of the server at `uri`, for a client that shows the token; `None` when there is no such server here.
+    pub fn catalog_at(&self, uri: &str, token: &str) -> Result<Option<String>, StoreError> {
+        let endpoint: Endpoint = uri.parse().map_err(invalid)?;
+        let server = self.all().into_iter().find(|server| server.is_at(&endpoint));
+        server.map(|server| server.catalog_for(token)).transpose()
+    }
+
+    fn stop_all(&self) {
+        let _changing = lock(&self.changing);
+        let servers: Vec<_> = lock(&self.servers).drain().map(|(_, server)| server).collect();
+        servers.iter().for_each(|server| stop_server(server));
+    }
+
+    /// Starts the thread that ends the servers when everybody else has let go of the instance: a server must not keep
+    /// alive what its user has closed.
+    fn guard(&self) {
+        if self.guarded.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let this = lock(&HOSTS).iter().filter_map(Weak::upgrade).find(|host| std::ptr::eq(Arc::as_ptr(host), self));
+        let Some(this) = this else { return };
+        let spawned = std::thread::Builder::new().name("quack-guardian".into()).spawn(move || run_guardian(&this));
+        if let Err(error) = spawned {
+            self.guarded.store(false, Ordering::Release);
+            tracing::error!(%error, "no guardian: the servers outlive the closing of the database");
+        }
+    }
+}
+
+fn stop_server(server: &Server) {
+    let (closed, node) = server.stop();
+    if !closed {
+        lock(&LINGERING).push((server.data_dir().to_path_buf(), node));
+    }
+}
+
+fn refuse_lingering(arguments: &Arguments) -> Result<(), StoreError> {
+    let mut lingering = lock(&LINGERING);
+    lingering.retain(|(_, node)| node.strong_count() > 0);
+    let folder = arguments.data_folder();
+    if lingering.iter().any(|(path, _)| *path == folder) {
+        let message = "a statement still runs on the catalog of the server that was stopped: end it first, then serve again";
+        return Err(StoreError::new(ErrorKind::CONNECTION, message));
+    }
+    Ok(())
+}
+
+fn run_guardian(host: &Host) {
+    let mut abandoned = false;
+    loop {
+        std::thread::sleep(GUARDIAN_PERIOD);
+        if lock(&host.servers).is_empty() {
+            // The next server starts another guardian.
+            host.guarded.store(false, Ordering::Release);
+            return;
+        }
+        // SAFETY: a server runs, so the instance and with it the C++ host is alive.
+        let now = unsafe { ffi::quack_cpp_host_abandoned(host.raw) };
+        if now && abandoned {
+            host.guarded.store(false, Ordering::Release);
+            host.stop_all();
+            return;
+        }
+        abandoned = now;
+    }
+}
+
+/// Registers, once, what ends the servers when the process exits.
+///
+/// # Safety
+/// Called while the extension is loaded.
+pub unsafe fn stop_at_exit_once() {
+    static REGISTERED: Once = Once::new();
+    // SAFETY: no condition beyond being loaded.
+    REGISTERED.call_once(|| unsafe { ffi::quack_cpp_stop_at_exit() });
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn quack_rs_host_open(raw: *mut c_void) -> *mut c_void {
+    let host = Arc::new(Host {
+        raw,
+        process: std::process::id(),
+        servers: Mutex::default(),
+        changing: Mutex::default(),
+        guarded: AtomicBool::new(false),
+    });
+    let mut hosts = lock(&HOSTS);
+    hosts.retain(|other| other.strong_count() > 0);
+    hosts.push(Arc::downgrade(&host));
+    Arc::into_raw(host).cast_mut().cast()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_host_close(rust_host: *mut c_void) {
+    crate::barrier::call(std::ptr::null_mut(), || {
+        // SAFETY: made by `quack_rs_host_open`, closed once.
+        let host = unsafe { Arc::from_raw(rust_host.cast::<Host>()) };
+        if host.process == std::process::id() {
+            host.stop_all();
+        }
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn quack_rs_process_exit() {
+    crate::barrier::call(std::ptr::null_mut(), || {
+        // A lock that another thread holds now may never be released: then leave everything as it is.
+        let Ok(hosts) = HOSTS.try_lock() else { return Ok(()) };
+        for host in hosts.iter().filter_map(Weak::upgrade) {
+            // A fork has none of the threads.
+            if host.process != std::process::id() {
+                continue;
+            }
+            if let Ok(mut servers) = host.servers.try_lock() {
+                servers.drain().for_each(|(_, server)| {
+                    server.halt();
+                    // Its parts must not be dropped: DuckDB may be half gone.
+                    std::mem::forget(server);
+                });
+            }
+            std::mem::forget(host);
+        }
+        Ok(())
+    });
+}

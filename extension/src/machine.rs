@@ -1,0 +1,86 @@
+//! The state machine of the node: the applier over DuckDB, and its checkpoints.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use prost::Message;
+use quack_apply::{Applier, Committed, StoreError};
+use quack_log::LogEntry;
+use quack_node::{Applied, Checkpointed, Checkpointer, LocalError, StateMachine};
+use quack_types::LogIndex;
+
+use crate::store::{AttachedStore, DuckDbStore};
+
+/// Applies entries to DuckDB.
+pub struct Machine {
+    applier: Applier<DuckDbStore>,
+    checkpoints: Arc<Checkpoints>,
+}
+
+/// Writes checkpoints of the store beside the applier.
+struct Checkpoints {
+    store: Arc<AttachedStore>,
+    /// What the applier has committed; a checkpoint that starts now holds at least this.
+    committed: Mutex<Committed>,
+    last: Mutex<Checkpointed>,
+}
+
+impl Machine {
+    /// Opens the applier of an attached store.
+    pub fn open(store: Arc<AttachedStore>) -> Result<Self, StoreError> {
+        let (tables, position, state) = DuckDbStore::open(&store)?;
+        let applier = Applier::open(tables, position, &state)?;
+        let committed = applier.committed();
+        let last = checkpointed(committed);
+        let checkpoints = Checkpoints { store, committed: Mutex::new(committed), last: Mutex::new(last) };
+        Ok(Self { applier, checkpoints: Arc::new(checkpoints) })
+    }
+}
+
+fn checkpointed(committed: Committed) -> Checkpointed {
+    Checkpointed { durable: committed.position, needed: committed.needed_from }
+}
+
+fn local(error: &StoreError) -> LocalError {
+    LocalError::new(error.message.clone())
+}
+
+impl StateMachine for Machine {
+    fn applied(&self) -> LogIndex {
+        self.applier.position()
+    }
+
+    fn apply(
+        &mut self,
+        entries: &[LogEntry],
+        log: &dyn Fn(LogIndex) -> Result<LogEntry, String>,
+    ) -> Result<Vec<Applied>, LocalError> {
+        let decisions = self.applier.apply(entries, log).map_err(|error| local(&error))?;
+        *self.checkpoints.committed.lock().unwrap_or_else(PoisonError::into_inner) = self.applier.committed();
+        let applied = decisions.into_iter().map(|decision| Applied {
+            outcome: decision.outcome.map_or_else(Bytes::new, |outcome| outcome.encode_to_vec().into()),
+            id: Some(decision.id),
+        });
+        Ok(applied.collect())
+    }
+
+    fn checkpointer(&self) -> Arc<dyn Checkpointer> {
+        self.checkpoints.clone()
+    }
+}
+
+impl Checkpointer for Checkpoints {
+    fn checkpoint(&self, _held_back_bytes: u64) -> Result<Checkpointed, LocalError> {
+        let committed = *self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.store.checkpoint() {
+            Ok(()) => *last = checkpointed(committed),
+            // Something that is being written keeps it away for now.
+            Err(error) if error.kind.is_deterministic() => {
+                tracing::debug!(reason = %error.message, "the checkpoint has to wait");
+            }
+            Err(error) => return Err(local(&error)),
+        }
+        Ok(*last)
+    }
+}

@@ -1,0 +1,183 @@
+//! The DuckDB file of a node, as Rust owns it.
+
+use std::ffi::c_void;
+use std::sync::Mutex;
+
+use quack_apply::{Store, StoreError};
+use quack_proto::log::v1::{Rows, SequenceUsage};
+use quack_types::LogIndex;
+
+use crate::ffi::{self, Bytes, Error, Sink, Table};
+
+/// An attached store. Usable from any thread; closed once.
+pub struct AttachedStore {
+    handle: Mutex<Option<Handle>>,
+}
+
+#[derive(Clone, Copy)]
+struct Handle(*mut c_void);
+// SAFETY: the C++ object behind it may be used from any thread.
+unsafe impl Send for Handle {}
+
+impl AttachedStore {
+    /// Attaches the file at `path` under `catalog`. Takes over one reference to `node`.
+    ///
+    /// # Safety
+    /// `host` is a live C++ host; `node` came from [`crate::writer::share_node`].
+    pub unsafe fn open(
+        host: *mut c_void,
+        path: &str,
+        catalog: &str,
+        node: *const c_void,
+    ) -> Result<Self, StoreError> {
+        let mut error = Error::none();
+        // SAFETY: as promised by the caller.
+        let handle =
+            unsafe { ffi::quack_cpp_store_open(host, Bytes::from(path), Bytes::from(catalog), node, &raw mut error) };
+        error.take()?;
+        Ok(Self { handle: Mutex::new(Some(Handle(handle))) })
+    }
+
+    /// The C++ object; null once closed.
+    pub fn raw(&self) -> *mut c_void {
+        let handle = self.handle.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        handle.map_or(std::ptr::null_mut(), |handle| handle.0)
+    }
+
+    /// The name under which the store is attached now; empty once closed.
+    pub fn catalog(&self) -> String {
+        let raw = self.raw();
+        if raw.is_null() {
+            return String::new();
+        }
+        let mut name = Vec::new();
+        // SAFETY: not closed.
+        unsafe { ffi::quack_cpp_store_catalog(raw, Sink::into_vec(&mut name)) };
+        name.first().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// Refuses every further write.
+    pub fn seal(&self, reason: &str) {
+        let raw = self.raw();
+        if !raw.is_null() {
+            // SAFETY: not closed.
+            unsafe { ffi::quack_cpp_store_seal(raw, Bytes::from(reason)) };
+        }
+    }
+
+    /// Writes a checkpoint.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let mut error = Error::none();
+        // SAFETY: checkpoints are made by the node, which stops before the store is closed.
+        unsafe { ffi::quack_cpp_store_checkpoint(self.raw(), &raw mut error) };
+        error.take()
+    }
+
+    /// Detaches the store. Returns whether its file is closed: a statement that still runs keeps it open.
+    pub fn close(&self) -> bool {
+        let handle = self.handle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        // SAFETY: taken out, so this happens once.
+        handle.is_none_or(|handle| unsafe { ffi::quack_cpp_store_close(handle.0) })
+    }
+}
+
+/// The store's only writer, on the apply thread.
+pub struct DuckDbStore {
+    applier: *mut c_void,
+}
+
+// SAFETY: used by one thread at a time.
+unsafe impl Send for DuckDbStore {}
+
+impl DuckDbStore {
+    /// Opens the applier of a store; returns the position and the state that it finds.
+    pub fn open(store: &AttachedStore) -> Result<(Self, LogIndex, Vec<u8>), StoreError> {
+        let mut error = Error::none();
+        // SAFETY: the store is open.
+        let applier = unsafe { ffi::quack_cpp_applier_open(store.raw(), &raw mut error) };
+        error.take()?;
+        let opened = Self { applier };
+        let mut index = 0;
+        let mut state = Vec::new();
+        let mut error = Error::none();
+        // SAFETY: `opened` owns the applier.
+        unsafe {
+            ffi::quack_cpp_applier_position(
+                applier,
+                &raw mut index,
+                Sink::into_vec(&mut state),
+                &raw mut error,
+            );
+        }
+        error.take()?;
+        let state = state.first().map(|bytes| bytes.to_vec()).unwrap_or_default();
+        Ok((opened, LogIndex(index), state))
+    }
+
+    fn call(&mut self, body: impl FnOnce(*mut c_void, *mut Error)) -> Result<(), StoreError> {
+        let mut error = Error::none();
+        body(self.applier, &raw mut error);
+        error.take()
+    }
+}
+
+impl Drop for DuckDbStore {
+    fn drop(&mut self) {
+        // SAFETY: owned, and closed once.
+        unsafe { ffi::quack_cpp_applier_close(self.applier) };
+    }
+}
+
+fn table(rows: &Rows) -> Table<'_> {
+    Table { schema: Bytes::from(rows.schema.as_str()), name: Bytes::from(rows.table.as_str()), shape: rows.shape }
+}
+
+// SAFETY of all calls below: `self` owns the applier, and what is passed lives for the call.
+impl Store for DuckDbStore {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.call(|applier, error| unsafe { ffi::quack_cpp_applier_begin(applier, error) })
+    }
+
+    fn commit(&mut self, index: LogIndex, state: &[u8]) -> Result<(), StoreError> {
+        self.call(|applier, error| unsafe {
+            ffi::quack_cpp_applier_commit(applier, index.0, Bytes::new(state), error);
+        })
+    }
+
+    fn rollback(&mut self) {
+        unsafe { ffi::quack_cpp_applier_rollback(self.applier) };
+    }
+
+    fn find(&mut self, rows: &Rows, search: bool) -> Result<bool, StoreError> {
+        let mut found = false;
+        self.call(|applier, error| unsafe {
+            found = ffi::quack_cpp_applier_find(applier, table(rows), Bytes::new(&rows.chunk), search, error);
+        })?;
+        Ok(found)
+    }
+
+    fn change_found(&mut self) -> Result<(), StoreError> {
+        self.call(|applier, error| unsafe { ffi::quack_cpp_applier_change_found(applier, error) })
+    }
+
+    fn forget_found(&mut self) {
+        unsafe { ffi::quack_cpp_applier_forget_found(self.applier) };
+    }
+
+    fn insert(&mut self, rows: &Rows) -> Result<(), StoreError> {
+        self.call(|applier, error| unsafe {
+            ffi::quack_cpp_applier_insert(applier, table(rows), Bytes::new(&rows.chunk), error);
+        })
+    }
+
+    fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.call(|applier, error| unsafe { ffi::quack_cpp_applier_ddl(applier, Bytes::from(sql), error) })
+    }
+
+    fn sequence(&mut self, usage: &SequenceUsage) -> Result<(), StoreError> {
+        let (schema, name) = (Bytes::from(usage.schema.as_str()), Bytes::from(usage.name.as_str()));
+        self.call(|applier, error| unsafe {
+            ffi::quack_cpp_applier_sequence(applier, schema, name, usage.usage_count, usage.counter, error);
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! The transactions that C++ writes for the log, and the node as C++ holds it.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use quack_apply::store::ErrorKind;
+use quack_apply::writer::Change;
+use quack_apply::{StoreError, Writer};
+use quack_proto::log::v1::{Outcome, Rows, SequenceUsage, outcome::Kind};
+
+use crate::barrier;
+use crate::ffi::{Bytes, Error, Interrupt, Table};
+use crate::proposer::{LogProposer, SharedNode};
+
+/// One reference to the node, for a catalog to keep until DuckDB has closed its file.
+pub fn share_node(node: &Arc<SharedNode>) -> *const c_void {
+    Arc::into_raw(node.clone()).cast()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_node_release(node: *const c_void) {
+    barrier::call(std::ptr::null_mut(), || {
+        // SAFETY: made by `share_node`, released once.
+        drop(unsafe { Arc::from_raw(node.cast::<SharedNode>()) });
+        Ok(())
+    });
+}
+
+type DuckDbWriter = Writer<LogProposer>;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_writer_open(node: *const c_void, error: *mut Error) -> *mut c_void {
+    // A pointer has no default: it crosses the barrier as a number.
+    let address = barrier::call(error, || {
+        // SAFETY: the catalog that passes it holds a reference.
+        let node = unsafe {
+            Arc::increment_strong_count(node.cast::<SharedNode>());
+            Arc::from_raw(node.cast::<SharedNode>())
+        };
+        Ok(Box::into_raw(Box::new(DuckDbWriter::new(LogProposer::new(node)))) as usize)
+    });
+    address as *mut c_void
+}
+
+/// # Safety
+/// `writer` came from `quack_rs_writer_open` and has not been ended; one call at a time.
+unsafe fn writer<'a>(writer: *mut c_void) -> &'a mut DuckDbWriter {
+    // SAFETY: as promised by the caller.
+    unsafe { &mut *writer.cast::<DuckDbWriter>() }
+}
+
+fn rows(table: Table<'_>, chunk: Bytes<'_>, count: u32) -> Rows {
+    Rows {
+        schema: table.schema.text(),
+        table: table.name.text(),
+        shape: table.shape,
+        count,
+        chunk: bytes::Bytes::copy_from_slice(chunk.as_slice()),
+    }
+}
+
+macro_rules! take_rows {
+    ($name:ident, $change:expr) => {
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(
+            handle: *mut c_void,
+            table: Table<'_>,
+            chunk: Bytes<'_>,
+            count: u32,
+            error: *mut Error,
+        ) {
+            // SAFETY: as the header asks of C++.
+            barrier::call(error, || unsafe { writer(handle) }.rows($change, rows(table, chunk, count)));
+        }
+    };
+}
+
+take_rows!(quack_rs_writer_deleted, Change::Deleted);
+take_rows!(quack_rs_writer_inserted, Change::Inserted);
+take_rows!(quack_rs_writer_updated, Change::Updated);
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_writer_ddl(handle: *mut c_void, sql: Bytes<'_>, error: *mut Error) {
+    // SAFETY: as the header asks of C++.
+    barrier::call(error, || unsafe { writer(handle) }.ddl(sql.text()));
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_writer_sequence(
+    handle: *mut c_void,
+    schema: Bytes<'_>,
+    name: Bytes<'_>,
+    usage_count: u64,
+    counter: i64,
+    error: *mut Error,
+) {
+    barrier::call(error, || {
+        let usage = SequenceUsage { schema: schema.text(), name: name.text(), usage_count, counter };
+        // SAFETY: as the header asks of C++.
+        unsafe { writer(handle) }.sequence(usage);
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_writer_commit(handle: *mut c_void, interrupt: Interrupt, error: *mut Error) {
+    barrier::call(error, || {
+        // SAFETY: this ends the writer, once.
+        let mut writer = unsafe { Box::from_raw(handle.cast::<DuckDbWriter>()) };
+        writer.proposer_mut().watch(interrupt);
+        as_result(writer.commit()?)
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_writer_abort(handle: *mut c_void) {
+    barrier::call(std::ptr::null_mut(), || {
+        // SAFETY: this ends the writer, once.
+        unsafe { Box::from_raw(handle.cast::<DuckDbWriter>()) }.abort();
+        Ok(())
+    });
+}
+
+/// A refusal as the DuckDB error that it is.
+fn as_result(outcome: Outcome) -> Result<(), StoreError> {
+    match outcome.kind {
+        Some(Kind::Applied(_)) => Ok(()),
+        Some(Kind::Refused(refused)) => {
+            let kind = i32::try_from(refused.error_kind).map_or(ErrorKind::INTERNAL, ErrorKind);
+            Err(StoreError::new(kind, refused.message))
+        }
+        None => Err(StoreError::new(ErrorKind::INTERNAL, "the outcome of the statement cannot be read")),
+    }
+}
