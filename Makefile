@@ -53,7 +53,7 @@ build: ## compile the extension and the server
 
 .PHONY: dist
 dist: build ## make dist/repository, dist/extension and dist/bin
-	cargo run --quiet -p xtask -- dist
+	cargo run --quiet --release -p xtask -- dist
 
 .PHONY: venv
 venv: $(VENV)/ready $(VENV_STOCK)/ready ## make the Python environments of the tests

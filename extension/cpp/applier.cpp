@@ -83,7 +83,6 @@ void Applier::Commit(uint64_t index, const string &state) {
 	row.data[0].Append(Value::UBIGINT(index));
 	row.data[1].Append(Value::BLOB(const_data_ptr_cast(state.data()), state.size()));
 	row.SetChildCardinality(1);
-	QuackTable table {Bytes(string(INTERNAL_SCHEMA)), QuackBytes {nullptr, 0}, 0};
 	const string schema(INTERNAL_SCHEMA);
 	const string name("applied");
 	auto &target = TargetOf(QuackTable {Bytes(schema), Bytes(name), 0});

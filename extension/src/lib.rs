@@ -17,6 +17,9 @@ mod writer;
 
 use std::ffi::c_void;
 
+// Linked for DuckDB itself: the C++ side calls its classes.
+use libduckdb_sys as _;
+
 /// DuckDB calls this to load the extension; `loader` is its `ExtensionLoader`.
 ///
 /// # Safety

@@ -44,10 +44,9 @@ impl Sessions {
     }
 }
 
-/// The stock server sends the whole text of an error, its class in front.
+/// A client of protocol 1 puts its own class in front of the message.
 fn answer(error: StoreError) -> ServiceError {
-    let class = error.kind.name();
-    ServiceError::new(class, format!("{class} Error: {}", error.message))
+    ServiceError::new(error.kind.name(), error.message)
 }
 
 fn text(bytes: &Bytes) -> String {

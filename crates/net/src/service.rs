@@ -79,6 +79,7 @@ pub trait Service: Send + Sync + 'static {
     fn disconnect(&self, session: &str) -> Result<(), ServiceError>;
 
     /// Interrupts what the session is running now: its client has gone away, or the server stops.
-    /// Called from any thread, only while another call of the session runs. Must not block.
+    /// Called from any thread, only while another call of the session runs, which may be `connect` or
+    /// `disconnect`. Must not block.
     fn interrupt(&self, session: &str);
 }

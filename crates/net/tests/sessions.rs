@@ -93,20 +93,20 @@ fn sessions_beyond_the_limit_are_refused_until_one_ends() {
 
 #[test]
 fn a_silent_session_is_closed_and_a_busy_one_is_not() {
-    let (server, fake) = start(Limits { session_idle_time_max: Duration::from_millis(300), ..limits() });
+    let (server, fake) = start(Limits { session_idle_time_max: Duration::from_secs(1), ..limits() });
     let mut client = Client::new(server.local_address());
     let (silent, busy, running) = (client.open(), client.open(), client.open());
-    let long = in_background(&server, &running, "wait 800");
-    for _ in 0..16 {
+    let long = in_background(&server, &running, "wait 2000");
+    for _ in 0..20 {
         prepared(&client.sql(&busy, "SELECT 1"));
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(client.sql(&silent, "SELECT 1").error(), "Invalid connection id");
     assert!(fake.events().contains(&format!("disconnect {silent}")));
     assert!(!fake.events().contains(&format!("disconnect {busy}")));
     prepared(&long.join().unwrap().0);
     // The silence of a long statement's session begins with its end.
-    thread::sleep(Duration::from_millis(150));
+    thread::sleep(Duration::from_millis(500));
     prepared(&client.sql(&running, "SELECT 1"));
     eventually("all sessions are closed", || fake.sessions.lock().unwrap().is_empty());
     assert_eq!(server.active_connections(), 0);

@@ -47,12 +47,13 @@ pub trait StateMachine: Send + 'static {
 /// It is called on a thread of its own while the apply thread goes on, so it must
 /// hold up [`StateMachine::apply`] for a bounded moment at most. Calls do not overlap.
 pub trait Checkpointer: Send + Sync + 'static {
-    /// Writes a checkpoint and says what it guarantees.
+    /// Writes a checkpoint and says what it guarantees. When something is in its way,
+    /// it returns what the last one guarantees (before the first, what the machine
+    /// was opened with), and is called again after some more log.
     ///
     /// `held_back_bytes` is how much log has been applied since the last call that
     /// moved [`Checkpointed::durable`]: when something of a client blocks the
-    /// checkpoint, this says how long to be patient with it. A call that cannot
-    /// write one now returns the previous result and is repeated later.
+    /// checkpoint, this says how long to be patient with it.
     ///
     /// # Errors
     /// A [`LocalError`] latches the node.

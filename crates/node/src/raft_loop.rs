@@ -131,15 +131,21 @@ impl RaftLoop {
             let moves_floor = effects.persist.writes.iter().any(|write| write.floor.is_some());
             self.log.write(&effects.persist.writes, effects.persist.must_sync)?;
             let durable = self.core.persisted(effects.persist)?;
+            // Before anybody is answered, so that a client finds its own write in the status.
+            self.publish();
             self.carry_out(durable)?;
             if moves_floor {
                 self.release()?;
             }
         }
-        let groups = self.core.statuses();
-        self.shared.progress().groups = groups;
+        self.publish();
         self.shared.moved.notify_all();
         Ok(())
+    }
+
+    fn publish(&self) {
+        let groups = self.core.statuses();
+        self.shared.progress().groups = groups;
     }
 
     fn carry_out(&mut self, durable: Durable) -> Result<(), Error> {

@@ -216,7 +216,6 @@ fn a_blocked_checkpoint_is_repeated_without_spinning() {
     let config = NodeConfig { checkpoint_log_bytes: 1000, ..config() };
     let (node, control) = start_with(folder.path(), config);
     control.checkpoint_blocked.store(true, Ordering::Relaxed);
-    // The model reports position 0, which is where this life of the node began.
     for _ in 0..100 {
         write(&node, &"z".repeat(76)).unwrap();
     }

@@ -50,6 +50,7 @@ pub struct Model {
 struct ModelCheckpointer {
     control: Arc<Control>,
     path: PathBuf,
+    last: Mutex<Checkpointed>,
 }
 
 pub fn encode(id: ProposalId, text: &str) -> Bytes {
@@ -121,7 +122,8 @@ impl StateMachine for Model {
     }
 
     fn checkpointer(&self) -> Arc<dyn Checkpointer> {
-        Arc::new(ModelCheckpointer { control: Arc::clone(&self.control), path: self.path.clone() })
+        let last = Mutex::new(Checkpointed { durable: self.applied(), needed: None });
+        Arc::new(ModelCheckpointer { control: Arc::clone(&self.control), path: self.path.clone(), last })
     }
 }
 
@@ -132,7 +134,7 @@ impl Checkpointer for ModelCheckpointer {
             return Err(LocalError::new("the store cannot be written"));
         }
         if self.control.checkpoint_blocked.load(Ordering::Relaxed) {
-            return Ok(Checkpointed::default());
+            return Ok(*self.last.lock().unwrap());
         }
         let state = self.control.state.lock().unwrap().clone();
         std::thread::sleep(Duration::from_millis(self.control.checkpoint_slow.load(Ordering::Relaxed)));
@@ -141,7 +143,10 @@ impl Checkpointer for ModelCheckpointer {
         std::fs::write(&temporary, text).unwrap();
         std::fs::rename(&temporary, &self.path).unwrap();
         let needed = self.control.needed.load(Ordering::Relaxed);
-        Ok(Checkpointed { durable: state.applied, needed: (needed > 0).then_some(LogIndex(needed)) })
+        let needed = (needed > 0).then_some(LogIndex(needed));
+        let made = Checkpointed { durable: state.applied, needed };
+        *self.last.lock().unwrap() = made;
+        Ok(made)
     }
 }
 

@@ -7,12 +7,8 @@ use quack_types::{GroupId, RaftId};
 
 pub fn run(world: &mut World, command: &Command) -> Result<(), String> {
     let mut changes = Vec::new();
-    let kinds: [(&str, fn(RaftId) -> MemberChange); 3] = [
-        ("voter", MemberChange::Voter),
-        ("learner", MemberChange::Learner),
-        ("remove", MemberChange::Remove),
-    ];
-    for (name, change) in kinds {
+    let kinds = [MemberChange::Voter, MemberChange::Learner, MemberChange::Remove];
+    for (name, change) in ["voter", "learner", "remove"].into_iter().zip(kinds) {
         changes.extend(super::list(command, name)?.into_iter().map(|id| change(RaftId(id))));
     }
     let group = GroupId(command.number(1)?);
