@@ -61,17 +61,15 @@ optional_ptr<CatalogEntry> QuackCatalog::CreateSchema(CatalogTransaction transac
 	if (!info.ParentSchemas().empty()) {
 		throw NotImplementedException("nested schemas are not supported in the replicated catalog");
 	}
-	if (info.ShouldReplaceOnConflict()) {
-		throw NotImplementedException("CREATE OR REPLACE SCHEMA is not supported in the replicated catalog: use DROP "
-		                              "SCHEMA and CREATE SCHEMA");
-	}
 	LogicalDependencyList dependencies;
 	auto entry = make_uniq<QuackSchemaEntry>(*this, info);
 	auto result = entry.get();
-	if (!GetSchemaCatalogSet().CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
-		return nullptr;
+	if (GetSchemaCatalogSet().CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
+		return result;
 	}
-	return result;
+	// Throws unless the statement says IF NOT EXISTS; the log holds no OR REPLACE.
+	info.ShouldReplaceOnConflict();
+	return nullptr;
 }
 
 void QuackCatalog::DropSchema(ClientContext &context, DropInfo &info) {

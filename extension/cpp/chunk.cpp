@@ -61,4 +61,14 @@ void DeserializeChunk(ClientContext &context, QuackBytes bytes, DataChunk &chunk
 	deserializer.End();
 }
 
+unique_ptr<DataChunk> SliceOf(DataChunk &chunk, idx_t begin, idx_t end) {
+	auto slice = make_uniq<DataChunk>();
+	slice->InitializeEmpty(chunk.GetTypes());
+	for (idx_t i = 0; i < chunk.ColumnCount(); i++) {
+		slice->data[i].Slice(chunk.data[i], begin, end);
+	}
+	slice->SetChildCardinality(end - begin);
+	return slice;
+}
+
 } // namespace quack

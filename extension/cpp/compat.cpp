@@ -4,7 +4,6 @@
 #include "compat.hpp"
 
 #include "duckdb/main/database_manager.hpp"
-#include "duckdb/parser/parsed_data/attach_info.hpp"
 #include "duckdb/storage/storage_lock.hpp"
 
 using namespace duckdb;
@@ -36,12 +35,17 @@ struct VacuumLockMember {
 };
 template struct Reveal<VacuumLockMember, &DuckTransaction::vacuum_lock>;
 
-struct FinalizeAttach {
-	using type = optional_ptr<AttachedDatabase> (DatabaseManager::*)(ClientContext &, AttachInfo &,
-	                                                                 shared_ptr<AttachedDatabase>);
-	friend type Member(FinalizeAttach);
+struct Databases {
+	using type = identifier_map_t<shared_ptr<AttachedDatabase>> DatabaseManager::*;
+	friend type Member(Databases);
 };
-template struct Reveal<FinalizeAttach, &DatabaseManager::FinalizeAttach>;
+template struct Reveal<Databases, &DatabaseManager::databases>;
+
+struct DatabasesLock {
+	using type = mutex DatabaseManager::*;
+	friend type Member(DatabasesLock);
+};
+template struct Reveal<DatabasesLock, &DatabaseManager::databases_lock>;
 
 } // namespace
 
@@ -57,9 +61,9 @@ void ReleaseCheckpointLocks(DuckTransaction &transaction) {
 }
 
 void Reattach(ClientContext &context, AttachedDatabase &db) {
-	AttachInfo info;
-	info.name = db.GetName();
-	(DatabaseManager::Get(context).*Member(FinalizeAttach()))(context, info, db.shared_from_this());
+	auto &manager = DatabaseManager::Get(context);
+	lock_guard<mutex> guard(manager.*Member(DatabasesLock()));
+	(manager.*Member(Databases()))[db.GetName()] = db.shared_from_this();
 }
 
 } // namespace quack

@@ -10,8 +10,7 @@ using namespace duckdb;
 
 namespace quack {
 
-//! The words of a SQL text outside of quotes and comments, in upper case.
-static vector<string> Words(const string &sql) {
+vector<string> WordsOf(const string &sql) {
 	vector<string> words;
 	idx_t i = 0;
 	auto skip_past = [&](const string &end) {
@@ -42,7 +41,7 @@ static vector<string> Words(const string &sql) {
 }
 
 static StatementKind KindOfText(const string &sql) {
-	auto words = Words(sql);
+	auto words = WordsOf(sql);
 	auto has = [&](const char *word) {
 		return std::find(words.begin(), words.end(), word) != words.end();
 	};
@@ -69,7 +68,7 @@ StatementKind KindOf(ClientContext &context) {
 		// No statement is running.
 		return StatementKind::OTHER;
 	}
-	auto words = Words(sql.substr(0, 256));
+	auto words = WordsOf(sql.substr(0, 256));
 	if (words.size() >= 2 && words[0] == "EXECUTE") {
 		for (auto &prepared : context.client_data->prepared_statements) {
 			if (prepared.first == words[1] && prepared.second->unbound_statement) {

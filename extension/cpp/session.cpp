@@ -42,7 +42,7 @@ private:
 	void RunTransactionStatement(TransactionStatement &statement);
 	void RequireCollectable(const SQLStatement &statement);
 	QuackCatalog &ReplicatedCatalog();
-	void AppendRows(const string &schema, const string &table, DataChunk &rows);
+	void AppendRows(Writer &writer, const string &schema, const string &table, DataChunk &rows);
 
 	Host &host;
 	unique_ptr<Connection> connection;
@@ -197,16 +197,14 @@ bool Session::Fetch(size_t chunks_max, QuackSink chunks) {
 	return true;
 }
 
-void Session::AppendRows(const string &schema, const string &table, DataChunk &rows) {
-	auto &catalog = ReplicatedCatalog();
-	auto writer = OpenWriter(context, catalog);
+void Session::AppendRows(Writer &writer, const string &schema, const string &table, DataChunk &rows) {
 	auto entry = Catalog::GetEntry(
 	    context,
 	    EntryLookupInfo(CatalogType::TABLE_ENTRY, QualifiedName(Identifier(catalog_name), Identifier(schema), Identifier(table))),
 	    StatementState::Get(context).collecting ? OnEntryNotFound::RETURN_NULL : OnEntryNotFound::THROW_EXCEPTION);
 	if (!entry) {
 		// The transaction that is being collected creates the table.
-		writer->InsertedInto(schema, table, rows);
+		writer.InsertedInto(schema, table, rows);
 		return;
 	}
 	if (entry->type != CatalogType::TABLE_ENTRY) {
@@ -228,8 +226,7 @@ void Session::AppendRows(const string &schema, const string &table, DataChunk &r
 		}
 	}
 	cast.SetChildCardinality(rows.size());
-	writer->Inserted(target, cast);
-	FinishWriter(context, catalog, std::move(writer));
+	writer.Inserted(target, cast);
 }
 
 void Session::Append(const string &schema, const string &table, QuackBytes bytes) {
@@ -244,7 +241,15 @@ void Session::Append(const string &schema, const string &table, QuackBytes bytes
 		context.RunFunctionInTransaction([&]() {
 			DataChunk rows;
 			DeserializeChunk(context, bytes, rows);
-			AppendRows(schema.empty() ? string(DEFAULT_SCHEMA) : schema, table, rows);
+			auto &catalog = ReplicatedCatalog();
+			auto writer = OpenWriter(context, catalog);
+			// Some clients send a whole batch of rows as one chunk.
+			for (idx_t begin = 0; begin < rows.size(); begin += STANDARD_VECTOR_SIZE) {
+				auto piece = SliceOf(rows, begin, MinValue<idx_t>(begin + STANDARD_VECTOR_SIZE, rows.size()));
+				piece->Flatten();
+				AppendRows(*writer, schema.empty() ? string(DEFAULT_SCHEMA) : schema, table, *piece);
+			}
+			FinishWriter(context, catalog, std::move(writer));
 		});
 		state.LeaveGate();
 	} catch (...) {

@@ -7,10 +7,14 @@
 #include "error.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
+#include "duckdb/parser/parser.hpp"
 
 using namespace duckdb;
 
 namespace quack {
+
+//! Largest serialized chunk that is not split. A quarter of a part of a transaction (`PART_BYTES` in crates/types).
+constexpr idx_t PIECE_BYTES = 1 << 20;
 
 Writer::Writer(const void *node) {
 	QuackError error = NoError();
@@ -29,6 +33,15 @@ void Writer::Rows(Put put, const string &schema, const string &table, uint64_t s
 		return;
 	}
 	auto bytes = SerializeChunk(chunk);
+	if (bytes->GetPosition() > PIECE_BYTES && chunk.size() > 1) {
+		// Wide rows: in halves, until a piece fits or is a single row.
+		auto half = chunk.size() / 2;
+		auto front = SliceOf(chunk, 0, half);
+		auto back = SliceOf(chunk, half, chunk.size());
+		Rows(put, schema, table, shape, *front);
+		Rows(put, schema, table, shape, *back);
+		return;
+	}
 	lock_guard<mutex> guard(lock);
 	QuackError error = NoError();
 	put(handle, QuackTable {Bytes(schema), Bytes(table), shape}, QuackBytes {bytes->GetData(), bytes->GetPosition()},
@@ -131,8 +144,34 @@ void StatementState::QueryEnd(ClientContext &context) {
 	LeaveGate();
 }
 
+//! Refuses a statement that DuckDB runs as several: its first would be in the log before a later one fails.
+static void RequireSingle(ClientContext &context) {
+	string sql;
+	try {
+		sql = context.GetCurrentQuery();
+	} catch (std::exception &) {
+		return;
+	}
+	auto words = WordsOf(sql);
+	if (words.empty() || (words[0] != "ALTER" && words[0] != "COPY" && words[0] != "IMPORT")) {
+		return;
+	}
+	Parser parser(context);
+	parser.ParseQuery(sql);
+	for (auto &statement : parser.statements) {
+		if (statement->type == StatementType::MULTI_STATEMENT || words[0] == "IMPORT" ||
+		    statement->type == StatementType::COPY_DATABASE_STATEMENT) {
+			throw NotImplementedException(
+			    "DuckDB runs this statement as several, which a replicated catalog cannot do as one transaction yet: "
+			    "write the steps yourself (for ADD COLUMN: add the column without NOT NULL, UNIQUE and DEFAULT, UPDATE it, "
+			    "then ALTER COLUMN ... SET NOT NULL or SET DEFAULT)");
+		}
+	}
+}
+
 void RequireProposable(ClientContext &context, QuackCatalog &catalog) {
 	catalog.Node();
+	RequireSingle(context);
 	auto &state = StatementState::Get(context);
 	if (!state.collecting && !context.transaction.IsAutoCommit()) {
 		throw NotImplementedException(

@@ -156,22 +156,23 @@ def test_a_folder_with_other_files_is_refused(loaded, tmp_path):
     assert [path.name for path in folder.iterdir()] in (["letter.txt"], ["lock", "letter.txt"], ["letter.txt", "lock"])
 
 
-def torn_ends(path):
-    used = used_bytes(path)
-    yield "garbage", lambda: overwrite(path, used, os.urandom(37))
-    yield "half a record", lambda: os.truncate(path, used - 3)
+# What a crash in the middle of a write can leave: a shorter file, or a sector that never got there.
+TORN_ENDS = {
+    "half_a_record": lambda path, used: os.truncate(path, used - 3),
+    "zeroes_at_the_end": lambda path, used: overwrite(path, used - 20, bytes(20)),
+}
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["garbage", "half_a_record"])
-def test_the_torn_end_of_the_log_is_cut_off(loaded, folder, which):
-    """Half a record loses the last write, which could not have been acknowledged like this; garbage none."""
+@pytest.mark.parametrize("name", TORN_ENDS)
+def test_the_torn_end_of_the_log_is_cut_off(loaded, folder, name):
+    """The last write is lost, which could not have been acknowledged like this, and no other."""
     path = max((file for file in log_files(folder) if used_bytes(file)), key=lambda file: file.name)
-    list(torn_ends(path))[which][1]()
+    TORN_ENDS[name](path, used_bytes(path))
     ((uri, *_),) = serve(loaded, folder)
     loaded.sql(f"ATTACH '{uri}' AS cp (TYPE quack, TOKEN 'files')")
     ((count, highest),) = loaded.sql("SELECT count(*), max(id) FROM cp.t")
     assert count == highest + 1
-    assert count >= (ROWS if which == 0 else ROWS - 1)
+    assert count >= ROWS - 1
     loaded.sql("INSERT INTO cp.t VALUES (100000, 'after')")
     loaded.sql(f"CALL quack_stop('{uri}')")
 

@@ -150,7 +150,8 @@ impl Worker {
             return Err(self.failure(&format!("answered another request: {line:?}")));
         }
         match answer["error"].as_str() {
-            Some(error) => Err(Error::Database(error.to_owned())),
+            // The addresses of an internal error tell nothing and fill pages.
+            Some(error) => Err(Error::Database(error.split("\nStack Trace:").next().unwrap_or(error).to_owned())),
             None => Ok(answer),
         }
     }

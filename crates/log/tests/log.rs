@@ -246,6 +246,41 @@ fn a_missing_segment_is_refused_wherever_it_was() {
 }
 
 #[test]
+fn an_interrupted_rotation_is_undone_and_a_lost_seal_before_written_batches_is_refused() {
+    let disk = DiskMemory::default();
+    let mut log = Log::create(disk.clone(), config(), &identity()).unwrap();
+    let names = || disk.contents().into_keys().collect::<Vec<_>>();
+    let mut index = 0;
+    let mut before = disk.contents();
+    while names().len() < 2 {
+        before = disk.contents();
+        index += 1;
+        log.write(&[append(ROOT, vec![entry(1, index, vec![1; 300])])], true).unwrap();
+    }
+    // The write that began segment 2 put the seal into segment 1 and itself into segment 2.
+    let (first, second) = ("0000000001.log", "0000000002.log");
+    let mut unsealed = disk.contents();
+    unsealed.insert(first.to_owned(), before[first].clone());
+    let image = DiskMemory::from_contents(&unsealed);
+    let error = Log::open(image.clone(), config(), &identity()).unwrap_err();
+    assert!(error.to_string().contains("the segment ends early"), "{error}");
+    assert_eq!(image.contents(), unsealed);
+
+    // Without that write, nobody has been told anything about segment 2.
+    let bytes = unsealed.get_mut(second).unwrap();
+    let batches: Vec<usize> =
+        bytes.windows(4).enumerate().filter(|(_, window)| window == b"qbat").map(|(at, _)| at).collect();
+    bytes.truncate(batches[1]);
+    let image = DiskMemory::from_contents(&unsealed);
+    let (mut log, _) = Log::open(image.clone(), config(), &identity()).unwrap();
+    assert_eq!(log.last_index(ROOT), LogIndex(index - 1));
+    assert_eq!(image.contents().len(), 1);
+    log.write(&[append(ROOT, vec![entry(1, index, "again")])], true).unwrap();
+    let (log, _) = Log::open(image.kill(), config(), &identity()).unwrap();
+    assert_eq!(data_of(&log, ROOT, index, index + 1), ["again"]);
+}
+
+#[test]
 fn a_log_of_somebody_else_of_the_future_or_of_nobody_is_refused() {
     let disk = DiskMemory::default();
     assert!(matches!(Log::open(disk.clone(), config(), &identity()), Err(Error::Missing)));

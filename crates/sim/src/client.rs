@@ -10,7 +10,7 @@ use quack_types::{GroupId, ProposalId, RaftId};
 use crate::model;
 use crate::oracle::Begun;
 use crate::random::Random;
-use crate::scenario::{NODES, Scenario};
+use crate::scenario::Scenario;
 
 /// What a client wants now.
 #[derive(Debug, Clone)]
@@ -65,13 +65,13 @@ impl Client {
             let padding = self.random.below(scenario.padding_bytes_max + 1) as usize;
             Kind::Append { id, data: model::encode(id, padding) }
         };
-        let node = self.random.between(1, NODES);
+        let node = self.random.between(1, scenario.nodes);
         self.pending = Some(Operation { group, kind, node, begun });
     }
 
     /// Asks again, some node. `now` is what is known at this moment.
-    pub fn ask_again(&mut self, now: Begun) {
-        let (node, tag) = (self.random.between(1, NODES), self.next_tag());
+    pub fn ask_again(&mut self, scenario: &Scenario, now: Begun) {
+        let (node, tag) = (self.random.between(1, scenario.nodes), self.next_tag());
         let Some(operation) = &mut self.pending else { return };
         operation.node = node;
         if let Kind::Read { tag: old } = &mut operation.kind {

@@ -1,6 +1,6 @@
 //! The virtual world in which the real core and the real log are tried.
 //!
-//! Three nodes run [`quack_core`] and [`quack_log`] over a virtual disk, a virtual
+//! Three nodes, or one, run [`quack_core`] and [`quack_log`] over a virtual disk, a virtual
 //! network and virtual time, with a model for a state machine and clients that check
 //! what they were promised. One seed decides everything, so a failure is repeated by
 //! its seed. A run has a safety phase, with every fault of its scenario, and then a

@@ -15,7 +15,7 @@ use quack_core::PeerMessage;
 use quack_types::{GroupId, LogIndex, ProposalId};
 
 use crate::random::Random;
-use crate::scenario::{NODES, Scenario};
+use crate::scenario::Scenario;
 
 /// What nodes send each other.
 #[derive(Debug, Clone)]
@@ -42,6 +42,7 @@ pub enum Packet {
 
 /// Who can talk to whom, and how well.
 pub struct Network {
+    nodes: u64,
     random: Random,
     delay_us: (u64, u64),
     loss: u64,
@@ -60,6 +61,7 @@ impl Network {
     pub fn new(scenario: &Scenario, random: Random) -> Self {
         Self {
             random,
+            nodes: scenario.nodes,
             delay_us: scenario.delay_us,
             loss: scenario.loss,
             late: scenario.late,
@@ -90,22 +92,23 @@ impl Network {
     /// Cuts some ways: one node off, one way of one link, or a random set.
     pub fn partition(&mut self) {
         self.cut.clear();
-        let node = self.random.between(1, NODES);
+        let nodes = self.nodes;
+        let node = self.random.between(1, nodes);
         match self.random.below(4) {
             // One node alone.
             0 | 1 => {
-                let others = (1..=NODES).filter(|other| *other != node);
+                let others = (1..=nodes).filter(|other| *other != node);
                 self.cut = others.flat_map(|other| [(node, other), (other, node)]).collect();
             }
             // One node hears everybody and is heard by nobody, or the other way round.
             2 => {
                 let is_deaf = self.random.chance(500_000);
-                let others = (1..=NODES).filter(|other| *other != node);
+                let others = (1..=nodes).filter(|other| *other != node);
                 self.cut = others.map(|other| if is_deaf { (other, node) } else { (node, other) }).collect();
             }
             // Any ways.
             _ => {
-                let ways = (1..=NODES).flat_map(|from| (1..=NODES).map(move |to| (from, to)));
+                let ways = (1..=nodes).flat_map(|from| (1..=nodes).map(move |to| (from, to)));
                 let random = &mut self.random;
                 self.cut = ways.filter(|_| random.chance(400_000)).collect();
             }

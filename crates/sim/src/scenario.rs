@@ -6,9 +6,6 @@
 use crate::random::Random;
 use crate::sabotage::Sabotage;
 
-/// Nodes of a simulated cluster.
-pub const NODES: u64 = 3;
-
 /// One run. Times are in virtual microseconds, chances in parts per million.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scenario {
@@ -16,6 +13,8 @@ pub struct Scenario {
     pub seed: u64,
     /// A bug on purpose.
     pub sabotage: Option<Sabotage>,
+    /// Nodes of the cluster: three, or one that is alone.
+    pub nodes: u64,
     /// Raft groups on each node.
     pub groups: u64,
     /// Clients, each with one operation at a time.
@@ -83,11 +82,14 @@ impl Scenario {
         let random = &mut random;
         let tick_us = random.between(20, 60) * 1000;
         let delay_us_min = random.between(50, 2_000);
-        let membership_us = maybe(random, 250_000, 2_000_000, 6_000_000);
-        let lost = (membership_us == 0 && random.chance(500_000)).then(|| random.between(1, NODES));
+        let nodes = if random.chance(150_000) { 1 } else { 3 };
+        let membership_us = if nodes > 1 { maybe(random, 300_000, 2_000_000, 6_000_000) } else { 0 };
+        let loses_node = nodes > 1 && membership_us == 0 && random.chance(500_000);
+        let lost = loses_node.then(|| random.between(1, nodes));
         Self {
             seed,
             sabotage,
+            nodes,
             groups: random.between(1, 3),
             clients: random.between(2, 8),
             think_us: [5, 30, 100, 300][random.below(4) as usize] * 1000,
@@ -150,6 +152,7 @@ mod tests {
             let present = all.iter().filter(|scenario| fault(scenario) > 0).count();
             assert!((20..190).contains(&present), "fault {number} is in {present} of 200 runs");
         }
-        assert!(all.iter().all(|s| s.lost_node.is_none() || s.membership_us == 0));
+        assert!(all.iter().all(|s| s.lost_node.is_none() || (s.membership_us == 0 && s.nodes == 3)));
+        assert!((10..60).contains(&all.iter().filter(|s| s.nodes == 1).count()));
     }
 }

@@ -19,7 +19,7 @@ use crate::model::Model;
 use crate::network::Packet;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
-use crate::scenario::{NODES, Scenario};
+use crate::scenario::Scenario;
 
 /// What a node wants of the world.
 #[derive(Debug)]
@@ -200,7 +200,7 @@ impl Server {
     }
 
     fn start_core(&mut self, log: &Log<VirtualDisk>) -> Result<Node<LogReader<VirtualDisk>>, Failure> {
-        let voters: Vec<RaftId> = (1..=NODES).map(RaftId).collect();
+        let voters: Vec<RaftId> = (1..=self.scenario.nodes).map(RaftId).collect();
         let members = Membership::new(voters, []);
         let groups: Vec<_> = self.groups().map(|group| (group, members.clone())).collect();
         if self.is_sabotaged(Sabotage::ForgetPosition) {

@@ -20,7 +20,7 @@ use crate::invariants::{Invariants, Seen};
 use crate::network::{Network, Packet};
 use crate::oracle::Oracle;
 use crate::random::Random;
-use crate::scenario::{NODES, Scenario};
+use crate::scenario::Scenario;
 use crate::server::{Output, Server, Timer};
 
 /// What is to happen at a time.
@@ -112,7 +112,7 @@ impl World {
     /// Prepares a run.
     pub fn new(scenario: Scenario, log: EventLog) -> Self {
         let random = Random::new(scenario.seed);
-        let servers = (1..=NODES).map(|id| Server::new(id, &scenario, &random)).collect();
+        let servers = (1..=scenario.nodes).map(|id| Server::new(id, &scenario, &random)).collect();
         let clients = (0..scenario.clients).map(|number| Client::new(number, &random)).collect();
         let network = Network::new(&scenario, random.fork("network"));
         Self {
@@ -124,7 +124,7 @@ impl World {
             network,
             random: random.fork("world"),
             oracle: Oracle::default(),
-            invariants: Invariants::default(),
+            invariants: Invariants::new(scenario.nodes),
             log,
             summary: Summary::default(),
             is_calm: false,
@@ -138,7 +138,7 @@ impl World {
     /// Runs to the end.
     pub fn run(&mut self) -> Result<Summary, Failure> {
         self.log.say(0, format_args!("{:?}", self.scenario));
-        for node in 1..=NODES {
+        for node in 1..=self.scenario.nodes {
             self.start(node)?;
             let sync_errors = self.scenario.sync_errors;
             self.server(node).disk.fail_syncs(sync_errors);

@@ -15,4 +15,7 @@ duckdb::unique_ptr<duckdb::MemoryStream> SerializeTypeForClient(const duckdb::Lo
 //! Reads a chunk back; throws a SerializationException when the bytes are not one.
 void DeserializeChunk(duckdb::ClientContext &context, QuackBytes bytes, duckdb::DataChunk &chunk);
 
+//! The rows from `begin` to before `end`, as a chunk of their own.
+duckdb::unique_ptr<duckdb::DataChunk> SliceOf(duckdb::DataChunk &chunk, idx_t begin, idx_t end);
+
 } // namespace quack

@@ -70,7 +70,7 @@ class Process:
             if future is None:
                 continue
             if "error" in answer:
-                future.set_exception(DatabaseError(answer["error"] + answer.get("detail", "")))
+                future.set_exception(DatabaseError(answer["error"].split("\nStack Trace:")[0] + answer.get("detail", "")))
             else:
                 future.set_result(answer)
         with self.lock:

@@ -19,6 +19,8 @@ pub struct Member {
     /// A write on a disk that hangs.
     pub stuck: Option<Persist>,
     pub is_disk_stuck: bool,
+    /// The state machine does not apply what it is given.
+    pub is_lagging: bool,
 }
 
 #[derive(Default)]
@@ -117,6 +119,9 @@ impl World {
             let Some(last) = committed.entries.last().map(|entry| entry.index) else { continue };
             let entries: Vec<String> = committed.entries.iter().map(show::entry).collect();
             self.say(format!("n{id} g{group} apply {}", entries.join(" ")));
+            if self.member(id)?.is_lagging {
+                continue;
+            }
             self.member(id)?.applied.insert(group, last);
             let event = Event::Applied { group, index: last };
             self.node(id)?.handle(event).map_err(|error| error.to_string())?;

@@ -12,10 +12,10 @@ use quack_types::{GroupId, LogIndex, Term};
 
 use super::{Invariant, Seen};
 use crate::failure::Failure;
-use crate::scenario::NODES;
 
 #[derive(Default)]
 pub struct AcknowledgedIsDurable {
+    nodes: u64,
     /// The last acknowledged entry of each group, and its term.
     acknowledged: BTreeMap<GroupId, (LogIndex, Term)>,
     terms: BTreeMap<(GroupId, LogIndex), Term>,
@@ -26,6 +26,10 @@ pub struct AcknowledgedIsDurable {
 }
 
 impl AcknowledgedIsDurable {
+    pub fn new(nodes: u64) -> Self {
+        Self { nodes, ..Self::default() }
+    }
+
     fn wake(&mut self, node: u64, log: &dyn LogRead) {
         self.down.remove(&node);
         for (group, (index, term)) in &self.acknowledged {
@@ -39,12 +43,13 @@ impl AcknowledgedIsDurable {
     }
 
     fn check(&self) -> Result<(), Failure> {
+        let nodes = self.nodes;
         for (group, (index, _)) in &self.acknowledged {
             let missing =
-                (1..=NODES).filter(|node| self.missing.get(&(*node, *group)) == Some(index)).count() as u64;
-            if missing > NODES / 2 {
+                (1..=nodes).filter(|node| self.missing.get(&(*node, *group)) == Some(index)).count() as u64;
+            if missing > nodes / 2 {
                 let what = format!(
-                    "group {group}: entry {index} was acknowledged, and {missing} of {NODES} disks lost it"
+                    "group {group}: entry {index} was acknowledged, and {missing} of {nodes} disks lost it"
                 );
                 return Err(Failure::safety("acknowledged is durable", what));
             }

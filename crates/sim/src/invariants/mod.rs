@@ -60,8 +60,9 @@ pub trait Invariant {
 /// All properties.
 pub struct Invariants(Vec<Box<dyn Invariant>>);
 
-impl Default for Invariants {
-    fn default() -> Self {
+impl Invariants {
+    /// For a cluster of this many nodes.
+    pub fn new(nodes: u64) -> Self {
         Self(vec![
             Box::new(election_safety::ElectionSafety::default()),
             Box::new(log_matching::LogMatching::default()),
@@ -70,13 +71,11 @@ impl Default for Invariants {
             Box::new(applied_within_commit::AppliedWithinCommit::default()),
             Box::new(monotonic::Monotonic::default()),
             Box::new(exactly_once::ExactlyOnce::default()),
-            Box::new(acknowledged_is_durable::AcknowledgedIsDurable::default()),
+            Box::new(acknowledged_is_durable::AcknowledgedIsDurable::new(nodes)),
             Box::new(membership_agreement::MembershipAgreement::default()),
         ])
     }
-}
 
-impl Invariants {
     /// Shows it to every check.
     pub fn observe(&mut self, seen: &Seen) -> Result<(), Failure> {
         self.0.iter_mut().try_for_each(|invariant| invariant.observe(seen))

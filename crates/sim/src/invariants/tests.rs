@@ -63,7 +63,7 @@ fn applied(node: u64, entry: &LogEntry, hash: u64, length: usize) -> Seen<'_> {
 
 /// What the last of these does to the checks that have seen the others.
 fn verdict(seen: &[Seen]) -> Result<(), Failure> {
-    let mut invariants = Invariants::default();
+    let mut invariants = Invariants::new(3);
     let (last, before) = seen.split_last().unwrap();
     before.iter().for_each(|seen| invariants.observe(seen).unwrap());
     invariants.observe(last)

@@ -9,7 +9,6 @@ use crate::failure::Failure;
 use crate::model::{self, Model};
 use crate::network::Packet;
 use crate::sabotage::Sabotage;
-use crate::scenario::NODES;
 
 impl Server {
     /// Applies a batch of random size after a random time, if there is one.
@@ -114,7 +113,7 @@ impl Server {
             }
             life.told.insert(group, index);
             self.on_replicated(group, index);
-            for to in (1..=NODES).filter(|to| *to != self.id) {
+            for to in (1..=self.scenario.nodes).filter(|to| *to != self.id) {
                 outputs.push(Output::Send { to, packet: Packet::Replicated { group, index } });
             }
         }

@@ -27,7 +27,7 @@ impl World {
             Some(_) if self.scenario.sabotage == Some(Sabotage::NeverRetry) => return Ok(()),
             Some(group) => {
                 let now = self.oracle.begin(group);
-                self.clients[number].ask_again(now);
+                self.clients[number].ask_again(&self.scenario, now);
             }
             None if client.answered_calm >= CALM_OPERATIONS => return Ok(()),
             None => {

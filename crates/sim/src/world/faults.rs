@@ -7,7 +7,6 @@ use quack_types::{GroupId, RaftId};
 use super::{Due, World};
 use crate::failure::Failure;
 use crate::invariants::Seen;
-use crate::scenario::NODES;
 
 /// A node whose fuse is lit dies after this time even when it does not touch its disk.
 const FUSE_US: u64 = 50_000;
@@ -35,9 +34,9 @@ impl World {
         }
         if self.random.chance(self.scenario.power_failures) {
             self.log.say(self.now_us, format_args!("power failure"));
-            return (1..=NODES).try_for_each(|node| self.crash(node));
+            return (1..=self.scenario.nodes).try_for_each(|node| self.crash(node));
         }
-        let node = self.random.between(1, NODES);
+        let node = self.random.between(1, self.scenario.nodes);
         if self.random.chance(300_000) {
             return self.crash(node);
         }
@@ -115,13 +114,13 @@ impl World {
             let life = self.servers[*node as usize - 1].life.as_ref();
             life.and_then(|life| life.node.status(group)).is_some_and(|status| status.role == Role::Leader)
         };
-        (1..=NODES).find(leads).map(|node| (node, group))
+        (1..=self.scenario.nodes).find(leads).map(|node| (node, group))
     }
 
     pub(super) fn on_transfer(&mut self) -> Result<(), Failure> {
         self.plan(self.scenario.transfer_us, Due::Transfer);
         let (Some((node, group)), false) = (self.some_leader(), self.is_calm) else { return Ok(()) };
-        let to = RaftId(self.random.between(1, NODES));
+        let to = RaftId(self.random.between(1, self.scenario.nodes));
         self.log.say(self.now_us, format_args!("n{node} g{group} is to hand over to n{to}"));
         let outputs = self.server(node).handle(Event::TransferLeader { group, to })?;
         self.follow(node, outputs)
@@ -133,7 +132,7 @@ impl World {
         let (Some((node, group)), false) = (self.some_leader(), self.is_calm) else { return Ok(()) };
         let status = self.server(node).life.as_ref().and_then(|life| life.node.status(group));
         let Some(members) = status.map(|status| status.membership) else { return Ok(()) };
-        let member = RaftId(self.random.between(1, NODES));
+        let member = RaftId(self.random.between(1, self.scenario.nodes));
         let change = if members.voters.len() > 2 && members.voters.contains(&member) {
             MemberChange::Learner(member)
         } else {

@@ -9,7 +9,6 @@ use quack_core::Role;
 use super::clients::CALM_OPERATIONS;
 use super::{Due, World};
 use crate::failure::Failure;
-use crate::scenario::NODES;
 
 /// How often recovery is looked for.
 const LOOK_US: u64 = 50_000;
@@ -20,7 +19,7 @@ impl World {
             .say(self.now_us, format_args!("the faults end; lost for ever: {:?}", self.scenario.lost_node));
         self.is_calm = true;
         self.network.stop_faults();
-        for node in 1..=NODES {
+        for node in 1..=self.scenario.nodes {
             self.server(node).disk.fail_syncs(0);
             if self.scenario.lost_node == Some(node) {
                 self.crash(node)?;

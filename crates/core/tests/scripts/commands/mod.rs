@@ -10,6 +10,7 @@ mod disk;
 mod elect;
 mod heal;
 mod isolate;
+mod lag;
 mod log;
 mod membership;
 mod propose;
@@ -36,6 +37,7 @@ pub fn run(world: &mut World, command: &Command) -> Result<String, String> {
         "elect" => elect::run,
         "heal" => heal::run,
         "isolate" => isolate::run,
+        "lag" => lag::run,
         "log" => log::run,
         "membership" => membership::run,
         "propose" => propose::run,
