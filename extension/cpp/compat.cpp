@@ -3,6 +3,8 @@
 
 #include "compat.hpp"
 
+#include "duckdb/main/active_query_context.hpp"
+#include "duckdb/main/client_context.hpp"
 #include "duckdb/main/database_manager.hpp"
 #include "duckdb/storage/storage_lock.hpp"
 
@@ -35,6 +37,12 @@ struct VacuumLockMember {
 };
 template struct Reveal<VacuumLockMember, &DuckTransaction::vacuum_lock>;
 
+struct ActiveQuery {
+	using type = unique_ptr<ActiveQueryContext> ClientContext::*;
+	friend type Member(ActiveQuery);
+};
+template struct Reveal<ActiveQuery, &ClientContext::active_query>;
+
 struct Databases {
 	using type = identifier_map_t<shared_ptr<AttachedDatabase>> DatabaseManager::*;
 	friend type Member(Databases);
@@ -58,6 +66,16 @@ void HideDatabase(AttachedDatabase &db) {
 void ReleaseCheckpointLocks(DuckTransaction &transaction) {
 	(transaction.*Member(CheckpointLockMember())).reset();
 	(transaction.*Member(VacuumLockMember())).reset();
+}
+
+string CurrentQuery(ClientContext &context) {
+	auto &active = context.*Member(ActiveQuery());
+	return active ? active->query : string();
+}
+
+bool ExpandsIntoSeveral(ClientContext &context) {
+	auto &active = context.*Member(ActiveQuery());
+	return active && active->ExpandsIntoSeveral();
 }
 
 void Reattach(ClientContext &context, AttachedDatabase &db) {

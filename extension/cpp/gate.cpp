@@ -2,6 +2,8 @@
 
 #include "gate.hpp"
 
+#include "compat.hpp"
+
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_data.hpp"
 #include "duckdb/main/prepared_statement_data.hpp"
@@ -10,7 +12,8 @@ using namespace duckdb;
 
 namespace quack {
 
-vector<string> WordsOf(const string &sql) {
+//! The words of a SQL text outside of quotes and comments, in upper case.
+static vector<string> WordsOf(const string &sql) {
 	vector<string> words;
 	idx_t i = 0;
 	auto skip_past = [&](const string &end) {
@@ -61,13 +64,7 @@ static StatementKind KindOfText(const string &sql) {
 }
 
 StatementKind KindOf(ClientContext &context) {
-	string sql;
-	try {
-		sql = context.GetCurrentQuery();
-	} catch (std::exception &) {
-		// No statement is running.
-		return StatementKind::OTHER;
-	}
+	auto sql = CurrentQuery(context);
 	auto words = WordsOf(sql.substr(0, 256));
 	if (words.size() >= 2 && words[0] == "EXECUTE") {
 		for (auto &prepared : context.client_data->prepared_statements) {

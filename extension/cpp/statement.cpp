@@ -7,7 +7,6 @@
 #include "error.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
-#include "duckdb/parser/parser.hpp"
 
 using namespace duckdb;
 
@@ -76,11 +75,12 @@ void Writer::Ddl(const string &sql) {
 	ThrowIfError(error);
 }
 
-bool Writer::SequencesOf(ClientContext &context, QuackCatalog &catalog) {
+bool Writer::SequencesOf(QuackCatalog &catalog) {
 	lock_guard<mutex> guard(lock);
 	bool any = false;
-	catalog.ScanSchemas(context, [&](SchemaCatalogEntry &schema) {
-		schema.Scan(context, CatalogType::SEQUENCE_ENTRY, [&](CatalogEntry &entry) {
+	// The committed catalog: this also runs while a transaction commits, when there is none to scan in.
+	catalog.DuckCatalog::ScanSchemas([&](SchemaCatalogEntry &schema) {
+		schema.Scan(CatalogType::SEQUENCE_ENTRY, [&](CatalogEntry &entry) {
 			auto &sequence = entry.Cast<SequenceCatalogEntry>();
 			auto data = sequence.GetData();
 			auto &schema_name = schema.name.GetIdentifierName();
@@ -146,27 +146,13 @@ void StatementState::QueryEnd(ClientContext &context) {
 
 //! Refuses a statement that DuckDB runs as several: its first would be in the log before a later one fails.
 static void RequireSingle(ClientContext &context) {
-	string sql;
-	try {
-		sql = context.GetCurrentQuery();
-	} catch (std::exception &) {
+	if (!ExpandsIntoSeveral(context)) {
 		return;
 	}
-	auto words = WordsOf(sql);
-	if (words.empty() || (words[0] != "ALTER" && words[0] != "COPY" && words[0] != "IMPORT")) {
-		return;
-	}
-	Parser parser(context);
-	parser.ParseQuery(sql);
-	for (auto &statement : parser.statements) {
-		if (statement->type == StatementType::MULTI_STATEMENT || words[0] == "IMPORT" ||
-		    statement->type == StatementType::COPY_DATABASE_STATEMENT) {
-			throw NotImplementedException(
-			    "DuckDB runs this statement as several, which a replicated catalog cannot do as one transaction yet: "
-			    "write the steps yourself (for ADD COLUMN: add the column without NOT NULL, UNIQUE and DEFAULT, UPDATE it, "
-			    "then ALTER COLUMN ... SET NOT NULL or SET DEFAULT)");
-		}
-	}
+	throw NotImplementedException(
+	    "DuckDB runs this statement as several, which a replicated catalog cannot do as one transaction yet: write the steps "
+	    "yourself (for ADD COLUMN: add the column without NOT NULL, UNIQUE and DEFAULT, UPDATE it, then ALTER COLUMN ... SET "
+	    "NOT NULL or SET DEFAULT)");
 }
 
 void RequireProposable(ClientContext &context, QuackCatalog &catalog) {
@@ -197,7 +183,7 @@ void FinishWriter(ClientContext &context, QuackCatalog &catalog, shared_ptr<Writ
 	if (StatementState::Get(context).collected == writer) {
 		return;
 	}
-	writer->SequencesOf(context, catalog);
+	writer->SequencesOf(catalog);
 	// This connection's transaction has changed nothing: it must not hold up checkpoints while it waits.
 	ReleaseCheckpointLocks(DuckTransaction::Get(context, catalog));
 	writer->Commit(context);

@@ -40,7 +40,7 @@ ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Tra
 	try {
 		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
 		auto writer = make_shared_ptr<Writer>(catalog.Node());
-		if (writer->SequencesOf(context, catalog)) {
+		if (writer->SequencesOf(catalog)) {
 			writer->Commit(context);
 		}
 	} catch (std::exception &ex) {

@@ -19,9 +19,6 @@ enum class StatementKind : uint8_t {
 	UPSERT
 };
 
-//! The words of a SQL text outside of quotes and comments, in upper case.
-duckdb::vector<duckdb::string> WordsOf(const duckdb::string &sql);
-
 //! Whether a statement is one that writes what it has read, told from its text.
 StatementKind KindOf(duckdb::ClientContext &context);
 

@@ -25,7 +25,7 @@ public:
 	void Ddl(const duckdb::string &sql);
 	//! Records how far the sequences of the catalog have been used, so that no value is drawn again. Returns whether
 	//! there was anything to record.
-	bool SequencesOf(duckdb::ClientContext &context, QuackCatalog &catalog);
+	bool SequencesOf(QuackCatalog &catalog);
 	//! Proposes and waits for the outcome; throws when it is a refusal.
 	void Commit(duckdb::ClientContext &context);
 

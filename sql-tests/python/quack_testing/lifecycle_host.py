@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 
 import duckdb
 
@@ -106,7 +107,7 @@ class Host:
             self.database.execute("DETACH cp")
             os._exit(96)
         except duckdb.BinderException:
-            self.database.execute("INSERT INTO cp.t SELECT max(id) + 1, 'after DETACH' FROM cp.t")
+            self.database.execute(f"INSERT INTO cp.t VALUES ({-1 - self.round}, 'after DETACH')")
         self.join()
 
     def end_by_stop(self):
@@ -128,7 +129,7 @@ class Host:
             time.sleep(0.005)
         status = ended[1]
         # The parent goes on: it writes, and its server answers.
-        self.database.execute("INSERT INTO cp.t SELECT max(id) + 1, 'after the fork' FROM cp.t")
+        self.database.execute(f"INSERT INTO cp.t VALUES ({-1 - self.round}, 'after the fork')")
         self.join()
         sys.exit(97 if status else 0)
 
@@ -143,4 +144,9 @@ class Host:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Exception:
+        # The threads of this program would keep it alive.
+        traceback.print_exc()
+        os._exit(95)
