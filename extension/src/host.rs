@@ -189,20 +189,29 @@ extern "C" fn quack_rs_process_exit() {
     crate::barrier::call(std::ptr::null_mut(), || {
         // A lock that another thread holds now may never be released: then leave everything as it is.
         let Ok(hosts) = HOSTS.try_lock() else { return Ok(()) };
-        for host in hosts.iter().filter_map(Weak::upgrade) {
-            // A fork has none of the threads.
-            if host.process != std::process::id() {
-                continue;
-            }
-            if let Ok(mut servers) = host.servers.try_lock() {
-                servers.drain().for_each(|(_, server)| {
+        // A fork has none of the threads.
+        let hosts: Vec<_> =
+            hosts.iter().filter_map(Weak::upgrade).filter(|host| host.process == std::process::id()).collect();
+        let servers: Vec<_> = hosts
+            .iter()
+            .filter_map(|host| host.servers.try_lock().ok().map(|mut servers| std::mem::take(&mut *servers)))
+            .flat_map(HashMap::into_values)
+            .collect();
+        if !servers.is_empty() {
+            // Not on this thread: its thread-local values are being destroyed.
+            let halting = std::thread::Builder::new().spawn(move || {
+                for server in servers {
                     server.halt();
                     // Its parts must not be dropped: DuckDB may be half gone.
                     std::mem::forget(server);
-                });
+                }
+            });
+            if let Ok(thread) = halting {
+                // A panic in it has been printed; there is nothing left to do about it.
+                let _ = thread.join();
             }
-            std::mem::forget(host);
         }
+        std::mem::forget(hosts);
         Ok(())
     });
 }

@@ -23,7 +23,7 @@ fn every_sabotage_is_caught() {
         (Sabotage::AckBeforeFsync, 0, &[Crash, Safety, Oracle]),
         (Sabotage::SkipFsync, 0, &[Crash, Safety, Oracle]),
         (Sabotage::LyingDisk, 0, &[Crash, Safety, Oracle]),
-        (Sabotage::ForgetVote, 195, &[Safety]),
+        (Sabotage::ForgetVote, 303, &[Safety]),
         (Sabotage::ApplyTwice, 0, &[Safety]),
         (Sabotage::CompactBeyondCheckpoint, 0, &[Safety]),
         (Sabotage::AcknowledgeEarly, 0, &[Oracle]),

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::invariants::Seen;
 
 /// A node whose fuse is lit dies after this time even when it does not touch its disk.
-const FUSE_US: u64 = 50_000;
+const FUSE_US: u64 = 300_000;
 
 impl World {
     pub(super) fn plan_faults(&mut self) {
@@ -41,7 +41,7 @@ impl World {
             return self.crash(node);
         }
         // Somewhere within the next operations of its disk.
-        let operations = self.random.below(25);
+        let operations = self.random.below(10);
         let life_number = self.server(node).life_number;
         self.server(node).disk.burn_after(operations);
         self.after(FUSE_US, Due::PowerOff { node, life_number });
