@@ -70,8 +70,8 @@ def write_until_the_server_is_gone(stock):
 def run(folder):
     heading("A DuckDB 2.0 process becomes a node: it serves a replicated catalog, and attaches it")
     node, uri = start_node(folder, 0)
-    node.sql("CREATE TABLE cp.events (id BIGINT PRIMARY KEY, what VARCHAR, noted TIMESTAMP DEFAULT now())")
-    node.sql("INSERT INTO cp.events (id, what) VALUES (1, 'first'), (2, 'second') RETURNING id, what")
+    node.sql("CREATE TABLE cp.events (id BIGINT PRIMARY KEY, what VARCHAR, noted TIMESTAMP)")
+    node.sql("INSERT INTO cp.events VALUES (1, 'first', now()), (2, 'second', now()) RETURNING *")
     node.sql("SELECT group_name, node_id, role, term, last_index, applied_index, state FROM quack_raft_status()")
 
     heading("Another process, DuckDB 1.5.5 with its own quack client and nothing of this project, attaches to it")
