@@ -29,7 +29,9 @@ fn main() {
         .warnings(true)
         .compile("quack_bridge");
     // Of this library only the entry point is for the host; its symbols never mix with the host's own DuckDB.
-    for argument in ["-Wl,-Bsymbolic", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,--wrap=__cxa_atexit"] {
+    for argument in
+        ["-Wl,-Bsymbolic", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,--wrap=__cxa_atexit"]
+    {
         println!("cargo:rustc-cdylib-link-arg={argument}");
     }
     println!("cargo:rustc-link-lib=dylib=stdc++");

@@ -73,9 +73,9 @@ string CurrentQuery(ClientContext &context) {
 	return active ? active->query : string();
 }
 
-bool ExpandsIntoSeveral(ClientContext &context) {
+bool MoreStatementsFollow(ClientContext &context) {
 	auto &active = context.*Member(ActiveQuery());
-	return active && active->ExpandsIntoSeveral();
+	return active && active->ExpandsIntoSeveral() && active->HasNextStatement();
 }
 
 void Reattach(ClientContext &context, AttachedDatabase &db) {

@@ -1,4 +1,4 @@
-//! The table functions: quack_serve, quack_stop, quack_server_list, quack_raft_status.
+//! The table functions: quack_serve, quack_stop, quack_server_list, quack_raft_status, quack_state_hash.
 
 #include "error.hpp"
 #include "host.hpp"
@@ -157,6 +157,10 @@ Produce PlanRaftStatus(Host &host, TableFunctionBindInput &input) {
 	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_raft_status(host.rust, rows, error); };
 }
 
+Produce PlanStateHash(Host &host, TableFunctionBindInput &input) {
+	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_state_hash(host.rust, rows, error); };
+}
+
 TableFunction Make(const char *name, vector<LogicalType> arguments, Host &host, Plan plan, vector<Column> columns) {
 	TableFunction function(name, std::move(arguments), Run, BindFunction, Init);
 	function.function_info = make_shared_ptr<FunctionInfo>(host, plan, std::move(columns));
@@ -194,6 +198,9 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	                              {"catalog", LogicalType::VARCHAR},
 	                              {"node_id", LogicalType::VARCHAR},
 	                              {"data_dir", LogicalType::VARCHAR}}));
+	loader.RegisterFunction(
+	    Make("quack_state_hash", {}, host, PlanStateHash,
+	         {{"catalog", LogicalType::VARCHAR}, {"applied_index", LogicalType::UBIGINT}, {"hash", LogicalType::VARCHAR}}));
 	loader.RegisterFunction(Make("quack_raft_status", {}, host, PlanRaftStatus,
 	                             {{"group_name", LogicalType::VARCHAR},
 	                              {"group_id", LogicalType::UBIGINT},

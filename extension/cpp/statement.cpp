@@ -146,13 +146,13 @@ void StatementState::QueryEnd(ClientContext &context) {
 
 //! Refuses a statement that DuckDB runs as several: its first would be in the log before a later one fails.
 static void RequireSingle(ClientContext &context) {
-	if (!ExpandsIntoSeveral(context)) {
+	if (!MoreStatementsFollow(context)) {
 		return;
 	}
 	throw NotImplementedException(
 	    "DuckDB runs this statement as several, which a replicated catalog cannot do as one transaction yet: write the steps "
 	    "yourself (for ADD COLUMN: add the column without NOT NULL, UNIQUE and DEFAULT, UPDATE it, then ALTER COLUMN ... SET "
-	    "NOT NULL or SET DEFAULT)");
+	    "NOT NULL or SET DEFAULT; for COPY FROM DATABASE and IMPORT DATABASE: create and fill the tables one by one)");
 }
 
 void RequireProposable(ClientContext &context, QuackCatalog &catalog) {

@@ -125,8 +125,10 @@ pub struct RowSink {
 
 impl RowSink {
     pub fn put(&self, values: &[Option<String>]) {
-        let values: Vec<Bytes<'_>> =
-            values.iter().map(|value| value.as_ref().map_or(Bytes::null(), |text| Bytes::from(text.as_str()))).collect();
+        let values: Vec<Bytes<'_>> = values
+            .iter()
+            .map(|value| value.as_ref().map_or(Bytes::null(), |text| Bytes::from(text.as_str())))
+            .collect();
         (self.take)(self.context, values.as_ptr(), values.len());
     }
 }
@@ -177,6 +179,7 @@ unsafe extern "C" {
     pub fn quack_cpp_store_seal(store: *mut c_void, reason: Bytes<'_>);
     pub fn quack_cpp_store_close(store: *mut c_void) -> bool;
     pub fn quack_cpp_store_catalog(store: *mut c_void, name: Sink);
+    pub fn quack_cpp_store_state_hash(store: *mut c_void, hash: Sink, error: *mut Error) -> u64;
     pub fn quack_cpp_store_checkpoint(store: *mut c_void, error: *mut Error);
 
     pub fn quack_cpp_applier_open(store: *mut c_void, error: *mut Error) -> *mut c_void;
@@ -194,7 +197,12 @@ unsafe extern "C" {
     ) -> bool;
     pub fn quack_cpp_applier_change_found(applier: *mut c_void, error: *mut Error);
     pub fn quack_cpp_applier_forget_found(applier: *mut c_void);
-    pub fn quack_cpp_applier_insert(applier: *mut c_void, table: Table<'_>, chunk: Bytes<'_>, error: *mut Error);
+    pub fn quack_cpp_applier_insert(
+        applier: *mut c_void,
+        table: Table<'_>,
+        chunk: Bytes<'_>,
+        error: *mut Error,
+    );
     pub fn quack_cpp_applier_ddl(applier: *mut c_void, sql: Bytes<'_>, error: *mut Error);
     pub fn quack_cpp_applier_sequence(
         applier: *mut c_void,

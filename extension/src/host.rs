@@ -64,7 +64,8 @@ impl Host {
         let endpoint: Endpoint = uri.parse().map_err(invalid)?;
         let _changing = lock(&self.changing);
         let Some(server) = self.all().into_iter().find(|server| server.is_at(&endpoint)) else {
-            let message = format!("no server of this process listens at {endpoint}: see FROM quack_server_list()");
+            let message =
+                format!("no server of this process listens at {endpoint}: see FROM quack_server_list()");
             return Err(invalid(message));
         };
         lock(&self.servers).remove(&server.uri());
@@ -78,6 +79,10 @@ impl Host {
 
     pub fn raft_status(&self) -> Vec<Vec<Option<String>>> {
         self.all().iter().flat_map(|server| server.raft_rows()).collect()
+    }
+
+    pub fn state_hash(&self) -> Result<Vec<Vec<Option<String>>>, StoreError> {
+        self.all().iter().map(|server| server.hash_row()).collect()
     }
 
     /// The catalog of the server at `uri`, for a client that shows the token; `None` when there is no such server here.
@@ -99,9 +104,11 @@ impl Host {
         if self.guarded.swap(true, Ordering::AcqRel) {
             return;
         }
-        let this = lock(&HOSTS).iter().filter_map(Weak::upgrade).find(|host| std::ptr::eq(Arc::as_ptr(host), self));
+        let this =
+            lock(&HOSTS).iter().filter_map(Weak::upgrade).find(|host| std::ptr::eq(Arc::as_ptr(host), self));
         let Some(this) = this else { return };
-        let spawned = std::thread::Builder::new().name("quack-guardian".into()).spawn(move || run_guardian(&this));
+        let spawned =
+            std::thread::Builder::new().name("quack-guardian".into()).spawn(move || run_guardian(&this));
         if let Err(error) = spawned {
             self.guarded.store(false, Ordering::Release);
             tracing::error!(%error, "no guardian: the servers outlive the closing of the database");
@@ -190,8 +197,11 @@ extern "C" fn quack_rs_process_exit() {
         // A lock that another thread holds now may never be released: then leave everything as it is.
         let Ok(hosts) = HOSTS.try_lock() else { return Ok(()) };
         // A fork has none of the threads.
-        let hosts: Vec<_> =
-            hosts.iter().filter_map(Weak::upgrade).filter(|host| host.process == std::process::id()).collect();
+        let hosts: Vec<_> = hosts
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|host| host.process == std::process::id())
+            .collect();
         let servers: Vec<_> = hosts
             .iter()
             .filter_map(|host| host.servers.try_lock().ok().map(|mut servers| std::mem::take(&mut *servers)))

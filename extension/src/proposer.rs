@@ -33,7 +33,9 @@ impl SharedNode {
     }
 
     fn node(&self) -> Result<&Arc<NodeHandle>, StoreError> {
-        self.handle.get().ok_or_else(|| StoreError::new(ErrorKind::CONNECTION, "the node has not started yet"))
+        self.handle
+            .get()
+            .ok_or_else(|| StoreError::new(ErrorKind::CONNECTION, "the node has not started yet"))
     }
 
     fn settle(&self, id: ProposalId) {
@@ -112,8 +114,9 @@ impl Proposer for LogProposer {
         let waited = pending.wait(OUTCOME_WAIT, &self.interrupted());
         self.node.settle(id);
         let outcome = waited.map_err(|error| as_store_error(&error))?;
-        Outcome::decode(outcome)
-            .map_err(|error| StoreError::new(ErrorKind::INTERNAL, format!("an outcome cannot be read: {error}")))
+        Outcome::decode(outcome).map_err(|error| {
+            StoreError::new(ErrorKind::INTERNAL, format!("an outcome cannot be read: {error}"))
+        })
     }
 
     fn too_large(&self, bytes: usize, bytes_max: usize) -> StoreError {

@@ -78,11 +78,15 @@ impl Arguments {
         let endpoint: Endpoint = self.uri.parse().map_err(invalid)?;
         let node_id = NodeId::new(&self.node_id).map_err(invalid)?;
         if self.data_dir.is_empty() {
-            return Err(invalid("give data_dir := '<folder>': the folder in which this node keeps its log and its tables"));
+            return Err(invalid(
+                "give data_dir := '<folder>': the folder in which this node keeps its log and its tables",
+            ));
         }
         let own = format!("{node_id}:voter=");
         if let Some(peer) = self.peers.iter().find(|peer| !peer.starts_with(&own)) {
-            let message = format!("peer '{peer}': a cluster of more than one node is not supported yet; leave peers out");
+            let message = format!(
+                "peer '{peer}': a cluster of more than one node is not supported yet; leave peers out"
+            );
             return Err(StoreError::new(ErrorKind::NOT_IMPLEMENTED, message));
         }
         if let Some((name, _)) = self.tls_files.first() {
@@ -141,7 +145,8 @@ impl Server {
         let store_path = folder.store_path();
         let store_path = store_path.to_str().ok_or_else(|| invalid("data_dir must be UTF-8"))?;
         // SAFETY: `host` is alive; the node reference was just made.
-        let store = unsafe { AttachedStore::open(host, store_path, &arguments.catalog, share_node(&shared)) }?;
+        let store =
+            unsafe { AttachedStore::open(host, store_path, &arguments.catalog, share_node(&shared)) }?;
         let store = Arc::new(store);
         match start_on_store(&config, folder, &shared, &store) {
             Ok((node, network)) => {
@@ -164,7 +169,8 @@ impl Server {
     }
 
     pub fn is_at(&self, endpoint: &Endpoint) -> bool {
-        let same_host = self.endpoint.host() == endpoint.host() || (self.endpoint.is_local() && endpoint.is_local());
+        let same_host =
+            self.endpoint.host() == endpoint.host() || (self.endpoint.is_local() && endpoint.is_local());
         same_host && self.endpoint.port() == endpoint.port()
     }
 
@@ -189,6 +195,12 @@ impl Server {
 
     pub fn raft_rows(&self) -> Vec<Vec<Option<String>>> {
         self.node.status().iter().map(crate::status::raft_row).collect()
+    }
+
+    /// The row of `quack_state_hash`.
+    pub fn hash_row(&self) -> Result<Vec<Option<String>>, StoreError> {
+        let (index, hash) = self.store.state_hash()?;
+        Ok(vec![Some(self.store.catalog()), Some(index.to_string()), Some(hash)])
     }
 
     /// The name of the catalog, for a client that shows the token.
@@ -230,7 +242,8 @@ fn start_on_store(
     let machine = Machine::open(store.clone())?;
     // The host asks for the last checkpoint itself, where there is time for one.
     let node_config = NodeConfig { checkpoint_on_stop: false, ..NodeConfig::default() };
-    let node = NodeHandle::start(node_config, folder, Box::new(machine), Box::new(NoTransport)).map_err(io)?;
+    let node =
+        NodeHandle::start(node_config, folder, Box::new(machine), Box::new(NoTransport)).map_err(io)?;
     shared.started(node.clone());
     let started = node
         .wait_until_ready(READY_WAIT, &|| false)

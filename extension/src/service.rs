@@ -40,7 +40,10 @@ impl Sessions {
 
     fn get(&self, session: &str) -> Result<Arc<Session>, ServiceError> {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.get(session).cloned().ok_or_else(|| ServiceError::new("Invalid Input", "Invalid connection id"))
+        sessions
+            .get(session)
+            .cloned()
+            .ok_or_else(|| ServiceError::new("Invalid Input", "Invalid connection id"))
     }
 }
 
@@ -112,7 +115,12 @@ fn fetch(session: &Session) -> Result<(Vec<Bytes>, bool), ServiceError> {
     let mut error = Error::none();
     // SAFETY: the session is alive, and the server makes one call at a time.
     let more = unsafe {
-        ffi::quack_cpp_session_fetch(session.0, CHUNKS_PER_ANSWER, Sink::into_vec(&mut chunks), &raw mut error)
+        ffi::quack_cpp_session_fetch(
+            session.0,
+            CHUNKS_PER_ANSWER,
+            Sink::into_vec(&mut chunks),
+            &raw mut error,
+        )
     };
     error.take().map_err(answer)?;
     Ok((chunks, more))

@@ -32,8 +32,9 @@ impl AttachedStore {
     ) -> Result<Self, StoreError> {
         let mut error = Error::none();
         // SAFETY: as promised by the caller.
-        let handle =
-            unsafe { ffi::quack_cpp_store_open(host, Bytes::from(path), Bytes::from(catalog), node, &raw mut error) };
+        let handle = unsafe {
+            ffi::quack_cpp_store_open(host, Bytes::from(path), Bytes::from(catalog), node, &raw mut error)
+        };
         error.take()?;
         Ok(Self { handle: Mutex::new(Some(Handle(handle))) })
     }
@@ -71,6 +72,18 @@ impl AttachedStore {
         // SAFETY: checkpoints are made by the node, which stops before the store is closed.
         unsafe { ffi::quack_cpp_store_checkpoint(self.raw(), &raw mut error) };
         error.take()
+    }
+
+    /// The position of the store, and a hash of all that it holds there.
+    pub fn state_hash(&self) -> Result<(LogIndex, String), StoreError> {
+        let mut error = Error::none();
+        let mut hash = Vec::new();
+        // SAFETY: asked for by a server that runs, so the store is open.
+        let index =
+            unsafe { ffi::quack_cpp_store_state_hash(self.raw(), Sink::into_vec(&mut hash), &raw mut error) };
+        error.take()?;
+        let hash = hash.first().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
+        Ok((LogIndex(index), hash))
     }
 
     /// Detaches the store. Returns whether its file is closed: a statement that still runs keeps it open.
@@ -129,7 +142,11 @@ impl Drop for DuckDbStore {
 }
 
 fn table(rows: &Rows) -> Table<'_> {
-    Table { schema: Bytes::from(rows.schema.as_str()), name: Bytes::from(rows.table.as_str()), shape: rows.shape }
+    Table {
+        schema: Bytes::from(rows.schema.as_str()),
+        name: Bytes::from(rows.table.as_str()),
+        shape: rows.shape,
+    }
 }
 
 // SAFETY of all calls below: `self` owns the applier, and what is passed lives for the call.

@@ -41,7 +41,11 @@ fn run(options: &Options) -> Result<(), String> {
     let database = Database::open()?;
     database.execute(&options.load_statement()?)?;
     let row = database.first_row(&options.serve_statement())?;
-    println!("listening at {} with token {}", row.first().map_or("", String::as_str), row.last().map_or("", String::as_str));
+    println!(
+        "listening at {} with token {}",
+        row.first().map_or("", String::as_str),
+        row.last().map_or("", String::as_str)
+    );
     if let Some(signal) = signals.forever().next() {
         println!("stopping on signal {signal}");
     }

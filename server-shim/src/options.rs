@@ -68,7 +68,8 @@ impl Options {
     pub fn serve_statement(&self) -> String {
         let listen = self.listen.as_deref().unwrap_or("quack:localhost:9494");
         let mut arguments = vec![quote(listen), format!("data_dir := {}", quote(&self.data_dir))];
-        for (name, value) in [("token", &self.token), ("node_id", &self.node_id), ("catalog", &self.catalog)] {
+        for (name, value) in [("token", &self.token), ("node_id", &self.node_id), ("catalog", &self.catalog)]
+        {
             if let Some(value) = value {
                 arguments.push(format!("{name} := {}", quote(value)));
             }
@@ -78,7 +79,8 @@ impl Options {
 }
 
 fn find_extension() -> Result<PathBuf, String> {
-    let program = std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
+    let program =
+        std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
     let folder = program.parent().unwrap_or(&program);
     let name = "quack.duckdb_extension";
     let places = [folder.join(name), folder.join("../extension").join(name)];
@@ -96,9 +98,9 @@ mod tests {
 
     #[test]
     fn every_option_reaches_the_statement_quoted() {
-        let options = parse("--data-dir /d --listen quack:h:1 --token o'k1 --node-id n1 --catalog c").unwrap().unwrap();
-        let expected =
-            "CALL quack_serve('quack:h:1', data_dir := '/d', token := 'o''k1', node_id := 'n1', catalog := 'c')";
+        let options =
+            parse("--data-dir /d --listen quack:h:1 --token o'k1 --node-id n1 --catalog c").unwrap().unwrap();
+        let expected = "CALL quack_serve('quack:h:1', data_dir := '/d', token := 'o''k1', node_id := 'n1', catalog := 'c')";
         assert_eq!(options.serve_statement(), expected);
     }
 

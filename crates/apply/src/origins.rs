@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! - of one origin only its latest boot is remembered: a process that has started again asks for nothing older;
-//! - `applied` and `refused` hold sequences above `answered_through` only;
+//! - `applied`, `refused` and `open` hold sequences above `answered_through` only;
+//! - a transaction is open or decided, never both: nothing holds back the log for a transaction that cannot come;
 //! - everything here is a function of the log up to the position it is stored with.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use prost::Message;
 use quack_proto::log::v1 as proto;
 use quack_types::{LogIndex, ProposalId};
 
-use crate::entry;
+use crate::{entry, refusal};
 
 /// A part of an open transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +28,17 @@ pub struct OpenPart {
 /// A transaction whose parts have begun to arrive.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Open {
-    /// In order of their numbers.
-    pub parts: Vec<OpenPart>,
+    /// By number. They may come in any order.
+    pub parts: BTreeMap<u32, OpenPart>,
     /// Whether any part deletes or updates rows.
     pub changes: bool,
+}
+
+impl Open {
+    /// Whether these are all of `count` parts.
+    pub fn is_complete(&self, count: u32) -> bool {
+        self.parts.len() as u64 == u64::from(count) && self.parts.keys().next_back().is_none_or(|last| *last < count)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -48,7 +56,19 @@ impl Origin {
         self.applied.range(..=sequence).next_back().is_some_and(|(_, last)| *last >= sequence)
     }
 
-    fn add(&mut self, sequence: u64) {
+    /// Whether nothing can become of a transaction with this sequence any more.
+    fn is_over(&self, sequence: u64) -> bool {
+        sequence <= self.answered_through || self.has_applied(sequence)
+    }
+
+    fn add(&mut self, sequence: u64, refused: Option<&proto::Refused>) {
+        if self.is_over(sequence) {
+            return;
+        }
+        self.open.remove(&sequence);
+        if let Some(refused) = refused {
+            self.refused.insert(sequence, refused.clone());
+        }
         let mut first = sequence;
         let mut last = sequence;
         if let Some((before, end)) = self.applied.range(..sequence).next_back().map(|(a, b)| (*a, *b))
@@ -57,7 +77,7 @@ impl Origin {
             self.applied.remove(&before);
             first = before;
         }
-        if let Some(end) = self.applied.remove(&(sequence + 1)) {
+        if let Some(end) = self.applied.remove(&sequence.saturating_add(1)) {
             last = end;
         }
         self.applied.insert(first, last);
@@ -68,7 +88,10 @@ impl Origin {
             return;
         }
         self.answered_through = sequence;
-        self.refused = self.refused.split_off(&(sequence + 1));
+        let kept = sequence.saturating_add(1);
+        self.refused = self.refused.split_off(&kept);
+        // Nobody waits for these transactions: their own entries would be void.
+        self.open = self.open.split_off(&kept);
         while let Some(range) = self.applied.first_entry() {
             let (first, last) = (*range.key(), *range.get());
             if first > sequence {
@@ -76,7 +99,7 @@ impl Origin {
             }
             range.remove();
             if last > sequence {
-                self.applied.insert(sequence + 1, last);
+                self.applied.insert(kept, last);
                 break;
             }
         }
@@ -101,50 +124,84 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// Whether the entry `id` is new. An id of a later boot drops what is remembered of earlier ones.
-    pub fn admit(&mut self, id: ProposalId, answered_through: u64) -> Admission {
-        let origin = self.origins.entry(id.origin.0).or_default();
-        if id.boot < origin.boot {
+    /// Whether the entry `id` is new.
+    pub fn admission(&self, id: ProposalId, answered_through: u64) -> Admission {
+        let known = self.origins.get(&id.origin.0).filter(|origin| origin.boot >= id.boot);
+        let void = match known {
+            Some(origin) => origin.boot > id.boot || id.sequence <= origin.answered_through,
+            None => false,
+        };
+        if void || id.sequence <= answered_through {
             return Admission::Void;
         }
+        match known.filter(|origin| origin.has_applied(id.sequence)).map(|origin| origin.refused.get(&id.sequence)) {
+            None => Admission::New,
+            Some(Some(refused)) => Admission::Repeated(entry::refused(refused.clone())),
+            Some(None) => Admission::Repeated(entry::applied()),
+        }
+    }
+
+    /// Takes note of what the entry `id` says about its origin. An id of a later boot drops what is remembered of
+    /// earlier ones.
+    pub fn hear(&mut self, id: ProposalId, answered_through: u64) {
+        let origin = self.origins.entry(id.origin.0).or_default();
         if id.boot > origin.boot {
             *origin = Origin { boot: id.boot, ..Origin::default() };
         }
-        origin.forget_through(answered_through);
-        if id.sequence <= origin.answered_through {
-            return Admission::Void;
+        if id.boot == origin.boot {
+            origin.forget_through(answered_through);
         }
-        if !origin.has_applied(id.sequence) {
-            return Admission::New;
-        }
-        match origin.refused.get(&id.sequence) {
-            Some(refused) => Admission::Repeated(entry::refused(refused.clone())),
-            None => Admission::Repeated(entry::applied()),
-        }
+    }
+
+    /// [`admission`](Self::admission), then [`hear`](Self::hear).
+    pub fn admit(&mut self, id: ProposalId, answered_through: u64) -> Admission {
+        let admission = self.admission(id, answered_through);
+        self.hear(id, answered_through);
+        admission
     }
 
     /// Remembers the outcome of an admitted entry.
     pub fn record(&mut self, id: ProposalId, refused: Option<&proto::Refused>) {
+        self.origins.entry(id.origin.0).or_default().add(id.sequence, refused);
+    }
+
+    /// Adds the part that the admitted entry `id` at `index` carries to its open transaction, unless it is refused.
+    pub fn take_part(&mut self, id: ProposalId, part: &proto::Part, index: LogIndex) -> Option<proto::Refused> {
         let origin = self.origins.entry(id.origin.0).or_default();
-        origin.add(id.sequence);
-        if let Some(refused) = refused {
-            origin.refused.insert(id.sequence, refused.clone());
+        if origin.is_over(part.transaction) || part.transaction >= id.sequence {
+            // Held for a transaction that never comes, it would hold back the log for ever.
+            return Some(refusal::of_transaction("the part belongs to a transaction that is over"));
         }
+        let open = origin.open.entry(part.transaction).or_default();
+        if open.parts.contains_key(&part.number) {
+            return Some(refusal::of_transaction(format!("part {} of the transaction came before", part.number)));
+        }
+        open.parts.insert(part.number, OpenPart { index, step: part.step });
+        open.changes |= part.write.as_ref().is_some_and(|write| !write.deleted.is_empty() || !write.updated.is_empty());
+        None
     }
 
-    /// The open transaction of an origin, to add a part to it.
-    pub fn open_mut(&mut self, id: ProposalId, transaction: u64) -> &mut Open {
-        self.origins.entry(id.origin.0).or_default().open.entry(transaction).or_default()
+    /// Whether parts of the transaction `id` have arrived.
+    pub fn is_open(&self, id: ProposalId) -> bool {
+        self.origins.get(&id.origin.0).is_some_and(|origin| origin.open.contains_key(&id.sequence))
     }
 
-    /// Ends an open transaction: it is being applied, or will never be.
-    pub fn close(&mut self, id: ProposalId, transaction: u64) -> Option<Open> {
-        self.origins.get_mut(&id.origin.0)?.open.remove(&transaction)
+    /// Takes the parts of the transaction `id`, which is being applied.
+    pub fn close(&mut self, id: ProposalId) -> Option<Open> {
+        self.origins.get_mut(&id.origin.0)?.open.remove(&id.sequence)
     }
 
-    /// The first log index that an open transaction still needs.
+    /// The transaction with this sequence, of the origin and boot of `id`, will never be completed. Whatever of it
+    /// is still on its way comes too late.
+    pub fn abort(&mut self, id: ProposalId, transaction: u64) {
+        let refused = refusal::of_transaction("the transaction has been given up");
+        self.origins.entry(id.origin.0).or_default().add(transaction, Some(&refused));
+    }
+
+/// The first log index that an open transaction still needs.
     pub fn needed_from(&self) -> Option<LogIndex> {
-        self.origins.values().flat_map(|origin| origin.open.values()).filter_map(|open| open.parts.first().map(|part| part.index)).min()
+        let open = self.origins.values().flat_map(|origin| origin.open.values());
+        open.flat_map(|open| open.parts.values()).map(|part| part.index).min()
     }
 
     /// As bytes, to be stored with the position.
@@ -153,13 +210,21 @@ impl Origins {
             origin: *id,
             boot: origin.boot,
             answered_through: origin.answered_through,
-            applied: origin.applied.iter().map(|(first, last)| proto::SequenceRange { first: *first, last: *last }).collect(),
+            applied: origin
+                .applied
+                .iter()
+                .map(|(first, last)| proto::SequenceRange { first: *first, last: *last })
+                .collect(),
             refused: origin.refused.clone(),
             open: origin
                 .open
                 .iter()
                 .map(|(transaction, open)| {
-                    let part = |part: &OpenPart| proto::OpenPart { index: part.index.0, step: part.step };
+                    let part = |(number, part): (&u32, &OpenPart)| proto::OpenPart {
+                        index: part.index.0,
+                        step: part.step,
+                        number: *number,
+                    };
                     let parts = open.parts.iter().map(part).collect();
                     (*transaction, proto::OpenTransaction { parts, changes: open.changes })
                 })
@@ -173,7 +238,9 @@ impl Origins {
         let state = proto::ApplierState::decode(bytes)?;
         let origins = state.origins.into_iter().map(|origin| {
             let open = origin.open.into_iter().map(|(transaction, open)| {
-                let part = |part: proto::OpenPart| OpenPart { index: LogIndex(part.index), step: part.step };
+                let part = |part: proto::OpenPart| {
+                    (part.number, OpenPart { index: LogIndex(part.index), step: part.step })
+                };
                 (transaction, Open { parts: open.parts.into_iter().map(part).collect(), changes: open.changes })
             });
             let memory = Origin {

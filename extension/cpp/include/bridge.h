@@ -80,6 +80,8 @@ void quack_rs_serve(void *rust_host, const QuackServeArguments *arguments, Quack
 void quack_rs_stop(void *rust_host, QuackBytes uri, QuackRowSink rows, QuackError *error);
 void quack_rs_server_list(void *rust_host, QuackRowSink rows, QuackError *error);
 void quack_rs_raft_status(void *rust_host, QuackRowSink rows, QuackError *error);
+//! One row a server: catalog, applied index, hash of the state at that index.
+void quack_rs_state_hash(void *rust_host, QuackRowSink rows, QuackError *error);
 //! Finds the server of this process that listens at `uri` and checks the token. Emits the name of its catalog,
 //! or nothing when no server of this process listens there.
 void quack_rs_attach_local(void *rust_host, QuackBytes uri, QuackBytes token, QuackSink catalog, QuackError *error);
@@ -121,8 +123,9 @@ bool quack_cpp_store_close(void *store);
 void quack_cpp_store_catalog(void *store, QuackSink name);
 //! Writes a checkpoint of the store; readers and the applier go on. Made on the thread that calls.
 void quack_cpp_store_checkpoint(void *store, QuackError *error);
-//! Emits a text that is equal for equal contents of tables, whatever their history.
-void quack_cpp_store_state_hash(void *store, QuackSink text, QuackError *error);
+//! Hashes the catalog and all rows as of one position, which is returned; equal for equal contents, whatever the
+//! history that led to them.
+uint64_t quack_cpp_store_state_hash(void *store, QuackSink hash, QuackError *error);
 
 //! The store's only writer. Not thread-safe. Ended by `quack_cpp_applier_close`.
 void *quack_cpp_applier_open(void *store, QuackError *error);

@@ -17,8 +17,8 @@ void ReleaseCheckpointLocks(duckdb::DuckTransaction &transaction);
 //! The text of the statement that a connection runs; empty when it runs none.
 duckdb::string CurrentQuery(duckdb::ClientContext &context);
 
-//! Whether DuckDB runs the user's statement as several, one after the other.
-bool ExpandsIntoSeveral(duckdb::ClientContext &context);
+//! Whether DuckDB runs the user's statement as several, one after the other, and this is not the last of them.
+bool MoreStatementsFollow(duckdb::ClientContext &context);
 
 //! Puts a database back under its name, after DuckDB has taken it out for a DETACH that is to be refused.
 void Reattach(duckdb::ClientContext &context, duckdb::AttachedDatabase &db);

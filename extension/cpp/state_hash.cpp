@@ -1,0 +1,141 @@
+//! One number for everything that a store holds, to compare nodes by.
+
+#include "applier.hpp"
+#include "error.hpp"
+
+#include "duckdb/common/types/hash.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+namespace {
+
+//! Runs the queries of one hash in one transaction, as the applier's kind of connection: it sees the position.
+class StateHasher {
+public:
+	explicit StateHasher(Store &store) : store(store), connection(store.Connect()) {
+		connection->context->registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
+		connection->BeginTransaction();
+	}
+	~StateHasher() {
+		connection.reset();
+		store.host.held--;
+	}
+
+	string Hash();
+	uint64_t Position();
+
+private:
+	vector<vector<Value>> Rows(const string &sql);
+	void Mix(const string &text);
+	void MixCatalog();
+	void MixTables();
+
+	Store &store;
+	unique_ptr<Connection> connection;
+	//! Two lanes of FNV-1a with different offsets: 128 bits, so that no two states meet by accident.
+	uint64_t lanes[2] = {0xcbf29ce484222325ULL, 0x84222325cbf29ce4ULL};
+};
+
+vector<vector<Value>> StateHasher::Rows(const string &sql) {
+	auto result = connection->Query(sql);
+	if (result->HasError()) {
+		result->ThrowError();
+	}
+	vector<vector<Value>> rows;
+	while (auto chunk = result->Fetch()) {
+		if (chunk->size() == 0) {
+			break;
+		}
+		for (idx_t r = 0; r < chunk->size(); r++) {
+			vector<Value> row;
+			for (idx_t c = 0; c < chunk->ColumnCount(); c++) {
+				row.push_back(chunk->GetValue(c, r));
+			}
+			rows.push_back(std::move(row));
+		}
+	}
+	return rows;
+}
+
+void StateHasher::Mix(const string &text) {
+	for (auto &lane : lanes) {
+		for (auto c : text) {
+			lane = (lane ^ static_cast<uint8_t>(c)) * 0x100000001b3ULL;
+		}
+		lane = (lane ^ 0xff) * 0x100000001b3ULL;
+	}
+}
+
+uint64_t StateHasher::Position() {
+	auto rows = Rows("SELECT coalesce(max(log_index), 0)::UBIGINT FROM " + SQLIdentifier::ToString(INTERNAL_SCHEMA) +
+	                 ".applied");
+	return rows[0][0].GetValue<uint64_t>();
+}
+
+void StateHasher::MixCatalog() {
+	auto name = SQLString(store.CatalogName());
+	// Definitions only. How far a sequence has been drawn from is no part of the state that nodes must share.
+	auto rows = Rows(StringUtil::Format(
+	    "SELECT kind, schema_name, name, definition FROM ("
+	    "SELECT 'schema' AS kind, schema_name, schema_name AS name, comment AS definition FROM duckdb_schemas() WHERE "
+	    "database_name = %s AND NOT internal UNION ALL "
+	    "SELECT 'table', schema_name, table_name, sql || coalesce(comment, '') FROM duckdb_tables() WHERE database_name = %s "
+	    "UNION ALL "
+	    "SELECT 'column', schema_name, table_name || '.' || column_name, comment FROM duckdb_columns() WHERE database_name = "
+	    "%s AND comment IS NOT NULL UNION ALL "
+	    "SELECT 'view', schema_name, view_name, sql FROM duckdb_views() WHERE database_name = %s AND NOT internal UNION ALL "
+	    "SELECT 'index', schema_name, index_name, sql FROM duckdb_indexes() WHERE database_name = %s UNION ALL "
+	    "SELECT 'sequence', schema_name, sequence_name, concat_ws(',', start_value, min_value, max_value, increment_by, "
+	    "cycle) FROM duckdb_sequences() WHERE database_name = %s UNION ALL "
+	    "SELECT 'type', schema_name, type_name, array_to_string(labels, ',') FROM duckdb_types() WHERE database_name = %s AND "
+	    "NOT internal UNION ALL "
+	    "SELECT 'macro', schema_name, function_name, macro_definition FROM duckdb_functions() WHERE database_name = %s AND "
+	    "NOT internal) WHERE schema_name <> %s ORDER BY ALL",
+	    name, name, name, name, name, name, name, name, SQLString(INTERNAL_SCHEMA)));
+	for (auto &row : rows) {
+		for (auto &value : row) {
+			Mix(value.ToString());
+		}
+	}
+}
+
+void StateHasher::MixTables() {
+	auto tables = Rows(StringUtil::Format(
+	    "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = %s AND schema_name <> %s ORDER BY ALL",
+	    SQLString(store.CatalogName()), SQLString(INTERNAL_SCHEMA)));
+	for (auto &table : tables) {
+		auto schema = table[0].ToString();
+		auto name = table[1].ToString();
+		// Sums of row hashes: a table is a bag. The halves are summed apart, so that nothing overflows.
+		auto row = Rows(StringUtil::Format(
+		    "SELECT count(*), sum((h >> 32)::BIGINT), sum((h & 4294967295)::BIGINT) FROM (SELECT hash(t) AS h FROM %s.%s.%s t)",
+		    SQLIdentifier::ToString(store.CatalogName()), SQLIdentifier::ToString(schema), SQLIdentifier::ToString(name)));
+		Mix(schema + "." + name);
+		for (auto &value : row[0]) {
+			Mix(value.ToString());
+		}
+	}
+}
+
+string StateHasher::Hash() {
+	MixCatalog();
+	MixTables();
+	return StringUtil::Format("%016llx%016llx", lanes[0], lanes[1]);
+}
+
+} // namespace
+
+} // namespace quack
+
+extern "C" uint64_t quack_cpp_store_state_hash(void *store, QuackSink hash, QuackError *error) {
+	uint64_t position = 0;
+	quack::Guard(error, [&]() {
+		quack::StateHasher hasher(*static_cast<quack::Store *>(store));
+		position = hasher.Position();
+		auto text = hasher.Hash();
+		hash.take(hash.context, quack::Bytes(text));
+	});
+	return position;
+}
