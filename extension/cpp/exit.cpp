@@ -4,8 +4,16 @@
 //! host may still be inside DuckDB code of this copy, which crashed in most of the trials. The linker therefore
 //! redirects this library's `__cxa_atexit` here (`--wrap`), where registrations are dropped: the process is about to
 //! give all memory back anyway. Only the function that stops the servers is registered, with the real one.
+//!
+//! That alone is too late. The host's DuckDB has function-local statics too, and those that came into being after this
+//! registration are destroyed before it runs, under the feet of the sessions' queries. `exit` calls the destructors of
+//! the exiting thread's thread-local objects before anything else (glibc, stdlib/exit.c), so the main thread, which is
+//! the one that exits, gets one that stops the servers. It is met when `quack_serve` is bound.
 
 #include "bridge.h"
+
+#include <atomic>
+#include <unistd.h>
 
 extern "C" {
 
@@ -15,9 +23,21 @@ int __wrap___cxa_atexit(void (*)(void *), void *, void *) {
 	return 0;
 }
 
+int __cxa_thread_atexit_impl(void (*function)(void *), void *argument, void *dso);
+
 extern void *__dso_handle;
 
 void quack_cpp_stop_at_exit() {
-	__real___cxa_atexit([](void *) { quack_rs_process_exit(); }, nullptr, &__dso_handle);
+	static std::atomic<bool> at_exit {false};
+	static std::atomic<bool> at_main_thread_end {false};
+	auto stop = [](void *) {
+		quack_rs_process_exit();
+	};
+	if (!at_exit.exchange(true)) {
+		__real___cxa_atexit(stop, nullptr, &__dso_handle);
+	}
+	if (getpid() == gettid() && !at_main_thread_end.exchange(true)) {
+		__cxa_thread_atexit_impl(stop, nullptr, &__dso_handle);
+	}
 }
 }

@@ -43,6 +43,8 @@ struct FunctionState : public GlobalTableFunctionState {
 
 unique_ptr<FunctionData> Bind(ClientContext &context, TableFunctionBindInput &input, vector<LogicalType> &return_types,
                               vector<Identifier> &names) {
+	// Statements are bound on the thread of the caller, and may run on any: this is where the main thread is met.
+	quack_cpp_stop_at_exit();
 	auto &info = input.info->Cast<FunctionInfo>();
 	auto data = make_uniq<FunctionData>();
 	for (auto &column : info.columns) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use quack_apply::StoreError;
@@ -154,14 +154,10 @@ fn run_guardian(host: &Host) {
     }
 }
 
-/// Registers, once, what ends the servers when the process exits.
-///
-/// # Safety
-/// Called while the extension is loaded.
-pub unsafe fn stop_at_exit_once() {
-    static REGISTERED: Once = Once::new();
+/// Registers what ends the servers when the process exits.
+pub fn stop_at_exit() {
     // SAFETY: no condition beyond being loaded.
-    REGISTERED.call_once(|| unsafe { ffi::quack_cpp_stop_at_exit() });
+    unsafe { ffi::quack_cpp_stop_at_exit() };
 }
 
 #[unsafe(no_mangle)]

@@ -92,7 +92,7 @@ class Output:
 def wait_until(condition, what, seconds=60):
     limit = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < limit, f"{what} took longer than {seconds} s"
+        assert time.monotonic() < limit, f"{what() if callable(what) else what} took longer than {seconds} s"
         time.sleep(0.005)
 
 
@@ -116,7 +116,10 @@ def one_round(folder, ending, number):
         host.stdin.flush()
         wait_until(lambda: len(load.acknowledged) >= ACKNOWLEDGED_MIN, "writing through remote sessions")
         if ending in LOCAL_WORK:
-            wait_until(lambda: len(output.acknowledged) >= ACKNOWLEDGED_MIN, "writing in the process")
+            wait_until(
+                lambda: len(output.acknowledged) >= ACKNOWLEDGED_MIN,
+                lambda: f"writing in the process, {len(output.acknowledged)} rows so far, {output.errors},",
+            )
         host.stdin.write("now\n" if ending in LOCAL_WORK else ending + "\n")
         host.stdin.flush()
         try:

@@ -16,6 +16,10 @@ use serde_json::{Value, json};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// A process that has closed its database must be gone after this time.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Files of a test above this size are a runaway, and would fill the disk before the time is over.
+const FOLDER_BYTES_MAX: u64 = 8 << 30;
+/// How often the folder is looked at while a statement runs.
+const FOLDER_INTERVAL: Duration = Duration::from_secs(1);
 /// Lines of the worker's standard error that a failure shows.
 const STDERR_LINES_MAX: usize = 30;
 
@@ -45,6 +49,7 @@ pub struct Worker {
     child: Child,
     requests: Option<ChildStdin>,
     answers: Receiver<String>,
+    folder: PathBuf,
     stderr: PathBuf,
     next_id: u64,
 }
@@ -74,7 +79,7 @@ impl Worker {
                 }
             });
         }
-        Ok(Self { child, requests, answers, stderr, next_id: 0 })
+        Ok(Self { child, requests, answers, folder: folder.to_path_buf(), stderr, next_id: 0 })
     }
 
     /// Opens the database at `path`.
@@ -133,17 +138,7 @@ impl Worker {
         if let Err(error) = sent {
             return Err(self.failure(&format!("takes no more requests: {error}")));
         }
-        let line = match self.answers.recv_timeout(ANSWER_TIMEOUT) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => {
-                self.kill();
-                return Err(self.failure("gave no answer within 120 s and was killed"));
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                let status = self.kill().map_or_else(String::new, |status| format!(" ({status})"));
-                return Err(self.failure(&format!("ended without an answer{status}")));
-            }
-        };
+        let line = self.answer()?;
         let answer: Value = serde_json::from_str(&line)
             .map_err(|error| self.failure(&format!("answered with something else: {line:?}: {error}")))?;
         if answer["id"] != request["id"] {
@@ -151,8 +146,32 @@ impl Worker {
         }
         match answer["error"].as_str() {
             // The addresses of an internal error tell nothing and fill pages.
-            Some(error) => Err(Error::Database(error.split("\nStack Trace:").next().unwrap_or(error).to_owned())),
+            Some(error) => {
+                Err(Error::Database(error.split("\nStack Trace:").next().unwrap_or(error).to_owned()))
+            }
             None => Ok(answer),
+        }
+    }
+
+    fn answer(&mut self) -> Result<String, Error> {
+        let start = Instant::now();
+        loop {
+            match self.answers.recv_timeout(FOLDER_INTERVAL) {
+                Ok(line) => return Ok(line),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.kill().map_or_else(String::new, |status| format!(" ({status})"));
+                    return Err(self.failure(&format!("ended without an answer{status}")));
+                }
+                Err(RecvTimeoutError::Timeout) if start.elapsed() > ANSWER_TIMEOUT => {
+                    self.kill();
+                    return Err(self.failure("gave no answer within 120 s and was killed"));
+                }
+                Err(RecvTimeoutError::Timeout) if folder_bytes(&self.folder) > FOLDER_BYTES_MAX => {
+                    self.kill();
+                    return Err(self.failure("wrote more than 8 GiB to its folder and was killed"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
         }
     }
 
@@ -163,6 +182,17 @@ impl Worker {
         let note = if tail.is_empty() { String::new() } else { format!("\nits standard error:\n{tail}") };
         Error::Process(format!("{what}{note}"))
     }
+}
+
+/// Bytes of all files below `folder`. Files come and go meanwhile, so what cannot be read counts nothing.
+fn folder_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let size = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(data) if data.is_dir() => folder_bytes(&entry.path()),
+        Ok(data) => data.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(size).sum()
 }
 
 impl Drop for Worker {

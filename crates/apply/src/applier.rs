@@ -15,7 +15,9 @@ use quack_proto::log::v1::{self as proto, entry::Body, step::Kind as StepKind};
 use quack_types::{LogIndex, ProposalId};
 
 use crate::entry::{self, Decoded};
-use crate::origins::{Admission, OpenPart, Origins};
+use crate::origins::{Admission, Origins};
+use crate::refusal;
+use crate::steps::{self, ReadLog, Shared};
 use crate::store::{ErrorKind, Store, StoreError};
 
 /// What applying an entry has decided.
@@ -26,22 +28,10 @@ pub struct Decision {
     pub outcome: Option<proto::Outcome>,
 }
 
-/// Reads an entry of the log again, for transactions that came in parts.
-pub type ReadLog<'a> = dyn Fn(LogIndex) -> Result<LogEntry, String> + 'a;
-
 /// An entry as it waits in the current batch.
 struct Pending {
     index: LogIndex,
     decoded: Decoded,
-}
-
-/// How an attempt in a shared transaction has ended.
-enum Attempt {
-    Done,
-    /// The entry needs a transaction of its own; the shared one has not been touched.
-    Alone,
-    /// The shared transaction is spoilt.
-    Spoilt,
 }
 
 /// How a shared transaction has ended.
@@ -70,19 +60,39 @@ pub struct Applier<S> {
     origins: Origins,
     /// Most entries in one transaction now: falls to one after a failure and doubles with each success.
     batch_entries: usize,
+    /// Bytes of the entries between what is committed and the position, roughly.
+    uncommitted_bytes: usize,
+    /// This node's own error that ended it.
+    failed: Option<StoreError>,
 }
 
 /// Most entries in one store transaction. Measured: more than 32 chunks in a transaction gain nothing; single-row
 /// entries gain up to about a thousand.
 const BATCH_ENTRIES_MAX: usize = 1024;
 
+/// Entries that change no table (parts, refused ones) leave no transaction behind them. After this many bytes of them
+/// the position is committed by itself, so that the log before it can be released and a restart stays short.
+const UNCOMMITTED_BYTES_MAX: usize = 16 << 20;
+
+/// What a small entry counts for in [`UNCOMMITTED_BYTES_MAX`]: applying it again takes time, too.
+const ENTRY_OVERHEAD_BYTES: usize = 1024;
+
 impl<S: Store> Applier<S> {
     /// Takes over a store whose last transaction has written `position` and `state`.
     pub fn open(store: S, position: LogIndex, state: &[u8]) -> Result<Self, StoreError> {
-        let origins = Origins::decode(state)
-            .map_err(|e| StoreError::new(ErrorKind::SERIALIZATION, format!("the applier's state is damaged: {e}")))?;
+        let origins = Origins::decode(state).map_err(|e| {
+            StoreError::new(ErrorKind::SERIALIZATION, format!("the applier's state is damaged: {e}"))
+        })?;
         let committed = Committed { position, needed_from: origins.needed_from() };
-        Ok(Self { store, position, committed, origins, batch_entries: BATCH_ENTRIES_MAX })
+        Ok(Self {
+            store,
+            position,
+            committed,
+            origins,
+            batch_entries: BATCH_ENTRIES_MAX,
+            uncommitted_bytes: 0,
+            failed: None,
+        })
     }
 
     /// Index of the last entry that has been applied.
@@ -95,20 +105,45 @@ impl<S: Store> Applier<S> {
         self.committed
     }
 
+    /// What is remembered of origins at the position, as it would be committed with it.
+    pub fn state(&self) -> Vec<u8> {
+        self.origins.encode()
+    }
+
     /// The store.
     pub fn store(&self) -> &S {
         &self.store
     }
 
     /// Applies entries behind the position, in order. Returns what was decided, one decision for each entry that
-    /// carries a proposal. An error is this node's own: nothing more must be applied.
+    /// carries a proposal.
+    ///
+    /// # Errors
+    /// An error is this node's own: nothing more is applied, and every later call returns it again. What has been
+    /// decided since the last commit is for the log to say again, after the store was opened anew.
     pub fn apply(&mut self, entries: &[LogEntry], log: &ReadLog<'_>) -> Result<Vec<Decision>, StoreError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let applied = self.apply_entries(entries, log);
+        if let Err(error) = &applied {
+            self.failed = Some(error.clone());
+        }
+        applied
+    }
+
+    fn apply_entries(
+        &mut self,
+        entries: &[LogEntry],
+        log: &ReadLog<'_>,
+    ) -> Result<Vec<Decision>, StoreError> {
         let mut decisions = Vec::with_capacity(entries.len());
         let mut batch: Vec<Pending> = Vec::new();
         for entry in entries {
             if entry.index <= self.position {
                 continue;
             }
+            self.uncommitted_bytes += entry.size_bytes() + ENTRY_OVERHEAD_BYTES;
             if entry.kind != EntryKind::Normal || entry.data.is_empty() {
                 // The consensus core's own entries. They move the position only.
                 self.flush(&mut batch, &mut decisions, log)?;
@@ -117,7 +152,7 @@ impl<S: Store> Applier<S> {
             }
             let decoded = entry::decode(entry.index.0, &entry.data).map_err(serialization)?;
             let pending = Pending { index: entry.index, decoded };
-            if shares_a_transaction(&pending.decoded.body) {
+            if may_share(&pending.decoded.body) {
                 batch.push(pending);
                 if batch.len() >= self.batch_entries {
                     self.flush(&mut batch, &mut decisions, log)?;
@@ -128,7 +163,21 @@ impl<S: Store> Applier<S> {
             }
         }
         self.flush(&mut batch, &mut decisions, log)?;
+        if self.uncommitted_bytes > UNCOMMITTED_BYTES_MAX {
+            self.commit_position()?;
+        }
         Ok(decisions)
+    }
+
+    /// Commits the position and what is remembered, without a change of any table.
+    fn commit_position(&mut self) -> Result<(), StoreError> {
+        self.store.begin()?;
+        let committed = self.store.commit(self.position, &self.origins.encode());
+        match committed {
+            Ok(()) => self.note_commit(),
+            Err(_) => self.store.rollback(),
+        }
+        committed
     }
 
     /// Applies the batch in as few transactions as it takes.
@@ -156,7 +205,11 @@ impl<S: Store> Applier<S> {
     }
 
     /// Applies entries in one transaction, up to the first that needs one of its own. Returns how many.
-    fn apply_together(&mut self, entries: &[Pending], decisions: &mut Vec<Decision>) -> Result<usize, StoreError> {
+    fn apply_together(
+        &mut self,
+        entries: &[Pending],
+        decisions: &mut Vec<Decision>,
+    ) -> Result<usize, StoreError> {
         let mut count = entries.len();
         while count > 0 {
             let before = self.origins.clone();
@@ -176,14 +229,18 @@ impl<S: Store> Applier<S> {
         Ok(0)
     }
 
-    fn try_together(&mut self, entries: &[Pending], made: &mut Vec<Decision>) -> Result<Together, StoreError> {
+    fn try_together(
+        &mut self,
+        entries: &[Pending],
+        made: &mut Vec<Decision>,
+    ) -> Result<Together, StoreError> {
         self.store.begin()?;
         for (place, pending) in entries.iter().enumerate() {
             match self.try_shared(pending, made) {
-                Ok(Attempt::Done) => {}
+                Ok(Shared::Done) => {}
                 // What came before is good as it stands.
-                Ok(Attempt::Alone) if place > 0 => return self.commit_together(&entries[..place]),
-                Ok(Attempt::Alone | Attempt::Spoilt) => {
+                Ok(Shared::Untouched) if place > 0 => return self.commit_together(&entries[..place]),
+                Ok(Shared::Untouched | Shared::Spoilt) => {
                     self.store.rollback();
                     return Ok(Together::RolledBack(place));
                 }
@@ -211,57 +268,29 @@ impl<S: Store> Applier<S> {
         }
     }
 
-    fn try_shared(&mut self, pending: &Pending, made: &mut Vec<Decision>) -> Result<Attempt, StoreError> {
+    fn try_shared(&mut self, pending: &Pending, made: &mut Vec<Decision>) -> Result<Shared, StoreError> {
         let Decoded { id, answered_through, body } = &pending.decoded;
-        let Body::Transaction(transaction) = body else { return Ok(Attempt::Alone) };
-        match self.origins.admit(*id, *answered_through) {
-            Admission::Void => {
-                made.push(Decision { id: *id, outcome: None });
-                return Ok(Attempt::Done);
-            }
-            Admission::Repeated(outcome) => {
-                made.push(Decision { id: *id, outcome: Some(outcome) });
-                return Ok(Attempt::Done);
-            }
-            Admission::New => {}
-        }
-        match self.run_shared(transaction) {
-            Ok(Attempt::Done) => {
-                self.origins.record(*id, None);
-                made.push(Decision { id: *id, outcome: Some(entry::applied()) });
-                Ok(Attempt::Done)
-            }
-            Err(error) if error.kind.is_deterministic() => Ok(Attempt::Spoilt),
-            other => other,
-        }
-    }
-
-    /// Runs a transaction's writes next to others. Finds all rows before it changes any.
-    fn run_shared(&mut self, transaction: &proto::Transaction) -> Result<Attempt, StoreError> {
-        let mut touched = false;
-        for step in &transaction.steps {
-            match &step.kind {
-                Some(StepKind::Write(write)) => {
-                    for rows in write.deleted.iter().chain(&write.updated) {
-                        if !self.store.find(rows, false)? {
-                            self.store.forget_found();
-                            return Ok(if touched { Attempt::Spoilt } else { Attempt::Alone });
-                        }
-                    }
-                    self.store.change_found()?;
-                    for rows in &write.inserted {
-                        self.store.insert(rows)?;
-                    }
-                    touched = true;
+        let Body::Transaction(transaction) = body else { return Ok(Shared::Untouched) };
+        let outcome = match self.origins.admission(*id, *answered_through) {
+            Admission::Void => None,
+            Admission::Repeated(outcome) => Some(outcome),
+            // Parts that it does not count: it is refused there.
+            Admission::New if self.origins.is_open(*id) => return Ok(Shared::Untouched),
+            Admission::New => {
+                match steps::run_shared(&mut self.store, transaction) {
+                    Ok(Shared::Done) => {}
+                    Err(error) if error.kind.is_deterministic() => return Ok(Shared::Spoilt),
+                    other => return other,
                 }
-                Some(StepKind::Sequence(usage)) => {
-                    self.store.sequence(usage)?;
-                    touched = true;
-                }
-                Some(StepKind::Ddl(_)) | None => return Ok(Attempt::Alone),
+                Some(entry::applied())
             }
+        };
+        // Only now: the state that is committed with the entries before this one must not know of it.
+        if self.origins.admit(*id, *answered_through) == Admission::New {
+            self.origins.record(*id, None);
         }
-        Ok(Attempt::Done)
+        made.push(Decision { id: *id, outcome });
+        Ok(Shared::Done)
     }
 
     /// Applies an entry in a transaction of its own.
@@ -272,51 +301,31 @@ impl<S: Store> Applier<S> {
         log: &ReadLog<'_>,
     ) -> Result<(), StoreError> {
         let Decoded { id, answered_through, body } = &pending.decoded;
-        match self.origins.admit(*id, *answered_through) {
-            Admission::Void => {
-                self.position = pending.index;
-                decisions.push(Decision { id: *id, outcome: None });
-                return Ok(());
+        let outcome = match self.origins.admit(*id, *answered_through) {
+            Admission::Void => None,
+            Admission::Repeated(outcome) => Some(outcome),
+            Admission::New => {
+                let refused = match body {
+                    Body::Boot(_) => None,
+                    Body::Abort(abort) => {
+                        self.origins.abort(*id, abort.transaction);
+                        None
+                    }
+                    Body::Part(part) => self.origins.take_part(*id, part, pending.index),
+                    Body::Transaction(transaction) => self.run_alone(*id, transaction, pending.index, log)?,
+                };
+                self.origins.record(*id, refused.as_ref());
+                Some(refused.map_or_else(entry::applied, entry::refused))
             }
-            Admission::Repeated(outcome) => {
-                self.position = pending.index;
-                decisions.push(Decision { id: *id, outcome: Some(outcome) });
-                return Ok(());
-            }
-            Admission::New => {}
-        }
-        let refused = match body {
-            Body::Boot(_) => None,
-            Body::Abort(abort) => {
-                self.origins.close(*id, abort.transaction);
-                None
-            }
-            Body::Part(part) => self.take_part(*id, part, pending.index),
-            Body::Transaction(transaction) => self.run_alone(*id, transaction, pending.index, log)?,
         };
-        self.origins.record(*id, refused.as_ref());
         self.position = pending.index;
-        if refused.is_none() && matches!(body, Body::Transaction(_)) {
-            self.note_commit();
-        }
-        let outcome = refused.map_or_else(entry::applied, entry::refused);
-        decisions.push(Decision { id: *id, outcome: Some(outcome) });
+        decisions.push(Decision { id: *id, outcome });
         Ok(())
     }
 
     fn note_commit(&mut self) {
         self.committed = Committed { position: self.position, needed_from: self.origins.needed_from() };
-    }
-
-    fn take_part(&mut self, id: ProposalId, part: &proto::Part, index: LogIndex) -> Option<proto::Refused> {
-        let open = self.origins.open_mut(id, part.transaction);
-        if open.parts.len() as u64 != u64::from(part.number) {
-            let message = format!("part {} of a transaction arrived after {} parts", part.number, open.parts.len());
-            return Some(refusal(&StoreError::new(ErrorKind::TRANSACTION, message), false));
-        }
-        open.parts.push(OpenPart { index, step: part.step });
-        open.changes |= part.write.as_ref().is_some_and(|write| !write.deleted.is_empty() || !write.updated.is_empty());
-        None
+        self.uncommitted_bytes = 0;
     }
 
     /// Runs a transaction with its parts. `Some` is its deterministic refusal, with everything rolled back.
@@ -327,115 +336,59 @@ impl<S: Store> Applier<S> {
         index: LogIndex,
         log: &ReadLog<'_>,
     ) -> Result<Option<proto::Refused>, StoreError> {
-        let open = self.origins.close(id, id.sequence).unwrap_or_default();
-        if open.parts.len() as u64 != u64::from(transaction.parts) {
-            let message = format!("{} of {} parts of the transaction are here", open.parts.len(), transaction.parts);
-            return Ok(Some(refusal(&StoreError::new(ErrorKind::TRANSACTION, message), false)));
+        let open = self.origins.close(id).unwrap_or_default();
+        if !open.is_complete(transaction.parts) {
+            let message =
+                format!("{} of {} parts of the transaction are here", open.parts.len(), transaction.parts);
+            return Ok(Some(refusal::of_transaction(message)));
+        }
+        if !open.fits(&transaction.steps) {
+            return Ok(Some(refusal::of_transaction(
+                "a part of the transaction belongs to none of its steps",
+            )));
         }
         self.store.begin()?;
-        let ran = self.run_steps(transaction, &open.parts, open.changes, log);
-        let ran = match ran {
-            Ok(None) => {
-                // The entry counts as applied in the state that is written with it.
-                let mut origins = self.origins.clone();
-                origins.record(id, None);
-                self.store.commit(index, &origins.encode()).map(|()| None)
-            }
-            other => other,
-        };
-        match ran {
-            Ok(None) => Ok(None),
-            Ok(Some(refused)) => {
-                self.store.rollback();
-                Ok(Some(refused))
-            }
+        let refused = match steps::run_alone(&mut self.store, transaction, &open, log) {
+            Ok(true) => match self.commit_alone(id, index) {
+                Ok(()) => return Ok(None),
+                Err(error) => refuse(error, false),
+            },
+            Ok(false) => Ok(refusal::conflict()),
+            // The store's only writer meets this error when a table has changed since the statement was evaluated.
             Err(error) => {
-                self.store.rollback();
-                if error.kind.is_deterministic() { Ok(Some(refusal(&error, false))) } else { Err(error) }
+                let conflict = error.kind == ErrorKind::TRANSACTION;
+                refuse(error, conflict)
             }
-        }
+        };
+        self.store.rollback();
+        refused.map(Some)
     }
 
-    fn run_steps(
-        &mut self,
-        transaction: &proto::Transaction,
-        parts: &[OpenPart],
-        parts_change: bool,
-        log: &ReadLog<'_>,
-    ) -> Result<Option<proto::Refused>, StoreError> {
-        for (number, step) in transaction.steps.iter().enumerate() {
-            match &step.kind {
-                Some(StepKind::Ddl(ddl)) => self.store.ddl(&ddl.sql)?,
-                Some(StepKind::Sequence(usage)) => self.store.sequence(usage)?,
-                Some(StepKind::Write(write)) => {
-                    let parts = || parts.iter().filter(|part| part.step as usize == number);
-                    if parts_change {
-                        for part in parts() {
-                            if !self.change(&read_part(part.index, log)?)? {
-                                return Ok(Some(conflict()));
-                            }
-                        }
-                    }
-                    if !self.change(write)? {
-                        return Ok(Some(conflict()));
-                    }
-                    for part in parts() {
-                        self.insert(&read_part(part.index, log)?)?;
-                    }
-                    self.insert(write)?;
-                }
-                None => {
-                    let error = StoreError::new(ErrorKind::SERIALIZATION, "a step of a transaction is empty");
-                    return Err(error);
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    /// Deletes and updates the rows of a write; false when one of them is not there any more.
-    fn change(&mut self, write: &proto::Write) -> Result<bool, StoreError> {
-        for rows in write.deleted.iter().chain(&write.updated) {
-            if !self.store.find(rows, true)? {
-                self.store.forget_found();
-                return Ok(false);
-            }
-            self.store.change_found()?;
-        }
-        Ok(true)
-    }
-
-    fn insert(&mut self, write: &proto::Write) -> Result<(), StoreError> {
-        write.inserted.iter().try_for_each(|rows| self.store.insert(rows))
-    }
-}
-
-/// The row changes of a part, which has stayed in the log until now.
-fn read_part(index: LogIndex, log: &ReadLog<'_>) -> Result<proto::Write, StoreError> {
-    let error =
-        |reason: String| StoreError::new(ErrorKind::IO, format!("cannot read part {index} of a transaction: {reason}"));
-    let found = log(index).map_err(error)?;
-    match entry::decode(index.0, &found.data).map_err(serialization)?.body {
-        Body::Part(part) => Ok(part.write.unwrap_or_default()),
-        _ => Err(error("it is not a part".to_owned())),
+    /// Commits an entry that ran alone. It counts as applied in the state that is written with it.
+    fn commit_alone(&mut self, id: ProposalId, index: LogIndex) -> Result<(), StoreError> {
+        let mut origins = self.origins.clone();
+        origins.record(id, None);
+        self.store.commit(index, &origins.encode())?;
+        self.origins = origins;
+        self.position = index;
+        self.note_commit();
+        Ok(())
     }
 }
 
 /// Whether an entry may share a store transaction with its neighbours.
-fn shares_a_transaction(body: &Body) -> bool {
+fn may_share(body: &Body) -> bool {
     let Body::Transaction(transaction) = body else { return false };
     transaction.parts == 0
-        && transaction.steps.iter().all(|step| matches!(step.kind, Some(StepKind::Write(_) | StepKind::Sequence(_))))
+        && transaction
+            .steps
+            .iter()
+            .all(|step| matches!(step.kind, Some(StepKind::Write(_) | StepKind::Sequence(_))))
 }
 
-fn refusal(error: &StoreError, conflict: bool) -> proto::Refused {
-    let error_kind = u32::try_from(error.kind.0).unwrap_or_default();
-    proto::Refused { error_kind, message: error.message.clone(), conflict }
-}
-
-fn conflict() -> proto::Refused {
-    let message = "Conflict: a row that the statement changes has been changed or deleted since it was read";
-    refusal(&StoreError::new(ErrorKind::TRANSACTION, message), true)
+/// A deterministic error is a refusal, any other this node's own.
+fn refuse(error: StoreError, conflict: bool) -> Result<proto::Refused, StoreError> {
+    if error.kind.is_deterministic() { Ok(refusal::of_error(&error, conflict)) } else { Err(error) }
 }
 
 fn serialization(error: entry::Error) -> StoreError {

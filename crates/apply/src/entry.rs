@@ -15,7 +15,9 @@ pub enum Error {
     #[error("log entry {index} is damaged: {reason}")]
     Damaged { index: u64, reason: String },
     /// A newer release has written it.
-    #[error("log entry {index} has format {found}, this release reads up to {VERSION}: install the newer release")]
+    #[error(
+        "log entry {index} has format {found}, this release reads up to {VERSION}: install the newer release"
+    )]
     Future { index: u64, found: u32 },
 }
 
@@ -39,6 +41,9 @@ pub fn decode(index: u64, data: &Bytes) -> Result<Decoded, Error> {
     let entry = proto::Entry::decode(data.clone()).map_err(|e| damaged(&e.to_string()))?;
     if entry.version > VERSION {
         return Err(Error::Future { index, found: entry.version });
+    }
+    if entry.version == 0 {
+        return Err(damaged("it has no version"));
     }
     let id = entry.id.ok_or_else(|| damaged("it has no proposal id"))?;
     let body = entry.body.ok_or_else(|| damaged("it has no body"))?;

@@ -14,9 +14,12 @@
 pub mod applier;
 pub mod entry;
 pub mod origins;
+mod refusal;
+mod steps;
 pub mod store;
 pub mod writer;
 
 pub use applier::{Applier, Committed, Decision};
+pub use steps::ReadLog;
 pub use store::{Store, StoreError};
 pub use writer::{Proposer, Writer};

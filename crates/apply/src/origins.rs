@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use quack_proto::log::v1 as proto;
+use quack_proto::log::v1::{self as proto, step::Kind as StepKind};
 use quack_types::{LogIndex, ProposalId};
 
 use crate::{entry, refusal};
@@ -35,9 +35,19 @@ pub struct Open {
 }
 
 impl Open {
+    /// Whether each part belongs to one of these steps, and to one that changes rows: no row gets lost.
+    pub fn fits(&self, steps: &[proto::Step]) -> bool {
+        let writes = |part: &OpenPart| match steps.get(part.step as usize) {
+            Some(step) => matches!(step.kind, Some(StepKind::Write(_))),
+            None => false,
+        };
+        self.parts.values().all(writes)
+    }
+
     /// Whether these are all of `count` parts.
     pub fn is_complete(&self, count: u32) -> bool {
-        self.parts.len() as u64 == u64::from(count) && self.parts.keys().next_back().is_none_or(|last| *last < count)
+        self.parts.len() as u64 == u64::from(count)
+            && self.parts.keys().next_back().is_none_or(|last| *last < count)
     }
 }
 
@@ -134,7 +144,10 @@ impl Origins {
         if void || id.sequence <= answered_through {
             return Admission::Void;
         }
-        match known.filter(|origin| origin.has_applied(id.sequence)).map(|origin| origin.refused.get(&id.sequence)) {
+        match known
+            .filter(|origin| origin.has_applied(id.sequence))
+            .map(|origin| origin.refused.get(&id.sequence))
+        {
             None => Admission::New,
             Some(Some(refused)) => Admission::Repeated(entry::refused(refused.clone())),
             Some(None) => Admission::Repeated(entry::applied()),
@@ -166,7 +179,12 @@ impl Origins {
     }
 
     /// Adds the part that the admitted entry `id` at `index` carries to its open transaction, unless it is refused.
-    pub fn take_part(&mut self, id: ProposalId, part: &proto::Part, index: LogIndex) -> Option<proto::Refused> {
+    pub fn take_part(
+        &mut self,
+        id: ProposalId,
+        part: &proto::Part,
+        index: LogIndex,
+    ) -> Option<proto::Refused> {
         let origin = self.origins.entry(id.origin.0).or_default();
         if origin.is_over(part.transaction) || part.transaction >= id.sequence {
             // Held for a transaction that never comes, it would hold back the log for ever.
@@ -174,10 +192,14 @@ impl Origins {
         }
         let open = origin.open.entry(part.transaction).or_default();
         if open.parts.contains_key(&part.number) {
-            return Some(refusal::of_transaction(format!("part {} of the transaction came before", part.number)));
+            return Some(refusal::of_transaction(format!(
+                "part {} of the transaction came before",
+                part.number
+            )));
         }
         open.parts.insert(part.number, OpenPart { index, step: part.step });
-        open.changes |= part.write.as_ref().is_some_and(|write| !write.deleted.is_empty() || !write.updated.is_empty());
+        open.changes |=
+            part.write.as_ref().is_some_and(|write| !write.deleted.is_empty() || !write.updated.is_empty());
         None
     }
 
@@ -198,7 +220,7 @@ impl Origins {
         self.origins.entry(id.origin.0).or_default().add(transaction, Some(&refused));
     }
 
-/// The first log index that an open transaction still needs.
+    /// The first log index that an open transaction still needs.
     pub fn needed_from(&self) -> Option<LogIndex> {
         let open = self.origins.values().flat_map(|origin| origin.open.values());
         open.flat_map(|open| open.parts.values()).map(|part| part.index).min()
@@ -241,7 +263,10 @@ impl Origins {
                 let part = |part: proto::OpenPart| {
                     (part.number, OpenPart { index: LogIndex(part.index), step: part.step })
                 };
-                (transaction, Open { parts: open.parts.into_iter().map(part).collect(), changes: open.changes })
+                (
+                    transaction,
+                    Open { parts: open.parts.into_iter().map(part).collect(), changes: open.changes },
+                )
             });
             let memory = Origin {
                 boot: origin.boot,
@@ -306,15 +331,65 @@ mod tests {
         assert_eq!(Origins::decode(&origins.encode()).unwrap(), origins);
     }
 
-    #[test]
-    fn a_new_boot_voids_what_the_old_one_left() {
+    fn part(transaction: u64, number: u32) -> proto::Part {
+        proto::Part { transaction, number, step: 0, write: None }
+    }
+
+    /// Origins in which transaction 4 is open with a part at index 10.
+    fn with_open_transaction() -> Origins {
         let mut origins = Origins::default();
         assert_eq!(origins.admit(id(1, 5), 0), Admission::New);
-        origins.open_mut(id(1, 5), 4).parts.push(OpenPart { index: LogIndex(10), step: 0 });
+        assert_eq!(origins.take_part(id(1, 5), &part(4, 0), LogIndex(10)), None);
         origins.record(id(1, 5), None);
         assert_eq!(origins.needed_from(), Some(LogIndex(10)));
+        origins
+    }
+
+    #[test]
+    fn a_new_boot_voids_what_the_old_one_left() {
+        let mut origins = with_open_transaction();
         assert_eq!(origins.admit(id(2, 1), 0), Admission::New);
         assert_eq!(origins.needed_from(), None);
         assert_eq!(origins.admit(id(1, 6), 0), Admission::Void);
+    }
+
+    #[test]
+    fn a_transaction_that_is_answered_or_given_up_holds_back_nothing() {
+        let mut origins = with_open_transaction();
+        origins.hear(id(1, 7), 4);
+        assert_eq!(origins.needed_from(), None);
+
+        let mut origins = with_open_transaction();
+        origins.abort(id(1, 7), 4);
+        assert_eq!(origins.needed_from(), None);
+        assert!(
+            matches!(origins.admit(id(1, 4), 0), Admission::Repeated(outcome) if outcome != entry::applied())
+        );
+    }
+
+    #[test]
+    fn a_part_of_a_transaction_that_is_over_is_refused() {
+        let mut origins = with_open_transaction();
+        origins.abort(id(1, 7), 4);
+        assert!(origins.take_part(id(1, 6), &part(4, 1), LogIndex(11)).is_some());
+        assert_eq!(origins.admit(id(1, 8), 7), Admission::New);
+        assert!(origins.take_part(id(1, 8), &part(4, 1), LogIndex(12)).is_some());
+        assert!(origins.take_part(id(1, 8), &part(8, 0), LogIndex(12)).is_some(), "a part of itself");
+        assert_eq!(origins.needed_from(), None);
+    }
+
+    #[test]
+    fn parts_come_in_any_order_but_each_once() {
+        let mut origins = with_open_transaction();
+        assert_eq!(origins.take_part(id(1, 7), &part(4, 2), LogIndex(11)), None);
+        assert!(origins.take_part(id(1, 8), &part(4, 2), LogIndex(12)).is_some());
+        assert_eq!(Origins::decode(&origins.encode()).unwrap(), origins);
+        let open = origins.clone().close(id(1, 4)).unwrap();
+        assert!(!open.is_complete(2) && !open.is_complete(3));
+        assert_eq!(origins.take_part(id(1, 9), &part(4, 1), LogIndex(13)), None);
+        let open = origins.close(id(1, 4)).unwrap();
+        assert!(!open.is_complete(2) && open.is_complete(3) && !open.is_complete(4));
+        let order: Vec<u64> = open.parts.values().map(|part| part.index.0).collect();
+        assert_eq!(order, [10, 13, 11]);
     }
 }

@@ -113,8 +113,9 @@ fn insert<S: Store>(store: &mut S, write: &proto::Write) -> Result<(), StoreErro
 /// The row changes of a part, which has stayed in the log until now.
 fn read_part(part: &OpenPart, log: &ReadLog<'_>) -> Result<proto::Write, StoreError> {
     let index = part.index;
-    let error =
-        |reason: String| StoreError::new(ErrorKind::IO, format!("cannot read part {index} of a transaction: {reason}"));
+    let error = |reason: String| {
+        StoreError::new(ErrorKind::IO, format!("cannot read part {index} of a transaction: {reason}"))
+    };
     let found = log(index).map_err(error)?;
     match entry::decode(index.0, &found.data).map_err(|e| error(e.to_string()))?.body {
         Body::Part(part) => Ok(part.write.unwrap_or_default()),

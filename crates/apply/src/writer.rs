@@ -1,10 +1,16 @@
 //! Writes a transaction for the log: as one entry, or as parts followed by one.
+//!
+//! Invariants:
+//! - what is held in memory stays below [`PART_BYTES`] and one chunk more, and below a few parts under way;
+//! - the number of a step never changes once it is given: parts that are on their way refer to it;
+//! - every id that was drawn is settled: an id that stays open keeps every node remembering all that came after it,
+//!   and a transaction that stays open keeps every node from releasing its log.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use prost::Message;
-use quack_proto::log::v1::{self as proto, entry::Body, step::Kind as StepKind};
+use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind, step::Kind as StepKind};
 use quack_types::ProposalId;
 use quack_types::limits::{ENTRY_BYTES_MAX, PART_BYTES};
 
@@ -17,15 +23,15 @@ pub trait Proposer {
     /// Why a proposal has no outcome.
     type Error;
 
-    /// Draws the next proposal id, and says up to which sequence everything has been answered.
+    /// Draws the next proposal id, and says up to which sequence everything has been settled.
     fn draw(&self) -> (ProposalId, u64);
-    /// Hands an entry over; returns at once, unless too much is under way.
+    /// Hands an entry over; returns at once, unless too much is under way. An error settles the id.
     fn propose(&self, id: ProposalId, data: Bytes) -> Result<Self::Pending, Self::Error>;
-    /// Waits for an outcome.
+    /// Waits for an outcome. The id is settled, whatever is returned.
     fn wait(&self, pending: Self::Pending) -> Result<proto::Outcome, Self::Error>;
     /// The error for an entry that is larger than the log takes.
     fn too_large(&self, bytes: usize, bytes_max: usize) -> Self::Error;
-    /// An id that was drawn will not be proposed.
+    /// Settles an id that was drawn: it will not be proposed, or nobody waits for it. May be called again.
     fn give_up(&self, id: ProposalId);
 }
 
@@ -37,27 +43,48 @@ pub enum Change {
     Inserted,
 }
 
-/// Parts that may be under way at a time: their outcomes are awaited before more are sent, so that a bulk load does
-/// not fill the memory of the pipeline.
-const PARTS_UNDER_WAY_MAX: usize = 4;
+/// Parts that may be under way at a time: the oldest one's outcome is awaited before another is sent, so that a bulk
+/// load does not fill the memory of the pipeline.
+pub const PARTS_UNDER_WAY_MAX: usize = 4;
 
-/// A transaction being written. Dropping it without [`commit`](Writer::commit) or [`abort`](Writer::abort) leaves its
-/// parts, if it had any, to the origin's next boot.
+/// What an entry needs besides rows and statements.
+const FRAME_BYTES: usize = 1024;
+
+/// Most bytes of statements that change the catalog: they cannot leave in parts, and rows share their entry.
+const DDL_BYTES_MAX: usize = ENTRY_BYTES_MAX - PART_BYTES - (1 << 20);
+
+/// A transaction being written. Dropping it gives it up.
 pub struct Writer<P: Proposer> {
     proposer: P,
     steps: Vec<proto::Step>,
-    /// Bytes of the rows that are not in a part yet.
+    /// How far sequences have been used since the last change of the catalog.
+    sequences: Vec<proto::SequenceUsage>,
+    /// Bytes of the rows in `steps`, which are not in a part yet.
     bytes: usize,
+    ddl_bytes: usize,
     /// The transaction's own id: drawn with the first part, or at commit.
     transaction: Option<(ProposalId, u64)>,
+    /// Parts that were sent, or should have been: without all of them the transaction is refused.
     parts: u32,
-    under_way: VecDeque<P::Pending>,
+    under_way: VecDeque<(ProposalId, P::Pending)>,
+    /// What became of the first part that was not taken: the whole transaction's outcome.
+    refused: Option<proto::Outcome>,
 }
 
 impl<P: Proposer> Writer<P> {
     /// An empty transaction.
     pub fn new(proposer: P) -> Self {
-        Self { proposer, steps: Vec::new(), bytes: 0, transaction: None, parts: 0, under_way: VecDeque::new() }
+        Self {
+            proposer,
+            steps: Vec::new(),
+            sequences: Vec::new(),
+            bytes: 0,
+            ddl_bytes: 0,
+            transaction: None,
+            parts: 0,
+            under_way: VecDeque::new(),
+            refused: None,
+        }
     }
 
     /// The way to the log.
@@ -67,17 +94,24 @@ impl<P: Proposer> Writer<P> {
 
     /// Whether nothing has been written.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && self.sequences.is_empty()
     }
 
-    /// Adds rows to the current step of row changes.
+    /// Adds rows to the current step of row changes. After an error the transaction can only be given up.
+    ///
+    /// # Errors
+    /// The rows are larger than an entry may be, or a part could not be sent.
     pub fn rows(&mut self, change: Change, rows: proto::Rows) -> Result<(), P::Error> {
         let bytes = rows.encoded_len();
-        if bytes + 1024 > ENTRY_BYTES_MAX {
-            return Err(self.proposer.too_large(bytes, ENTRY_BYTES_MAX - 1024));
+        if bytes + FRAME_BYTES > ENTRY_BYTES_MAX {
+            return Err(self.proposer.too_large(bytes, ENTRY_BYTES_MAX - FRAME_BYTES));
         }
-        if self.bytes + bytes > PART_BYTES && self.bytes > 0 {
-            self.send_part()?;
+        if self.refused.is_some() {
+            // Commit will say so. Until then a bulk load need not go through the log in vain.
+            return Ok(());
+        }
+        if self.bytes + bytes > PART_BYTES {
+            self.send_parts()?;
         }
         self.bytes += bytes;
         let write = self.current_write();
@@ -90,23 +124,35 @@ impl<P: Proposer> Writer<P> {
     }
 
     /// Adds a statement that changes the catalog.
+    ///
+    /// # Errors
+    /// The transaction's statements are together larger than an entry may be.
     pub fn ddl(&mut self, sql: String) -> Result<(), P::Error> {
-        if self.bytes > 0 {
-            // Only the step that is being written may have parts: rows of an earlier one must not outgrow the entry.
-            self.send_part()?;
+        self.ddl_bytes += sql.len();
+        if self.ddl_bytes > DDL_BYTES_MAX {
+            return Err(self.proposer.too_large(self.ddl_bytes, DDL_BYTES_MAX));
         }
+        // The statement may drop a sequence, or make one of the same name.
+        self.place_sequences();
         self.steps.push(proto::Step { kind: Some(StepKind::Ddl(proto::Ddl { sql })) });
         Ok(())
     }
 
-    /// Records how far a sequence has been used.
+    /// Records how far a sequence has been used. Rows may still be added to the current step.
     pub fn sequence(&mut self, usage: proto::SequenceUsage) {
-        // Before the step of row changes that is being written, so that rows may still be added to it.
-        let place = match self.steps.last() {
-            Some(proto::Step { kind: Some(StepKind::Write(_)) }) if self.parts == 0 => self.steps.len() - 1,
-            _ => self.steps.len(),
-        };
-        self.steps.insert(place, proto::Step { kind: Some(StepKind::Sequence(usage)) });
+        let same =
+            |known: &&mut proto::SequenceUsage| known.name == usage.name && known.schema == usage.schema;
+        match self.sequences.iter_mut().find(same) {
+            Some(known) if known.usage_count >= usage.usage_count => {}
+            Some(known) => *known = usage,
+            None => self.sequences.push(usage),
+        }
+    }
+
+    fn place_sequences(&mut self) {
+        let steps =
+            self.sequences.drain(..).map(|usage| proto::Step { kind: Some(StepKind::Sequence(usage)) });
+        self.steps.extend(steps);
     }
 
     fn current_write(&mut self) -> &mut proto::Write {
@@ -125,62 +171,101 @@ impl<P: Proposer> Writer<P> {
         *self.transaction.get_or_insert_with(|| proposer.draw())
     }
 
-    /// Sends the rows of the current step as a part.
-    fn send_part(&mut self) -> Result<(), P::Error> {
-        let (transaction, _) = self.transaction_id();
-        let step = u32::try_from(self.steps.len() - 1).unwrap_or(u32::MAX);
-        let write = std::mem::take(self.current_write());
+    /// Sends all rows that are held as parts, one for each step that has any.
+    fn send_parts(&mut self) -> Result<(), P::Error> {
+        for step in 0..self.steps.len() {
+            let Some(StepKind::Write(write)) = &mut self.steps[step].kind else { continue };
+            if *write != proto::Write::default() {
+                let write = std::mem::take(write);
+                self.send_part(step, write)?;
+            }
+        }
         self.bytes = 0;
-        let part = proto::Part { transaction: transaction.sequence, number: self.parts, step, write: Some(write) };
-        let (id, answered_through) = self.proposer.draw();
-        let pending = self.proposer.propose(id, entry::encode(id, answered_through, Body::Part(part)))?;
+        Ok(())
+    }
+
+    fn send_part(&mut self, step: usize, write: proto::Write) -> Result<(), P::Error> {
+        let (transaction, _) = self.transaction_id();
+        let step = u32::try_from(step).unwrap_or(u32::MAX);
+        let part =
+            proto::Part { transaction: transaction.sequence, number: self.parts, step, write: Some(write) };
+        // Counted before it is sent: without it the transaction must not be applied.
         self.parts += 1;
-        self.under_way.push_back(pending);
-        while self.under_way.len() > PARTS_UNDER_WAY_MAX {
+        while self.under_way.len() >= PARTS_UNDER_WAY_MAX {
             self.settle_oldest()?;
         }
+        let (id, answered_through) = self.proposer.draw();
+        let pending = self.proposer.propose(id, entry::encode(id, answered_through, Body::Part(part)))?;
+        self.under_way.push_back((id, pending));
         Ok(())
     }
 
     fn settle_oldest(&mut self) -> Result<(), P::Error> {
-        if let Some(pending) = self.under_way.pop_front() {
-            // A part is refused only when an earlier one was lost, which the transaction's own outcome will say.
-            self.proposer.wait(pending)?;
+        if let Some((_, pending)) = self.under_way.pop_front() {
+            let outcome = self.proposer.wait(pending)?;
+            if !matches!(outcome.kind, Some(Kind::Applied(_))) {
+                self.refused.get_or_insert(outcome);
+            }
         }
         Ok(())
     }
 
     /// Proposes the transaction and waits for its outcome. An empty one is applied without being proposed.
+    ///
+    /// # Errors
+    /// There is no outcome. When the transaction had parts it has been given up as well, so that it is applied only
+    /// if its entry is in the log already.
     pub fn commit(mut self) -> Result<proto::Outcome, P::Error> {
         if self.is_empty() {
             return Ok(entry::applied());
         }
+        self.place_sequences();
+        if self.bytes > PART_BYTES {
+            // One large row: it does not share its entry with statements.
+            self.send_parts()?;
+        }
         while !self.under_way.is_empty() {
             self.settle_oldest()?;
+        }
+        if let Some(outcome) = self.refused.take() {
+            return Ok(outcome);
         }
         let (id, answered_through) = self.transaction_id();
         let body = proto::Transaction { parts: self.parts, steps: std::mem::take(&mut self.steps) };
         let data = entry::encode(id, answered_through, Body::Transaction(body));
         if data.len() > ENTRY_BYTES_MAX {
-            let error = self.proposer.too_large(data.len(), ENTRY_BYTES_MAX);
-            self.abort();
-            return Err(error);
+            return Err(self.proposer.too_large(data.len(), ENTRY_BYTES_MAX));
         }
         let pending = self.proposer.propose(id, data)?;
-        self.proposer.wait(pending)
+        let outcome = self.proposer.wait(pending)?;
+        self.transaction = None;
+        Ok(outcome)
     }
 
     /// Gives the transaction up. Its parts, if any, are voided in the log; nobody waits for that.
-    pub fn abort(mut self) {
+    pub fn abort(self) {
+        drop(self);
+    }
+
+    fn give_up(&mut self) {
+        for (id, _) in self.under_way.drain(..) {
+            self.proposer.give_up(id);
+        }
         let Some((transaction, _)) = self.transaction.take() else { return };
         if self.parts > 0 {
             let (id, answered_through) = self.proposer.draw();
             let body = Body::Abort(proto::Abort { transaction: transaction.sequence });
-            // When this cannot be proposed, the origin's next boot voids the parts.
-            if self.proposer.propose(id, entry::encode(id, answered_through, body)).is_err() {
-                self.proposer.give_up(id);
-            }
+            // When this cannot be proposed, or comes late, the next entry of the origin voids the parts: it says that
+            // nobody waits for the transaction.
+            let _ = self.proposer.propose(id, entry::encode(id, answered_through, body));
+            self.proposer.give_up(id);
         }
         self.proposer.give_up(transaction);
+    }
+}
+
+impl<P: Proposer> Drop for Writer<P> {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }

@@ -109,6 +109,9 @@ void quack_rs_writer_abort(void *writer);
 void quack_cpp_register(void *loader);
 void *quack_cpp_copy_text(QuackBytes text);
 void quack_cpp_free(void *pointer);
+//! Sees to it that `quack_rs_process_exit` is called when the process exits. Called again and again: it registers with
+//! the main thread too, once it is called there.
+void quack_cpp_stop_at_exit(void);
 //! Whether nobody but this extension holds the DuckDB instance any more.
 bool quack_cpp_host_abandoned(void *host);
 

@@ -1,0 +1,270 @@
+//! An entry's outcome does not depend on how entries were batched, nor on crashes, nor on where rows are.
+#![allow(clippy::unwrap_used)]
+
+mod model;
+
+use std::collections::BTreeMap;
+
+use model::Dice;
+use model::contents::{Ddl, Key};
+use model::history::{Builder, History};
+use model::rows::inserted;
+use model::store::{Met, ModelStore, Snapshot};
+use proptest::prelude::*;
+use quack_apply::origins::Origins;
+use quack_apply::{Applier, Committed, entry};
+use quack_log::{EntryKind, LogEntry};
+use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
+use quack_types::{LogIndex, ProposalId, RaftId, Term};
+
+fn place(index: LogIndex) -> usize {
+    usize::try_from(index.0).unwrap() - 1
+}
+
+/// A node that applies a history.
+struct Node<'a> {
+    history: &'a History,
+    applier: Applier<ModelStore>,
+    dice: Dice,
+    holes: bool,
+    /// The oldest snapshot that a crash can throw the node back to.
+    checkpoint: Snapshot,
+    /// Entries below this one are gone from the node's log.
+    released: LogIndex,
+    met: Met,
+    reopened: usize,
+    failed: usize,
+}
+
+impl<'a> Node<'a> {
+    fn new(history: &'a History, seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let holes = dice.once_in(2);
+        let store = ModelStore::new(dice.next(), holes);
+        Self {
+            history,
+            applier: Applier::open(store, LogIndex(0), &[]).unwrap(),
+            dice,
+            holes,
+            checkpoint: Snapshot::default(),
+            released: LogIndex(1),
+            met: Met::default(),
+            reopened: 0,
+            failed: 0,
+        }
+    }
+
+    fn run(&mut self) {
+        let last = LogIndex(self.history.entries.len() as u64);
+        // Crashes throw it back, so that the end must be made certain.
+        for round in 0.. {
+            if self.applier.position() >= last {
+                break;
+            }
+            match self.dice.below(12) {
+                0 => self.make_checkpoint(),
+                1 if round < 200 => self.crash(),
+                2 if round < 200 => self.apply_with_a_failure(),
+                _ => self.apply_some(),
+            }
+        }
+        assert_eq!(self.applier.position(), last);
+        assert_eq!(Some(&self.applier.store().contents()), self.history.contents.last());
+        assert_eq!(Some(&self.applier.state()), self.history.states.last());
+        self.note_met();
+    }
+
+    fn note_met(&mut self) {
+        let met = self.applier.store().met;
+        self.met.commits += met.commits;
+        self.met.rollbacks += met.rollbacks;
+        self.met.searches += met.searches;
+        self.met.hints_followed += met.hints_followed;
+    }
+
+    fn next_entries(&mut self) -> &'a [LogEntry] {
+        let from = usize::try_from(self.applier.position().0).unwrap();
+        let most = [1, 3, 10, 40][self.dice.below(4)];
+        let to = (from + 1 + self.dice.below(most)).min(self.history.entries.len());
+        // What has been applied is passed over.
+        let again = self.dice.below(8).saturating_sub(5);
+        &self.history.entries[from.saturating_sub(again)..to]
+    }
+
+    fn apply(&mut self, entries: &[LogEntry]) -> Result<(), quack_apply::StoreError> {
+        let before = self.applier.position();
+        let (history, released) = (self.history, self.released);
+        let read = |index: LogIndex| match index {
+            index if index < released => Err(format!("entry {index} was released")),
+            index => Ok(history.entries[place(index)].clone()),
+        };
+        let decided = self.applier.apply(entries, &read);
+        self.check_committed();
+        let decisions = decided?;
+        let new = entries.iter().filter(|entry| entry.index > before);
+        let expected: Vec<_> =
+            new.filter_map(|entry| history.decisions[place(entry.index)].clone()).collect();
+        assert_eq!(decisions, expected);
+        assert_eq!(self.applier.position(), entries.last().unwrap().index);
+        Ok(())
+    }
+
+    fn apply_some(&mut self) {
+        let entries = self.next_entries();
+        self.apply(entries).unwrap();
+    }
+
+    /// What has been committed is what one entry after the other comes to, with all that is remembered beside it.
+    fn check_committed(&self) {
+        let snapshot = self.applier.store().snapshots.last().unwrap();
+        let origins = Origins::decode(&snapshot.state).unwrap();
+        let found = Committed { position: snapshot.index, needed_from: origins.needed_from() };
+        assert_eq!(self.applier.committed(), found, "a reopen finds something else");
+        for snapshot in self.applier.store().snapshots.iter().filter(|snapshot| snapshot.index.0 > 0) {
+            let (index, place) = (snapshot.index, place(snapshot.index));
+            assert_eq!(snapshot.contents(), self.history.contents[place], "at entry {index}");
+            assert_eq!(snapshot.state, self.history.states[place], "the memory of origins at entry {index}");
+        }
+    }
+
+    /// Keeps the last commit, and releases the log as a checkpoint that was asked for a little earlier may.
+    fn make_checkpoint(&mut self) {
+        let committed = self.applier.committed();
+        if self.dice.once_in(2) && self.applier.position().0 < self.history.entries.len() as u64 {
+            self.apply_some();
+        }
+        self.checkpoint = self.applier.store().snapshots.last().unwrap().clone();
+        let next = committed.position.next();
+        let needed = committed.needed_from.map_or(next, |index| index.min(next));
+        self.released = needed.max(self.released);
+    }
+
+    /// Opens what the store held at some moment since the last checkpoint.
+    fn crash(&mut self) {
+        self.note_met();
+        let snapshots = &self.applier.store().snapshots;
+        let from = snapshots.iter().position(|snapshot| snapshot.index >= self.checkpoint.index);
+        let from = from.unwrap_or(snapshots.len());
+        let chosen = from + self.dice.below(snapshots.len() - from + 1);
+        let snapshot = snapshots.get(chosen).unwrap_or(&self.checkpoint).clone();
+        let store = ModelStore::open(&snapshot, self.dice.next(), self.holes);
+        self.applier = Applier::open(store, snapshot.index, &snapshot.state).unwrap();
+        self.check_committed();
+        self.reopened += 1;
+    }
+
+    fn apply_with_a_failure(&mut self) {
+        let fails_in = self.dice.below(20);
+        self.applier.store().fails_in.set(Some(fails_in));
+        let entries = self.next_entries();
+        match self.apply(entries) {
+            Ok(()) => self.applier.store().fails_in.set(None),
+            Err(error) => {
+                self.applier.store().fails_in.set(None);
+                assert_eq!(self.apply(entries), Err(error), "nothing is applied after a local error");
+                self.failed += 1;
+                self.crash();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn batches_crashes_and_row_ids_change_no_outcome(
+        calm in any::<bool>(),
+        commands in prop::collection::vec(any::<u64>(), 1..150),
+        seeds in prop::collection::vec(any::<u64>(), 3),
+    ) {
+        let history = Builder::new(calm).run(&commands);
+        for seed in seeds {
+            Node::new(&history, seed).run();
+        }
+    }
+}
+
+/// The random histories meet what they are about: otherwise the property above would hold for nothing.
+#[test]
+fn random_histories_meet_every_fate() {
+    let mut fates = BTreeMap::<String, usize>::new();
+    let (mut met, mut reopened, mut failed, mut entries) = (Met::default(), 0, 0, 0);
+    for seed in 0..60 {
+        let mut dice = Dice(seed);
+        let commands: Vec<u64> = (0..150).map(|_| dice.next()).collect();
+        let history = Builder::new(seed % 2 == 0).run(&commands);
+        for (fate, count) in &history.fates {
+            *fates.entry(fate.clone()).or_default() += count;
+        }
+        let mut node = Node::new(&history, seed);
+        node.run();
+        entries += history.entries.len();
+        met.commits += node.met.commits;
+        met.rollbacks += node.met.rollbacks;
+        met.searches += node.met.searches;
+        met.hints_followed += node.met.hints_followed;
+        reopened += node.reopened;
+        failed += node.failed;
+    }
+    println!("{entries} entries, {reopened} crashes, {failed} failures, {met:?}, {fates:#?}");
+    for fate in
+        ["Applied", "Void", "kind: 10, conflict: true", "kind: 10, conflict: false", "kind: 13", "kind: 18"]
+    {
+        assert!(
+            fates.iter().any(|(name, count)| name.contains(fate) && *count > 10),
+            "{fate} is rare: {fates:#?}"
+        );
+    }
+    assert!(
+        reopened > 50 && failed > 20 && met.rollbacks > 50 && met.searches > 50 && met.hints_followed > 50
+    );
+    // Batches are worth their name.
+    assert!(met.commits * 3 < entries * 2, "{met:?} for {entries} entries");
+}
+
+fn transaction(sequence: u64, steps: Vec<proto::Step>) -> LogEntry {
+    let id = ProposalId { origin: RaftId(1), boot: 1, sequence };
+    let data = entry::encode(id, sequence - 1, Body::Transaction(proto::Transaction { parts: 0, steps }));
+    LogEntry {
+        term: Term(1),
+        index: LogIndex(sequence),
+        kind: EntryKind::Normal,
+        data,
+        context: Default::default(),
+    }
+}
+
+#[test]
+fn the_position_is_committed_even_when_every_entry_is_refused() {
+    let create = Ddl::CreateTable("keyed".into(), Key::Unique).to_sql();
+    let insert = |padding| {
+        let write =
+            proto::Write { inserted: vec![inserted("keyed", &[(1, 1)], padding)], ..Default::default() };
+        proto::Step { kind: Some(Kind::Write(write)) }
+    };
+    let create = proto::Step { kind: Some(Kind::Ddl(proto::Ddl { sql: create })) };
+    let mut applier = Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
+    let nothing = |_: LogIndex| Err("no parts".to_owned());
+    applier.apply(&[transaction(1, vec![create, insert(0)])], &nothing).unwrap();
+    for sequence in 2..=40 {
+        let decisions = applier.apply(&[transaction(sequence, vec![insert(1 << 20)])], &nothing).unwrap();
+        assert_ne!(decisions[0].outcome, Some(entry::applied()));
+        assert!(applier.committed().position.0 + 20 > sequence, "{:?} at {sequence}", applier.committed());
+    }
+    assert!(applier.store().snapshots.len() < 5);
+}
+
+#[test]
+fn an_entry_of_a_newer_release_stops_the_node_and_changes_nothing() {
+    let mut newer = transaction(1, Vec::new());
+    let mut decoded = <proto::Entry as prost::Message>::decode(newer.data.clone()).unwrap();
+    decoded.version = entry::VERSION + 1;
+    newer.data = prost::Message::encode_to_vec(&decoded).into();
+    let mut applier = Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
+    let nothing = |_: LogIndex| Err("no parts".to_owned());
+    let error = applier.apply(&[newer], &nothing).unwrap_err();
+    assert!(error.message.contains("install the newer release"), "{error}");
+    assert!(applier.apply(&[transaction(1, Vec::new())], &nothing).is_err());
+    assert_eq!((applier.position(), applier.store().snapshots.len()), (LogIndex(0), 1));
+}

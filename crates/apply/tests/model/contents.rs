@@ -1,0 +1,73 @@
+//! What a store holds, as far as nodes must agree on it: no row ids, rows as bags.
+
+use std::collections::BTreeMap;
+
+use quack_apply::StoreError;
+use quack_apply::store::ErrorKind;
+
+use super::rows::Row;
+
+/// What kind of table it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    /// Rows may be equal.
+    None,
+    /// The first column is unique, and the insertion fails that breaks it.
+    Unique,
+    /// The first column is unique, and the transaction's commit fails after an insertion that breaks it.
+    UniqueAtCommit,
+}
+
+/// Tables by name with their rows in order, and sequences by name with their usage.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Contents {
+    pub tables: BTreeMap<String, (Key, Vec<Row>)>,
+    pub sequences: BTreeMap<String, u64>,
+}
+
+pub fn duplicate(key: i64) -> StoreError {
+    StoreError::new(ErrorKind::CONSTRAINT, format!("Duplicate key \"k: {key}\" violates unique constraint"))
+}
+
+pub fn no_table(name: &str) -> StoreError {
+    StoreError::new(ErrorKind::CATALOG, format!("Table with name {name} does not exist!"))
+}
+
+pub fn other_shape(name: &str) -> StoreError {
+    StoreError::new(ErrorKind::TRANSACTION, format!("Conflict on table {name}: its columns have changed"))
+}
+
+/// What the model understands of DDL.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ddl {
+    CreateTable(String, Key),
+    DropTable(String),
+    CreateSequence(String),
+    DropSequence(String),
+}
+
+impl Ddl {
+    pub fn to_sql(&self) -> String {
+        match self {
+            Self::CreateTable(name, Key::None) => format!("CREATE TABLE {name}"),
+            Self::CreateTable(name, Key::Unique) => format!("CREATE TABLE {name} UNIQUE"),
+            Self::CreateTable(name, Key::UniqueAtCommit) => format!("CREATE TABLE {name} DEFERRED"),
+            Self::DropTable(name) => format!("DROP TABLE {name}"),
+            Self::CreateSequence(name) => format!("CREATE SEQUENCE {name}"),
+            Self::DropSequence(name) => format!("DROP SEQUENCE {name}"),
+        }
+    }
+
+    pub fn parse(sql: &str) -> Result<Self, StoreError> {
+        let words: Vec<&str> = sql.split(' ').collect();
+        Ok(match words[..] {
+            ["CREATE", "TABLE", name] => Self::CreateTable(name.into(), Key::None),
+            ["CREATE", "TABLE", name, "UNIQUE"] => Self::CreateTable(name.into(), Key::Unique),
+            ["CREATE", "TABLE", name, "DEFERRED"] => Self::CreateTable(name.into(), Key::UniqueAtCommit),
+            ["DROP", "TABLE", name] => Self::DropTable(name.into()),
+            ["CREATE", "SEQUENCE", name] => Self::CreateSequence(name.into()),
+            ["DROP", "SEQUENCE", name] => Self::DropSequence(name.into()),
+            _ => return Err(StoreError::new(ErrorKind(14), format!("syntax error in {sql}"))),
+        })
+    }
+}

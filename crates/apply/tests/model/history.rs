@@ -1,0 +1,338 @@
+//! Random logs, as origins would write them: what an origin proposes follows from what the store held a while ago,
+//! and proposals arrive late, in another order, twice, or never.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use quack_apply::{Applier, Decision, entry};
+use quack_log::{EntryKind, LogEntry};
+use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
+use quack_types::{LogIndex, ProposalId, RaftId, Term};
+
+use super::Dice;
+use super::contents::{Contents, Ddl, Key};
+use super::oracle::{Fate, Oracle};
+use super::rows::{Row, Sought, changed, inserted};
+use super::store::ModelStore;
+
+/// A log, and what became of it when its entries were applied one at a time.
+#[derive(Default)]
+pub struct History {
+    pub entries: Vec<LogEntry>,
+    /// For each entry; `None` where it carries no proposal.
+    pub decisions: Vec<Option<Decision>>,
+    /// After each entry.
+    pub states: Vec<Vec<u8>>,
+    pub contents: Vec<Contents>,
+    pub fates: BTreeMap<String, usize>,
+}
+
+struct Origin {
+    boot: u64,
+    sequence: u64,
+    outstanding: BTreeSet<u64>,
+}
+
+struct Sent {
+    id: ProposalId,
+    data: Bytes,
+}
+
+/// Writes a history.
+pub struct Builder {
+    history: History,
+    reference: Applier<ModelStore>,
+    oracle: Oracle,
+    origins: Vec<Origin>,
+    on_the_way: Vec<Sent>,
+    arrived: Vec<Sent>,
+    /// Whether little goes wrong, so that batches grow.
+    calm: bool,
+}
+
+const TABLES: [(&str, Key); 4] =
+    [("bag", Key::None), ("keyed", Key::Unique), ("late", Key::UniqueAtCommit), ("other", Key::Unique)];
+const KEYS: usize = 8;
+
+fn sequence_usage(dice: &mut Dice) -> proto::SequenceUsage {
+    let usage_count = dice.below(100) as u64;
+    proto::SequenceUsage { schema: "main".into(), name: "counter".into(), usage_count, counter: 0 }
+}
+
+fn step(kind: Kind) -> proto::Step {
+    proto::Step { kind: Some(kind) }
+}
+
+impl Builder {
+    pub fn new(calm: bool) -> Self {
+        let origin = || Origin { boot: 1, sequence: 0, outstanding: BTreeSet::new() };
+        let mut builder = Self {
+            history: History::default(),
+            reference: Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap(),
+            oracle: Oracle::default(),
+            origins: (0..3).map(|_| origin()).collect(),
+            on_the_way: Vec::new(),
+            arrived: Vec::new(),
+            calm,
+        };
+        let mut create: Vec<Ddl> =
+            TABLES[..3].iter().map(|(name, key)| Ddl::CreateTable((*name).into(), *key)).collect();
+        create.push(Ddl::CreateSequence("counter".into()));
+        let steps = create.iter().map(|ddl| step(Kind::Ddl(proto::Ddl { sql: ddl.to_sql() }))).collect();
+        builder.propose(0, Body::Transaction(proto::Transaction { parts: 0, steps }));
+        builder.deliver(0);
+        builder
+    }
+
+    /// Every command is a number, so that a failing history shrinks to few commands.
+    pub fn run(mut self, commands: &[u64]) -> History {
+        for command in commands {
+            self.command(&mut Dice(*command));
+        }
+        while !self.on_the_way.is_empty() {
+            self.deliver(0);
+        }
+        for (fate, count) in self.oracle.changes.values().map(|count| ("changed", *count)) {
+            assert_eq!(count, 1, "a proposal was applied twice");
+            *self.history.fates.entry(fate.into()).or_default() += 1;
+        }
+        self.history
+    }
+
+    fn command(&mut self, dice: &mut Dice) {
+        let command = dice.below(24);
+        match command {
+            9..=13 if self.calm && !dice.once_in(8) => self.deliver_some(dice),
+            0..=8 => {
+                let origin = dice.below(self.origins.len());
+                let steps = (0..=dice.below(2)).map(|_| self.step(dice)).collect();
+                self.propose(origin, Body::Transaction(proto::Transaction { parts: 0, steps }));
+            }
+            9 | 10 => self.propose_in_parts(dice),
+            11 => self.propose_ddl(dice),
+            12 => self.reboot(dice),
+            13 => self.give_up(dice),
+            14 => self.repeat(dice),
+            15 => self.append(
+                if dice.once_in(2) { EntryKind::ConfChangeV2 } else { EntryKind::Normal },
+                Bytes::new(),
+            ),
+            _ => self.deliver_some(dice),
+        }
+        if self.on_the_way.len() > 6 {
+            self.deliver_some(dice);
+        }
+    }
+
+    fn draw(&mut self, origin: usize) -> (ProposalId, u64) {
+        let memory = &mut self.origins[origin];
+        memory.sequence += 1;
+        memory.outstanding.insert(memory.sequence);
+        let id =
+            ProposalId { origin: RaftId(origin as u64 + 1), boot: memory.boot, sequence: memory.sequence };
+        (id, memory.outstanding.first().unwrap() - 1)
+    }
+
+    fn send(&mut self, (id, answered_through): (ProposalId, u64), body: Body) {
+        self.on_the_way.push(Sent { id, data: entry::encode(id, answered_through, body) });
+    }
+
+    fn propose(&mut self, origin: usize, body: Body) {
+        let drawn = self.draw(origin);
+        self.send(drawn, body);
+    }
+
+    fn deliver_some(&mut self, dice: &mut Dice) {
+        for _ in 0..=dice.below(5) {
+            if self.on_the_way.is_empty() {
+                return;
+            }
+            // In order as a rule.
+            let place = if dice.once_in(4) { dice.below(self.on_the_way.len()) } else { 0 };
+            if dice.once_in(20) {
+                self.on_the_way.remove(place);
+            } else {
+                self.deliver(place);
+            }
+        }
+    }
+
+    fn deliver(&mut self, place: usize) {
+        let sent = self.on_the_way.remove(place);
+        self.append(EntryKind::Normal, sent.data.clone());
+        let origin = &mut self.origins[usize::try_from(sent.id.origin.0).unwrap() - 1];
+        if origin.boot == sent.id.boot && !sent.id.sequence.is_multiple_of(5) {
+            origin.outstanding.remove(&sent.id.sequence);
+        }
+        self.arrived.push(sent);
+    }
+
+    fn repeat(&mut self, dice: &mut Dice) {
+        if !self.arrived.is_empty() {
+            let back = dice.below(self.arrived.len().min(12)) + 1;
+            let data = self.arrived[self.arrived.len() - back].data.clone();
+            self.append(EntryKind::Normal, data);
+        }
+    }
+
+    fn give_up(&mut self, dice: &mut Dice) {
+        let origin = &mut self.origins[dice.below(3)];
+        let through = origin.outstanding.first().copied().unwrap_or(0) + dice.below(4) as u64;
+        origin.outstanding.retain(|sequence| *sequence > through);
+    }
+
+    fn reboot(&mut self, dice: &mut Dice) {
+        let number = dice.below(3);
+        let origin = &mut self.origins[number];
+        origin.boot += 1;
+        origin.sequence = 0;
+        origin.outstanding.clear();
+        if dice.once_in(2) {
+            self.propose(number, Body::Boot(proto::Boot {}));
+        }
+    }
+
+    fn propose_ddl(&mut self, dice: &mut Dice) {
+        let (name, key) = TABLES[1 + dice.below(3)];
+        let ddl = match dice.below(9) {
+            0 => Ddl::DropTable(name.into()),
+            1 => Ddl::DropSequence("counter".into()),
+            2 => Ddl::CreateSequence("counter".into()),
+            _ => Ddl::CreateTable(name.into(), key),
+        };
+        let mut steps = vec![step(Kind::Ddl(proto::Ddl { sql: ddl.to_sql() }))];
+        if dice.once_in(2) {
+            steps.push(self.step(dice));
+        }
+        self.propose(dice.below(3), Body::Transaction(proto::Transaction { parts: 0, steps }));
+    }
+
+    fn propose_in_parts(&mut self, dice: &mut Dice) {
+        let origin = dice.below(3);
+        let transaction = self.draw(origin);
+        let steps: u32 = 1 + u32::from(dice.once_in(3));
+        let parts = 1 + u32::try_from(dice.below(3)).unwrap();
+        for number in 0..parts {
+            let step = number * steps / parts + u32::from(dice.once_in(20));
+            let write = Some(self.write(dice));
+            self.propose(
+                origin,
+                Body::Part(proto::Part { transaction: transaction.0.sequence, number, step, write }),
+            );
+        }
+        if dice.once_in(2) {
+            self.deliver_some(dice);
+        }
+        let steps = (0..steps).map(|_| step(Kind::Write(self.write(dice)))).collect();
+        // A broken origin miscounts, or does not count at all.
+        let parts = match dice.below(16) {
+            0 => 0,
+            1 => parts + 1,
+            2 => parts - 1,
+            _ => parts,
+        };
+        match dice.below(5) {
+            0 => {
+                self.propose(origin, Body::Abort(proto::Abort { transaction: transaction.0.sequence }));
+                if dice.once_in(2) {
+                    self.send(transaction, Body::Transaction(proto::Transaction { parts, steps }));
+                }
+            }
+            1 if dice.once_in(2) => {}
+            _ => self.send(transaction, Body::Transaction(proto::Transaction { parts, steps })),
+        }
+    }
+
+    fn step(&mut self, dice: &mut Dice) -> proto::Step {
+        match dice.below(8) {
+            0 => step(Kind::Sequence(sequence_usage(dice))),
+            _ => step(Kind::Write(self.write(dice))),
+        }
+    }
+
+    fn write(&mut self, dice: &mut Dice) -> proto::Write {
+        let mut write = proto::Write::default();
+        let kind = dice.below(if self.calm { 20 } else { 8 });
+        let name = TABLES[if dice.once_in(8) && !self.calm { 3 } else { dice.below(3) }].0;
+        if kind < 5 {
+            self.change(name, kind < 2, dice, &mut write);
+        }
+        if kind >= 5 || dice.once_in(6) {
+            let rows: Vec<Row> = (0..=dice.below(2)).map(|_| self.row(dice)).collect();
+            write.inserted.push(inserted(name, &rows, 0));
+        }
+        for rows in write.deleted.iter_mut().chain(&mut write.updated).chain(&mut write.inserted) {
+            match dice.below(30) {
+                0 if self.calm => {}
+                0 => rows.shape = 77,
+                1 => rows.shape = 0,
+                _ => {}
+            }
+        }
+        write
+    }
+
+    fn row(&self, dice: &mut Dice) -> Row {
+        let keys = if self.calm { 1000 * KEYS } else { KEYS };
+        (i64::try_from(dice.below(keys)).unwrap(), i64::try_from(dice.below(2)).unwrap())
+    }
+
+    /// Changes rows that the reference holds now, or none; deletes them, deletes and inserts them, or updates them.
+    fn change(&mut self, name: &str, in_place: bool, dice: &mut Dice, write: &mut proto::Write) {
+        let mut present = self.reference.store().row_ids(name);
+        let mut sought = Vec::new();
+        for _ in 0..=dice.below(2) {
+            let (id, row) = match present.len() {
+                0 => (0, self.row(dice)),
+                count => present.swap_remove(dice.below(count)),
+            };
+            let hint = if dice.once_in(if self.calm { 20 } else { 3 }) {
+                i64::try_from(dice.below(12)).unwrap() - 1
+            } else {
+                id
+            };
+            let row = if dice.once_in(12) && !self.calm { self.row(dice) } else { row };
+            sought.push(Sought { row, hint, new: None });
+        }
+        let new_value = |row: Row| (row.0, (row.1 + 1) % 3);
+        if in_place {
+            sought.iter_mut().for_each(|sought| sought.new = Some(new_value(sought.row)));
+            write.updated.push(changed(name, &sought, 0));
+            return;
+        }
+        // As two chunks at times, like a large statement.
+        for chunk in sought.chunks(1 + dice.below(2)) {
+            write.deleted.push(changed(name, chunk, 0));
+        }
+        if dice.once_in(2) {
+            let rows: Vec<Row> = sought.iter().map(|sought| new_value(sought.row)).collect();
+            write.inserted.push(inserted(name, &rows, 0));
+        }
+    }
+
+    fn append(&mut self, kind: EntryKind, data: Bytes) {
+        let index = LogIndex(self.history.entries.len() as u64 + 1);
+        let proposal = kind == EntryKind::Normal && !data.is_empty();
+        let entry = LogEntry { term: Term(1), index, kind, data, context: Bytes::new() };
+        self.history.entries.push(entry.clone());
+        let entries = &self.history.entries;
+        let read = |index: LogIndex| Ok(entries[usize::try_from(index.0).unwrap() - 1].clone());
+        let decision = self.reference.apply(std::slice::from_ref(&entry), &read).unwrap().pop();
+        if proposal {
+            let fate = self.oracle.apply(&entry.data);
+            let decided = Fate::of(decision.as_ref().unwrap().outcome.as_ref());
+            assert_eq!(decided, fate, "entry {index}: {:?}", entry::decode(index.0, &entry.data));
+            *self.history.fates.entry(format!("{fate:?}")).or_default() += 1;
+        }
+        let contents = self.reference.store().contents();
+        assert_eq!(
+            contents,
+            self.oracle.contents,
+            "after entry {index}: {:?}",
+            entry::decode(index.0, &entry.data)
+        );
+        self.history.decisions.push(decision);
+        self.history.states.push(self.reference.state());
+        self.history.contents.push(contents);
+    }
+}

@@ -1,0 +1,206 @@
+//! What entries mean, in the plainest way: one at a time, nothing forgotten, nothing shared with the applier.
+
+use std::collections::{BTreeMap, HashMap};
+
+use prost::Message;
+use quack_apply::StoreError;
+use quack_apply::store::ErrorKind;
+use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
+
+use super::contents::{Contents, Ddl, Key, duplicate, no_table, other_shape};
+use super::rows::{SHAPE, decode_changed, decode_inserted};
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Fate {
+    Void,
+    Applied,
+    Refused { kind: i32, conflict: bool },
+}
+
+impl Fate {
+    pub fn of(outcome: Option<&proto::Outcome>) -> Self {
+        match outcome.map(|outcome| outcome.kind.as_ref().unwrap()) {
+            None => Self::Void,
+            Some(proto::outcome::Kind::Applied(_)) => Self::Applied,
+            Some(proto::outcome::Kind::Refused(refused)) => {
+                Self::Refused { kind: i32::try_from(refused.error_kind).unwrap(), conflict: refused.conflict }
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Origin {
+    boot: u64,
+    answered_through: u64,
+    fates: HashMap<u64, Fate>,
+    /// Parts by transaction and number.
+    parts: BTreeMap<(u64, u32), proto::Part>,
+}
+
+/// Holds what the cluster should hold.
+#[derive(Default)]
+pub struct Oracle {
+    pub contents: Contents,
+    origins: HashMap<u64, Origin>,
+    /// How often each proposal has changed the contents.
+    pub changes: HashMap<(u64, u64, u64), usize>,
+}
+
+const GONE: Fate = Fate::Refused { kind: 10, conflict: false };
+const CONFLICT: Fate = Fate::Refused { kind: 10, conflict: true };
+
+impl Oracle {
+    pub fn apply(&mut self, data: &[u8]) -> Fate {
+        let entry = proto::Entry::decode(data).unwrap();
+        let id = entry.id.unwrap();
+        let origin = self.origins.entry(id.origin).or_default();
+        if id.boot < origin.boot {
+            return Fate::Void;
+        }
+        if id.boot > origin.boot {
+            *origin = Origin { boot: id.boot, ..Origin::default() };
+        }
+        origin.answered_through = origin.answered_through.max(entry.answered_through);
+        if id.sequence <= origin.answered_through {
+            return Fate::Void;
+        }
+        if let Some(fate) = origin.fates.get(&id.sequence) {
+            return *fate;
+        }
+        let fate = match entry.body.unwrap() {
+            Body::Boot(_) => Fate::Applied,
+            Body::Abort(abort) => {
+                origin.fates.entry(abort.transaction).or_insert(GONE);
+                Fate::Applied
+            }
+            Body::Part(part) => take_part(origin, id.sequence, part),
+            Body::Transaction(transaction) => {
+                let first = (id.sequence, 0);
+                let parts: Vec<_> =
+                    origin.parts.range(first..=(id.sequence, u32::MAX)).map(|(_, part)| part).collect();
+                let fate = run(&mut self.contents, &transaction, &parts);
+                if fate == Fate::Applied {
+                    *self.changes.entry((id.origin, id.boot, id.sequence)).or_default() += 1;
+                }
+                fate
+            }
+        };
+        origin.fates.insert(id.sequence, fate);
+        fate
+    }
+}
+
+fn take_part(origin: &mut Origin, sequence: u64, part: proto::Part) -> Fate {
+    let transaction = part.transaction;
+    let over = transaction <= origin.answered_through || origin.fates.contains_key(&transaction);
+    if over || transaction >= sequence || origin.parts.contains_key(&(transaction, part.number)) {
+        return GONE;
+    }
+    origin.parts.insert((transaction, part.number), part);
+    Fate::Applied
+}
+
+fn run(contents: &mut Contents, transaction: &proto::Transaction, parts: &[&proto::Part]) -> Fate {
+    if !parts.iter().map(|part| part.number).eq(0..transaction.parts) {
+        return GONE;
+    }
+    let is_write = |part: &&proto::Part| {
+        let step = transaction.steps.get(part.step as usize);
+        step.is_some_and(|step| matches!(step.kind, Some(Kind::Write(_))))
+    };
+    if !parts.iter().all(is_write) {
+        return GONE;
+    }
+    let mut after = contents.clone();
+    let mut violation = None;
+    for (number, step) in transaction.steps.iter().enumerate() {
+        let done = match step.kind.as_ref().unwrap() {
+            Kind::Ddl(ddl) => run_ddl(&mut after, &ddl.sql).map(|()| true),
+            Kind::Sequence(usage) => {
+                if let Some(known) = after.sequences.get_mut(&usage.name) {
+                    *known = usage.usage_count.max(*known);
+                }
+                Ok(true)
+            }
+            Kind::Write(write) => {
+                let own = parts.iter().filter(|part| part.step as usize == number).map(|part| &part.write);
+                let writes: Vec<&proto::Write> = own.flatten().chain([write]).collect();
+                run_writes(&mut after, &writes, &mut violation)
+            }
+        };
+        match done {
+            Ok(true) => {}
+            Ok(false) => return CONFLICT,
+            Err(error) => {
+                let conflict = error.kind == ErrorKind::TRANSACTION;
+                return Fate::Refused { kind: error.kind.0, conflict };
+            }
+        }
+    }
+    if let Some(error) = violation {
+        let StoreError { kind, .. } = error;
+        return Fate::Refused { kind: kind.0, conflict: false };
+    }
+    *contents = after;
+    Fate::Applied
+}
+
+fn run_writes(
+    contents: &mut Contents,
+    writes: &[&proto::Write],
+    violation: &mut Option<StoreError>,
+) -> Result<bool, StoreError> {
+    for rows in writes.iter().flat_map(|write| write.deleted.iter().chain(&write.updated)) {
+        let (_, bag) = contents.tables.get_mut(&rows.table).ok_or_else(|| no_table(&rows.table))?;
+        check_shape(rows)?;
+        // Rows of one chunk are changed together: none of them is what another one becomes.
+        let mut new_rows = Vec::new();
+        for sought in decode_changed(rows) {
+            let Some(place) = bag.iter().position(|row| *row == sought.row) else { return Ok(false) };
+            bag.remove(place);
+            new_rows.extend(sought.new);
+        }
+        bag.extend(new_rows);
+        bag.sort_unstable();
+    }
+    for rows in writes.iter().flat_map(|write| &write.inserted) {
+        let (key, bag) = contents.tables.get_mut(&rows.table).ok_or_else(|| no_table(&rows.table))?;
+        check_shape(rows)?;
+        for row in decode_inserted(rows) {
+            if *key != Key::None && bag.iter().any(|other| other.0 == row.0) {
+                if *key == Key::Unique {
+                    return Err(duplicate(row.0));
+                }
+                violation.get_or_insert(duplicate(row.0));
+            }
+            bag.push(row);
+        }
+        bag.sort_unstable();
+    }
+    Ok(true)
+}
+
+fn check_shape(rows: &proto::Rows) -> Result<(), StoreError> {
+    if rows.shape != 0 && rows.shape != SHAPE { Err(other_shape(&rows.table)) } else { Ok(()) }
+}
+
+fn run_ddl(contents: &mut Contents, sql: &str) -> Result<(), StoreError> {
+    let catalog = |name: &str| StoreError::new(ErrorKind::CATALOG, name);
+    let done = match Ddl::parse(sql)? {
+        Ddl::CreateTable(name, key) => {
+            let free = !contents.tables.contains_key(&name);
+            contents.tables.entry(name).or_insert((key, Vec::new()));
+            free
+        }
+        Ddl::DropTable(name) => contents.tables.remove(&name).is_some(),
+        Ddl::CreateSequence(name) => {
+            let free = !contents.sequences.contains_key(&name);
+            contents.sequences.entry(name).or_insert(0);
+            free
+        }
+        Ddl::DropSequence(name) => contents.sequences.remove(&name).is_some(),
+    };
+    if done { Ok(()) } else { Err(catalog(sql)) }
+}

@@ -1,0 +1,290 @@
+//! The model of a node's store.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use quack_apply::store::ErrorKind;
+use quack_apply::{Store, StoreError};
+use quack_proto::log::v1::{Rows, SequenceUsage};
+use quack_types::LogIndex;
+
+use super::contents::{Contents, Ddl, Key, duplicate, no_table, other_shape};
+use super::rows::{Row, SHAPE, decode_changed, decode_inserted};
+use super::{Dice, rows::Sought};
+
+/// Row ids from here on belong to rows that the open transaction has inserted.
+const LOCAL: i64 = 1 << 60;
+
+#[derive(Debug, Clone)]
+struct Table {
+    key: Key,
+    /// By row id.
+    rows: BTreeMap<i64, Row>,
+    next: i64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Tables {
+    tables: BTreeMap<String, Table>,
+    sequences: BTreeMap<String, u64>,
+}
+
+/// A committed transaction, as a checkpoint would keep it.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub index: LogIndex,
+    pub state: Vec<u8>,
+    tables: Tables,
+}
+
+impl Snapshot {
+    pub fn contents(&self) -> Contents {
+        contents(&self.tables)
+    }
+}
+
+struct Transaction {
+    tables: Tables,
+    /// Where the rows are that the next change is about.
+    found: Vec<(String, i64, Option<Row>)>,
+    /// What a commit fails with.
+    violation: Option<StoreError>,
+}
+
+/// A store in memory.
+pub struct ModelStore {
+    committed: Tables,
+    transaction: Option<Transaction>,
+    dice: Dice,
+    /// Whether row ids have gaps of this node's own.
+    holes: bool,
+    /// Operations until one fails by an error of this node's own.
+    pub fails_in: Cell<Option<usize>>,
+    /// Everything that was committed.
+    pub snapshots: Vec<Snapshot>,
+    pub met: Met,
+}
+
+/// How often things have happened, so that a run that met nothing is noticed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Met {
+    pub commits: usize,
+    pub rollbacks: usize,
+    pub searches: usize,
+    pub hints_followed: usize,
+}
+
+fn contents(tables: &Tables) -> Contents {
+    let rows = |table: &Table| {
+        let mut rows: Vec<Row> = table.rows.values().copied().collect();
+        rows.sort_unstable();
+        (table.key, rows)
+    };
+    Contents {
+        tables: tables.tables.iter().map(|(name, table)| (name.clone(), rows(table))).collect(),
+        sequences: tables.sequences.clone(),
+    }
+}
+
+impl ModelStore {
+    pub fn new(seed: u64, holes: bool) -> Self {
+        Self::open(&Snapshot::default(), seed, holes)
+    }
+
+    /// A node that starts again from a checkpoint. With `holes`, the checkpoint has moved rows.
+    pub fn open(snapshot: &Snapshot, seed: u64, holes: bool) -> Self {
+        let mut store = Self {
+            committed: snapshot.tables.clone(),
+            transaction: None,
+            dice: Dice(seed),
+            holes,
+            fails_in: Cell::new(None),
+            snapshots: vec![snapshot.clone()],
+            met: Met::default(),
+        };
+        if holes {
+            let mut tables = std::mem::take(&mut store.committed);
+            for table in tables.tables.values_mut() {
+                let rows = std::mem::take(&mut table.rows);
+                table.next = 0;
+                rows.into_values().for_each(|row| store.append(table, row));
+            }
+            store.committed = tables;
+        }
+        store
+    }
+
+    pub fn contents(&self) -> Contents {
+        contents(&self.committed)
+    }
+
+    /// The row ids of a table's rows.
+    pub fn row_ids(&self, table: &str) -> Vec<(i64, Row)> {
+        self.committed
+            .tables
+            .get(table)
+            .into_iter()
+            .flat_map(|table| &table.rows)
+            .map(|(id, row)| (*id, *row))
+            .collect()
+    }
+
+    fn append(&mut self, table: &mut Table, row: Row) {
+        if self.holes {
+            table.next += i64::try_from(self.dice.below(3)).unwrap();
+        }
+        table.rows.insert(table.next, row);
+        table.next += 1;
+    }
+
+    fn operation(&mut self) -> Result<(), StoreError> {
+        match self.fails_in.get() {
+            Some(0) => return Err(StoreError::new(ErrorKind::IO, "no space left on device")),
+            left => self.fails_in.set(left.map(|left| left - 1)),
+        }
+        Ok(())
+    }
+
+    fn open_transaction(&mut self) -> &mut Transaction {
+        self.transaction.as_mut().expect("an operation outside of a transaction")
+    }
+
+    fn table<'a>(transaction: &'a mut Transaction, rows: &Rows) -> Result<&'a mut Table, StoreError> {
+        let table = transaction.tables.tables.get_mut(&rows.table).ok_or_else(|| no_table(&rows.table))?;
+        if rows.shape != 0 && rows.shape != SHAPE { Err(other_shape(&rows.table)) } else { Ok(table) }
+    }
+
+    fn find_one(&mut self, name: &str, sought: &Sought, search: bool) -> Option<i64> {
+        let last = self.dice.once_in(2);
+        let transaction = self.open_transaction();
+        let taken: BTreeSet<i64> =
+            transaction.found.iter().filter(|(table, ..)| table == name).map(|(_, id, _)| *id).collect();
+        let table = &transaction.tables.tables[name];
+        let is_it = |id: &i64| table.rows.get(id) == Some(&sought.row) && !taken.contains(id);
+        if sought.hint < LOCAL && is_it(&sought.hint) {
+            self.met.hints_followed += 1;
+            return Some(sought.hint);
+        }
+        if !search {
+            return None;
+        }
+        let equal: Vec<i64> = table.rows.keys().copied().filter(is_it).collect();
+        self.met.searches += 1;
+        if last { equal.last().copied() } else { equal.first().copied() }
+    }
+}
+
+impl Store for ModelStore {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        assert!(self.transaction.is_none(), "begin inside of a transaction");
+        self.operation()?;
+        let tables = self.committed.clone();
+        self.transaction = Some(Transaction { tables, found: Vec::new(), violation: None });
+        Ok(())
+    }
+
+    fn commit(&mut self, index: LogIndex, state: &[u8]) -> Result<(), StoreError> {
+        self.operation()?;
+        if let Some(violation) = self.open_transaction().violation.clone() {
+            return Err(violation);
+        }
+        let mut transaction = self.transaction.take().unwrap();
+        assert!(transaction.found.is_empty(), "commit with rows that were found and not changed");
+        for table in transaction.tables.tables.values_mut() {
+            let inserted = table.rows.split_off(&LOCAL);
+            inserted.into_values().for_each(|row| self.append(table, row));
+        }
+        self.committed = transaction.tables;
+        self.met.commits += 1;
+        let last = self.snapshots.last().unwrap().index;
+        assert!(index > last, "entry {index} was committed after entry {last}");
+        self.snapshots.push(Snapshot { index, state: state.to_vec(), tables: self.committed.clone() });
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        self.met.rollbacks += 1;
+        self.transaction = None;
+    }
+
+    fn find(&mut self, rows: &Rows, search: bool) -> Result<bool, StoreError> {
+        self.operation()?;
+        Self::table(self.open_transaction(), rows)?;
+        for sought in decode_changed(rows) {
+            let Some(id) = self.find_one(&rows.table, &sought, search) else { return Ok(false) };
+            self.open_transaction().found.push((rows.table.clone(), id, sought.new));
+        }
+        Ok(true)
+    }
+
+    fn change_found(&mut self) -> Result<(), StoreError> {
+        self.operation()?;
+        let transaction = self.open_transaction();
+        for (name, id, new) in std::mem::take(&mut transaction.found) {
+            let rows = &mut transaction.tables.tables.get_mut(&name).unwrap().rows;
+            match new {
+                Some(row) => rows.insert(id, row),
+                None => rows.remove(&id),
+            };
+        }
+        Ok(())
+    }
+
+    fn forget_found(&mut self) {
+        self.open_transaction().found.clear();
+    }
+
+    fn insert(&mut self, rows: &Rows) -> Result<(), StoreError> {
+        self.operation()?;
+        let transaction = self.open_transaction();
+        let table = Self::table(transaction, rows)?;
+        let key = table.key;
+        let mut violation = None;
+        for row in decode_inserted(rows) {
+            if key != Key::None && table.rows.values().any(|other| other.0 == row.0) {
+                violation.get_or_insert(duplicate(row.0));
+            }
+            let id = table.rows.last_key_value().map_or(LOCAL, |(last, _)| LOCAL.max(last + 1));
+            table.rows.insert(id, row);
+        }
+        match (key, violation) {
+            (Key::Unique, Some(violation)) => return Err(violation),
+            (_, Some(violation)) => {
+                transaction.violation.get_or_insert(violation);
+            }
+            (_, None) => {}
+        }
+        Ok(())
+    }
+
+    fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {
+        self.operation()?;
+        let exists = |name: &str| StoreError::new(ErrorKind::CATALOG, format!("{name} already exists!"));
+        let tables = &mut self.open_transaction().tables;
+        match Ddl::parse(sql)? {
+            Ddl::CreateTable(name, _) if tables.tables.contains_key(&name) => return Err(exists(&name)),
+            Ddl::CreateTable(name, key) => {
+                tables.tables.insert(name, Table { key, rows: BTreeMap::new(), next: 0 });
+            }
+            Ddl::DropTable(name) => {
+                tables.tables.remove(&name).ok_or_else(|| no_table(&name))?;
+            }
+            Ddl::CreateSequence(name) if tables.sequences.contains_key(&name) => return Err(exists(&name)),
+            Ddl::CreateSequence(name) => {
+                tables.sequences.insert(name, 0);
+            }
+            Ddl::DropSequence(name) => {
+                tables.sequences.remove(&name).ok_or_else(|| no_table(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sequence(&mut self, usage: &SequenceUsage) -> Result<(), StoreError> {
+        self.operation()?;
+        if let Some(known) = self.open_transaction().tables.sequences.get_mut(&usage.name) {
+            *known = usage.usage_count.max(*known);
+        }
+        Ok(())
+    }
+}
