@@ -19,8 +19,15 @@ import traceback
 import duckdb
 
 TOKEN = "lifecycle"
+PRINTING = threading.Lock()
 WRITERS, READERS = 2, 1
 JOIN_SECONDS = 20
+
+
+def say(line):
+    """Prints one whole line: `print` writes it in pieces, between which another thread may write."""
+    with PRINTING:
+        print(line, flush=True)
 
 
 def main():
@@ -51,7 +58,7 @@ class Host:
         ).fetchone()
         self.database.execute(f"ATTACH '{self.uri}' AS cp (TYPE quack, TOKEN '{TOKEN}')")
         self.database.execute("CREATE TABLE IF NOT EXISTS cp.t (id BIGINT PRIMARY KEY, pad VARCHAR)")
-        print("serving", url, flush=True)
+        say(f"serving {url}")
 
     def work(self):
         for number in range(WRITERS + READERS):
@@ -68,12 +75,12 @@ class Host:
                 work(connection, number)
         except duckdb.Error as error:
             # The ending took its connection, its catalog or its server away.
-            print("error", str(error).replace("\n", " "), flush=True)
+            say("error " + str(error).replace("\n", " "))
 
     def write(self, connection, number):
         key = (self.round * WRITERS + number) * 10**9 + time.monotonic_ns() % 10**9
         connection.execute("INSERT INTO cp.t VALUES (?, 'local')", [key])
-        print("ack", key, flush=True)
+        say(f"ack {key}")
 
     def read(self, connection, _number):
         connection.execute("SELECT sum(hash(id, pad, r.i)) FROM cp.t, range(5000) r(i)").fetchall()
