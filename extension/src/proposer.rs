@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 use quack_apply::store::ErrorKind;
 use quack_apply::{Proposer, StoreError, entry};
-use quack_node::{NodeHandle, ProposeError, Waiter};
+use quack_node::{NodeHandle, NodeState, ProposeError, Waiter};
 use quack_proto::log::v1::{Boot, Outcome, entry::Body};
 use quack_types::ProposalId;
 
@@ -36,6 +36,13 @@ impl SharedNode {
         self.handle
             .get()
             .ok_or_else(|| StoreError::new(ErrorKind::CONNECTION, "the node has not started yet"))
+    }
+
+    /// Why the node serves nobody any more, if it does not.
+    pub fn degraded(&self) -> Option<String> {
+        let status = self.handle.get()?.status();
+        let latched = status.into_iter().find(|group| group.state == NodeState::Degraded)?;
+        Some(latched.reason.unwrap_or_default())
     }
 
     fn settle(&self, id: ProposalId) {
@@ -121,8 +128,8 @@ impl Proposer for LogProposer {
 
     fn too_large(&self, bytes: usize, bytes_max: usize) -> StoreError {
         let message = format!(
-            "a row of {bytes} bytes is larger than an entry of the log may be ({bytes_max} bytes): store large \
-             objects elsewhere and keep a reference in the table"
+            "a row or statement of {bytes} bytes is larger than an entry of the log may be ({bytes_max} bytes): store \
+             large objects elsewhere and keep a reference in the table"
         );
         StoreError::new(ErrorKind::INVALID_INPUT, message)
     }

@@ -250,7 +250,7 @@ fn start_on_store(
         .map_err(io)
         .and_then(|()| shared.announce_boot())
         .and_then(|()| {
-            let sessions = Arc::new(Sessions::new(store.clone()));
+            let sessions = Arc::new(Sessions::new(store.clone(), shared.clone()));
             Network::start(config, sessions).map_err(invalid)
         });
     match started {

@@ -82,5 +82,6 @@ fn summarise(results: &[(&str, Outcome)]) -> Result<(), String> {
         failed += outcome.failed;
     }
     println!("{passed} passed, {failed} failed");
-    if failed == 0 { Ok(()) } else { Err("some tests failed".to_owned()) }
+    // The sum has said it, and is to be the last line.
+    if failed == 0 { Ok(()) } else { Err(String::new()) }
 }

@@ -60,3 +60,28 @@ pub fn applied() -> proto::Outcome {
 pub fn refused(refused: proto::Refused) -> proto::Outcome {
     proto::Outcome { kind: Some(Kind::Refused(refused)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_an_entry_of_a_known_format_is_named() {
+        let id = ProposalId { origin: RaftId(1), boot: 2, sequence: 3 };
+        let data = encode(id, 1, Body::Boot(proto::Boot {}));
+        let decoded = Decoded { id, answered_through: 1, body: Body::Boot(proto::Boot {}) };
+        assert_eq!(decode(7, &data), Ok(decoded));
+        let with = |change: fn(&mut proto::Entry)| {
+            let mut entry = proto::Entry::decode(data.clone()).unwrap();
+            change(&mut entry);
+            decode(7, &entry.encode_to_vec().into()).unwrap_err()
+        };
+        assert_eq!(with(|entry| entry.version = 2), Error::Future { index: 7, found: 2 });
+        for damage in
+            [|entry: &mut proto::Entry| entry.version = 0, |entry| entry.id = None, |entry| entry.body = None]
+        {
+            assert!(matches!(with(damage), Error::Damaged { index: 7, .. }));
+        }
+        assert!(matches!(decode(7, &data.slice(1..)), Err(Error::Damaged { .. })));
+    }
+}

@@ -326,6 +326,7 @@ mod tests {
         for sequence in 1..=5 {
             assert_ne!(origins.admit(id(1, sequence), 0), Admission::New);
         }
+        assert_eq!(origins.origins[&7].applied, BTreeMap::from([(1, 5), (9, 9)]));
         assert_eq!(origins.admit(id(1, 7), 4), Admission::New);
         assert_eq!(origins.admit(id(1, 5), 4), Admission::Repeated(entry::applied()));
         assert_eq!(Origins::decode(&origins.encode()).unwrap(), origins);
@@ -376,6 +377,15 @@ mod tests {
         assert!(origins.take_part(id(1, 8), &part(4, 1), LogIndex(12)).is_some());
         assert!(origins.take_part(id(1, 8), &part(8, 0), LogIndex(12)).is_some(), "a part of itself");
         assert_eq!(origins.needed_from(), None);
+    }
+
+    #[test]
+    fn a_proposal_that_calls_itself_answered_is_void() {
+        let mut origins = Origins::default();
+        assert_eq!(origins.admission(id(1, 3), 3), Admission::Void);
+        assert_eq!(origins.admit(id(1, 3), 5), Admission::Void);
+        assert_eq!(origins.admit(id(1, 5), 0), Admission::Void);
+        assert_eq!(origins.admit(id(1, 6), 0), Admission::New);
     }
 
     #[test]
