@@ -24,7 +24,8 @@ namespace quack {
 //! Table of `Search`: the rows sought, with their position.
 constexpr const char *SOUGHT = "temp.main.quack_sought";
 
-Applier::Applier(Store &store) : store(store), connection(store.Connect()), context(*connection->context) {
+Applier::Applier(Store &store) : store(store), connection(store.Connect()), context(*connection->context),
+      catalog_name(store.CatalogName()) {
 	context.registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
 	// Rows are appended in the order of the log, and a statement's text means the same on every node.
 	Run("SET preserve_insertion_order = true");
@@ -49,8 +50,43 @@ static string Internal(const string &name) {
 	return SQLIdentifier::ToString(INTERNAL_SCHEMA) + "." + name;
 }
 
+void Applier::Claim(const string &owner) {
+	auto known = connection->Query(StringUtil::Format(
+	    "SELECT count(*) FILTER (schema_name = %s AND table_name = 'owner'), count(*) FROM duckdb_tables() WHERE "
+	    "database_name = %s",
+	    SQLString(INTERNAL_SCHEMA), SQLString(store.CatalogName())));
+	if (known->HasError()) {
+		known->ThrowError();
+	}
+	auto counts = known->Fetch();
+	auto claimed = counts->GetValue(0, 0).GetValue<int64_t>() > 0;
+	auto empty = counts->GetValue(1, 0).GetValue<int64_t>() == 0;
+	known.reset();
+	if (!claimed && !empty) {
+		throw InvalidInputException("the file '%s' holds tables, but is not a node's store: it does not belong into this "
+		                            "data folder. Move it elsewhere, and restore the node's own from a backup",
+		                            store.db->GetCatalog().GetDBPath());
+	}
+	if (!claimed) {
+		Run("BEGIN");
+		Run("CREATE SCHEMA IF NOT EXISTS " + SQLIdentifier::ToString(INTERNAL_SCHEMA));
+		Run("CREATE TABLE " + Internal("owner") + " AS SELECT " + SQLString::ToString(owner) + " AS identity");
+		Run("COMMIT");
+		return;
+	}
+	auto found = connection->Query("SELECT identity FROM " + Internal("owner"));
+	if (found->HasError()) {
+		found->ThrowError();
+	}
+	auto identity = found->Fetch()->GetValue(0, 0).ToString();
+	if (identity != owner) {
+		throw InvalidInputException("the file '%s' is the store of another node (cluster, node, incarnation: %s; this node: "
+		                            "%s). Give each node its own data folder, or restore this node's store from a backup",
+		                            store.db->GetCatalog().GetDBPath(), identity, owner);
+	}
+}
+
 void Applier::Position(uint64_t &index, string &state) {
-	Run("CREATE SCHEMA IF NOT EXISTS " + SQLIdentifier::ToString(INTERNAL_SCHEMA));
 	// Appended to, one row a transaction, and emptied now and then: the last row counts.
 	Run("CREATE TABLE IF NOT EXISTS " + Internal("applied") + "(log_index UBIGINT NOT NULL, state BLOB NOT NULL)");
 	auto result = connection->Query("SELECT log_index, state FROM " + Internal("applied") +
@@ -67,6 +103,12 @@ void Applier::Position(uint64_t &index, string &state) {
 }
 
 void Applier::Begin() {
+	if (catalog_name != store.CatalogName()) {
+		// An ATTACH has given the catalog another name.
+		catalog_name = store.CatalogName();
+		UseStore(context, catalog_name);
+		targets.clear();
+	}
 	connection->BeginTransaction();
 	auto &meta = MetaTransaction::Get(context);
 	// Everything that an entry may do, so that DuckDB takes the locks it takes for such a statement.
@@ -429,6 +471,10 @@ extern "C" void *quack_cpp_applier_open(void *store, QuackError *error) {
 
 extern "C" void quack_cpp_applier_close(void *applier) {
 	delete static_cast<Applier *>(applier);
+}
+
+extern "C" void quack_cpp_applier_claim(void *applier, QuackBytes owner, QuackError *error) {
+	Guard(error, [&]() { static_cast<Applier *>(applier)->Claim(quack::Text(owner)); });
 }
 
 extern "C" void quack_cpp_applier_position(void *applier, uint64_t *index, QuackSink state, QuackError *error) {

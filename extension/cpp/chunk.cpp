@@ -5,6 +5,7 @@
 #include "duckdb/common/serializer/binary_deserializer.hpp"
 #include "duckdb/common/serializer/binary_serializer.hpp"
 #include "duckdb/common/storage_compatibility.hpp"
+#include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/main/client_context.hpp"
 
 using namespace duckdb;
@@ -62,10 +63,11 @@ void DeserializeChunk(ClientContext &context, QuackBytes bytes, DataChunk &chunk
 }
 
 unique_ptr<DataChunk> SliceOf(DataChunk &chunk, idx_t begin, idx_t end) {
+	// Copied, not referenced: a slice of lists would drag the elements of all rows along.
 	auto slice = make_uniq<DataChunk>();
-	slice->InitializeEmpty(chunk.GetTypes());
+	slice->Initialize(Allocator::DefaultAllocator(), chunk.GetTypes(), end - begin);
 	for (idx_t i = 0; i < chunk.ColumnCount(); i++) {
-		slice->data[i].Slice(chunk.data[i], begin, end);
+		VectorOperations::Copy(chunk.data[i], slice->data[i], end, begin, 0);
 	}
 	slice->SetChildCardinality(end - begin);
 	return slice;

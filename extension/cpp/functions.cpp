@@ -94,9 +94,17 @@ void Run(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
 	output.SetChildCardinality(count);
 }
 
+//! A named parameter; empty when it is not given.
 string Named(TableFunctionBindInput &input, const char *name) {
 	auto entry = input.named_parameters.find(name);
-	return entry == input.named_parameters.end() || entry->second.IsNull() ? string() : entry->second.ToString();
+	if (entry == input.named_parameters.end() || entry->second.IsNull()) {
+		return string();
+	}
+	auto value = entry->second.ToString();
+	if (value.empty()) {
+		throw InvalidInputException("%s must not be empty: give a value, or leave the parameter out", name);
+	}
+	return value;
 }
 
 string UriOf(TableFunctionBindInput &input, const char *fallback) {
@@ -112,10 +120,6 @@ string UriOf(TableFunctionBindInput &input, const char *fallback) {
 Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 	auto uri = UriOf(input, "quack:localhost");
 	auto token = Named(input, "token");
-	auto token_entry = input.named_parameters.find("token");
-	if (token_entry != input.named_parameters.end() && !token_entry->second.IsNull() && token.empty()) {
-		throw InvalidInputException("the token must have at least 4 characters; leave the parameter out for a random one");
-	}
 	auto node_id = Named(input, "node_id");
 	auto data_dir = Named(input, "data_dir");
 	auto catalog = Named(input, "catalog");

@@ -20,8 +20,9 @@ namespace quack {
 //! own making. The session collects such a transaction and proposes it at COMMIT; nothing of it is visible before.
 class Session {
 public:
-	explicit Session(Store &store) : host(store.host), connection(store.Connect()), context(*connection->context),
-	                                 catalog_name(store.CatalogName()) {
+	explicit Session(Store &store)
+	    : store(store), host(store.host), connection(store.Connect()), context(*connection->context),
+	      catalog_name(store.CatalogName()) {
 	}
 	~Session() {
 		stream.reset();
@@ -44,6 +45,10 @@ private:
 	QuackCatalog &ReplicatedCatalog();
 	void AppendRows(Writer &writer, const string &schema, const string &table, DataChunk &rows);
 
+	void FollowName();
+
+	//! Outlives the session: the server closes its sessions before the store.
+	Store &store;
 	Host &host;
 	unique_ptr<Connection> connection;
 	ClientContext &context;
@@ -57,6 +62,15 @@ private:
 	//! An error inside BEGIN ... COMMIT: only ROLLBACK helps.
 	bool aborted = false;
 };
+
+//! An ATTACH of the host gives the catalog another name.
+void Session::FollowName() {
+	auto name = store.CatalogName();
+	if (name != catalog_name) {
+		catalog_name = name;
+		UseStore(context, catalog_name);
+	}
+}
 
 QuackCatalog &Session::ReplicatedCatalog() {
 	auto &catalog = Catalog::GetCatalog(context, Identifier(catalog_name));
@@ -156,6 +170,7 @@ void Session::Query(const string &sql, QuackSink types, QuackSink names) {
 	has_result = false;
 	result_types.clear();
 	result_names.clear();
+	FollowName();
 	try {
 		auto statements = connection->ExtractStatements(sql);
 		if (statements.empty()) {
@@ -232,6 +247,7 @@ void Session::AppendRows(Writer &writer, const string &schema, const string &tab
 void Session::Append(const string &schema, const string &table, QuackBytes bytes) {
 	stream.reset();
 	result.reset();
+	FollowName();
 	auto &state = StatementState::Get(context);
 	if (aborted && state.collecting) {
 		throw TransactionException("Current transaction is aborted (please ROLLBACK)");

@@ -26,9 +26,9 @@ struct Checkpoints {
 }
 
 impl Machine {
-    /// Opens the applier of an attached store.
-    pub fn open(store: Arc<AttachedStore>) -> Result<Self, StoreError> {
-        let (tables, position, state) = DuckDbStore::open(&store)?;
+    /// Opens the applier of an attached store, which must be `owner`'s, or new.
+    pub fn open(store: Arc<AttachedStore>, owner: &str) -> Result<Self, StoreError> {
+        let (tables, position, state) = DuckDbStore::open(&store, owner)?;
         let applier = Applier::open(tables, position, &state)?;
         let committed = applier.committed();
         let last = checkpointed(committed);

@@ -128,8 +128,8 @@ impl Proposer for LogProposer {
 
     fn too_large(&self, bytes: usize, bytes_max: usize) -> StoreError {
         let message = format!(
-            "a row or statement of {bytes} bytes is larger than an entry of the log may be ({bytes_max} bytes): store \
-             large objects elsewhere and keep a reference in the table"
+            "a row or statement of {bytes} bytes is larger than an entry of the log may be ({bytes_max} bytes): \
+             store large objects elsewhere and keep a reference in the table"
         );
         StoreError::new(ErrorKind::INVALID_INPUT, message)
     }

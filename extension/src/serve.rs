@@ -139,8 +139,12 @@ impl Server {
             platform: "linux_amd64".to_owned(),
             limits: Limits::default(),
         };
+        // Before the folder is touched: a refused call leaves nothing behind.
+        Network::check(&config).map_err(invalid)?;
         let folder = DataFolder::open(Path::new(&arguments.data_dir), &node_id).map_err(io)?;
         let data_dir = folder.path().to_path_buf();
+        let identity = folder.identity();
+        let owner = format!("{:032x} {} {}", identity.cluster_id, identity.node_id, identity.incarnation);
         let shared = Arc::new(SharedNode::default());
         let store_path = folder.store_path();
         let store_path = store_path.to_str().ok_or_else(|| invalid("data_dir must be UTF-8"))?;
@@ -148,7 +152,7 @@ impl Server {
         let store =
             unsafe { AttachedStore::open(host, store_path, &arguments.catalog, share_node(&shared)) }?;
         let store = Arc::new(store);
-        match start_on_store(&config, folder, &shared, &store) {
+        match start_on_store(&config, folder, &owner, &shared, &store) {
             Ok((node, network)) => {
                 let endpoint = network.endpoint().clone();
                 Ok(Self { endpoint, token, node, shared: Arc::downgrade(&shared), store, network, data_dir })
@@ -236,10 +240,11 @@ impl Server {
 fn start_on_store(
     config: &ServerConfig,
     folder: DataFolder,
+    owner: &str,
     shared: &Arc<SharedNode>,
     store: &Arc<AttachedStore>,
 ) -> Result<(Arc<NodeHandle>, Network), StoreError> {
-    let machine = Machine::open(store.clone())?;
+    let machine = Machine::open(store.clone(), owner)?;
     // The host asks for the last checkpoint itself, where there is time for one.
     let node_config = NodeConfig { checkpoint_on_stop: false, ..NodeConfig::default() };
     let node =

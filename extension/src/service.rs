@@ -42,7 +42,8 @@ impl Sessions {
 
     /// A node that has met an error of its own must not go on answering: it may fall behind the others for ever.
     fn require_healthy(&self) -> Result<(), ServiceError> {
-        let refuse = |reason| Err(ServiceError::new("Connection", format!("this node is degraded: {reason}")));
+        let refuse =
+            |reason| Err(ServiceError::new("Connection", format!("this node is degraded: {reason}")));
         self.node.degraded().map_or(Ok(()), refuse)
     }
 

@@ -77,9 +77,9 @@ mod tests {
             decode(7, &entry.encode_to_vec().into()).unwrap_err()
         };
         assert_eq!(with(|entry| entry.version = 2), Error::Future { index: 7, found: 2 });
-        for damage in
-            [|entry: &mut proto::Entry| entry.version = 0, |entry| entry.id = None, |entry| entry.body = None]
-        {
+        let damages: [fn(&mut proto::Entry); 3] =
+            [|entry| entry.version = 0, |entry| entry.id = None, |entry| entry.body = None];
+        for damage in damages {
             assert!(matches!(with(damage), Error::Damaged { index: 7, .. }));
         }
         assert!(matches!(decode(7, &data.slice(1..)), Err(Error::Damaged { .. })));

@@ -308,7 +308,8 @@ mod tests {
         let mut origins = Origins::default();
         for sequence in 1..=1000 {
             assert_eq!(origins.admit(id(1, sequence), sequence - 1), Admission::New);
-            origins.record(id(1, sequence), None);
+            let refused = refusal::of_transaction("no");
+            origins.record(id(1, sequence), Some(&refused).filter(|_| sequence % 3 == 0));
         }
         assert_eq!(origins.admit(id(1, 999), 999), Admission::Void);
         assert!(origins.encode().len() < 40, "{}", origins.encode().len());

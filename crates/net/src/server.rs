@@ -61,18 +61,22 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
+    /// Tells whether [`start`](Self::start) would take this configuration now, for a host that has
+    /// things to prepare which a refusal should not leave behind.
+    ///
+    /// # Errors
+    /// Those of `start`.
+    pub fn check(config: &ServerConfig) -> Result<(), Error> {
+        checked_listener(config).map(drop)
+    }
+
     /// Starts to listen. When this returns, clients can connect.
     ///
     /// # Errors
     /// The address, the token or a limit is not acceptable, or the system refuses. Nothing is left
     /// behind.
     pub fn start(config: &ServerConfig, service: Arc<dyn Service>) -> Result<Self, Error> {
-        config.limits.validate()?;
-        let characters = config.token.chars().count();
-        if characters < TOKEN_CHARS_MIN {
-            return Err(Error::TokenTooShort { found: characters, min: TOKEN_CHARS_MIN });
-        }
-        let listener = listen(&config.listen, config.allow_other_hostname)?;
+        let listener = checked_listener(config)?;
         let address = listener.local_addr()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -195,6 +199,15 @@ async fn reap(dispatcher: Arc<Dispatcher>) {
         tokio::time::sleep(pause).await;
         dispatcher.reap().await;
     }
+}
+
+fn checked_listener(config: &ServerConfig) -> Result<std::net::TcpListener, Error> {
+    config.limits.validate()?;
+    let characters = config.token.chars().count();
+    if characters < TOKEN_CHARS_MIN {
+        return Err(Error::TokenTooShort { found: characters, min: TOKEN_CHARS_MIN });
+    }
+    listen(&config.listen, config.allow_other_hostname)
 }
 
 fn listen(endpoint: &Endpoint, allow_other: bool) -> Result<TcpListener, Error> {

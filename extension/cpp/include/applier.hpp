@@ -18,6 +18,7 @@ public:
 	explicit Applier(Store &store);
 	~Applier();
 
+	void Claim(const duckdb::string &owner);
 	void Position(uint64_t &index, duckdb::string &state);
 	void Begin();
 	void Commit(uint64_t index, const duckdb::string &state);
@@ -62,6 +63,8 @@ private:
 	Store &store;
 	duckdb::unique_ptr<duckdb::Connection> connection;
 	duckdb::ClientContext &context;
+	//! The name of the catalog when the connection last made it its default.
+	duckdb::string catalog_name;
 	duckdb::unordered_map<duckdb::string, duckdb::unique_ptr<Target>> targets;
 	duckdb::vector<Found> found;
 	//! Ids in `found`, by table, so that no row is taken twice.

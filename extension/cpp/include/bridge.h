@@ -133,6 +133,8 @@ uint64_t quack_cpp_store_state_hash(void *store, QuackSink hash, QuackError *err
 //! The store's only writer. Not thread-safe. Ended by `quack_cpp_applier_close`.
 void *quack_cpp_applier_open(void *store, QuackError *error);
 void quack_cpp_applier_close(void *applier);
+//! Makes a new store `owner`'s; throws when it is another's, or not a store at all.
+void quack_cpp_applier_claim(void *applier, QuackBytes owner, QuackError *error);
 //! Reads the position and the state that the last committed transaction has written; index 0 in a new store.
 void quack_cpp_applier_position(void *applier, uint64_t *index, QuackSink state, QuackError *error);
 void quack_cpp_applier_begin(void *applier, QuackError *error);
