@@ -1,9 +1,9 @@
 """How long a small write waits while checkpoints are made: latencies of a steady stream, and the worst of them.
 
-Several streams run at once. The probes insert, update and read one row at a time, each on its own connection, and
-their latencies are what is reported. The filler makes the log grow, at a bounded rate, so that the checkpoint threshold is
-passed again and again. The same streams also run with no checkpoint due: the log is checkpointed outside the
-measured time, and the stream ends before the next one is due.
+Several streams run at once. The probes insert, update and read one row at a time, each on its own connection,
+and their latencies are what is reported. The filler makes the log grow, at a bounded rate, so that the
+checkpoint threshold is passed again and again. The same streams also run with no checkpoint due: the log is
+checkpointed outside the measured time, and the stream ends before the next one is due.
 
 Two loads: `inserts` fills with wide rows into a table that is otherwise small; `updates` changes strings
 scattered over a large table, the case in which a checkpoint has most to rewrite. Updates wait for each other, so
@@ -64,7 +64,10 @@ def print_line(name, latencies, checkpoints):
 
 def summary(seconds):
     ordered = sorted(second * 1000 for second in seconds)
-    at = lambda share: ordered[min(int(len(ordered) * share), len(ordered) - 1)]  # noqa: E731
+
+    def at(share):
+        return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
+
     points = {"p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999)}
     return {"count": len(ordered), **points, "worst": ordered[-1], "five_worst": ordered[-5:]}
 

@@ -353,7 +353,19 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 	vector<row_t> ids(count, -1);
 	vector<idx_t> missing;
 	FollowHints(target, *chunk, ids, missing);
-	if (!missing.empty() && !(search && Search(target, *chunk, ids, missing))) {
+	if (!missing.empty() && search) {
+		// All rows by value, also those whose hints were right: which of several equal rows a hint has taken must not
+		// decide whether the others are found.
+		taken.clear();
+		missing.clear();
+		for (idx_t i = 0; i < count; i++) {
+			missing.push_back(i);
+		}
+		if (Search(target, *chunk, ids, missing)) {
+			missing.clear();
+		}
+	}
+	if (!missing.empty()) {
 		return false;
 	}
 	Vector row_ids(LogicalType::ROW_TYPE, MaxValue<idx_t>(count, 1));

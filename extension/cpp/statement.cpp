@@ -85,15 +85,16 @@ bool Writer::SequencesOf(QuackCatalog &catalog) {
 			auto data = sequence.GetData();
 			auto &schema_name = schema.name.GetIdentifierName();
 			auto &name = sequence.name.GetIdentifierName();
+			auto key = schema_name + "." + name;
 			{
 				lock_guard<mutex> logged_guard(catalog.sequences_lock);
-				auto &logged = catalog.sequences_logged[schema_name + "." + name];
-				if (data.usage_count <= logged) {
+				auto logged = catalog.sequences_logged.find(key);
+				if (logged != catalog.sequences_logged.end() && data.usage_count <= logged->second) {
 					return;
 				}
-				logged = data.usage_count;
 			}
 			any = true;
+			sequences.emplace_back(key, data.usage_count);
 			QuackError error = NoError();
 			quack_rs_writer_sequence(handle, Bytes(schema_name), Bytes(name), data.usage_count, data.counter, &error);
 			ThrowIfError(error);
@@ -102,7 +103,15 @@ bool Writer::SequencesOf(QuackCatalog &catalog) {
 	return any;
 }
 
-void Writer::Commit(ClientContext &context) {
+void Writer::SequencesAreLogged(QuackCatalog &catalog) {
+	lock_guard<mutex> guard(catalog.sequences_lock);
+	for (auto &sequence : sequences) {
+		auto &logged = catalog.sequences_logged[sequence.first];
+		logged = MaxValue(logged, sequence.second);
+	}
+}
+
+void Writer::Commit(ClientContext &context, QuackCatalog &catalog) {
 	lock_guard<mutex> guard(lock);
 	QuackInterrupt interrupt {&context, [](void *waiting) {
 		                          return static_cast<ClientContext *>(waiting)->IsInterrupted();
@@ -112,6 +121,7 @@ void Writer::Commit(ClientContext &context) {
 	QuackError error = NoError();
 	quack_rs_writer_commit(committed, interrupt, &error);
 	ThrowIfError(error);
+	SequencesAreLogged(catalog);
 }
 
 StatementState &StatementState::Get(ClientContext &context) {
@@ -186,7 +196,7 @@ void FinishWriter(ClientContext &context, QuackCatalog &catalog, shared_ptr<Writ
 	writer->SequencesOf(catalog);
 	// This connection's transaction has changed nothing: it must not hold up checkpoints while it waits.
 	ReleaseCheckpointLocks(DuckTransaction::Get(context, catalog));
-	writer->Commit(context);
+	writer->Commit(context, catalog);
 }
 
 static void Mix(uint64_t &hash, const string &text) {

@@ -41,7 +41,7 @@ ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Tra
 		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
 		auto writer = make_shared_ptr<Writer>(catalog.Node());
 		if (writer->SequencesOf(catalog)) {
-			writer->Commit(context);
+			writer->Commit(context, catalog);
 		}
 	} catch (std::exception &ex) {
 		RollbackTransaction(transaction_p);

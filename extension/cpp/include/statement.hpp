@@ -27,15 +27,19 @@ public:
 	//! there was anything to record.
 	bool SequencesOf(QuackCatalog &catalog);
 	//! Proposes and waits for the outcome; throws when it is a refusal.
-	void Commit(duckdb::ClientContext &context);
+	void Commit(duckdb::ClientContext &context, QuackCatalog &catalog);
 
 private:
+	void SequencesAreLogged(QuackCatalog &catalog);
+
 	using Put = void (*)(void *, QuackTable, QuackBytes, uint32_t, QuackError *);
 	void Rows(Put put, const duckdb::string &schema, const duckdb::string &table, uint64_t shape,
 	          duckdb::DataChunk &chunk);
 
 	duckdb::mutex lock;
 	void *handle;
+	//! The sequences whose use this transaction records, and how far.
+	duckdb::vector<duckdb::pair<duckdb::string, uint64_t>> sequences;
 };
 
 //! What a connection remembers about its writes to replicated catalogs.
