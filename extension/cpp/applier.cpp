@@ -133,12 +133,26 @@ void Applier::Commit(uint64_t index, const string &state) {
 	if (index % 4096 == 0) {
 		Run(StringUtil::Format("DELETE FROM %s WHERE log_index < %llu", Internal("applied"), index));
 	}
+	inserted.insert(&target);
+	CommitTransaction();
+}
+
+void Applier::CommitTransaction() {
+	// DuckDB would wait for the tables' locks inside its commit, with the lock held that every other transaction needs to
+	// begin. They are kept per transaction, so the commit finds them taken.
+	vector<shared_ptr<CheckpointLock>> table_locks;
+	auto &transaction = DuckTransaction::Get(context, *store.db);
+	for (auto target : inserted) {
+		table_locks.push_back(transaction.SharedLockTable(*target->entry->GetStorage().GetDataTableInfo()));
+	}
+	inserted.clear();
 	connection->Commit();
 }
 
 void Applier::Rollback() {
 	append_state.reset();
 	appending = nullptr;
+	inserted.clear();
 	ForgetFound();
 	// The rolled back transaction may have altered tables.
 	ForgetTargets();
@@ -149,6 +163,7 @@ void Applier::Rollback() {
 
 void Applier::ForgetTargets() {
 	FlushAppend();
+	inserted.clear();
 	targets.clear();
 }
 
@@ -202,6 +217,7 @@ void Applier::Insert(const QuackTable &table, QuackBytes bytes) {
 		storage.InitializeLocalAppend(*append_state, *target.entry, context, target.constraints);
 	}
 	storage.LocalAppend(*append_state, *target.entry, context, chunk, false);
+	inserted.insert(&target);
 }
 
 void Applier::FollowHints(Target &target, DataChunk &sought, vector<row_t> &ids, vector<idx_t> &missing) {

@@ -50,6 +50,8 @@ private:
 	Target &TargetOf(const QuackTable &table);
 	void ForgetTargets();
 	void FlushAppend();
+	//! Commits; a checkpoint that is writing one of the tables is waited for before DuckDB's transaction lock is taken.
+	void CommitTransaction();
 	void Run(const duckdb::string &sql);
 	//! The rows at the hinted ids, where they equal `sought`; marks in `missing` the positions that do not.
 	void FollowHints(Target &target, duckdb::DataChunk &sought, duckdb::vector<duckdb::row_t> &ids,
@@ -69,6 +71,8 @@ private:
 	duckdb::vector<Found> found;
 	//! Ids in `found`, by table, so that no row is taken twice.
 	duckdb::unordered_map<Target *, duckdb::unordered_set<duckdb::row_t>> taken;
+	//! Tables that the running transaction has inserted into.
+	duckdb::unordered_set<Target *> inserted;
 	//! The run of insertions into one table that is under way.
 	Target *appending = nullptr;
 	duckdb::unique_ptr<duckdb::LocalAppendState> append_state;
