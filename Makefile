@@ -110,6 +110,12 @@ bench: dist venv ## writes per second, next to what the disk and DuckDB could do
 bench-read: dist venv ## times of reads, next to plain DuckDB: ROWS=n (10 million by default)
 	$(QUACK_PYTHON) bench/read.py $(ROWS)
 
+.PHONY: bench-all
+bench-all: bench bench-read ## these two, and load time, bulk loads in little memory, stalls by checkpoints
+	$(QUACK_PYTHON) bench/load.py
+	$(QUACK_PYTHON) bench/bulk.py
+	$(QUACK_PYTHON) bench/stall.py
+
 .PHONY: soak
 soak: dist venv ## the tests that count in rounds, ten times as long, and 20,000 simulated clusters
 	QUACK_SIM_SEEDS=20000 QUACK_LIFECYCLE_ROUNDS=500 QUACK_KILLS=300 cargo run --quiet -p xtask -- test sim process

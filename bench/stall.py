@@ -19,8 +19,8 @@ import time
 import duckdb
 from host import Host, write_json
 
-# What the filler writes between two checkpoints when none may become due: the extension makes one every 64 MiB.
-QUIET_BYTES = 40 << 20
+# What the filler writes between two checkpoints when none may become due: the extension makes one every 16 MiB.
+QUIET_BYTES = 10 << 20
 FILL_BYTES_PER_SECOND = 20 << 20
 FILL_ROWS = 1024
 FILL_ROW_BYTES = 1000

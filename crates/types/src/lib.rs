@@ -3,6 +3,8 @@
 //! No I/O, no logic beyond validation, no dependency on any other crate of the
 //! workspace.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod id;
 pub mod limits;
 
