@@ -77,15 +77,24 @@ StatementKind KindOf(ClientContext &context) {
 }
 
 bool StatementGate::MayPass(StatementKind kind) const {
-	auto changes = inside[static_cast<idx_t>(StatementKind::CHANGE)];
-	auto upserts = inside[static_cast<idx_t>(StatementKind::UPSERT)];
+	auto count = [](const idx_t (&counts)[5], StatementKind of) {
+		return counts[static_cast<idx_t>(of)];
+	};
+	auto inserts = count(inside, StatementKind::INSERT);
+	auto changes = count(inside, StatementKind::CHANGE);
+	auto optimistic = count(inside, StatementKind::OPTIMISTIC_CHANGE);
+	auto upserts = count(inside, StatementKind::UPSERT);
+	auto upserts_waiting = count(waiting, StatementKind::UPSERT);
+	auto changes_waiting = count(waiting, StatementKind::CHANGE);
 	switch (kind) {
 	case StatementKind::INSERT:
 		return upserts == 0 && upserts_waiting == 0;
+	case StatementKind::OPTIMISTIC_CHANGE:
+		return upserts == 0 && changes == 0 && upserts_waiting == 0 && changes_waiting == 0;
 	case StatementKind::CHANGE:
-		return upserts == 0 && upserts_waiting == 0 && changes == 0;
+		return upserts == 0 && changes == 0 && optimistic == 0 && upserts_waiting == 0;
 	case StatementKind::UPSERT:
-		return upserts == 0 && changes == 0 && inside[static_cast<idx_t>(StatementKind::INSERT)] == 0;
+		return upserts == 0 && changes == 0 && optimistic == 0 && inserts == 0;
 	default:
 		return true;
 	}
@@ -93,19 +102,19 @@ bool StatementGate::MayPass(StatementKind kind) const {
 
 void StatementGate::Enter(ClientContext &context, StatementKind kind) {
 	std::unique_lock<mutex> guard(lock);
-	auto upsert = kind == StatementKind::UPSERT;
-	upserts_waiting += upsert ? 1 : 0;
+	auto number = static_cast<idx_t>(kind);
+	waiting[number]++;
 	while (!MayPass(kind)) {
 		left.wait_for(guard, std::chrono::milliseconds(50));
 		if (context.IsInterrupted()) {
-			upserts_waiting -= upsert ? 1 : 0;
+			waiting[number]--;
 			guard.unlock();
 			left.notify_all();
 			throw InterruptException();
 		}
 	}
-	upserts_waiting -= upsert ? 1 : 0;
-	inside[static_cast<idx_t>(kind)]++;
+	waiting[number]--;
+	inside[number]++;
 }
 
 void StatementGate::Leave(StatementKind kind) {

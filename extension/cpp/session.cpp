@@ -14,6 +14,10 @@ using namespace duckdb;
 
 namespace quack {
 
+//! After a conflict, so many statements of the session run with no change beside them at once: where clients fight for
+//! the same rows, running twice costs more than waiting.
+constexpr idx_t CAUTIOUS_STATEMENTS = 16;
+
 //! One client: a connection whose default database is the store, and the result that the client is reading.
 //!
 //! A stock client sends each change of the catalog, with the rows that belong to it, between BEGIN and COMMIT of its
@@ -40,6 +44,7 @@ public:
 
 private:
 	void Run(unique_ptr<SQLStatement> statement, bool is_last);
+	unique_ptr<QueryResult> Submit(unique_ptr<SQLStatement> statement, bool may_stream, bool &streams);
 	void RunTransactionStatement(TransactionStatement &statement);
 	void RequireCollectable(const SQLStatement &statement);
 	QuackCatalog &ReplicatedCatalog();
@@ -59,6 +64,8 @@ private:
 	vector<LogicalType> result_types;
 	vector<Identifier> result_names;
 	bool has_result = false;
+	//! Statements that are to run with no change beside them.
+	idx_t cautious = 0;
 	//! An error inside BEGIN ... COMMIT: only ROLLBACK helps.
 	bool aborted = false;
 };
@@ -132,24 +139,40 @@ void Session::RequireCollectable(const SQLStatement &statement) {
 	}
 }
 
+//! Runs a statement. One that meets a conflict has changed nothing: it runs again, with no change beside it.
+unique_ptr<QueryResult> Session::Submit(unique_ptr<SQLStatement> statement, bool may_stream, bool &streams) {
+	auto &state = StatementState::Get(context);
+	auto written_type = statement->type;
+	while (true) {
+		state.optimistic = cautious == 0 && !state.collecting;
+		state.conflicted = false;
+		cautious -= cautious > 0 ? 1 : 0;
+		auto submitted = connection->Submit(statement->Copy());
+		streams = !submitted->HasError() && may_stream && StreamsByDefault(written_type, *submitted, false);
+		if (!submitted->HasError() && !streams) {
+			submitted->Complete();
+		}
+		auto again = submitted->HasError() && state.conflicted && state.optimistic;
+		state.optimistic = false;
+		if (again) {
+			cautious = CAUTIOUS_STATEMENTS;
+			continue;
+		}
+		if (submitted->HasError()) {
+			submitted->ThrowError();
+		}
+		return submitted;
+	}
+}
+
 void Session::Run(unique_ptr<SQLStatement> statement, bool is_last) {
 	if (statement->type == StatementType::TRANSACTION_STATEMENT) {
 		RunTransactionStatement(statement->Cast<TransactionStatement>());
 		return;
 	}
 	RequireCollectable(*statement);
-	auto written_type = statement->type;
-	auto submitted = connection->Submit(std::move(statement));
-	if (submitted->HasError()) {
-		submitted->ThrowError();
-	}
-	auto streams = is_last && !has_result && StreamsByDefault(written_type, *submitted, false);
-	if (!streams) {
-		submitted->Complete();
-		if (submitted->HasError()) {
-			submitted->ThrowError();
-		}
-	}
+	bool streams;
+	auto submitted = Submit(std::move(statement), is_last && !has_result, streams);
 	auto returns_rows = submitted->GetStatementProperties().return_type == StatementReturnType::QUERY_RESULT;
 	if (has_result || (!is_last && !returns_rows)) {
 		return;

@@ -103,6 +103,13 @@ bool Writer::SequencesOf(QuackCatalog &catalog) {
 	return any;
 }
 
+//! Whether the log refused a transaction because rows or columns have changed since it was evaluated
+//! (`Refused.conflict`; the texts are made in crates/apply and in applier.cpp).
+static bool IsConflict(const QuackError &error) {
+	return error.kind == static_cast<int32_t>(ExceptionType::TRANSACTION) && error.message &&
+	       StringUtil::StartsWith(error.message, "Conflict");
+}
+
 void Writer::SequencesAreLogged(QuackCatalog &catalog) {
 	lock_guard<mutex> guard(catalog.sequences_lock);
 	for (auto &sequence : sequences) {
@@ -120,6 +127,7 @@ void Writer::Commit(ClientContext &context, QuackCatalog &catalog) {
 	handle = nullptr;
 	QuackError error = NoError();
 	quack_rs_writer_commit(committed, interrupt, &error);
+	StatementState::Get(context).conflicted = IsConflict(error);
 	ThrowIfError(error);
 	SequencesAreLogged(catalog);
 }
@@ -129,9 +137,11 @@ StatementState &StatementState::Get(ClientContext &context) {
 }
 
 void StatementState::EnterGate(ClientContext &context, StatementGate &gate_p) {
-	if (!gate) {
-		EnterGate(context, gate_p, KindOf(context));
+	if (gate) {
+		return;
 	}
+	auto kind = KindOf(context);
+	EnterGate(context, gate_p, optimistic && kind == StatementKind::CHANGE ? StatementKind::OPTIMISTIC_CHANGE : kind);
 }
 
 void StatementState::EnterGate(ClientContext &context, StatementGate &gate_p, StatementKind kind) {

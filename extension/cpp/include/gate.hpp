@@ -15,6 +15,8 @@ enum class StatementKind : uint8_t {
 	INSERT,
 	//! UPDATE, DELETE: its rows must still be there when it is applied.
 	CHANGE,
+	//! A CHANGE whose session runs it again when its rows were not there any more.
+	OPTIMISTIC_CHANGE,
 	//! MERGE, INSERT ... ON CONFLICT: moreover, what it has not found must still be missing.
 	UPSERT
 };
@@ -23,7 +25,8 @@ enum class StatementKind : uint8_t {
 StatementKind KindOf(duckdb::ClientContext &context);
 
 //! A statement that computes its changes from what it has read passes before it takes its snapshot, and leaves when it
-//! has ended. CHANGE excludes CHANGE, UPSERT excludes CHANGE, UPSERT and INSERT.
+//! has ended. UPSERT excludes every other write, CHANGE excludes both kinds of change; INSERTs pass together, and so do
+//! optimistic changes.
 //!
 //! Two such statements at the same time would meet as a conflict in the log, although each is a transaction of its own
 //! and could simply have run after the other. The gate decides nothing about correctness, which is the log's:
@@ -40,9 +43,9 @@ private:
 	duckdb::mutex lock;
 	std::condition_variable left;
 	//! Statements inside, by kind.
-	idx_t inside[4] = {0, 0, 0, 0};
-	//! UPSERTs that wait: later INSERTs and CHANGEs queue behind them.
-	idx_t upserts_waiting = 0;
+	idx_t inside[5] = {0, 0, 0, 0, 0};
+	//! Statements that wait, by kind: those that pass together queue behind the ones that exclude them.
+	idx_t waiting[5] = {0, 0, 0, 0, 0};
 };
 
 } // namespace quack

@@ -54,6 +54,10 @@ public:
 	void LeaveGate();
 	void QueryEnd(duckdb::ClientContext &context) override;
 
+	//! Whether whoever runs the statement will run it again when it meets a conflict.
+	bool optimistic = false;
+	//! Whether the last proposal of the connection met a conflict: it has changed nothing.
+	bool conflicted = false;
 	//! Set while a client's session collects the writes between BEGIN and COMMIT; null otherwise.
 	duckdb::shared_ptr<Writer> collected;
 	//! Whether the session collects at all: its connection then is in autocommit mode although its client is not.
