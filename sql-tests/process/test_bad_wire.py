@@ -173,7 +173,9 @@ def test_broken_http_does_not_stop_the_server(endpoint, name):
             connection.shutdown(socket.SHUT_WR)
             connection.settimeout(10)
             answer = connection.recv(65536)
-            assert not answer or answer.startswith(b"HTTP/1.1 ") and b" 200 " not in answer[:16], answer[:200]
+            assert not answer or answer.startswith(b"HTTP/1.1 "), answer[:200]
+            # An error of HTTP, or one of the protocol, of which the stock client shows more.
+            assert b" 200 " not in answer[:16] or b"larger than the" in answer, answer[:400]
         except OSError:
             pass  # Hung up on, which is as clear as it can be.
 
