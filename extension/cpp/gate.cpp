@@ -48,16 +48,13 @@ static StatementKind KindOfText(const string &sql) {
 	auto has = [&](const char *word) {
 		return std::find(words.begin(), words.end(), word) != words.end();
 	};
-	if (words.empty() || words[0] == "SELECT" || words[0] == "FROM") {
-		return StatementKind::OTHER;
-	}
 	if (has("MERGE") || (has("INSERT") && (has("CONFLICT") || has("OR")))) {
 		return StatementKind::UPSERT;
 	}
 	if (has("UPDATE") || has("DELETE") || has("TRUNCATE")) {
 		return StatementKind::CHANGE;
 	}
-	if (has("INSERT") || words[0] == "COPY") {
+	if (has("INSERT") || (!words.empty() && words[0] == "COPY")) {
 		return StatementKind::INSERT;
 	}
 	return StatementKind::OTHER;
@@ -66,6 +63,10 @@ static StatementKind KindOfText(const string &sql) {
 StatementKind KindOf(ClientContext &context) {
 	auto sql = CurrentQuery(context);
 	auto words = WordsOf(sql.substr(0, 256));
+	if (!words.empty() && (words[0] == "SELECT" || words[0] == "FROM")) {
+		// Most statements; the rest of a long text need not be read.
+		return StatementKind::OTHER;
+	}
 	if (words.size() >= 2 && words[0] == "EXECUTE") {
 		for (auto &prepared : context.client_data->prepared_statements) {
 			if (prepared.first == words[1] && prepared.second->unbound_statement) {

@@ -228,7 +228,11 @@ def test_the_token_can_come_from_a_secret(server, tmp_path, track):
 def test_errors_arrive_and_leave_the_session_usable(client, server, sql, text):
     server.sql("CREATE TABLE t (id INTEGER PRIMARY KEY)")
     server.sql("INSERT INTO t VALUES (1)")
-    with pytest.raises(DatabaseError, match=re.escape(text)):
+    expected = re.escape(text)
+    if isinstance(server, nodes.StockServer) and text == "deep inside":
+        # At times DuckDB's own server reports the interrupt that ends the other threads of the failed query instead.
+        expected += "|Interrupted!"
+    with pytest.raises(DatabaseError, match=expected):
         client.sql("FROM quack_query_by_name('cp', ?)", parameters=[sql])
     assert client.sql("FROM cp.query('SELECT 1')") == [(1,)]
 
