@@ -35,8 +35,6 @@ public:
 	ColumnDataCollection returned;
 	//! Rows that the statement has changed already.
 	RowIdDeduplicator seen;
-	//! Whether a statement that creates its table has told the log.
-	bool created = false;
 };
 
 class EmitState : public GlobalSourceState {

@@ -14,9 +14,6 @@
 #include "duckdb/parser/parsed_data/drop_info.hpp"
 #include "duckdb/parser/statement/create_statement.hpp"
 #include "duckdb/planner/binder.hpp"
-#include "duckdb/planner/operator/logical_delete.hpp"
-#include "duckdb/planner/operator/logical_merge_into.hpp"
-#include "duckdb/planner/operator/logical_update.hpp"
 
 using namespace duckdb;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quack_apply::StoreError;
 use quack_apply::store::ErrorKind;
-use quack_net::{Endpoint, Limits, Server as Network, ServerConfig};
+use quack_net::{Endpoint, Limits, Server as Network, ServerConfig, random_token, tokens_equal};
 use quack_node::{DataFolder, NoTransport, NodeConfig, NodeHandle};
 use quack_types::NodeId;
 
@@ -106,12 +106,6 @@ fn io(error: impl ToString) -> StoreError {
     StoreError::new(ErrorKind::IO, error.to_string())
 }
 
-fn random_token() -> Result<String, StoreError> {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(io)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02X}")).collect())
-}
-
 /// A server that runs.
 pub struct Server {
     endpoint: Endpoint,
@@ -130,7 +124,8 @@ impl Server {
     /// `host` is the live C++ host.
     pub unsafe fn start(host: *mut c_void, arguments: &Arguments) -> Result<Self, StoreError> {
         let (endpoint, node_id) = arguments.check()?;
-        let token = if arguments.token.is_empty() { random_token()? } else { arguments.token.clone() };
+        let token =
+            if arguments.token.is_empty() { random_token().map_err(io)? } else { arguments.token.clone() };
         let config = ServerConfig {
             listen: endpoint,
             token: token.clone(),
@@ -213,7 +208,7 @@ impl Server {
             let message = "Could not find a Quack authentication token: give TOKEN '...', or create a secret of TYPE quack";
             return Err(invalid(message));
         }
-        if !constant_time_equal(token.as_bytes(), self.token.as_bytes()) {
+        if !tokens_equal(token, &self.token) {
             return Err(StoreError::new(ErrorKind::CONNECTION, "Authentication failed"));
         }
         Ok(self.store.catalog())
@@ -265,9 +260,4 @@ fn start_on_store(
             Err(error)
         }
     }
-}
-
-/// Compares without telling by its duration where the first difference is.
-fn constant_time_equal(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |differing, (l, r)| differing | (l ^ r)) == 0
 }

@@ -38,6 +38,6 @@ mod stream;
 pub use address::{DEFAULT_PORT, Endpoint, InvalidEndpoint};
 pub use config::{Limits, ServerConfig};
 pub use error::Error;
-pub use random::random_token;
+pub use random::{random_token, tokens_equal};
 pub use server::Server;
 pub use service::{Opening, Prepared, Service, ServiceError};

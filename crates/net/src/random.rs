@@ -22,7 +22,7 @@ pub fn random_token() -> io::Result<String> {
 }
 
 /// Compares a token with the right one, in a time that depends on their lengths only.
-pub(crate) fn tokens_equal(given: &str, right: &str) -> bool {
+pub fn tokens_equal(given: &str, right: &str) -> bool {
     given.as_bytes().ct_eq(right.as_bytes()).into()
 }
 
