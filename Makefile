@@ -7,7 +7,7 @@
 #
 # With DUCKDB_LIB_DIR and DUCKDB_INCLUDE_DIR set, the build links that DuckDB 2.0.0 (static) and is done
 # in minutes. Otherwise DuckDB is compiled from the sources inside the crate `libduckdb-sys`, which takes
-# about an hour on two cores, once.
+# about 20 minutes on two cores, once.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c

@@ -3,6 +3,7 @@
 #include "gate.hpp"
 
 #include "compat.hpp"
+#include "statement.hpp"
 
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_data.hpp"
@@ -52,7 +53,10 @@ static StatementKind KindOfText(const string &sql) {
 		return StatementKind::UPSERT;
 	}
 	if (has("UPDATE") || has("DELETE") || has("TRUNCATE")) {
-		return StatementKind::CHANGE;
+		// The FROM of DELETE is its own table; any other brings in something that may not be readable twice.
+		auto sources = std::count(words.begin(), words.end(), "FROM") - (words[0] == "DELETE" ? 1 : 0);
+		auto alone = sources <= 0 && !has("SELECT") && !has("USING") && !has("WITH");
+		return alone ? StatementKind::OPTIMISTIC_CHANGE : StatementKind::CHANGE;
 	}
 	if (has("INSERT") || (!words.empty() && words[0] == "COPY")) {
 		return StatementKind::INSERT;
@@ -107,7 +111,7 @@ void StatementGate::Enter(ClientContext &context, StatementKind kind) {
 	waiting[number]++;
 	while (!MayPass(kind)) {
 		left.wait_for(guard, std::chrono::milliseconds(50));
-		if (context.IsInterrupted()) {
+		if (IsInterrupted(context)) {
 			waiting[number]--;
 			guard.unlock();
 			left.notify_all();

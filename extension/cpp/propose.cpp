@@ -1,6 +1,7 @@
 //! The operator on top of every write: opens the transaction, proposes it, waits for its outcome.
 
 #include "capture.hpp"
+#include "repeat.hpp"
 #include "duckdb/common/types/column/column_data_collection.hpp"
 #include "duckdb/parallel/meta_pipeline.hpp"
 #include "duckdb/parallel/pipeline.hpp"
@@ -39,7 +40,12 @@ PhysicalPropose::PhysicalPropose(PhysicalPlan &plan, PhysicalOperator &captured,
 void PhysicalPropose::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipeline) {
 	// Runs once before each execution of the plan, and before anything below: a write that must be refused is refused
 	// here, with nothing proposed.
-	proposal->writer = OpenWriter(meta_pipeline.GetExecutor().context, catalog);
+	auto &context = meta_pipeline.GetExecutor().context;
+	auto &state = StatementState::Get(context);
+	auto writer = state.unfinished == 0 ? OpenWriter(context, catalog) : state.writer;
+	state.writer = writer;
+	state.unfinished++;
+	proposal->writer = std::move(writer);
 	PhysicalOperator::BuildPipelines(current, meta_pipeline);
 }
 
@@ -54,7 +60,28 @@ SinkResultType PhysicalPropose::Sink(ExecutionContext &context, DataChunk &chunk
 
 SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
                                            OperatorSinkFinalizeInput &input) const {
-	FinishWriter(context, catalog, std::move(proposal->writer));
+	proposal->writer.reset();
+	auto &state = StatementState::Get(context);
+	if (--state.unfinished > 0) {
+		// The last part proposes them all.
+		return SinkFinalizeType::READY;
+	}
+	auto &emitted = input.global_state.Cast<ProposeState>().emitted;
+	try {
+		FinishWriter(context, catalog, std::move(state.writer));
+	} catch (...) {
+		if (!state.conflicted || !MayRepeat(context, children[0])) {
+			throw;
+		}
+		Repeat(context, emitted);
+	}
+	if (state.repeated_into) {
+		// Copied: the memory of these rows ends with this connection.
+		state.repeated_into->Reset();
+		for (auto &chunk : emitted.Chunks()) {
+			state.repeated_into->Append(chunk);
+		}
+	}
 	return SinkFinalizeType::READY;
 }
 

@@ -2,12 +2,14 @@
 
 #include "error.hpp"
 #include "host.hpp"
+#include "repeat.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 
 extern "C" void quack_cpp_register(void *loader_p) {
 	auto &loader = *static_cast<duckdb::ExtensionLoader *>(loader_p);
 	loader.SetDescription("A strongly consistent cluster of DuckDB processes");
 	auto host = quack::RegisterStorage(loader.GetDatabaseInstance());
+	quack::RegisterParameters(loader.GetDatabaseInstance());
 	quack::RegisterSecret(loader);
 	quack::RegisterFunctions(loader, host);
 }

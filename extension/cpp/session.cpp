@@ -14,10 +14,6 @@ using namespace duckdb;
 
 namespace quack {
 
-//! After a conflict, so many statements of the session run with no change beside them at once: where clients fight for
-//! the same rows, running twice costs more than waiting.
-constexpr idx_t CAUTIOUS_STATEMENTS = 16;
-
 //! One client: a connection whose default database is the store, and the result that the client is reading.
 //!
 //! A stock client sends each change of the catalog, with the rows that belong to it, between BEGIN and COMMIT of its
@@ -64,8 +60,6 @@ private:
 	vector<LogicalType> result_types;
 	vector<Identifier> result_names;
 	bool has_result = false;
-	//! Statements that are to run with no change beside them.
-	idx_t cautious = 0;
 	//! An error inside BEGIN ... COMMIT: only ROLLBACK helps.
 	bool aborted = false;
 };
@@ -139,30 +133,15 @@ void Session::RequireCollectable(const SQLStatement &statement) {
 	}
 }
 
-//! Runs a statement. One that meets a conflict has changed nothing: it runs again, with no change beside it.
 unique_ptr<QueryResult> Session::Submit(unique_ptr<SQLStatement> statement, bool may_stream, bool &streams) {
-	auto &state = StatementState::Get(context);
 	auto written_type = statement->type;
-	while (true) {
-		state.optimistic = cautious == 0 && !state.collecting;
-		state.conflicted = false;
-		cautious -= cautious > 0 ? 1 : 0;
-		auto submitted = connection->Submit(statement->Copy());
-		streams = !submitted->HasError() && may_stream && StreamsByDefault(written_type, *submitted, false);
-		if (!submitted->HasError() && !streams) {
-			submitted->Complete();
-		}
-		auto again = submitted->HasError() && state.conflicted && state.optimistic;
-		state.optimistic = false;
-		if (again) {
-			cautious = CAUTIOUS_STATEMENTS;
-			continue;
-		}
-		if (submitted->HasError()) {
-			submitted->ThrowError();
-		}
-		return submitted;
+	auto submitted = connection->Submit(std::move(statement));
+	streams = !submitted->HasError() && may_stream && StreamsByDefault(written_type, *submitted, false);
+	if (!submitted->HasError() && !streams) {
+		submitted->Complete();
 	}
+	submitted->ThrowIfError();
+	return submitted;
 }
 
 void Session::Run(unique_ptr<SQLStatement> statement, bool is_last) {

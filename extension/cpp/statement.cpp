@@ -121,7 +121,7 @@ void Writer::SequencesAreLogged(QuackCatalog &catalog) {
 void Writer::Commit(ClientContext &context, QuackCatalog &catalog) {
 	lock_guard<mutex> guard(lock);
 	QuackInterrupt interrupt {&context, [](void *waiting) {
-		                          return static_cast<ClientContext *>(waiting)->IsInterrupted();
+		                          return IsInterrupted(*static_cast<ClientContext *>(waiting));
 	                          }};
 	auto committed = handle;
 	handle = nullptr;
@@ -141,7 +141,11 @@ void StatementState::EnterGate(ClientContext &context, StatementGate &gate_p) {
 		return;
 	}
 	auto kind = KindOf(context);
-	EnterGate(context, gate_p, optimistic && kind == StatementKind::CHANGE ? StatementKind::OPTIMISTIC_CHANGE : kind);
+	if (kind == StatementKind::OPTIMISTIC_CHANGE && (cautious > 0 || collecting)) {
+		cautious -= cautious > 0 ? 1 : 0;
+		kind = StatementKind::CHANGE;
+	}
+	EnterGate(context, gate_p, kind);
 }
 
 void StatementState::EnterGate(ClientContext &context, StatementGate &gate_p, StatementKind kind) {
@@ -162,6 +166,23 @@ void StatementState::LeaveGate() {
 
 void StatementState::QueryEnd(ClientContext &context) {
 	LeaveGate();
+	prepared = nullptr;
+	parameters.clear();
+	writer.reset();
+	unfinished = 0;
+}
+
+RebindQueryInfo StatementState::OnRebindPreparedStatement(ClientContext &context,
+                                                          BindPreparedStatementCallbackInfo &info,
+                                                          RebindQueryInfo current_rebind) {
+	prepared = info.prepared_statement;
+	parameters = info.parameters ? *info.parameters : identifier_map_t<BoundParameterData>();
+	return RebindQueryInfo::DO_NOT_REBIND;
+}
+
+bool IsInterrupted(ClientContext &context) {
+	auto &state = StatementState::Get(context);
+	return context.IsInterrupted() || (state.repeated && state.repeated->IsInterrupted());
 }
 
 //! Refuses a statement that DuckDB runs as several: its first would be in the log before a later one fails.

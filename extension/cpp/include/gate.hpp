@@ -15,7 +15,7 @@ enum class StatementKind : uint8_t {
 	INSERT,
 	//! UPDATE, DELETE: its rows must still be there when it is applied.
 	CHANGE,
-	//! A CHANGE whose session runs it again when its rows were not there any more.
+	//! A CHANGE that reads nothing but its own table: it may run beside others, since it can run again (repeat.hpp).
 	OPTIMISTIC_CHANGE,
 	//! MERGE, INSERT ... ON CONFLICT: moreover, what it has not found must still be missing.
 	UPSERT

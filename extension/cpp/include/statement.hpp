@@ -52,12 +52,32 @@ public:
 	void EnterGate(duckdb::ClientContext &context, StatementGate &gate);
 	void EnterGate(duckdb::ClientContext &context, StatementGate &gate, StatementKind kind);
 	void LeaveGate();
+	bool HasPassedGate() const {
+		return gate;
+	}
 	void QueryEnd(duckdb::ClientContext &context) override;
+	//! Remembers what an EXECUTE runs.
+	duckdb::RebindQueryInfo OnRebindPreparedStatement(duckdb::ClientContext &context,
+	                                                  duckdb::BindPreparedStatementCallbackInfo &info,
+	                                                  duckdb::RebindQueryInfo current_rebind) override;
 
-	//! Whether whoever runs the statement will run it again when it meets a conflict.
-	bool optimistic = false;
 	//! Whether the last proposal of the connection met a conflict: it has changed nothing.
 	bool conflicted = false;
+	//! Statements that are to run with no change beside them: those after a conflict.
+	idx_t cautious = 0;
+	//! The prepared statement that runs, if one does, and the values of the parameters.
+	duckdb::optional_ptr<duckdb::PreparedStatementData> prepared;
+	duckdb::identifier_map_t<duckdb::BoundParameterData> parameters;
+	//! Set while the connection repeats the statement of another one (repeat.hpp): whose, and where the rows go that the
+	//! statement emits.
+	duckdb::optional_ptr<duckdb::ClientContext> repeated;
+	duckdb::optional_ptr<duckdb::ColumnDataCollection> repeated_into;
+
+	//! What the running statement writes, in all its parts: WITH may hold an INSERT, UPDATE or DELETE of its own.
+	duckdb::shared_ptr<Writer> writer;
+	//! Parts of the running statement that have not ended yet.
+	duckdb::atomic<idx_t> unfinished {0};
+
 	//! Set while a client's session collects the writes between BEGIN and COMMIT; null otherwise.
 	duckdb::shared_ptr<Writer> collected;
 	//! Whether the session collects at all: its connection then is in autocommit mode although its client is not.
@@ -68,6 +88,8 @@ private:
 	StatementKind passed = StatementKind::OTHER;
 };
 
+//! Whether the statement is to end, or the one that it repeats.
+bool IsInterrupted(duckdb::ClientContext &context);
 //! Throws unless a write may be proposed by this connection now.
 void RequireProposable(duckdb::ClientContext &context, QuackCatalog &catalog);
 //! The writer for a statement: a new one, or that of the transaction that the session collects.

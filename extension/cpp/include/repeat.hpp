@@ -1,0 +1,23 @@
+//! Running a statement again that has met a conflict.
+#pragma once
+
+#include "duckdb.hpp"
+#include "duckdb/execution/physical_operator.hpp"
+
+namespace quack {
+
+//! Makes DuckDB's planner tell which values a statement is given for its parameters; nothing keeps them otherwise.
+void RegisterParameters(duckdb::DatabaseInstance &instance);
+
+//! Whether the running statement, which has met a conflict and so has changed nothing, may run again: it is a
+//! transaction of its own, and everything that it reads is still there to be read. An open file or a stream of a
+//! program may not be.
+bool MayRepeat(duckdb::ClientContext &context, duckdb::PhysicalOperator &plan);
+
+//! Runs the running statement of `context` again, in a session like its own and a transaction that begins now, until it
+//! meets no conflict. Replaces `emitted` by what it emits; throws what it throws.
+//!
+//! It is planned anew: the plan that met the conflict relies on statistics of the rows that it has read.
+void Repeat(duckdb::ClientContext &context, duckdb::ColumnDataCollection &emitted);
+
+} // namespace quack

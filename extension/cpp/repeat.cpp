@@ -1,0 +1,137 @@
+//! Implementation of repeating statements.
+
+#include "repeat.hpp"
+
+#include "compat.hpp"
+#include "statement.hpp"
+#include "duckdb/catalog/catalog_search_path.hpp"
+#include "duckdb/execution/operator/scan/physical_table_scan.hpp"
+#include "duckdb/main/client_config.hpp"
+#include "duckdb/main/client_data.hpp"
+#include "duckdb/main/prepared_statement_data.hpp"
+#include "duckdb/main/query_parameters.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/bound_parameter_map.hpp"
+#include "duckdb/planner/planner_extension.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+//! No statement meets so many conflicts unless something is wrong: each one means that another statement has won.
+constexpr idx_t ATTEMPTS_MAX = 100;
+//! After a conflict, so many statements of the connection run with no change beside them at once: where clients fight
+//! for the same rows, running twice costs more than waiting.
+constexpr idx_t CAUTIOUS_STATEMENTS = 16;
+
+static void KeepParameters(PlannerExtensionInput &input, BoundStatement &) {
+	auto state = input.context.registered_state->Get<StatementState>(StatementState::KEY);
+	auto parameters = input.binder.GetParameters();
+	if (state && state->HasPassedGate() && parameters && !parameters->GetParameterData().empty()) {
+		state->parameters = parameters->GetParameterData();
+	}
+}
+
+void RegisterParameters(DatabaseInstance &instance) {
+	PlannerExtension extension;
+	extension.post_bind_function = KeepParameters;
+	PlannerExtension::Register(DBConfig::GetConfig(instance), std::move(extension));
+}
+
+static bool CanReadAgain(const PhysicalOperator &plan) {
+	switch (plan.type) {
+	case PhysicalOperatorType::TABLE_SCAN: {
+		auto &name = plan.Cast<PhysicalTableScan>().function.GetName();
+		if (name != "seq_scan" && name != "range" && name != "generate_series") {
+			return false;
+		}
+		break;
+	}
+	case PhysicalOperatorType::EXTENSION:
+		// A part of the statement, in WITH, or an operator that we know nothing about.
+		if (!StringUtil::StartsWith(plan.GetName(), "QUACK_")) {
+			return false;
+		}
+		break;
+	default:
+		break;
+	}
+	for (auto &child : plan.GetChildren()) {
+		if (!CanReadAgain(child.get())) {
+			return false;
+		}
+	}
+	return true;
+}
+
+bool MayRepeat(ClientContext &context, PhysicalOperator &plan) {
+	auto &state = StatementState::Get(context);
+	return !state.collecting && !state.repeated && context.transaction.IsAutoCommit() && CanReadAgain(plan);
+}
+
+//! A connection whose statements mean what they would mean in `context`.
+static unique_ptr<Connection> ConnectLike(ClientContext &context) {
+	auto connection = make_uniq<Connection>(*context.db);
+	auto &again = *connection->context;
+	again.config = context.config;
+	again.config.get_result_collector = nullptr;
+	again.config.enable_profiler = false;
+	again.config.enable_progress_bar = false;
+	auto &data = ClientData::Get(context);
+	auto &data_again = ClientData::Get(again);
+	data_again.temporary_objects = data.temporary_objects;
+	data_again.default_database = data.default_database;
+	auto paths = data.catalog_search_path->GetSetPaths();
+	again.RunFunctionInTransaction(
+	    [&]() { data_again.catalog_search_path->Set(std::move(paths), CatalogSetPathType::SET_DIRECTLY); });
+	return connection;
+}
+
+static void Attempt(ClientContext &context, Connection &connection) {
+	auto &state = StatementState::Get(context);
+	unique_ptr<SQLStatement> statement;
+	if (state.prepared) {
+		statement = state.prepared->unbound_statement->Copy();
+	} else {
+		auto statements = connection.ExtractStatements(CurrentQuery(context));
+		if (statements.size() != 1) {
+			throw InternalException("a statement that met a conflict cannot be found again");
+		}
+		statement = std::move(statements[0]);
+	}
+	QueryParameters parameters;
+	parameters.statement_args = state.parameters;
+	auto result = connection.Submit(std::move(statement), parameters);
+	if (!result->HasError()) {
+		result->Complete();
+	}
+	result->ThrowIfError();
+}
+
+void Repeat(ClientContext &context, ColumnDataCollection &emitted) {
+	auto &state = StatementState::Get(context);
+	// It would keep out the repetition.
+	state.LeaveGate();
+	state.cautious = CAUTIOUS_STATEMENTS;
+	auto connection = ConnectLike(context);
+	auto &again = StatementState::Get(*connection->context);
+	again.repeated = context;
+	again.repeated_into = emitted;
+	for (idx_t attempt = 1;; attempt++) {
+		again.cautious = 1;
+		again.conflicted = false;
+		try {
+			Attempt(context, *connection);
+			return;
+		} catch (...) {
+			if (!again.conflicted || attempt == ATTEMPTS_MAX) {
+				throw;
+			}
+		}
+		if (context.IsInterrupted()) {
+			throw InterruptException();
+		}
+	}
+}
+
+} // namespace quack

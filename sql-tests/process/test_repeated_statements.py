@@ -1,0 +1,20 @@
+"""Statements that meet a conflict run again by themselves, and mean the same."""
+
+import json
+import subprocess
+
+from quack_testing.process import EXTENSION, PYTHON, ROOT
+
+HOST = ROOT / "sql-tests/python/quack_testing/hot_counter_host.py"
+ROUNDS = 100
+
+
+def test_a_counter_that_all_threads_raise_in_different_ways_is_exact(tmp_path):
+    output = subprocess.run(
+        [PYTHON, HOST, EXTENSION, tmp_path / "n0", str(ROUNDS)], capture_output=True, text=True, timeout=120, check=True
+    )
+    report = json.loads(output.stdout)
+    assert report["errors"] == []
+    assert set(report["raised"].values()) == {ROUNDS}
+    assert report["counter"] == [[ROUNDS * len(report["raised"])], [0]]
+    assert report["seen_are_different"]
