@@ -5,7 +5,10 @@ use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
 /// Answer to a tagged event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The proposal was not taken. It is in no log because of this event.
+    /// The proposal was not taken: it is in no log, and never was on its way to one. The
+    /// reason is [`Refusal::Empty`], [`Refusal::TooLarge`], [`Refusal::ForeignProposal`],
+    /// [`Refusal::UnknownGroup`], [`Refusal::Poisoned`], or [`Refusal::Busy`]: too much is
+    /// kept, propose it again later.
     ProposalRefused {
         /// The group.
         group: GroupId,
@@ -61,16 +64,18 @@ pub enum Refusal {
         /// The leader, when one is known.
         leader: Option<RaftId>,
     },
-    /// The leader has not committed an entry of its own term yet, so it does not know
-    /// how far the group is. Ask again shortly.
-    #[error("the leader is new and not ready yet")]
-    LeaderNotReady,
     /// The leader changed before the answer was known.
     #[error("the leader changed")]
     LeaderChanged,
     /// No answer arrived within two election timeouts.
     #[error("no answer in time")]
     TimedOut,
+    /// The proposal has an id of another node.
+    #[error("the proposal has an id of node {origin}, not of this one")]
+    ForeignProposal {
+        /// Origin in the id.
+        origin: RaftId,
+    },
     /// Too much is proposed and not yet committed.
     #[error("too much is waiting to be committed")]
     Busy,

@@ -26,8 +26,13 @@ pub struct Config {
     /// Append messages to one peer that may be on their way unanswered.
     pub messages_in_flight_max: usize,
     /// Bytes of proposals that a leader accepts before they are committed; beyond
-    /// it proposals are refused as busy.
+    /// it proposals wait where they come from.
     pub uncommitted_bytes_max: u64,
+    /// Bytes of this node's own proposals that one group keeps until they are committed,
+    /// with 256 for each beside its data. Beyond it they are refused as busy.
+    pub proposals_bytes_max: usize,
+    /// Of these, bytes that may be on their way to another node that leads.
+    pub forwarded_bytes_max: usize,
     /// Largest sum of entry bytes that one group hands to the state machine at a time.
     pub apply_bytes_max: u64,
     /// Events that may be queued between two calls of [`crate::Node::effects`].
@@ -50,6 +55,10 @@ impl Config {
             message_bytes_max: 1 << 20,
             messages_in_flight_max: 256,
             uncommitted_bytes_max: 64 << 20,
+            // The shell bounds what it proposes; this is a little more.
+            proposals_bytes_max: 96 << 20,
+            // Four parts of a large statement keep a fast network busy.
+            forwarded_bytes_max: 16 << 20,
             apply_bytes_max: 16 << 20,
             queue_events_max: 1 << 16,
         }
@@ -72,6 +81,9 @@ impl Config {
         }
         if self.uncommitted_bytes_max < self.message_bytes_max {
             return refuse("uncommitted_bytes_max must not be below message_bytes_max");
+        }
+        if self.proposals_bytes_max == 0 || self.forwarded_bytes_max == 0 {
+            return refuse("proposals_bytes_max and forwarded_bytes_max must be above 0");
         }
         Ok(())
     }
@@ -116,6 +128,8 @@ mod tests {
             Config { messages_in_flight_max: 0, ..good.clone() },
             Config { queue_events_max: 0, ..good.clone() },
             Config { uncommitted_bytes_max: 1, ..good.clone() },
+            Config { proposals_bytes_max: 0, ..good.clone() },
+            Config { forwarded_bytes_max: 0, ..good.clone() },
         ];
         for config in bad {
             assert!(matches!(config.validate(), Err(Error::Config { .. })), "{config:?}");

@@ -48,6 +48,19 @@ pub enum Error {
         /// What does not fit.
         what: String,
     },
+    /// A snapshot is older than what the log still has.
+    #[error(
+        "group {group}: the snapshot begins behind entry {floor}, but the log of this node begins behind \
+         {known} already: ask for a newer snapshot"
+    )]
+    SeedBackwards {
+        /// The group.
+        group: GroupId,
+        /// Where the snapshot begins.
+        floor: LogIndex,
+        /// Where the log begins.
+        known: LogIndex,
+    },
     /// Too many events at a time.
     #[error("more than {max} events are queued: take the effects before handing in more")]
     QueueFull {

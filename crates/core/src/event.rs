@@ -19,15 +19,28 @@ pub enum Event {
         /// What [`crate::PeerMessage::bytes`] was at the sender.
         bytes: Bytes,
     },
-    /// Propose an entry. Answered only when it is refused here and now; otherwise it
-    /// turns up in [`crate::Durable::apply`], or never: then propose it again under
-    /// the same id.
+    /// Propose an entry. Any member may, learners too: the node that leads gets it.
+    ///
+    /// The core keeps it, and offers it again to whoever leads, until this node sees it
+    /// committed: then it turns up in [`crate::Durable::apply`], with its id (see
+    /// [`crate::proposal_id`]). It may turn up there more than once: whoever applies must
+    /// drop what has been applied under the same id. It is answered only when it is
+    /// refused here and now, and in no log then. One that is kept already is kept once.
+    /// It is forgotten when the node ends.
     Propose {
         /// The group whose log it is for.
         group: GroupId,
         /// Opaque to the core. At most [`quack_types::limits::ENTRY_BYTES_MAX`] bytes, not empty.
         data: Bytes,
-        /// Comes back in a refusal.
+        /// Its origin is this node. Comes back in a refusal and in the entry's context.
+        tag: ProposalId,
+    },
+    /// Nobody waits for this proposal any more: it is not offered again. It may be in the
+    /// log already, or get there from a message that is on its way.
+    Withdraw {
+        /// Of the proposal.
+        group: GroupId,
+        /// Of the proposal.
         tag: ProposalId,
     },
     /// Propose other members, through joint consensus, all changes at once.

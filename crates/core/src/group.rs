@@ -11,23 +11,30 @@
 //!
 //! Source: the driver's manual of the raft crate 0.7, "Processing the Ready State".
 
+mod propose;
 mod start;
 mod steps;
+
+pub use propose::proposal_id;
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use protobuf::Message as _;
 use quack_log::{EntryKind, Floor, GroupWrite, LogRead};
 use quack_types::{GroupId, LogIndex, ProposalId, RaftId, Term};
-use raft::eraftpb::{ConfChangeV2, Entry, Message};
+use raft::eraftpb::{ConfChangeV2, Entry, Message, MessageType};
 use raft::{RawNode, Ready, StateRole};
 
 use crate::election::ElectionTimeout;
+use crate::envelope;
 use crate::history::MembershipHistory;
 use crate::logger::Warnings;
 use crate::outbox::Outbox;
+use crate::proposals::Proposals;
 use crate::reads::PendingReads;
 use crate::storage::LogStorage;
-use crate::{GroupState, GroupStatus, Membership, Note, PeerMessage, Refusal, Role, SnapshotNeeded, convert};
+use crate::{GroupState, GroupStatus, Membership, Note, Refusal, Role, SnapshotNeeded, convert};
 
 /// One group, owned by the node. Given up whole when a step fails.
 pub(crate) struct Group<L: LogRead> {
@@ -42,10 +49,21 @@ pub(crate) struct Group<L: LogRead> {
     applied: LogIndex,
     /// Up to here entries are not handed out: the state machine had them when the node started.
     replayed: LogIndex,
-    /// Proposals and reads of this round: all proposals go to raft as one message, all
-    /// reads as one question, so that a busy round costs each peer one message.
-    proposals: Vec<(Bytes, ProposalId)>,
+    /// This node's own proposals, kept until they are seen committed.
+    proposals: Proposals,
+    /// Of peers, in this round. All proposals go to raft as one message, all reads as one
+    /// question, so that a busy round costs each peer one message.
+    forwarded: Vec<(ProposalId, Bytes)>,
+    /// In the log of this leader since its election, and not committed: one that is
+    /// offered again meanwhile is not appended again.
+    appended: BTreeSet<ProposalId>,
+    uncommitted_bytes_max: u64,
+    forward_message_bytes_max: usize,
     read_tags: Vec<u64>,
+    /// Questions that came before this leader had committed in its term.
+    early_reads: Vec<Message>,
+    /// Followers behind the floor that were asked in this tick whether they still are.
+    probed: BTreeSet<RaftId>,
     /// To be written with the next round.
     floor_pending: Option<Floor>,
     /// The round under way.
@@ -64,10 +82,14 @@ impl<L: LogRead> Group<L> {
         result
     }
 
-    /// A rejection that arrives late, while raft-rs probes a follower, takes the next index
-    /// below what the follower is known to have (etcd has corrected this since, raft-rs 0.7
-    /// has not). If the log starts between the two, raft would want a snapshot for a
-    /// follower that needs none, for ever.
+    /// Two things that raft-rs 0.7 does not find out by itself about a follower for whom it
+    /// wants a snapshot:
+    ///
+    /// - A rejection that arrives late, while it probes, takes the next index below what the
+    ///   follower is known to have (etcd has corrected this since). If the log starts between
+    ///   the two, it would want a snapshot for a follower that needs none, for ever.
+    /// - A follower that got a snapshot by other means. As long as raft believes it behind
+    ///   the floor it sends nothing, and would never hear of it.
     fn put_progress_right(&mut self) {
         let wanted = self.raft.store().take_snapshots_wanted();
         if wanted.is_empty() {
@@ -81,9 +103,31 @@ impl<L: LogRead> Group<L> {
                     progress.next_idx = progress.matched + 1;
                     self.raft.raft.send_append(peer.0);
                 }
-                _ => self.raft.store().want_snapshot(peer),
+                Some(_) => {
+                    self.raft.store().want_snapshot(peer);
+                    // Once a tick: a follower that has nothing yet refuses it.
+                    if self.probed.insert(peer) {
+                        self.probe_at_floor(peer);
+                    }
+                }
+                None => {}
             }
         }
+    }
+
+    /// Asks a follower whether it has the entry at the floor. If it has, its answer is one
+    /// that raft understands; its refusal means nothing, because raft did not ask.
+    fn probe_at_floor(&mut self, peer: RaftId) {
+        let floor = self.raft.store().floor();
+        let raft = &mut self.raft.raft;
+        if raft.state != StateRole::Leader {
+            return;
+        }
+        let mut message = Message { msg_type: MessageType::MsgAppend, ..Message::default() };
+        (message.from, message.to, message.term) = (self.node.0, peer.0, raft.term);
+        (message.index, message.log_term) = (floor.index.0, floor.term.0);
+        message.commit = raft.raft_log.committed;
+        raft.msgs.push(message);
     }
 
     fn after_step(&mut self) {
@@ -97,6 +141,9 @@ impl<L: LogRead> Group<L> {
         if (term, leader) != (now.1, now.2) {
             // Raft has dropped or will never answer what was asked of the old leader.
             self.outbox.answers.extend(self.reads.refuse_all(&Refusal::LeaderChanged));
+            self.early_reads.clear();
+            self.appended.clear();
+            self.proposals.leader_changed();
         }
         self.seen = now;
         self.outbox.notes.push(Note::RoleChanged { group: self.id, role: now.0, term: now.1, leader: now.2 });
@@ -105,8 +152,9 @@ impl<L: LogRead> Group<L> {
     /// Whether [`Group::collect`] would have something to do.
     pub(crate) fn has_work(&self) -> bool {
         self.floor_pending.is_some()
-            || !self.proposals.is_empty()
+            || self.has_proposals()
             || !self.read_tags.is_empty()
+            || self.has_early_reads()
             || self.raft.has_ready()
             || !self.outbox.answers.is_empty()
             || !self.outbox.notes.is_empty()
@@ -116,6 +164,7 @@ impl<L: LogRead> Group<L> {
     pub(crate) fn collect(&mut self) -> Result<Outbox, String> {
         debug_assert!(self.ready.is_none(), "a round begins after the last one has ended");
         self.flush_proposals();
+        self.flush_early_reads();
         self.flush_reads();
         let mut write = GroupWrite::new(self.id);
         write.floor = self.floor_pending.clone();
@@ -181,10 +230,7 @@ impl<L: LogRead> Group<L> {
 
     fn send(&mut self, messages: Vec<Message>) -> Result<(), String> {
         for message in messages {
-            let bytes =
-                message.write_to_bytes().map_err(|error| format!("a message cannot be encoded: {error}"))?;
-            let to = RaftId(message.to);
-            self.outbox.send.push(PeerMessage { to, group: self.id, bytes: Bytes::from(bytes) });
+            self.post(RaftId(message.to), envelope::encode_raft(&message)?);
         }
         Ok(())
     }
@@ -197,7 +243,7 @@ impl<L: LogRead> Group<L> {
         for entry in committed {
             let entry = convert::entry_from_raft(entry);
             match entry.kind {
-                EntryKind::Normal => {}
+                EntryKind::Normal => self.settle_proposal(&entry),
                 EntryKind::ConfChangeV2 => self.change_membership(entry.index, &entry.data)?,
                 EntryKind::ConfChange => {
                     return Err(format!(
@@ -304,9 +350,20 @@ impl<L: LogRead> Group<L> {
             snapshot_index: self.raft.store().floor().index,
             membership: self.membership(),
             replicated_index: self.is_leader().then(|| self.replicated()),
+            proposals: self.proposals.len(),
             linearizable_read_safe: leader.is_some() && (!self.is_leader() || raft.commit_to_current_term()),
             state: GroupState::Ok,
         }
+    }
+
+    /// Where another node's log may begin, if its state machine is at `index`.
+    pub(crate) fn floor_at(&self, index: LogIndex) -> Option<Floor> {
+        let log = &self.raft.raft.raft_log;
+        if index < self.raft.store().floor().index || index > LogIndex(log.applied) {
+            return None;
+        }
+        let term = Term(log.term(index.0).ok()?);
+        Some(Floor { index, term, membership: self.members.at(index)?.encode() })
     }
 
     fn replicated(&self) -> LogIndex {

@@ -23,6 +23,20 @@
 //! [`Node::persisted`] takes the [`Persist`] by value and is the only source of a
 //! [`Durable`]. A shell cannot send too early by forgetting an order.
 //!
+//! # Proposals
+//!
+//! Any member proposes, and the core sees to the rest: it keeps the proposal, offers it to
+//! whoever leads, and offers it again when that may have been in vain. A proposal is
+//! therefore in the log at least once as long as the node lives and a majority works, and
+//! whoever applies drops the repetitions by their id ([`proposal_id`]).
+//!
+//! # Snapshots
+//!
+//! Raft's own are not used: a snapshot is of the node's state machine and travels by other
+//! means. [`Node::floor_at`] says what it must carry about a group, and [`reseed`] puts a
+//! stopped node's log behind it. A leader whose log does not reach back far enough says so
+//! in [`Durable::snapshots_needed`].
+//!
 //! # Invariants
 //!
 //! - A step touches its own group only. A panic or an unreadable log inside a step
@@ -46,6 +60,7 @@ mod config;
 mod convert;
 mod effects;
 mod election;
+mod envelope;
 mod error;
 mod event;
 mod group;
@@ -57,7 +72,9 @@ mod node;
 mod note;
 mod outbox;
 mod poison;
+mod proposals;
 mod reads;
+mod seed;
 mod status;
 mod storage;
 
@@ -66,8 +83,10 @@ pub use config::Config;
 pub use effects::{Committed, Durable, Effects, PeerMessage, Persist, SnapshotNeeded};
 pub use error::Error;
 pub use event::Event;
+pub use group::proposal_id;
 pub use membership::{InvalidMembership, MemberChange, Membership};
 pub use message::InvalidMessage;
 pub use node::Node;
 pub use note::Note;
+pub use seed::reseed;
 pub use status::{GroupState, GroupStatus, Role};

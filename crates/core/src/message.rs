@@ -18,6 +18,17 @@ pub enum InvalidMessage {
     /// The group was stopped here.
     #[error("the group is stopped on this node")]
     Poisoned,
+    /// A newer release sent it.
+    #[error("the message has version {found}, this release reads {known}: install the newer release")]
+    Version {
+        /// What it says.
+        found: u8,
+        /// What this release writes and reads.
+        known: u8,
+    },
+    /// What is around the Raft message, or in its place, is not well formed.
+    #[error("the message is malformed: {0}")]
+    Malformed(&'static str),
     /// The bytes are no Raft message.
     #[error("the bytes are not a Raft message: {0}")]
     Undecodable(String),
@@ -81,9 +92,8 @@ fn check_kind(message: &Message) -> Result<(), InvalidMessage> {
                 return Err(InvalidMessage::Inconsistent("a read carries exactly one context"));
             }
         }
-        // Proposals are not forwarded as Raft messages: the origin sends them to the
-        // leader itself and learns of a refusal. Snapshots do not travel this way. The
-        // others are messages of a node to itself.
+        // Proposals are not forwarded as Raft messages, see `envelope.rs`. Snapshots do not
+        // travel this way. The others are messages of a node to itself.
         Kind::MsgPropose
         | Kind::MsgSnapshot
         | Kind::MsgTransferLeader

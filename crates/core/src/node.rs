@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quack_log::LogRead;
+use quack_log::{Floor, LogRead};
 use quack_types::{GroupId, LogIndex};
 
 use crate::group::Group;
@@ -177,6 +177,13 @@ impl<L: LogRead> Node<L> {
         self.groups.get(&group).map(Group::status).or_else(|| self.poisoned.get(&group).cloned())
     }
 
+    /// What a snapshot of the state machine at `index` must say about the group, so that
+    /// another node can start behind it (see [`crate::reseed`]). `None` when the log begins
+    /// behind `index`, or it is not known to be committed here.
+    pub fn floor_at(&self, group: GroupId, index: LogIndex) -> Option<Floor> {
+        self.groups.get(&group)?.floor_at(index)
+    }
+
     /// Every group of this node, in order.
     pub fn statuses(&self) -> Vec<GroupStatus> {
         let mut all: Vec<GroupStatus> = self.groups.values().map(Group::status).collect();
@@ -207,6 +214,7 @@ impl<L: LogRead> Node<L> {
                 Some(reason) => self.answers.push(Answer::ProposalRefused { group, tag, reason }),
                 None => self.step_infallible(group, |group| group.on_propose(data, tag)),
             },
+            Event::Withdraw { group, tag } => self.step_infallible(group, |group| group.on_withdraw(tag)),
             Event::ProposeMembership { group, changes, tag } => match self.missing(group) {
                 Some(reason) => self.answers.push(Answer::MembershipRefused { group, tag, reason }),
                 None => self.step_infallible(group, |group| group.on_propose_membership(&changes, tag)),
@@ -282,6 +290,7 @@ impl<L: LogRead> Node<L> {
             role: Role::Follower,
             leader: None,
             replicated_index: None,
+            proposals: 0,
             linearizable_read_safe: false,
             ..last
         };

@@ -63,7 +63,7 @@ impl PendingReads {
         let mut answers = Vec::new();
         // Counters ascend with time, so the oldest come first.
         while let Some(oldest) = self.waiting.first_entry() {
-            if self.ticks - oldest.get().since_ticks <= self.ticks_max {
+            if self.ticks - oldest.get().since_ticks < self.ticks_max {
                 break;
             }
             answers.extend(oldest.remove().refuse(self.group, &Refusal::TimedOut));
@@ -119,7 +119,7 @@ mod tests {
         reads.begin(vec![1]);
         reads.tick();
         reads.begin(vec![2]);
-        assert!(reads.tick().is_empty() && reads.tick().is_empty());
+        assert!(reads.tick().is_empty());
         let refused = |tag| Answer::ReadRefused { group: GroupId(1), tag, reason: Refusal::TimedOut };
         assert_eq!(reads.tick(), [refused(1)]);
         assert_eq!(reads.tick(), [refused(2)]);

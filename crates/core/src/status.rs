@@ -69,6 +69,8 @@ pub struct GroupStatus {
     /// included, is known to hold durably. A compaction beyond it would leave someone
     /// in need of a snapshot. `None` on every other node.
     pub replicated_index: Option<LogIndex>,
+    /// This node's own proposals that are not known to be committed.
+    pub proposals: usize,
     /// Whether a linearizable read can be answered now, as far as this node knows:
     /// there is a leader, and if it is this node, it has committed in its term.
     pub linearizable_read_safe: bool,
@@ -90,6 +92,7 @@ impl GroupStatus {
             snapshot_index: LogIndex::default(),
             membership: Membership::default(),
             replicated_index: None,
+            proposals: 0,
             linearizable_read_safe: false,
             state: GroupState::Ok,
         }

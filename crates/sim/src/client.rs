@@ -1,20 +1,20 @@
-//! Clients: each has one operation at a time, asks any node, and asks again.
+//! Clients: each has one operation at a time, at a node that it chooses anew each time.
 //!
-//! An append is asked for again under the same id, at whatever node, until it is
-//! acknowledged; now and then a client gives up, and then nobody knows what became of
-//! it. A read that is asked again is a new read.
+//! As in production, an append belongs to the node that has taken it: that node's core
+//! brings it into the log. When the node ends before its answer, nobody knows what became
+//! of it, and the client goes on to something else; the same when it loses patience, and
+//! then the node is told. An append that no node has taken, and a read, are asked again.
 
-use bytes::Bytes;
-use quack_types::{GroupId, ProposalId, RaftId};
+use quack_types::{GroupId, ProposalId};
 
-use crate::model;
+use crate::model::Operation;
 use crate::oracle::Begun;
 use crate::random::Random;
 use crate::scenario::Scenario;
 
 /// What a client wants now.
 #[derive(Debug, Clone)]
-pub struct Operation {
+pub struct Wish {
     pub group: GroupId,
     pub kind: Kind,
     /// The node that was asked last; only its answer counts.
@@ -25,8 +25,13 @@ pub struct Operation {
 /// Kind of an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// Put the id at the end of the list.
-    Append { id: ProposalId, data: Bytes },
+    /// Put the operation at the end of the list.
+    Append {
+        operation: Operation,
+        padding: usize,
+        /// Under which id, in which life of the node: when the node has taken it.
+        taken: Option<(ProposalId, u64)>,
+    },
     /// Show the list.
     Read { tag: u64 },
 }
@@ -37,7 +42,7 @@ pub struct Client {
     random: Random,
     sequence: u64,
     /// What it waits for.
-    pub pending: Option<Operation>,
+    pub pending: Option<Wish>,
     /// Wake-ups of an earlier situation are void.
     pub generation: u64,
     /// Operations that were answered since the faults ended.
@@ -61,28 +66,41 @@ impl Client {
             Kind::Read { tag: self.next_tag() }
         } else {
             self.sequence += 1;
-            let id = ProposalId { origin: RaftId(100 + self.number), boot: 1, sequence: self.sequence };
+            let operation = Operation { client: self.number, number: self.sequence };
             let padding = self.random.below(scenario.padding_bytes_max + 1) as usize;
-            Kind::Append { id, data: model::encode(id, padding) }
+            Kind::Append { operation, padding, taken: None }
         };
         let node = self.random.between(1, scenario.nodes);
-        self.pending = Some(Operation { group, kind, node, begun });
+        self.pending = Some(Wish { group, kind, node, begun });
     }
 
     /// Asks again, some node. `now` is what is known at this moment.
     pub fn ask_again(&mut self, scenario: &Scenario, now: Begun) {
         let (node, tag) = (self.random.between(1, scenario.nodes), self.next_tag());
-        let Some(operation) = &mut self.pending else { return };
-        operation.node = node;
-        if let Kind::Read { tag: old } = &mut operation.kind {
-            *old = tag;
-            operation.begun = now;
+        let Some(wish) = &mut self.pending else { return };
+        wish.node = node;
+        match &mut wish.kind {
+            Kind::Read { tag: old } => {
+                *old = tag;
+                wish.begun = now;
+            }
+            Kind::Append { taken, .. } => *taken = None,
+        }
+    }
+
+    /// The append that a node has taken and not answered: id, node, its life.
+    pub fn taken(&self) -> Option<(ProposalId, u64, u64)> {
+        match self.pending.as_ref()? {
+            Wish { kind: Kind::Append { taken: Some((id, life)), .. }, node, .. } => {
+                Some((*id, *node, *life))
+            }
+            _ => None,
         }
     }
 
     /// Whether it gives up at this point.
     pub fn gives_up(&mut self) -> bool {
-        self.random.chance(50_000)
+        self.random.chance(300_000)
     }
 
     /// A pause before the next operation.

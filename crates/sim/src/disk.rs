@@ -18,8 +18,8 @@
 //! sync stays unsynced and may be half there.
 //!
 //! What a sync has reported as done is never lost, unless the run is sabotaged
-//! ([`VirtualDisk::lie`]). Bits do not flip: that loses a node, whose rebuilding
-//! needs snapshots between nodes; the log's own tests cover its refusal.
+//! ([`VirtualDisk::lie`]). Bits do not flip: the log refuses them, as its own tests
+//! show, and then the node is rebuilt like one that has lost its disk.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -103,6 +103,11 @@ impl VirtualDisk {
     /// From now on syncs fail with this chance, per million.
     pub fn fail_syncs(&self, per_million: u64) {
         self.lock().sync_errors = per_million;
+    }
+
+    /// Whether a log has been begun on it.
+    pub fn has_files(&self) -> bool {
+        self.lock().names.keys().any(|name| name.ends_with(".log"))
     }
 
     /// The power goes and comes back: what was not synced is kept, lost or torn.

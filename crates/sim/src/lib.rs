@@ -1,14 +1,14 @@
 //! The virtual world in which the real core and the real log are tried.
 //!
-//! Three nodes, or one, run [`quack_core`] and [`quack_log`] over a virtual disk, a virtual
+//! One, three or five nodes run [`quack_core`] and [`quack_log`] over a virtual disk, a virtual
 //! network and virtual time, with a model for a state machine and clients that check
 //! what they were promised. One seed decides everything, so a failure is repeated by
 //! its seed. A run has a safety phase, with every fault of its scenario, and then a
 //! liveness phase, without faults, in which the cluster must get well.
 //!
-//! Not simulated: DuckDB, the real shell's threads, bit rot and lost disks (they need
-//! snapshots between nodes). Until snapshots exist, a node compacts its log only as far
-//! as every member is known to hold it.
+//! Not simulated: DuckDB, the real shell's threads and connections, bit rot (the log
+//! refuses it, and the node is rebuilt like one that has lost its disk), the pieces in
+//! which a snapshot travels.
 //!
 //! Sources: TigerBeetle's VOPR for the two phases and exit codes; FoundationDB's
 //! simulation for the idea.

@@ -14,6 +14,7 @@ quack-sim: runs virtual clusters and checks them
   --trace            with --seed: print everything that happens
   --twice            run every seed twice and compare the event logs byte for byte
   --sabotage NAME    put in a bug on purpose; the run should fail
+  --canary           every bug on purpose: the first seed that finds it; fails if none of --seeds does
 
 Exit code: 0 fine, 127 crash, 128 no progress, 129 safety broken, 130 promise to a client broken, 2 usage";
 
@@ -22,6 +23,7 @@ struct Options {
     count: u64,
     is_traced: bool,
     is_twice: bool,
+    is_canary: bool,
     sabotage: Option<Sabotage>,
 }
 
@@ -37,11 +39,12 @@ fn main() -> ExitCode {
         // A panic is caught, classed and reported with its seed; its backtrace says nothing more.
         std::panic::set_hook(Box::new(|_| {}));
     }
-    sweep(&options)
+    if options.is_canary { canary(&options) } else { sweep(&options) }
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options { first: 0, count: 100, is_traced: false, is_twice: false, sabotage: None };
+    let mut options =
+        Options { first: 0, count: 100, is_traced: false, is_twice: false, is_canary: false, sabotage: None };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         let number = |text: String| text.parse::<u64>().map_err(|_| format!("'{text}' is not a number"));
@@ -50,6 +53,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--first" => options.first = number(value()?)?,
             "--seed" => (options.first, options.count) = (number(value()?)?, 1),
             "--trace" => options.is_traced = true,
+            "--canary" => options.is_canary = true,
             "--twice" => options.is_twice = true,
             "--sabotage" => {
                 let name = value()?;
@@ -88,13 +92,18 @@ fn sweep(options: &Options) -> ExitCode {
     let seconds = begin.elapsed().as_secs_f64();
     println!(
         "sim: {} seeds passed in {seconds:.1} s: {} appends and {} reads answered, {} elections, {} crashes, {} \
-         partitions, {} membership entries, {} packets ({} lost), {} virtual seconds, slowest recovery {:.1} s{}",
+         partitions, {} pauses, {} lost disks, {} snapshots, {} refusals, {} duplicates, {} membership entries, {} packets ({} lost), {} virtual seconds, slowest recovery {:.1} s{}",
         options.count,
         total.appends,
         total.reads,
         total.elections,
         total.crashes,
         total.partitions,
+        total.pauses,
+        total.disk_losses,
+        total.snapshots,
+        total.refusals,
+        total.duplicates,
         total.membership_changes,
         total.packets.0,
         total.packets.1,
@@ -103,6 +112,23 @@ fn sweep(options: &Options) -> ExitCode {
         if options.is_twice { ", every one twice with equal event logs" } else { "" },
     );
     ExitCode::SUCCESS
+}
+
+/// The checks are worth what they find.
+fn canary(options: &Options) -> ExitCode {
+    let mut is_blind = false;
+    for sabotage in Sabotage::ALL {
+        let name = sabotage.name();
+        let fails = |seed| run(seed, Some(sabotage), false).result.err().map(|failure| (seed, failure));
+        match (options.first..options.first + options.count).find_map(fails) {
+            Some((seed, failure)) => println!("{name}: seed {seed}: {:?}: {}", failure.class, failure.rule),
+            None => {
+                println!("{name}: not found in {} seeds", options.count);
+                is_blind = true;
+            }
+        }
+    }
+    if is_blind { ExitCode::from(1) } else { ExitCode::SUCCESS }
 }
 
 fn fail(seed: u64, options: &Options, failure: &Failure) -> ExitCode {
@@ -126,6 +152,11 @@ fn add(left: Summary, right: Summary) -> Summary {
         partitions: left.partitions + right.partitions,
         packets: (left.packets.0 + right.packets.0, left.packets.1 + right.packets.1),
         elections: left.elections + right.elections,
+        duplicates: left.duplicates + right.duplicates,
+        refusals: left.refusals + right.refusals,
+        pauses: left.pauses + right.pauses,
+        disk_losses: left.disk_losses + right.disk_losses,
+        snapshots: left.snapshots + right.snapshots,
         membership_changes: left.membership_changes + right.membership_changes,
         floor: left.floor.max(right.floor),
         recovery_us: left.recovery_us + right.recovery_us,

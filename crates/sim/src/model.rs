@@ -1,22 +1,38 @@
-//! The state machine of one group: a list of proposal ids, each at most once.
+//! The state machine of one group: a list of operations, each at most once.
 //!
-//! It stands for the store: it applies entries in order, drops a proposal that it has
-//! seen before, and answers it with its first outcome. Its hash covers every applied
+//! It stands for the store: it applies entries in order, drops a proposal whose id it has
+//! seen before, and answers it with its first outcome. It knows operations only by what
+//! is in the entries: that one gets into the list once is what the checks look at. Its hash covers every applied
 //! entry, so two nodes with equal hashes at an index have the same history.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use quack_log::{EntryKind, LogEntry};
 use quack_types::{LogIndex, ProposalId, RaftId};
+
+/// What a client wanted: client and number. Unlike the proposal's id it stays the same
+/// however often and wherever it is proposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Operation {
+    pub client: u64,
+    pub number: u64,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}/{}", self.client, self.number)
+    }
+}
 
 /// State of one group on one node. A clone is a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Model {
     /// Last applied entry.
     pub applied: LogIndex,
-    /// Applied proposals in order; the place in the list is the outcome.
-    pub list: Vec<ProposalId>,
+    /// Applied operations in order; the place in the list is the outcome.
+    pub list: Vec<Operation>,
     outcomes: BTreeMap<ProposalId, u64>,
     /// Hash of everything applied so far.
     pub hash: u64,
@@ -39,19 +55,24 @@ impl Model {
     pub fn apply(&mut self, entry: &LogEntry, deduplicates: bool) -> Option<Applied> {
         self.applied = entry.index;
         self.mix(entry.index.0);
-        let id = decode(entry)?;
+        let (id, operation) = decode(entry)?;
         let known = self.outcomes.get(&id).copied();
         if let (Some(outcome), true) = (known, deduplicates) {
             self.mix(outcome);
             return Some(Applied { id, outcome, is_first: false });
         }
         let outcome = self.list.len() as u64;
-        self.list.push(id);
+        self.list.push(operation);
         self.outcomes.insert(id, outcome);
-        for part in [id.origin.0, id.boot, id.sequence] {
+        for part in [id.origin.0, id.boot, id.sequence, operation.client, operation.number] {
             self.mix(part);
         }
         Some(Applied { id, outcome, is_first: true })
+    }
+
+    /// Forgets what has been applied. Sabotage only.
+    pub fn forget_ids(&mut self) {
+        self.outcomes.clear();
     }
 
     fn mix(&mut self, value: u64) {
@@ -61,24 +82,27 @@ impl Model {
     }
 }
 
-/// An entry's data: the id, then `padding` bytes.
-pub fn encode(id: ProposalId, padding: usize) -> Bytes {
-    let mut data = BytesMut::with_capacity(24 + padding);
-    data.put_u64(id.origin.0);
-    data.put_u64(id.boot);
-    data.put_u64(id.sequence);
-    data.put_bytes(id.sequence as u8, padding);
+const HEADER_BYTES: usize = 40;
+
+/// An entry's data: the id, the operation, then `padding` bytes.
+pub fn encode(id: ProposalId, operation: Operation, padding: usize) -> Bytes {
+    let mut data = BytesMut::with_capacity(HEADER_BYTES + padding);
+    for part in [id.origin.0, id.boot, id.sequence, operation.client, operation.number] {
+        data.put_u64(part);
+    }
+    data.put_bytes(operation.number as u8, padding);
     data.freeze()
 }
 
-/// The id in an entry's data, if the entry is a proposal.
-pub fn decode(entry: &LogEntry) -> Option<ProposalId> {
-    if entry.kind != EntryKind::Normal || entry.data.len() < 24 {
+/// What is in an entry's data, if the entry is a proposal.
+pub fn decode(entry: &LogEntry) -> Option<(ProposalId, Operation)> {
+    if entry.kind != EntryKind::Normal || entry.data.len() < HEADER_BYTES {
         return None;
     }
-    let mut data = entry.data.clone();
+    let mut data = &entry.data[..];
     let (origin, boot, sequence) = (RaftId(data.get_u64()), data.get_u64(), data.get_u64());
-    Some(ProposalId { origin, boot, sequence })
+    let operation = Operation { client: data.get_u64(), number: data.get_u64() };
+    Some((ProposalId { origin, boot, sequence }, operation))
 }
 
 #[cfg(test)]
@@ -92,7 +116,7 @@ mod tests {
             term: Term(1),
             index: LogIndex(index),
             kind: EntryKind::Normal,
-            data: encode(id, 3),
+            data: encode(id, Operation { client: 1, number: sequence }, 3),
             context: Bytes::new(),
         }
     }

@@ -3,16 +3,15 @@
 //! # Fault model
 //!
 //! A packet is lost, delivered once or delivered twice; each delivery takes its own
-//! time, so packets overtake each other; some are held up for longer than a restart takes. A cut is of one direction: packets that are
-//! *sent* while it lasts are lost. Packets to a node that is down are lost; packets
-//! sent before a crash may arrive after the restart. Packets are not altered: TLS
-//! sees to that.
+//! time, so packets overtake each other; some are held up for longer than a restart takes.
+//! A cut is of one direction: packets that are *sent* while it lasts are lost. Packets to
+//! a node that is down, or that has another Raft identity now, are lost; packets sent
+//! before a crash may arrive after the restart. Packets are not altered: TLS sees to that.
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use quack_core::PeerMessage;
-use quack_types::{GroupId, LogIndex, ProposalId};
+use quack_types::{GroupId, LogIndex};
 
 use crate::random::Random;
 use crate::scenario::Scenario;
@@ -22,15 +21,6 @@ use crate::scenario::Scenario;
 pub enum Packet {
     /// The core's message.
     Raft(PeerMessage),
-    /// A proposal on its way from its origin to the leader.
-    Forward {
-        /// The group.
-        group: GroupId,
-        /// Its id.
-        id: ProposalId,
-        /// The entry's data.
-        data: Bytes,
-    },
     /// The leader tells how far every member has the log.
     Replicated {
         /// The group.
@@ -49,6 +39,7 @@ pub struct Network {
     late: u64,
     late_us_max: u64,
     duplication: u64,
+    reports: u64,
     cut: BTreeSet<(u64, u64)>,
     /// Counts for the closing line.
     pub sent: u64,
@@ -67,6 +58,7 @@ impl Network {
             late: scenario.late,
             late_us_max: scenario.late_us_max,
             duplication: scenario.duplication,
+            reports: scenario.reports,
             cut: BTreeSet::new(),
             sent: 0,
             lost: 0,
@@ -126,6 +118,16 @@ impl Network {
         self.loss = 0;
         self.late = 0;
         self.duplication = 0;
+    }
+
+    /// After which time the sender of a lost packet hears of the loss, if it does.
+    pub fn report(&mut self) -> Option<u64> {
+        self.random.chance(self.reports).then(|| self.delay())
+    }
+
+    /// Whether packets pass both ways now.
+    pub fn is_open(&self, one: u64, other: u64) -> bool {
+        !self.cut.contains(&(one, other)) && !self.cut.contains(&(other, one))
     }
 
     /// The ways that are cut, for the event log.

@@ -12,9 +12,10 @@
 
 use std::collections::BTreeMap;
 
-use quack_types::{GroupId, ProposalId};
+use quack_types::GroupId;
 
 use crate::failure::Failure;
+use crate::model::Operation;
 
 /// An operation's knowledge at its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +27,12 @@ pub struct Begun {
 #[derive(Default)]
 struct Group {
     /// The list as the first node to apply each element has it.
-    list: Vec<ProposalId>,
+    list: Vec<Operation>,
     /// Longest list that a client has seen the end of.
     known: u64,
-    acknowledged: BTreeMap<ProposalId, u64>,
+    acknowledged: BTreeMap<Operation, u64>,
     /// Told to be done, place unknown.
-    claimed: Vec<ProposalId>,
+    claimed: Vec<Operation>,
 }
 
 /// The promises of one run.
@@ -51,12 +52,7 @@ impl Oracle {
     }
 
     /// A node has a list of this length with this last element now.
-    pub fn applied(
-        &mut self,
-        group: GroupId,
-        length: usize,
-        last: Option<ProposalId>,
-    ) -> Result<(), Failure> {
+    pub fn applied(&mut self, group: GroupId, length: usize, last: Option<Operation>) -> Result<(), Failure> {
         let known = &mut self.groups.entry(group).or_default().list;
         let (Some(place), Some(last)) = (length.checked_sub(1), last) else { return Ok(()) };
         if place == known.len() {
@@ -73,7 +69,7 @@ impl Oracle {
     pub fn acknowledged(
         &mut self,
         group: GroupId,
-        id: ProposalId,
+        id: Operation,
         place: u64,
         begun: Begun,
     ) -> Result<(), Failure> {
@@ -98,13 +94,13 @@ impl Oracle {
 
     /// A client was told that an append is done, without being told where. Only a
     /// sabotaged shell does so; the promise is the same.
-    pub fn claimed(&mut self, group: GroupId, id: ProposalId) {
+    pub fn claimed(&mut self, group: GroupId, id: Operation) {
         self.appends += 1;
         self.groups.entry(group).or_default().claimed.push(id);
     }
 
     /// A read was answered.
-    pub fn read(&mut self, group: GroupId, list: &[ProposalId], begun: Begun) -> Result<(), Failure> {
+    pub fn read(&mut self, group: GroupId, list: &[Operation], begun: Begun) -> Result<(), Failure> {
         self.reads += 1;
         let state = self.groups.entry(group).or_default();
         if !state.list.starts_with(list) {
@@ -124,7 +120,7 @@ impl Oracle {
     }
 
     /// The end: the list of a node that has everything must keep every promise.
-    pub fn finish(&self, group: GroupId, list: &[ProposalId]) -> Result<(), Failure> {
+    pub fn finish(&self, group: GroupId, list: &[Operation]) -> Result<(), Failure> {
         let Some(state) = self.groups.get(&group) else { return Ok(()) };
         for (id, place) in &state.acknowledged {
             let count = list.iter().filter(|other| *other == id).count();
@@ -151,12 +147,11 @@ impl Oracle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quack_types::RaftId;
 
     const G: GroupId = GroupId::ROOT;
 
-    fn id(sequence: u64) -> ProposalId {
-        ProposalId { origin: RaftId(1), boot: 1, sequence }
+    fn id(number: u64) -> Operation {
+        Operation { client: 1, number }
     }
 
     #[test]

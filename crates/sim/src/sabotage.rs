@@ -26,15 +26,35 @@ pub enum Sabotage {
     SkipEntry,
     /// The shell does not wait for the read index to be applied.
     ReadBeforeApplied,
-    /// Nobody hears of a follower's refusal, and nobody retries: proposals hang.
+    /// A proposal is offered to the leader once: when it is lost on its way, it hangs.
     NeverRetry,
     /// After a restart the state machine claims to be older than its checkpoint but keeps its data.
     ForgetPosition,
+    /// A node that waits too long proposes the same operation again under a new id.
+    RetryUnderNewId,
+    /// The starts of a node are not counted, so that ids repeat.
+    ForgetBoot,
+    /// A node that has lost its disk goes on as if it had never been there, under the same id.
+    VoteWithLostMemory,
+    /// A snapshot claims to hold one entry more than it does.
+    SnapshotTooNew,
+    /// A snapshot names the first members instead of those of its position.
+    SnapshotWithFirstMembers,
+    /// A snapshot holds the list, but not which proposals have been applied.
+    SnapshotWithoutIds,
+    /// A node that starts from a snapshot writes entries that it has, and so cuts off what follows.
+    SeedCutsTail,
+    /// A node that starts from a snapshot as itself forgets its term and vote.
+    SeedForgetsVote,
+    /// A node that believes to lead answers reads without asking the others.
+    ReadByLease,
+    /// Entries are applied when they are written, not when they are committed.
+    ApplyEarly,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 12] = [
+    pub const ALL: [Sabotage; 22] = [
         Sabotage::AckBeforeFsync,
         Sabotage::SkipFsync,
         Sabotage::LyingDisk,
@@ -47,6 +67,16 @@ impl Sabotage {
         Sabotage::ReadBeforeApplied,
         Sabotage::NeverRetry,
         Sabotage::ForgetPosition,
+        Sabotage::RetryUnderNewId,
+        Sabotage::ForgetBoot,
+        Sabotage::VoteWithLostMemory,
+        Sabotage::SnapshotTooNew,
+        Sabotage::SnapshotWithFirstMembers,
+        Sabotage::SnapshotWithoutIds,
+        Sabotage::SeedCutsTail,
+        Sabotage::SeedForgetsVote,
+        Sabotage::ReadByLease,
+        Sabotage::ApplyEarly,
     ];
 
     /// As on the command line.
@@ -64,6 +94,16 @@ impl Sabotage {
             Sabotage::ReadBeforeApplied => "read-before-applied",
             Sabotage::NeverRetry => "never-retry",
             Sabotage::ForgetPosition => "forget-position",
+            Sabotage::RetryUnderNewId => "retry-under-new-id",
+            Sabotage::ForgetBoot => "forget-boot",
+            Sabotage::VoteWithLostMemory => "vote-with-lost-memory",
+            Sabotage::SnapshotTooNew => "snapshot-too-new",
+            Sabotage::SnapshotWithFirstMembers => "snapshot-with-first-members",
+            Sabotage::SnapshotWithoutIds => "snapshot-without-ids",
+            Sabotage::SeedCutsTail => "seed-cuts-tail",
+            Sabotage::SeedForgetsVote => "seed-forgets-vote",
+            Sabotage::ReadByLease => "read-by-lease",
+            Sabotage::ApplyEarly => "apply-early",
         }
     }
 

@@ -6,36 +6,54 @@
 
 mod apply;
 mod requests;
+mod rounds;
+mod seed;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use quack_core::{Config, Event, Membership, Node, Note, Persist};
+use quack_core::{Config, Event, Membership, Node, Persist};
 use quack_log::{GroupWrite, Log, LogConfig, LogEntry, LogIdentity, LogReader};
 use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId};
 
 use crate::disk::{CRASHED, VirtualDisk};
 use crate::failure::Failure;
-use crate::model::Model;
+use crate::model::{Model, Operation};
 use crate::network::Packet;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
 use crate::scenario::Scenario;
 
+pub use seed::Snapshot;
+
+/// The Raft identity of a node. A node that has lost its disk gets another one.
+pub fn raft_id(node: u64, incarnation: u64) -> RaftId {
+    RaftId(100 * incarnation + node)
+}
+
+/// The node behind a Raft identity, in whatever incarnation.
+pub fn node_of(raft: RaftId) -> u64 {
+    raft.0 % 100
+}
+
 /// What a node wants of the world.
 #[derive(Debug)]
 pub enum Output {
     /// Send a packet.
-    Send { to: u64, packet: Packet },
+    Send { to: RaftId, packet: Packet },
+    /// Send a packet to all other nodes.
+    Tell { packet: Packet },
+    /// A peer cannot be helped with the log of this node.
+    SnapshotNeeded { group: GroupId, peer: RaftId },
     /// Call back.
     After { delay_us: u64, timer: Timer },
     /// A proposal is applied here; whoever waits for it may know.
-    Applied { group: GroupId, index: LogIndex, id: ProposalId, outcome: u64 },
+    Applied { group: GroupId, index: LogIndex, id: ProposalId, outcome: u64, is_first: bool },
     /// A proposal cannot be taken now.
     Refused { group: GroupId, id: ProposalId },
     /// A proposal was taken; only a sabotaged shell calls that an answer.
     Taken { group: GroupId, id: ProposalId },
     /// A read is answered with the list's length and content.
-    Read { tag: u64, list: Vec<ProposalId> },
+    Read { tag: u64, list: Vec<Operation> },
     /// A read cannot be answered now.
     ReadRefused { tag: u64 },
     /// The log took a write.
@@ -64,7 +82,13 @@ pub enum Timer {
 /// A node with what survives its crashes.
 pub struct Server {
     pub id: u64,
+    /// How often it has lost its disk.
+    pub incarnation: u64,
     pub disk: VirtualDisk,
+    /// A snapshot that has arrived whole and is not installed yet. It survives crashes.
+    seed: Option<Snapshot>,
+    /// It has nothing to start from until a snapshot arrives.
+    pub is_empty: bool,
     /// State of each group as of the last checkpoint; its writing is atomic.
     checkpoint: BTreeMap<GroupId, Model>,
     boot: u64,
@@ -75,6 +99,8 @@ pub struct Server {
     /// Counts lives and deaths, so that calls for an earlier life are known.
     pub life_number: u64,
     has_log: bool,
+    /// Chance that an fsync takes very long.
+    pub stalls: u64,
 }
 
 /// What a crash takes away.
@@ -93,6 +119,8 @@ pub struct Life {
     replicated: BTreeMap<GroupId, LogIndex>,
     /// Replicated indexes that were already told to the others.
     told: BTreeMap<GroupId, LogIndex>,
+    /// Proposals of this life.
+    sequence: u64,
 }
 
 /// State of a group right after an entry, as far as the checks want it.
@@ -103,7 +131,7 @@ pub struct StateAfter {
     /// Length of the list.
     pub length: usize,
     /// Its last element.
-    pub last: Option<ProposalId>,
+    pub last: Option<Operation>,
 }
 
 type Outputs = Vec<Output>;
@@ -117,7 +145,10 @@ impl Server {
         }
         Self {
             id,
+            incarnation: 0,
             disk,
+            seed: None,
+            is_empty: false,
             checkpoint: BTreeMap::new(),
             boot: 0,
             random: random.fork(&name),
@@ -125,7 +156,13 @@ impl Server {
             life: None,
             life_number: 0,
             has_log: false,
+            stalls: scenario.stalls,
         }
+    }
+
+    /// Who it is now in Raft.
+    pub fn raft_id(&self) -> RaftId {
+        raft_id(self.id, self.incarnation)
     }
 
     fn is_sabotaged(&self, sabotage: Sabotage) -> bool {
@@ -140,7 +177,7 @@ impl Server {
     fn identity(&self) -> Result<LogIdentity, Failure> {
         let node = NodeId::new(format!("n{}", self.id));
         let node = node.map_err(|error| Failure::crash("the simulator itself", error.to_string()))?;
-        Ok(LogIdentity { cluster_id: 7, node, incarnation: 0 })
+        Ok(LogIdentity { cluster_id: 7, node, incarnation: self.incarnation })
     }
 
     fn log_config(&self) -> LogConfig {
@@ -160,7 +197,9 @@ impl Server {
         self.boot += 1;
         let mut outputs = Vec::new();
         let identity = self.identity()?;
-        let opened = if self.has_log {
+        // A crash may have come between the first files of a new log and the end of its making.
+        let is_begun = self.disk.has_files();
+        let opened = if self.has_log || is_begun {
             Log::open(self.disk.clone(), self.log_config(), &identity).map(|(log, recovery)| {
                 outputs.push(Output::Said { line: format!("opens its log: {recovery:?}") });
                 log
@@ -168,7 +207,7 @@ impl Server {
         } else {
             Log::create(self.disk.clone(), self.log_config(), &identity)
         };
-        let log = match opened {
+        let mut log = match opened {
             Ok(log) => log,
             Err(error) if error.to_string().contains(CRASHED) => {
                 self.stop();
@@ -181,6 +220,9 @@ impl Server {
             Err(error) => return Err(Failure::safety("the log opens after a crash", error.to_string())),
         };
         self.has_log = true;
+        if !self.install(&mut log, &mut outputs)? {
+            return Ok(outputs);
+        }
         let node = self.start_core(&log)?;
         self.life = Some(Life {
             node,
@@ -192,6 +234,7 @@ impl Server {
             reads: Vec::new(),
             replicated: BTreeMap::new(),
             told: BTreeMap::new(),
+            sequence: 0,
         });
         let delay_us = self.random.wait(self.scenario.checkpoint_us);
         outputs.push(Output::After { delay_us, timer: Timer::Checkpoint });
@@ -199,9 +242,13 @@ impl Server {
         Ok(outputs)
     }
 
+    fn first_members(&self) -> Membership {
+        let voters: Vec<RaftId> = (1..=self.scenario.nodes).map(|node| raft_id(node, 0)).collect();
+        Membership::new(voters, [])
+    }
+
     fn start_core(&mut self, log: &Log<VirtualDisk>) -> Result<Node<LogReader<VirtualDisk>>, Failure> {
-        let voters: Vec<RaftId> = (1..=self.scenario.nodes).map(RaftId).collect();
-        let members = Membership::new(voters, []);
+        let members = self.first_members();
         let groups: Vec<_> = self.groups().map(|group| (group, members.clone())).collect();
         if self.is_sabotaged(Sabotage::ForgetPosition) {
             for model in self.checkpoint.values_mut() {
@@ -209,8 +256,16 @@ impl Server {
             }
         }
         let applied: Vec<_> = self.checkpoint.iter().map(|(group, model)| (*group, model.applied)).collect();
-        let seed = self.scenario.seed.wrapping_mul(31) ^ (self.boot << 8) ^ self.id;
-        let config = Config { boot: self.boot, seed, ..Config::new(RaftId(self.id)) };
+        let seed = self.scenario.seed.wrapping_mul(31) ^ (self.boot << 8) ^ self.raft_id().0;
+        let config = Config {
+            boot: self.boot,
+            seed,
+            message_bytes_max: self.scenario.message_bytes_max,
+            uncommitted_bytes_max: self.scenario.uncommitted_bytes_max,
+            proposals_bytes_max: self.scenario.proposals_bytes_max as usize,
+            forwarded_bytes_max: self.scenario.forwarded_bytes_max as usize,
+            ..Config::new(self.raft_id())
+        };
         Node::new(config, &groups, &applied, log.reader()).map_err(|error| {
             Failure::safety("a node comes back after a crash", format!("n{}: {error}", self.id))
         })
@@ -244,139 +299,6 @@ impl Server {
             Timer::Checkpoint => self.on_checkpoint(&mut outputs)?,
         }
         Ok(outputs)
-    }
-
-    /// Runs rounds of the core until it has no work or a write is on its way.
-    fn pump(&mut self, outputs: &mut Outputs) -> Result<(), Failure> {
-        loop {
-            let Some(life) = &mut self.life else { return Ok(()) };
-            if life.syncing.is_some() || !life.node.has_work() {
-                return Ok(());
-            }
-            let effects =
-                life.node.effects().map_err(|error| Failure::crash("rounds alternate", error.to_string()))?;
-            self.send(effects.send_now, outputs);
-            self.note(effects.notes, outputs)?;
-            self.answer(effects.answers, outputs);
-            if effects.persist.writes.is_empty() {
-                self.finish(effects.persist, outputs)?;
-            } else if !self.write(effects.persist, outputs)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Writes to the log; false when the node goes down over it.
-    fn write(&mut self, persist: Persist, outputs: &mut Outputs) -> Result<bool, Failure> {
-        let mut writes = persist.writes.clone();
-        if self.is_sabotaged(Sabotage::ForgetVote) {
-            let states = writes.iter_mut().filter_map(|write| write.hard_state.as_mut());
-            states.for_each(|state| state.vote = RaftId(0));
-        }
-        let skips =
-            [Sabotage::SkipFsync, Sabotage::AckBeforeFsync].into_iter().any(|bug| self.is_sabotaged(bug));
-        let Some(life) = &mut self.life else { return Ok(false) };
-        let must_sync = persist.must_sync && !skips;
-        if let Err(error) = life.log.write(&writes, must_sync) {
-            if !is_disk_error(&error) {
-                return Err(Failure::safety(
-                    "the log takes what raft writes",
-                    format!("n{}: {error}", self.id),
-                ));
-            }
-            self.stop();
-            outputs.push(Output::Crashed { why: error.to_string() });
-            return Ok(false);
-        }
-        outputs.extend(writes.into_iter().map(|write| Output::Written { write }));
-        if self.is_sabotaged(Sabotage::AckBeforeFsync) {
-            self.finish(persist, outputs)?;
-            let delay_us = self.sync_delay_us();
-            outputs.push(Output::After { delay_us, timer: Timer::Synced });
-            return Ok(true);
-        }
-        if !persist.must_sync {
-            self.finish(persist, outputs)?;
-            return Ok(true);
-        }
-        if let Some(life) = &mut self.life {
-            life.syncing = Some(persist);
-        }
-        let delay_us = self.sync_delay_us();
-        outputs.push(Output::After { delay_us, timer: Timer::Synced });
-        Ok(true)
-    }
-
-    fn sync_delay_us(&mut self) -> u64 {
-        let (low, high) = self.scenario.sync_us;
-        self.random.between(low, high.max(low))
-    }
-
-    fn on_synced(&mut self, outputs: &mut Outputs) -> Result<(), Failure> {
-        if self.is_sabotaged(Sabotage::AckBeforeFsync) {
-            // The fsync that should have come first.
-            let failed = self.life.as_mut().is_some_and(|life| life.log.write(&[], true).is_err());
-            if failed {
-                self.stop();
-                outputs.push(Output::Crashed { why: "a late fsync failed".to_owned() });
-            }
-            return Ok(());
-        }
-        if let Some(persist) = self.life.as_mut().and_then(|life| life.syncing.take()) {
-            self.finish(persist, outputs)?;
-        }
-        self.pump(outputs)
-    }
-
-    /// The core's write is durable.
-    fn finish(&mut self, persist: Persist, outputs: &mut Outputs) -> Result<(), Failure> {
-        let Some(life) = &mut self.life else { return Ok(()) };
-        let durable = life.node.persisted(persist);
-        let durable = durable.map_err(|error| Failure::crash("rounds alternate", error.to_string()))?;
-        for committed in durable.apply {
-            life.queue.extend(committed.entries.into_iter().map(|entry| (committed.group, entry)));
-        }
-        self.send(durable.send, outputs);
-        self.note(durable.notes, outputs)?;
-        self.answer(durable.answers, outputs);
-        if let Some(need) = durable.snapshots_needed.first() {
-            // Compaction stays behind the slowest member, so nobody may ever need one.
-            let what =
-                format!("n{} wants to send n{} a snapshot of group {}", self.id, need.peer, need.group);
-            return Err(Failure::safety("compaction waits for every member", what));
-        }
-        self.tell_replicated(outputs);
-        self.start_applying(outputs);
-        Ok(())
-    }
-
-    fn note(&mut self, notes: Vec<Note>, outputs: &mut Outputs) -> Result<(), Failure> {
-        for note in notes {
-            match note {
-                Note::GroupPoisoned { group, reason } => {
-                    // A log that cannot be read because the machine is going down is no bug.
-                    if reason.contains(CRASHED) {
-                        self.stop();
-                        outputs.push(Output::Crashed { why: "while reading the log".to_owned() });
-                        return Ok(());
-                    }
-                    let what = format!("group {group} on n{}: {reason}", self.id);
-                    return Err(Failure::crash("no group is poisoned", what));
-                }
-                Note::MessageRefused { from, group, reason } => {
-                    let what =
-                        format!("n{} refuses a message of n{from} for group {group}: {reason}", self.id);
-                    return Err(Failure::safety("nodes understand each other", what));
-                }
-                Note::MembershipChanged { group, index, membership } => {
-                    outputs.push(Output::Membership { group, index, membership });
-                }
-                Note::RoleChanged { .. } | Note::Compacted { .. } | Note::Raft { .. } => {
-                    outputs.push(Output::Said { line: format!("{note:?}") });
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -7,21 +7,24 @@
 mod clients;
 mod faults;
 mod liveness;
+mod reseed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quack_core::Event;
-use quack_types::{GroupId, LogIndex, RaftId, Term};
+use quack_types::{GroupId, LogIndex, ProposalId, RaftId, Term};
 
+use self::reseed::Repairs;
 use crate::client::Client;
 use crate::event_log::EventLog;
 use crate::failure::Failure;
 use crate::invariants::{Invariants, Seen};
+use crate::model;
 use crate::network::{Network, Packet};
 use crate::oracle::Oracle;
 use crate::random::Random;
 use crate::scenario::Scenario;
-use crate::server::{Output, Server, Timer};
+use crate::server::{Output, Server, Snapshot, Timer, node_of};
 
 /// What is to happen at a time.
 #[derive(Debug)]
@@ -30,8 +33,8 @@ enum Due {
         node: u64,
     },
     Packet {
-        from: u64,
-        to: u64,
+        from: RaftId,
+        to: RaftId,
         packet: Packet,
     },
     Timer {
@@ -39,12 +42,21 @@ enum Due {
         life_number: u64,
         timer: Timer,
     },
+    Unreachable {
+        node: u64,
+        peer: RaftId,
+    },
     Client {
         client: usize,
         generation: u64,
     },
     Restart {
         node: u64,
+    },
+    /// A snapshot is on its way to a node that is down.
+    Snapshot {
+        node: u64,
+        snapshot: Snapshot,
     },
     /// The hard end of a node whose fuse is lit.
     PowerOff {
@@ -56,6 +68,9 @@ enum Due {
     Heal,
     Transfer,
     Membership,
+    Pause,
+    DiskLoss,
+    Repair,
     Calm,
     LookForRecovery,
 }
@@ -77,6 +92,16 @@ pub struct Summary {
     pub elections: u64,
     /// Membership entries that took effect somewhere.
     pub membership_changes: u64,
+    /// Proposals that a node refused because it kept too many.
+    pub refusals: u64,
+    /// Entries that were applied and dropped, because their proposal had been applied before.
+    pub duplicates: u64,
+    /// Times that a node stood still.
+    pub pauses: u64,
+    /// Disks that were lost.
+    pub disk_losses: u64,
+    /// Snapshots that were sent.
+    pub snapshots: u64,
     /// Highest floor of any log: the log was compacted.
     pub floor: LogIndex,
     /// Virtual time in microseconds from the end of the faults to full recovery.
@@ -105,7 +130,12 @@ pub struct World {
     /// Highest leader term that was counted.
     leader_terms: BTreeMap<GroupId, u64>,
     /// Votes that were written: who, in which term, for whom.
-    votes: BTreeSet<(u64, Term, RaftId)>,
+    votes: BTreeSet<(RaftId, Term, RaftId)>,
+    /// Refused proposals: they must not turn up in any log.
+    refused: BTreeSet<ProposalId>,
+    /// Until when each node stands still.
+    paused_until_us: Vec<u64>,
+    repairs: Repairs,
 }
 
 impl World {
@@ -131,6 +161,9 @@ impl World {
             is_recovered: false,
             leader_terms: BTreeMap::new(),
             votes: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            paused_until_us: vec![0; scenario.nodes as usize],
+            repairs: Repairs::new(scenario.nodes),
             scenario,
         }
     }
@@ -149,6 +182,7 @@ impl World {
             self.after(pause, Due::Client { client, generation: 0 });
         }
         self.plan_faults();
+        self.after(reseed::REPAIR_US, Due::Repair);
         self.after(self.scenario.safety_us, Due::Calm);
         while !self.is_recovered {
             let Some(((time_us, _), due)) = self.queue.pop_first() else {
@@ -176,11 +210,26 @@ impl World {
     }
 
     fn happen(&mut self, due: Due) -> Result<(), Failure> {
+        // A node that stands still does everything later, in the same order.
+        let node = match &due {
+            Due::Tick { node } | Due::Timer { node, .. } | Due::Unreachable { node, .. } => Some(*node),
+            Due::Packet { to, .. } => Some(node_of(*to)),
+            _ => None,
+        };
+        if let Some(node) = node.filter(|node| self.is_paused(*node)) {
+            let delay_us = self.paused_until_us[node as usize - 1] - self.now_us;
+            self.after(delay_us, due);
+            return Ok(());
+        }
         match due {
             Due::Tick { node } => self.on_tick(node),
             Due::Packet { from, to, packet } => {
-                let outputs = self.server(to).on_packet(from, packet)?;
-                self.follow(to, outputs)
+                let node = node_of(to);
+                if self.server(node).raft_id() != to {
+                    return Ok(());
+                }
+                let outputs = self.server(node).on_packet(from, packet)?;
+                self.follow(node, outputs)
             }
             Due::Timer { node, life_number, timer } => {
                 if self.server(node).life_number != life_number {
@@ -189,25 +238,39 @@ impl World {
                 let outputs = self.server(node).on_timer(timer)?;
                 self.follow(node, outputs)
             }
+            Due::Unreachable { node, peer } => {
+                let outputs = self.server(node).handle(Event::PeerUnreachable { peer })?;
+                self.follow(node, outputs)
+            }
             Due::Client { client, generation } => self.on_client(client, generation),
             Due::Restart { node } => self.on_restart(node),
+            Due::Snapshot { node, snapshot } => self.on_snapshot(node, snapshot),
             Due::PowerOff { node, life_number } => self.on_power_off(node, life_number),
             Due::Crash => self.on_crash(),
             Due::Partition => self.on_partition(),
             Due::Heal => self.on_heal(),
             Due::Transfer => self.on_transfer(),
             Due::Membership => self.on_membership(),
+            Due::Pause => self.on_pause(),
+            Due::DiskLoss => self.on_disk_loss(),
+            Due::Repair => self.on_repair(),
             Due::Calm => self.on_calm(),
             Due::LookForRecovery => self.look_for_recovery(),
         }
     }
 
+    fn is_paused(&self, node: u64) -> bool {
+        self.paused_until_us[node as usize - 1] > self.now_us
+    }
+
     fn on_tick(&mut self, node: u64) -> Result<(), Failure> {
-        // Each clock has its own speed, up to a tenth off, and jitters.
-        let drift = Random::new(self.scenario.seed ^ node).between(0, self.scenario.tick_us / 5);
+        // Each clock has its own speed, up to a tenth off or, in some runs, up to twice as
+        // fast or slow, and jitters.
+        let mut clock = Random::new(self.scenario.seed ^ node);
+        let percent =
+            if self.scenario.skews_clocks { clock.between(50, 200) } else { clock.between(90, 110) };
         let jitter = self.random.below(self.scenario.tick_us / 10);
-        let delay_us = self.scenario.tick_us * 9 / 10 + drift + jitter;
-        self.after(delay_us, Due::Tick { node });
+        self.after(self.scenario.tick_us * percent / 100 + jitter, Due::Tick { node });
         let outputs = self.server(node).handle(Event::Tick)?;
         self.follow(node, outputs)
     }
@@ -248,6 +311,14 @@ impl World {
                 self.send(node, to, packet);
                 Ok(())
             }
+            Output::Tell { packet } => {
+                for other in (1..=self.scenario.nodes).filter(|other| *other != node) {
+                    let to = self.server(other).raft_id();
+                    self.send(node, to, packet.clone());
+                }
+                Ok(())
+            }
+            Output::SnapshotNeeded { group, peer } => self.on_snapshot_needed(node, group, peer),
             Output::After { delay_us, timer } => {
                 let life_number = self.server(node).life_number;
                 self.after(delay_us, Due::Timer { node, life_number, timer });
@@ -262,18 +333,25 @@ impl World {
                     format_args!("n{node} g{group} writes {entries} entries, {state:?}, floor {floor:?}"),
                 );
                 self.tempt(node, write.hard_state);
+                self.repairs.note_written(&write);
                 self.invariants.observe(&Seen::Written { node, write: &write })
             }
             Output::Entry { group, entry, state, commit } => {
                 let (index, term, hash) = (entry.index, entry.term, state.hash);
                 self.log
                     .say(now_us, format_args!("n{node} g{group} applies {index}/{term}, state {hash:016x}"));
+                self.repairs.note_applied(group, index);
+                if let Some((id, _)) = model::decode(&entry).filter(|(id, _)| self.refused.contains(id)) {
+                    let what = format!("group {group}: {id} was refused, and n{node} applies it at {index}");
+                    return Err(Failure::safety("a refused proposal is in no log", what));
+                }
                 self.invariants.observe(&Seen::Applied { node, group, entry: &entry, state, commit })?;
                 self.oracle.applied(group, state.length, state.last)
             }
             Output::Membership { group, index, membership } => {
                 self.log.say(now_us, format_args!("n{node} g{group} members at {index}: {membership:?}"));
                 self.summary.membership_changes += 1;
+                self.repairs.note_members(group, index, &membership);
                 self.invariants.observe(&Seen::Membership { node, group, index, membership: &membership })
             }
             Output::Crashed { why } => self.on_down(node, &why),
@@ -281,7 +359,8 @@ impl World {
                 self.log.say(now_us, format_args!("n{node} {line}"));
                 Ok(())
             }
-            Output::Applied { group, index, id, outcome } => {
+            Output::Applied { group, index, id, outcome, is_first } => {
+                self.summary.duplicates += u64::from(!is_first);
                 self.on_answer(node, group, id, outcome, Some(index))
             }
             Output::Taken { group, id } => self.on_answer(node, group, id, 0, None),
@@ -291,11 +370,15 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: u64, to: u64, packet: Packet) {
-        let delays = self.network.send(from, to);
+    fn send(&mut self, from: u64, to: RaftId, packet: Packet) {
+        let delays = self.network.send(from, node_of(to));
         if delays.is_empty() {
             self.log.say(self.now_us, format_args!("n{from} -> n{to} lost"));
+            if let Some(delay_us) = self.network.report() {
+                self.after(delay_us, Due::Unreachable { node: from, peer: to });
+            }
         }
+        let from = self.server(from).raft_id();
         for delay_us in delays {
             self.after(delay_us, Due::Packet { from, to, packet: packet.clone() });
         }

@@ -8,7 +8,10 @@
 //! applied, because it is written without fsync. Applied means committed, so the
 //! larger of the two is where Raft begins.
 
+use std::collections::BTreeSet;
+
 use quack_log::{Floor, HardState, LogRead};
+use quack_types::limits::ENTRY_BYTES_MAX;
 use quack_types::{GroupId, LogIndex, Term};
 use raft::RawNode;
 
@@ -17,6 +20,7 @@ use crate::election::ElectionTimeout;
 use crate::history::MembershipHistory;
 use crate::logger::Warnings;
 use crate::outbox::Outbox;
+use crate::proposals::Proposals;
 use crate::reads::PendingReads;
 use crate::storage::LogStorage;
 use crate::{Config, Error, Membership, Role};
@@ -54,8 +58,14 @@ impl<L: LogRead> Group<L> {
             members: MembershipHistory::new(floor.index, membership.clone()),
             applied,
             replayed: applied,
-            proposals: Vec::new(),
+            proposals: Proposals::new(config),
+            forwarded: Vec::new(),
+            appended: BTreeSet::new(),
+            uncommitted_bytes_max: config.uncommitted_bytes_max,
+            forward_message_bytes_max: ENTRY_BYTES_MAX.min(config.message_bytes_max as usize),
             read_tags: Vec::new(),
+            early_reads: Vec::new(),
+            probed: BTreeSet::new(),
             floor_pending: is_new.then_some(first_floor),
             ready: None,
             seen: (Role::Follower, Term(hard_state.term.0), None),
@@ -84,6 +94,10 @@ fn check_positions(
     stored: HardState,
 ) -> Result<HardState, Error> {
     let last = last.max(floor.index);
+    if stored.term < floor.term {
+        let what = format!("it begins in term {}, but the node knows of term {}", floor.term, stored.term);
+        return Err(Error::LogInconsistent { group, what });
+    }
     if applied > last {
         return Err(Error::LogBehindState { group, applied, last });
     }

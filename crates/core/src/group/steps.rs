@@ -3,18 +3,24 @@
 use bytes::Bytes;
 use protobuf::Message as _;
 use quack_log::{Floor, LogRead};
-use quack_types::limits::ENTRY_BYTES_MAX;
-use quack_types::{LogIndex, ProposalId, RaftId, Term};
+use quack_types::{LogIndex, RaftId, Term};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use raft::{Changer, StateRole, Storage as _};
 
 use super::Group;
+use crate::envelope::{self, Envelope};
 use crate::membership::joint_change;
 use crate::{Answer, InvalidMessage, MemberChange, Note, Refusal, message};
+
+/// Questions of peers that wait until a new leader may answer. Each peer has one or two
+/// at a time; more than this come from a peer that is broken.
+const EARLY_READS_MAX: usize = 1024;
 
 impl<L: LogRead> Group<L> {
     /// A tick of the timer.
     pub(crate) fn on_tick(&mut self) {
+        self.proposals.tick();
+        self.probed.clear();
         let expired = self.reads.tick();
         self.outbox.answers.extend(expired);
         // A lone voter wins its election within the tick, and raft asserts that its log
@@ -29,80 +35,46 @@ impl<L: LogRead> Group<L> {
 
     /// A message of a peer.
     pub(crate) fn on_message(&mut self, from: RaftId, bytes: &Bytes) {
-        let refused = match message::decode(from, self.node, bytes) {
-            // A follower in raft-rs passes a read on in the name of the one who asked, which
-            // the leader would have to refuse: a peer speaks for itself only. Whoever asked
-            // hears of the new leader and asks again.
-            Ok(message) if message.msg_type == MessageType::MsgReadIndex && !self.is_leader() => return,
-            // The other errors of a step say that the message has no meaning any more,
-            // such as an answer of a member that was removed.
-            Ok(message) => match self.step(|raft| raft.step(message)) {
-                Err(raft::Error::StepLocalMsg) => InvalidMessage::Kind { kind: "local".to_owned() },
-                _ => return,
-            },
-            Err(reason) => reason,
+        let taken = match envelope::decode(from, self.node, bytes) {
+            Ok(Envelope::Raft(body)) => self.on_raft_message(from, &body),
+            Ok(Envelope::Proposals(proposals)) => {
+                self.on_forwarded(proposals);
+                Ok(())
+            }
+            Ok(Envelope::Refusal(_, ids)) => {
+                self.on_forward_refused(from, &ids);
+                Ok(())
+            }
+            Err(reason) => Err(reason),
         };
-        self.outbox.notes.push(Note::MessageRefused { from, group: self.id, reason: refused });
-    }
-
-    /// A proposal. It waits for the end of the round.
-    pub(crate) fn on_propose(&mut self, data: Bytes, tag: ProposalId) {
-        let bytes = data.len();
-        if data.is_empty() {
-            self.refuse_proposal(tag, Refusal::Empty);
-        } else if bytes > ENTRY_BYTES_MAX {
-            self.refuse_proposal(tag, Refusal::TooLarge { bytes, max: ENTRY_BYTES_MAX });
-        } else {
-            self.proposals.push((data, tag));
+        if let Err(reason) = taken {
+            self.outbox.notes.push(Note::MessageRefused { from, group: self.id, reason });
         }
     }
 
-    fn refuse_proposal(&mut self, tag: ProposalId, reason: Refusal) {
-        self.outbox.answers.push(Answer::ProposalRefused { group: self.id, tag, reason });
-    }
-
-    /// Proposes what has come together in this round.
-    pub(super) fn flush_proposals(&mut self) {
-        let proposals = std::mem::take(&mut self.proposals);
-        if proposals.is_empty() {
-            return;
-        }
-        let all = proposals.iter().map(|(data, _)| data.clone()).collect();
-        match self.append(EntryType::EntryNormal, all) {
-            Ok(()) => {}
-            // Raft takes all or none: there may be room for some.
-            Err(Refusal::Busy) => {
-                for (data, tag) in proposals {
-                    if let Err(reason) = self.append(EntryType::EntryNormal, vec![data]) {
-                        self.refuse_proposal(tag, reason);
-                    }
-                }
+    fn on_raft_message(&mut self, from: RaftId, body: &Bytes) -> Result<(), InvalidMessage> {
+        let message = message::decode(from, self.node, body)?;
+        if message.msg_type == MessageType::MsgReadIndex {
+            if !self.is_leader() {
+                // A follower in raft-rs passes a read on in the name of the one who asked, which
+                // the leader would have to refuse: a peer speaks for itself only. Whoever asked
+                // hears of the new leader and asks again.
+                return Ok(());
             }
-            Err(reason) => {
-                for (_, tag) in proposals {
-                    self.refuse_proposal(tag, reason.clone());
+            if !self.raft.raft.commit_to_current_term() {
+                // Raft would drop it, and whoever asked would wait in vain.
+                if self.early_reads.len() < EARLY_READS_MAX {
+                    self.early_reads.push(message);
                 }
+                return Ok(());
             }
         }
-    }
-
-    /// Appends to the leader's log; the data is shared with raft, not copied.
-    fn append(&mut self, kind: EntryType, all: Vec<Bytes>) -> Result<(), Refusal> {
-        if !self.is_leader() {
-            return Err(Refusal::NotLeader { leader: self.leader() });
+        // The other errors of a step say that the message has no meaning any more, such as
+        // an answer of a member that was removed.
+        match self.step(|raft| raft.step(message)) {
+            Err(raft::Error::StepLocalMsg) => Err(InvalidMessage::Kind { kind: "local".to_owned() }),
+            _ => Ok(()),
         }
-        if self.raft.raft.lead_transferee.is_some() {
-            return Err(Refusal::Transferring);
-        }
-        let entries = all.into_iter().map(|data| Entry { entry_type: kind, data, ..Entry::default() });
-        let mut message =
-            Message { msg_type: MessageType::MsgPropose, from: self.node.0, ..Message::default() };
-        message.set_entries(entries.collect());
-        // A leader that is not handing over drops a proposal for one of two reasons: it
-        // is no member any more, or too much is uncommitted.
-        let is_member = self.raft.raft.prs().get(self.node.0).is_some();
-        let refusal = if is_member { Refusal::Busy } else { Refusal::NotLeader { leader: None } };
-        self.step(|raft| raft.raft.step(message)).map_err(|_| refusal)
     }
 
     /// A membership change.
@@ -130,7 +102,9 @@ impl<L: LogRead> Group<L> {
             .enter_joint(true, change.get_changes())
             .map_err(|error| invalid(error.to_string()))?;
         let data = change.write_to_bytes().map_err(|error| invalid(error.to_string()))?;
-        self.append(EntryType::EntryConfChangeV2, vec![Bytes::from(data)])
+        let data = Bytes::from(data);
+        let entry = Entry { entry_type: EntryType::EntryConfChangeV2, data, ..Entry::default() };
+        self.append(vec![entry])
     }
 
     /// Leadership is to move.
@@ -158,17 +132,37 @@ impl<L: LogRead> Group<L> {
         if tags.is_empty() {
             return;
         }
-        let refusal = if self.leader().is_none() {
-            Refusal::NotLeader { leader: None }
-        } else if self.is_leader() && !self.raft.raft.commit_to_current_term() {
-            Refusal::LeaderNotReady
-        } else {
-            let context = self.reads.begin(tags);
-            self.step(|raft| raft.read_index(context));
+        if self.leader().is_none() {
+            let reason = Refusal::NotLeader { leader: None };
+            let refuse = |tag| Answer::ReadRefused { group: self.id, tag, reason: reason.clone() };
+            self.outbox.answers.extend(tags.into_iter().map(refuse));
             return;
-        };
-        let refuse = |tag| Answer::ReadRefused { group: self.id, tag, reason: refusal.clone() };
-        self.outbox.answers.extend(tags.into_iter().map(refuse));
+        }
+        let question = Entry { data: Bytes::from(self.reads.begin(tags)), ..Entry::default() };
+        let mut message = Message { msg_type: MessageType::MsgReadIndex, ..Message::default() };
+        message.set_entries(vec![question].into());
+        if self.is_leader() && !self.raft.raft.commit_to_current_term() {
+            // At most one a round, and each ends with the term or by its own time.
+            self.early_reads.push(message);
+        } else {
+            // It fails only when nobody leads, and that was asked just now.
+            let _ = self.step(|raft| raft.raft.step(message));
+        }
+    }
+
+    /// Whether questions that came too early can be asked now.
+    pub(super) fn has_early_reads(&self) -> bool {
+        !self.early_reads.is_empty() && self.raft.raft.commit_to_current_term()
+    }
+
+    /// Asks what came before this leader had committed in its term: until then it does
+    /// not know how far the group is (Ongaro's thesis, section 6.4).
+    pub(super) fn flush_early_reads(&mut self) {
+        if self.has_early_reads() {
+            for message in std::mem::take(&mut self.early_reads) {
+                let _ = self.step(|raft| raft.raft.step(message));
+            }
+        }
     }
 
     /// The state machine has applied.
@@ -195,6 +189,7 @@ impl<L: LogRead> Group<L> {
 
     /// Messages to a peer do not arrive.
     pub(crate) fn on_peer_unreachable(&mut self, peer: RaftId) {
+        self.proposals.peer_unreachable(peer);
         self.step(|raft| raft.report_unreachable(peer.0));
     }
 }

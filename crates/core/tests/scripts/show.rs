@@ -1,6 +1,6 @@
 //! How things look in the outputs: short, and without anything that changes from run to run.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use protobuf::Message as _;
 use quack_core::{Answer, GroupState, GroupStatus, Membership, Note, Refusal};
 use quack_log::{EntryKind, LogEntry};
@@ -10,6 +10,7 @@ use raft::eraftpb::Message;
 pub fn entry(entry: &LogEntry) -> String {
     let data = match entry.kind {
         EntryKind::Normal if entry.data.is_empty() => "-".to_owned(),
+        EntryKind::Normal if entry.data.len() > 20 => format!("{} bytes", entry.data.len()),
         EntryKind::Normal => String::from_utf8_lossy(&entry.data).into_owned(),
         EntryKind::ConfChange | EntryKind::ConfChangeV2 => "members".to_owned(),
     };
@@ -79,7 +80,40 @@ pub fn answer(answer: &Answer) -> String {
     }
 }
 
+/// The layout is the one that the header of `envelope.rs` gives.
 pub fn message(bytes: &Bytes) -> String {
+    assert_eq!(bytes[0], 1, "the version of the envelope");
+    match bytes[1] {
+        1 => raft_message(&bytes.slice(2..)),
+        2 => forwarded(bytes.slice(2..)),
+        3 => format!("refuses proposals ({}): {}", bytes[2], sequences(bytes.slice(3..))),
+        other => panic!("unknown kind {other}"),
+    }
+}
+
+fn forwarded(mut body: Bytes) -> String {
+    let mut proposals = Vec::new();
+    while body.has_remaining() {
+        let (_boot, sequence, length) = (body.get_u64(), body.get_u64(), body.get_u32() as usize);
+        let data = body.split_to(length);
+        proposals.push(match length {
+            0..20 => format!("{sequence}:{}", String::from_utf8_lossy(&data)),
+            _ => format!("{sequence}:{length} bytes"),
+        });
+    }
+    format!("forwards {}", proposals.join(" "))
+}
+
+fn sequences(mut body: Bytes) -> String {
+    let mut sequences = Vec::new();
+    while body.has_remaining() {
+        let (_boot, sequence) = (body.get_u64(), body.get_u64());
+        sequences.push(sequence.to_string());
+    }
+    sequences.join(" ")
+}
+
+fn raft_message(bytes: &Bytes) -> String {
     let message = Message::parse_from_carllerche_bytes(bytes).unwrap();
     let mut text = format!("{:?} term={}", message.msg_type, message.term);
     if (message.index, message.log_term) != (0, 0) {
@@ -105,8 +139,12 @@ pub fn status(status: &GroupStatus) -> String {
         GroupState::Ok => "ok".to_owned(),
         GroupState::Poisoned { reason } => format!("poisoned ({reason})"),
     };
+    let kept = match status.proposals {
+        0 => String::new(),
+        count => format!(" kept={count}"),
+    };
     format!(
-        "g{} {} leader={} term={} last={} commit={} applied={} floor={} replicated={replicated} readable={} {} {state}",
+        "g{} {} leader={} term={} last={} commit={} applied={} floor={} replicated={replicated} readable={}{kept} {} {state}",
         status.group,
         status.role.as_str(),
         node(status.leader),

@@ -30,6 +30,8 @@ pub struct World {
     pub in_flight: VecDeque<(RaftId, PeerMessage)>,
     /// From, to: messages on these ways are lost.
     pub cut: BTreeSet<(u64, u64)>,
+    /// Proposals made so far by each node, over all its lives.
+    pub proposed: BTreeMap<u64, u64>,
     pub output: String,
 }
 

@@ -1,8 +1,8 @@
 //! What a client was told to be applied is on the disks of a majority.
 //!
 //! It is looked at when a node wakes up from a crash and all nodes are up: then every
-//! log shows what its disk has really kept. Runs that change the membership are left
-//! to the other checks, because the majority there depends on the moment.
+//! log shows what its disk has really kept. Runs that change the membership or
+//! lose a disk are left to the other checks, because the majority there depends on the moment.
 //! Source: Raft paper, section 5.4.2: an entry is committed once it is stored on a majority.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,7 +61,7 @@ impl AcknowledgedIsDurable {
 impl Invariant for AcknowledgedIsDurable {
     fn observe(&mut self, seen: &Seen) -> Result<(), Failure> {
         match seen {
-            Seen::Membership { .. } => self.has_membership_changes = true,
+            Seen::Membership { .. } | Seen::DiskLost { .. } => self.has_membership_changes = true,
             Seen::Applied { group, entry, .. } => {
                 self.terms.insert((*group, entry.index), entry.term);
             }

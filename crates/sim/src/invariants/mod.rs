@@ -45,6 +45,8 @@ pub enum Seen<'a> {
     Restarted { node: u64, log: &'a dyn LogRead },
     /// A node is down.
     Crashed { node: u64 },
+    /// A node has lost its disk, and with it what it knew.
+    DiskLost { node: u64 },
     /// A client was told that its proposal is applied.
     Acknowledged { group: GroupId, index: LogIndex },
     /// A node's members of a group changed.

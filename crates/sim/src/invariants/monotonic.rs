@@ -23,6 +23,7 @@ impl Invariant for Monotonic {
         let broken = |what: String| Err(Failure::safety("nothing goes back", what));
         match seen {
             Seen::Crashed { node } => self.positions.retain(|(other, _), _| other != node),
+            Seen::DiskLost { node } => self.terms.retain(|(other, _), _| other != node),
             Seen::Written { node, write } => {
                 let Some(state) = write.hard_state else { return Ok(()) };
                 let last = self.terms.insert((*node, write.group), state.term).unwrap_or_default();

@@ -9,7 +9,7 @@ use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId, Term};
 use super::{Invariants, Seen};
 use crate::disk::VirtualDisk;
 use crate::failure::Failure;
-use crate::model;
+use crate::model::{self, Operation};
 use crate::random::Random;
 use crate::server::StateAfter;
 
@@ -20,7 +20,7 @@ fn entry(index: u64, term: u64, sequence: u64) -> LogEntry {
         term: Term(term),
         index: LogIndex(index),
         kind: EntryKind::Normal,
-        data: model::encode(id(sequence), 0),
+        data: model::encode(id(sequence), Operation { client: 1, number: sequence }, 0),
         context: Bytes::new(),
     }
 }
@@ -41,6 +41,7 @@ fn leader(term: u64) -> GroupStatus {
         snapshot_index: LogIndex(0),
         membership: Membership::default(),
         replicated_index: None,
+        proposals: 0,
         linearizable_read_safe: true,
         state: GroupState::Ok,
     }
@@ -57,7 +58,7 @@ fn log(entries: &[LogEntry], term: u64) -> Log<VirtualDisk> {
 }
 
 fn applied(node: u64, entry: &LogEntry, hash: u64, length: usize) -> Seen<'_> {
-    let state = StateAfter { hash, length, last: model::decode(entry) };
+    let state = StateAfter { hash, length, last: model::decode(entry).map(|(_, operation)| operation) };
     Seen::Applied { node, group: G, entry, state, commit: LogIndex(9) }
 }
 

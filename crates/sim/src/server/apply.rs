@@ -63,6 +63,7 @@ impl Server {
                 index: entry.index,
                 id: applied.id,
                 outcome: applied.outcome,
+                is_first: applied.is_first,
             });
         }
     }
@@ -79,9 +80,11 @@ impl Server {
             self.checkpoint = before;
         }
         for (group, model) in &life.models {
-            // Until snapshots travel between nodes, the log is kept for the slowest member.
+            // The log is kept for the slowest member, but not without bound: who falls further
+            // behind needs a snapshot.
             let replicated = life.replicated.get(group).copied().unwrap_or_default();
-            let event = Event::Compact { group: *group, through: model.applied.min(replicated) };
+            let longest = LogIndex(model.applied.0.saturating_sub(self.scenario.log_entries_max));
+            let event = Event::Compact { group: *group, through: model.applied.min(replicated).max(longest) };
             let taken = life.node.handle(event);
             taken.map_err(|error| Failure::crash("the core takes events", error.to_string()))?;
         }
@@ -113,9 +116,7 @@ impl Server {
             }
             life.told.insert(group, index);
             self.on_replicated(group, index);
-            for to in (1..=self.scenario.nodes).filter(|to| *to != self.id) {
-                outputs.push(Output::Send { to, packet: Packet::Replicated { group, index } });
-            }
+            outputs.push(Output::Tell { packet: Packet::Replicated { group, index } });
         }
     }
 
@@ -124,6 +125,11 @@ impl Server {
             let known = life.replicated.entry(group).or_default();
             *known = (*known).max(index);
         }
+    }
+
+    /// Up to where a group's state survives a crash of the node.
+    pub fn durable(&self, group: GroupId) -> LogIndex {
+        self.checkpoint.get(&group).map(|model| model.applied).unwrap_or_default()
     }
 
     /// State of a group now, if the node is up.

@@ -1,38 +1,49 @@
 //! What clients and peers ask of a node, and the core's answers to it.
 
-use bytes::Bytes;
-use quack_core::{Answer, Event, PeerMessage};
+use quack_core::{Answer, Event, PeerMessage, Role};
 use quack_types::{GroupId, ProposalId, RaftId};
 
 use super::{Output, Outputs, Server};
 use crate::failure::Failure;
+use crate::model::{self, Operation};
 use crate::network::Packet;
 use crate::sabotage::Sabotage;
 
 impl Server {
-    /// A client's proposal: to the own core if it leads, otherwise to the leader.
-    pub fn propose(&mut self, group: GroupId, id: ProposalId, data: Bytes) -> Result<Outputs, Failure> {
-        let leader =
-            self.life.as_ref().and_then(|life| life.node.status(group)).and_then(|status| status.leader);
-        match leader {
-            Some(RaftId(leader)) if leader == self.id => {
-                let mut outputs = self.handle(Event::Propose { group, data, tag: id })?;
-                let is_refused = outputs.iter().any(|output| matches!(output, Output::Refused { .. }));
-                if self.is_sabotaged(Sabotage::AcknowledgeEarly) && !is_refused {
-                    outputs.push(Output::Taken { group, id });
-                }
-                Ok(outputs)
-            }
-            Some(RaftId(leader)) => {
-                Ok(vec![Output::Send { to: leader, packet: Packet::Forward { group, id, data } }])
-            }
-            None => Ok(vec![Output::Refused { group, id }]),
+    /// A new id for a proposal, if the node is up.
+    pub fn next_proposal_id(&mut self) -> Option<ProposalId> {
+        let forgets = self.is_sabotaged(Sabotage::ForgetBoot);
+        let (origin, boot) = (self.raft_id(), if forgets { 1 } else { self.boot });
+        let life = self.life.as_mut()?;
+        life.sequence += 1;
+        Some(ProposalId { origin, boot, sequence: life.sequence })
+    }
+
+    /// A client's proposal. The core brings it to the leader, wherever that is.
+    pub fn propose(
+        &mut self,
+        group: GroupId,
+        id: ProposalId,
+        operation: Operation,
+        padding: usize,
+    ) -> Result<Outputs, Failure> {
+        let data = model::encode(id, operation, padding);
+        let mut outputs = self.handle(Event::Propose { group, data, tag: id })?;
+        if self.is_sabotaged(Sabotage::NeverRetry) {
+            outputs.extend(self.handle(Event::Withdraw { group, tag: id })?);
         }
+        let is_refused = outputs.iter().any(|output| matches!(output, Output::Refused { .. }));
+        if self.is_sabotaged(Sabotage::AcknowledgeEarly) && !is_refused {
+            outputs.push(Output::Taken { group, id });
+        }
+        Ok(outputs)
     }
 
     /// A client's linearizable read.
     pub fn read(&mut self, group: GroupId, tag: u64) -> Result<Outputs, Failure> {
-        if self.is_sabotaged(Sabotage::StaleRead) {
+        let status = self.life.as_ref().and_then(|life| life.node.status(group));
+        let leads = status.is_some_and(|status| status.role == Role::Leader && status.linearizable_read_safe);
+        if self.is_sabotaged(Sabotage::StaleRead) || (self.is_sabotaged(Sabotage::ReadByLease) && leads) {
             let list = self.model(group).map(|model| model.list).unwrap_or_default();
             return Ok(vec![Output::Read { tag, list }]);
         }
@@ -40,13 +51,11 @@ impl Server {
     }
 
     /// A peer's packet.
-    pub fn on_packet(&mut self, from: u64, packet: Packet) -> Result<Outputs, Failure> {
+    pub fn on_packet(&mut self, from: RaftId, packet: Packet) -> Result<Outputs, Failure> {
         match packet {
             Packet::Raft(PeerMessage { group, bytes, .. }) => {
-                self.handle(Event::Message { from: RaftId(from), group, bytes })
+                self.handle(Event::Message { from, group, bytes })
             }
-            // The origin hears of it when it is applied there, or tries again.
-            Packet::Forward { group, id, data } => self.handle(Event::Propose { group, data, tag: id }),
             Packet::Replicated { group, index } => {
                 self.on_replicated(group, index);
                 Ok(Vec::new())
@@ -55,7 +64,7 @@ impl Server {
     }
 
     pub(super) fn send(&mut self, messages: Vec<PeerMessage>, outputs: &mut Outputs) {
-        let send = |message: PeerMessage| Output::Send { to: message.to.0, packet: Packet::Raft(message) };
+        let send = |message: PeerMessage| Output::Send { to: message.to, packet: Packet::Raft(message) };
         outputs.extend(messages.into_iter().map(send));
     }
 

@@ -1,11 +1,13 @@
 //! The clients' side of the world: questions, answers, questions again.
 
+use quack_core::Event;
 use quack_types::{GroupId, LogIndex, ProposalId};
 
 use super::{Due, World};
 use crate::client::Kind;
 use crate::failure::Failure;
 use crate::invariants::Seen;
+use crate::model::Operation;
 use crate::sabotage::Sabotage;
 
 /// Operations that every client must get answered after the faults have ended.
@@ -19,63 +21,102 @@ impl World {
             return Ok(());
         }
         client.generation += 1;
-        if client.pending.is_some() && !self.is_calm && client.gives_up() {
-            self.log.say(self.now_us, format_args!("c{number} gives up"));
-            client.pending = None;
+        if let Some((id, node, life)) = client.taken()
+            && self.goes_on_waiting(number, id, node, life)?
+        {
+            let generation = self.clients[number].generation;
+            self.after(self.scenario.patience_us, Due::Client { client: number, generation });
+            return Ok(());
         }
-        match client.pending.as_ref().map(|operation| operation.group) {
-            Some(_) if self.scenario.sabotage == Some(Sabotage::NeverRetry) => return Ok(()),
-            Some(group) => {
-                let now = self.oracle.begin(group);
-                self.clients[number].ask_again(&self.scenario, now);
-            }
-            None if client.answered_calm >= CALM_OPERATIONS => return Ok(()),
-            None => {
-                let group = client.draw_group(&self.scenario);
-                let begun = self.oracle.begin(group);
-                self.clients[number].begin(&self.scenario, group, begun);
-            }
+        let client = &mut self.clients[number];
+        if let Some(group) = client.pending.as_ref().map(|wish| wish.group) {
+            let now = self.oracle.begin(group);
+            client.ask_again(&self.scenario, now);
+        } else if client.answered_calm >= CALM_OPERATIONS {
+            return Ok(());
+        } else {
+            let group = client.draw_group(&self.scenario);
+            let begun = self.oracle.begin(group);
+            client.begin(&self.scenario, group, begun);
         }
         self.ask(number)
     }
 
+    /// A node has taken the client's append: whether the client still waits for it.
+    fn goes_on_waiting(
+        &mut self,
+        number: usize,
+        id: ProposalId,
+        node: u64,
+        life: u64,
+    ) -> Result<bool, Failure> {
+        let is_alive = self.server(node).life.is_some() && self.server(node).life_number == life;
+        if is_alive && self.scenario.sabotage == Some(Sabotage::RetryUnderNewId) {
+            self.ask(number)?;
+            return Ok(self.clients[number].pending.is_some());
+        }
+        if is_alive && (self.is_calm || !self.clients[number].gives_up()) {
+            return Ok(true);
+        }
+        // What became of it, nobody knows.
+        self.log.say(self.now_us, format_args!("c{number} does not wait for {id} any more"));
+        let Some(wish) = self.clients[number].pending.take() else { return Ok(false) };
+        if is_alive {
+            let outputs = self.server(node).handle(Event::Withdraw { group: wish.group, tag: id })?;
+            self.follow(node, outputs)?;
+        }
+        Ok(false)
+    }
+
     fn ask(&mut self, number: usize) -> Result<(), Failure> {
-        let Some(operation) = self.clients[number].pending.clone() else { return Ok(()) };
+        let Some(wish) = self.clients[number].pending.clone() else { return Ok(()) };
         let generation = self.clients[number].generation;
         self.after(self.scenario.patience_us, Due::Client { client: number, generation });
-        let (node, group) = (operation.node, operation.group);
-        if self.server(node).life.is_none() {
+        let (node, group) = (wish.node, wish.group);
+        if self.server(node).life.is_none() || self.is_paused(node) {
             return Ok(());
         }
-        let outputs = match operation.kind {
-            Kind::Append { id, data } => {
-                self.log.say(self.now_us, format_args!("c{number} asks n{node} to append {id} to g{group}"));
-                self.server(node).propose(group, id, data)?
+        match wish.kind {
+            Kind::Append { operation, padding, .. } => {
+                let Some(id) = self.server(node).next_proposal_id() else { return Ok(()) };
+                let life = self.server(node).life_number;
+                self.log.say(
+                    self.now_us,
+                    format_args!("c{number} asks n{node} to append {operation} to g{group} as {id}"),
+                );
+                if let Some(Kind::Append { taken, .. }) =
+                    self.clients[number].pending.as_mut().map(|wish| &mut wish.kind)
+                {
+                    *taken = Some((id, life));
+                }
+                let outputs = self.server(node).propose(group, id, operation, padding)?;
+                self.follow(node, outputs)
             }
             Kind::Read { tag } => {
                 self.log.say(self.now_us, format_args!("c{number} asks n{node} to read g{group}"));
-                self.server(node).read(group, tag)?
+                let outputs = self.server(node).read(group, tag)?;
+                self.follow(node, outputs)
             }
-        };
-        self.follow(node, outputs)
+        }
     }
 
-    /// The client that waits for this append at this node.
-    fn waiting_append(&self, node: u64, group: GroupId, id: ProposalId) -> Option<usize> {
-        self.clients.iter().position(|client| {
-            client.pending.as_ref().is_some_and(|operation| {
-                let is_it = matches!(&operation.kind, Kind::Append { id: wanted, .. } if *wanted == id);
-                is_it && operation.node == node && operation.group == group
-            })
+    /// The client that waits for this append at this node, and what it is.
+    fn waiting_append(&self, node: u64, group: GroupId, id: ProposalId) -> Option<(usize, Operation)> {
+        let life_number = self.servers[node as usize - 1].life_number;
+        self.clients.iter().enumerate().find_map(|(number, client)| {
+            let wish = client.pending.as_ref().filter(|wish| wish.node == node && wish.group == group)?;
+            match &wish.kind {
+                Kind::Append { operation, taken, .. } if *taken == Some((id, life_number)) => {
+                    Some((number, *operation))
+                }
+                _ => None,
+            }
         })
     }
 
     fn waiting_read(&self, node: u64, tag: u64) -> Option<usize> {
         self.clients.iter().position(|client| {
-            client
-                .pending
-                .as_ref()
-                .is_some_and(|operation| operation.kind == Kind::Read { tag } && operation.node == node)
+            client.pending.as_ref().is_some_and(|wish| wish.kind == Kind::Read { tag } && wish.node == node)
         })
     }
 
@@ -88,30 +129,38 @@ impl World {
         place: u64,
         index: Option<LogIndex>,
     ) -> Result<(), Failure> {
-        let Some(number) = self.waiting_append(node, group, id) else { return Ok(()) };
-        let Some(operation) = self.clients[number].pending.take() else { return Ok(()) };
-        self.log.say(self.now_us, format_args!("c{number} is told that {id} is at {place}"));
+        let Some((number, operation)) = self.waiting_append(node, group, id) else { return Ok(()) };
+        let Some(wish) = self.clients[number].pending.take() else { return Ok(()) };
+        self.log.say(self.now_us, format_args!("c{number} is told that {operation} is at {place}"));
         self.next_operation(number);
         if let Some(index) = index {
-            self.oracle.acknowledged(group, id, place, operation.begun)?;
+            self.oracle.acknowledged(group, operation, place, wish.begun)?;
             self.invariants.observe(&Seen::Acknowledged { group, index })
         } else {
-            self.oracle.claimed(group, id);
+            self.oracle.claimed(group, operation);
             Ok(())
         }
     }
 
-    pub(super) fn on_read(&mut self, node: u64, tag: u64, list: &[ProposalId]) -> Result<(), Failure> {
+    pub(super) fn on_read(&mut self, node: u64, tag: u64, list: &[Operation]) -> Result<(), Failure> {
         let Some(number) = self.waiting_read(node, tag) else { return Ok(()) };
-        let Some(operation) = self.clients[number].pending.take() else { return Ok(()) };
+        let Some(wish) = self.clients[number].pending.take() else { return Ok(()) };
         self.log.say(self.now_us, format_args!("c{number} reads {} elements", list.len()));
         self.next_operation(number);
-        self.oracle.read(operation.group, list, operation.begun)
+        self.oracle.read(wish.group, list, wish.begun)
     }
 
+    /// The proposal is in no log and never will be: the client may ask again under a new id.
     pub(super) fn on_refused(&mut self, node: u64, group: GroupId, id: ProposalId) -> Result<(), Failure> {
-        let waiting = self.waiting_append(node, group, id);
-        self.ask_later(waiting);
+        self.summary.refusals += 1;
+        self.refused.insert(id);
+        let Some((number, _)) = self.waiting_append(node, group, id) else { return Ok(()) };
+        if let Some(Kind::Append { taken, .. }) =
+            self.clients[number].pending.as_mut().map(|wish| &mut wish.kind)
+        {
+            *taken = None;
+        }
+        self.ask_later(Some(number));
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use quack_core::{Event, MemberChange, Role};
 use quack_log::HardState;
-use quack_types::{GroupId, RaftId};
+use quack_types::GroupId;
 
 use super::{Due, World};
 use crate::failure::Failure;
@@ -17,10 +17,12 @@ impl World {
         self.plan(self.scenario.partition_us, Due::Partition);
         self.plan(self.scenario.transfer_us, Due::Transfer);
         self.plan(self.scenario.membership_us, Due::Membership);
+        self.plan(self.scenario.pause_us, Due::Pause);
+        self.plan(self.scenario.disk_loss_us, Due::DiskLoss);
     }
 
     /// The next fault of a kind, if the scenario has it and the faults have not ended.
-    fn plan(&mut self, mean_us: u64, due: Due) {
+    pub(super) fn plan(&mut self, mean_us: u64, due: Due) {
         if mean_us > 0 && !self.is_calm {
             let wait = self.random.wait(mean_us);
             self.after(wait, due);
@@ -50,7 +52,10 @@ impl World {
 
     /// A crash right after a vote finds out whether the vote is remembered.
     pub(super) fn tempt(&mut self, node: u64, state: Option<HardState>) {
-        let has_voted = state.is_some_and(|state| self.votes.insert((node, state.term, state.vote)));
+        let has_voted = state.is_some_and(|state| {
+            let who = self.server(node).raft_id();
+            self.votes.insert((who, state.term, state.vote))
+        });
         if has_voted && !self.is_calm && self.random.chance(self.scenario.vote_crashes) {
             let life_number = self.server(node).life_number;
             let delay_us = self.random.below(self.scenario.tick_us);
@@ -86,6 +91,9 @@ impl World {
         if is_lost || self.server(node).life.is_some() {
             return Ok(());
         }
+        if self.server(node).is_empty {
+            return self.fetch_snapshot(node);
+        }
         self.start(node)
     }
 
@@ -107,38 +115,64 @@ impl World {
         Ok(())
     }
 
+    /// A node stands still for a while: its process was stopped, or its machine slept.
+    pub(super) fn on_pause(&mut self) -> Result<(), Failure> {
+        self.plan(self.scenario.pause_us, Due::Pause);
+        if !self.is_calm {
+            let node = self.random.between(1, self.scenario.nodes);
+            let pause_us = self.random.wait(self.scenario.pause_length_us);
+            self.log.say(self.now_us, format_args!("n{node} stands still for {} ms", pause_us / 1000));
+            self.paused_until_us[node as usize - 1] = self.now_us + pause_us;
+            self.summary.pauses += 1;
+        }
+        Ok(())
+    }
+
     /// A node that believes to lead a random group.
     fn some_leader(&mut self) -> Option<(u64, GroupId)> {
         let group = GroupId(self.random.between(1, self.scenario.groups));
+        self.leader_of(group).map(|node| (node, group))
+    }
+
+    pub(super) fn leader_of(&self, group: GroupId) -> Option<u64> {
         let leads = |node: &u64| {
             let life = self.servers[*node as usize - 1].life.as_ref();
             life.and_then(|life| life.node.status(group)).is_some_and(|status| status.role == Role::Leader)
         };
-        (1..=self.scenario.nodes).find(leads).map(|node| (node, group))
+        (1..=self.scenario.nodes).find(leads)
     }
 
     pub(super) fn on_transfer(&mut self) -> Result<(), Failure> {
         self.plan(self.scenario.transfer_us, Due::Transfer);
         let (Some((node, group)), false) = (self.some_leader(), self.is_calm) else { return Ok(()) };
-        let to = RaftId(self.random.between(1, self.scenario.nodes));
+        let to = self.random.between(1, self.scenario.nodes);
+        let to = self.server(to).raft_id();
         self.log.say(self.now_us, format_args!("n{node} g{group} is to hand over to n{to}"));
         let outputs = self.server(node).handle(Event::TransferLeader { group, to })?;
         self.follow(node, outputs)
     }
 
-    /// Makes a voter a learner, or a learner a voter; two voters stay.
+    /// Makes a voter a learner or no member, or a node a voter; two voters stay.
     pub(super) fn on_membership(&mut self) -> Result<(), Failure> {
         self.plan(self.scenario.membership_us, Due::Membership);
         let (Some((node, group)), false) = (self.some_leader(), self.is_calm) else { return Ok(()) };
         let status = self.server(node).life.as_ref().and_then(|life| life.node.status(group));
         let Some(members) = status.map(|status| status.membership) else { return Ok(()) };
-        let member = RaftId(self.random.between(1, self.scenario.nodes));
-        let change = if members.voters.len() > 2 && members.voters.contains(&member) {
-            MemberChange::Learner(member)
-        } else {
-            MemberChange::Voter(member)
+        // While a disk is lost, every voter that is left counts.
+        if self.repairs.is_anyone_lost(&self.servers) || !self.repairs.is_whole(group, &self.servers) {
+            return Ok(());
+        }
+        let member = self.random.between(1, self.scenario.nodes);
+        let member = self.server(member).raft_id();
+        let change = match self.random.below(3) {
+            _ if members.voters.len() <= 2 || !members.voters.contains(&member) => {
+                MemberChange::Voter(member)
+            }
+            0 => MemberChange::Remove(member),
+            _ => MemberChange::Learner(member),
         };
         self.log.say(self.now_us, format_args!("n{node} g{group} is to change its members: {change:?}"));
+        self.repairs.asked_us = self.now_us;
         let outputs =
             self.server(node).handle(Event::ProposeMembership { group, changes: vec![change], tag: 0 })?;
         self.follow(node, outputs)

@@ -21,10 +21,12 @@ impl World {
         self.network.stop_faults();
         for node in 1..=self.scenario.nodes {
             self.server(node).disk.fail_syncs(0);
+            self.server(node).stalls = 0;
+            self.paused_until_us[node as usize - 1] = 0;
             if self.scenario.lost_node == Some(node) {
                 self.crash(node)?;
-            } else if self.server(node).life.is_none() {
-                self.start(node)?;
+            } else {
+                self.on_restart(node)?;
             }
         }
         self.after(LOOK_US, Due::LookForRecovery);
@@ -51,6 +53,11 @@ impl World {
                 return Some(format!("client {number} waits for {:?}", client.pending));
             }
         }
+        for server in &self.servers {
+            if server.life.is_none() && self.scenario.lost_node != Some(server.id) {
+                return Some(format!("n{} is down", server.id));
+            }
+        }
         let groups: Vec<_> = self.servers.iter().take(1).flat_map(|server| server.groups()).collect();
         for group in groups {
             let up = || self.servers.iter().filter_map(|server| Some((server, server.life.as_ref()?)));
@@ -58,7 +65,14 @@ impl World {
             let Some(leader) = statuses.iter().find(|status| status.role == Role::Leader) else {
                 return Some(format!("group {group} has no leader"));
             };
+            if let Some(status) = statuses.iter().find(|status| status.proposals > 0) {
+                return Some(format!("{} proposals are kept in group {group}", status.proposals));
+            }
+            let members = &leader.membership;
             for (server, _) in up() {
+                if !members.voters.contains(&server.raft_id()) {
+                    return Some(format!("n{} does not vote in group {group}: {members:?}", server.id));
+                }
                 let applied = server.model(group).unwrap_or_default().applied;
                 if applied != leader.last_index {
                     return Some(format!(

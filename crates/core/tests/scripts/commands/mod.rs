@@ -15,11 +15,13 @@ mod log;
 mod membership;
 mod propose;
 mod read;
+mod reseed;
 mod restart;
 mod stabilize;
 mod status;
 mod tick;
 mod transfer;
+mod withdraw;
 
 use crate::script::Command;
 use crate::world::World;
@@ -42,11 +44,13 @@ pub fn run(world: &mut World, command: &Command) -> Result<String, String> {
         "membership" => membership::run,
         "propose" => propose::run,
         "read" => read::run,
+        "reseed" => reseed::run,
         "restart" => restart::run,
         "stabilize" => stabilize::run,
         "status" => status::run,
         "tick" => tick::run,
         "transfer" => transfer::run,
+        "withdraw" => withdraw::run,
         other => return Err(format!("unknown command '{other}'")),
     };
     handler(world, command)?;
