@@ -1,10 +1,11 @@
 //! What a server is told: where to listen, who may come, and every limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quack_types::limits;
 
-use crate::{Endpoint, Error};
+use crate::{Endpoint, Error, PeerHandler, PeerLimits, Tls};
 
 /// How to start a [`Server`](crate::Server).
 #[derive(Clone)]
@@ -13,7 +14,8 @@ pub struct ServerConfig {
     pub listen: Endpoint,
     /// The token that clients must show.
     pub token: String,
-    /// Permits to listen on an address that other machines can reach.
+    /// Permits to listen on an address that other machines can reach without TLS. With TLS it has no meaning:
+    /// every address may be listened on, and plain HTTP is for loopback alone.
     pub allow_other_hostname: bool,
     /// The DuckDB version that clients are told, such as `v2.0.0`.
     pub duckdb_version: String,
@@ -21,6 +23,50 @@ pub struct ServerConfig {
     pub platform: String,
     /// Bounds on what clients may use.
     pub limits: Limits,
+    /// The node's identity. With it, the port takes TLS beside plain HTTP.
+    pub tls: Option<Tls>,
+    /// Takes what other nodes send. Needs `tls`.
+    pub peers: Option<Arc<dyn PeerHandler>>,
+    /// Bounds on what passes between nodes.
+    pub peer_limits: PeerLimits,
+    /// Whether clients may speak plain HTTP: with TLS those of this machine alone, without it all that come.
+    pub plain_loopback: bool,
+}
+
+impl ServerConfig {
+    /// A server for clients over plain HTTP on a loopback address, with the default limits. It tells clients no
+    /// version and no platform.
+    pub fn new(listen: Endpoint, token: impl Into<String>) -> Self {
+        Self {
+            listen,
+            token: token.into(),
+            allow_other_hostname: false,
+            duckdb_version: String::new(),
+            platform: String::new(),
+            limits: Limits::default(),
+            tls: None,
+            peers: None,
+            peer_limits: PeerLimits::default(),
+            plain_loopback: true,
+        }
+    }
+
+    /// Checks what can be checked without touching anything.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        self.limits.validate()?;
+        self.peer_limits.validate()?;
+        if self.peers.is_some() && self.tls.is_none() {
+            return Err(Error::PeersWithoutTls);
+        }
+        if !self.plain_loopback && self.tls.is_none() {
+            return Err(Error::NoProtocol);
+        }
+        let characters = self.token.chars().count();
+        if characters < limits::TOKEN_CHARS_MIN {
+            return Err(Error::TokenTooShort { found: characters, min: limits::TOKEN_CHARS_MIN });
+        }
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for ServerConfig {
@@ -30,6 +76,9 @@ impl std::fmt::Debug for ServerConfig {
             .field("listen", &self.listen)
             .field("allow_other_hostname", &self.allow_other_hostname)
             .field("limits", &self.limits)
+            .field("tls", &self.tls.is_some())
+            .field("peers", &self.peers.is_some())
+            .field("plain_loopback", &self.plain_loopback)
             .finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::address::InvalidEndpoint;
 
@@ -22,13 +23,35 @@ pub enum Error {
     /// The address can be reached from other machines, and nobody has said that this is meant.
     #[error(
         "'{host}' is not a loopback address, and this server speaks plain HTTP: tokens and data would \
-         cross the network unencrypted; listen on localhost, or set allow_other_hostname := true if a \
-         TLS proxy or a private network protects it"
+         cross the network unencrypted; listen on localhost, give cert_file, key_file and client_ca_file for TLS, \
+         or set allow_other_hostname := true if a TLS proxy or a private network protects it"
     )]
     NotLocal {
         /// The host as it was given.
         host: String,
     },
+    /// A file of the node's identity is not acceptable.
+    #[error("{}: {reason}; {remedy}", file.display())]
+    Tls {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// There are peers, and no way to know who they are.
+    #[error(
+        "nodes speak to each other over TLS only: give cert_file, key_file and client_ca_file, on every node, or \
+         leave the peers out"
+    )]
+    PeersWithoutTls,
+    /// Nobody could connect.
+    #[error(
+        "plain HTTP is switched off and there is no TLS: nobody could connect; give cert_file, key_file and \
+         client_ca_file, or leave plain HTTP on for loopback"
+    )]
+    NoProtocol,
     /// The token is too short to protect anything.
     #[error("the token has {found} characters, it needs {min} at least; leave it out to get a random one")]
     TokenTooShort {
@@ -46,6 +69,16 @@ pub enum Error {
         value: u64,
         /// The least that works.
         min: u64,
+    },
+    /// A limit makes no sense.
+    #[error("limit '{name}' is {value}, it must be {max} at most")]
+    LimitAbove {
+        /// Name of the limit.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// The most that works.
+        max: u64,
     },
     /// The port is taken, or may not be used.
     #[error("cannot listen on {address}: {source}; choose another port, or port 0 for any free one")]

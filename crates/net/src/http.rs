@@ -15,12 +15,15 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use crate::body::Segments;
 use crate::dispatch::{self, Dispatcher};
+use crate::h2_io::PEER_PATH;
 use crate::stream::{Activity, Phase};
 
 /// The path that takes messages.
 const PATH: &str = "/quack";
 /// What a browser sees.
 const GREETING: &str = "This is a DuckDB Quack RPC endpoint. Use ATTACH 'quack:...' to connect here.\n";
+/// What a peer sees that comes the wrong way.
+const NOT_FOR_PEERS: &str = "the nodes of a cluster speak HTTP/2 over TLS with certificates of the cluster; this connection is a client's\n";
 /// Carries the reason of a refusal, in the JSON of DuckDB's exceptions.
 const REASON: HeaderName = HeaderName::from_static("exception_what");
 /// A message may grow so long before it must have named a session. A CONNECTION_REQUEST with the
@@ -36,6 +39,8 @@ pub(crate) struct Handler {
     activity: Activity,
     /// Bytes of bodies that are held at this moment, of all connections.
     bodies_bytes: Arc<AtomicUsize>,
+    /// The answer to everything, if this connection may not be.
+    refusal: Option<&'static str>,
 }
 
 /// Why a body was not received.
@@ -86,14 +91,18 @@ impl Handler {
         dispatcher: Arc<Dispatcher>,
         activity: Activity,
         bodies_bytes: Arc<AtomicUsize>,
+        refusal: Option<&'static str>,
     ) -> Self {
-        Self { dispatcher, activity, bodies_bytes }
+        Self { dispatcher, activity, bodies_bytes, refusal }
     }
 
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Segments>, Infallible> {
         self.activity.request_begins();
         let response = match (request.method(), request.uri().path()) {
+            (_, path) if path.starts_with(PEER_PATH) => forbidden(NOT_FOR_PEERS),
+            (&Method::POST, PATH) if self.refusal.is_some() => self.refused(request.into_body()).await,
+            _ if self.refusal.is_some() => forbidden(self.refusal.unwrap_or_default()),
             (&Method::POST, PATH) => self.message(request.into_body()).await,
             (&Method::OPTIONS, PATH) => preflight(),
             (&Method::GET | &Method::HEAD, "/") => greeting(),
@@ -121,6 +130,18 @@ impl Handler {
             }
         };
         allow_origin(response)
+    }
+
+    /// Tells a client why it is not served, in the protocol: the stock client shows no more of an HTTP error than its
+    /// status. A body of ordinary size is received, so that the client is there to read the answer.
+    async fn refused(&self, body: Incoming) -> Response<Segments> {
+        self.activity.set(Phase::Body);
+        let mut held = BodyBytes { total: self.bodies_bytes.clone(), held: 0 };
+        let limit = self.dispatcher.limits().body_time_max;
+        let _ = tokio::time::timeout(limit, self.receive(body, &mut held)).await;
+        let text = self.refusal.unwrap_or_default();
+        tracing::warn!(text, "a client is refused");
+        allow_origin(closing(answer(dispatch::refusal(text))))
     }
 
     async fn receive(&self, body: Incoming, held: &mut BodyBytes) -> Result<Bytes, Unreceived> {
@@ -165,7 +186,7 @@ impl Handler {
 
     fn unreceived(&self, reason: Unreceived) -> Response<Segments> {
         let refuse = |status, text: &str| refusal(status, "Connection", text);
-        let mut response = match reason {
+        let response = match reason {
             Unreceived::Broken => refuse(StatusCode::BAD_REQUEST, "the request body is broken off"),
             Unreceived::TooSlow => refuse(StatusCode::REQUEST_TIMEOUT, "the message took too long"),
             Unreceived::Unknown => {
@@ -185,8 +206,7 @@ impl Handler {
         };
         tracing::warn!(?reason, "a message was not received");
         // What is left of the body is not going to be read.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        allow_origin(response)
+        allow_origin(closing(response))
     }
 }
 
@@ -195,6 +215,19 @@ fn answer(segments: Vec<Bytes>) -> Response<Segments> {
     let mut response = Response::new(Segments::from(segments));
     let kind = HeaderValue::from_static("application/vnd.duckdb");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// A refusal of something that no client of ours asks for.
+fn forbidden(text: &'static str) -> Response<Segments> {
+    let mut response = Response::new(Segments::from(text));
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    closing(response)
+}
+
+fn closing(mut response: Response<Segments>) -> Response<Segments> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use std::{mem, process, thread};
 
-use quack_types::limits::TOKEN_CHARS_MIN;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::accept::Connections;
 use crate::dispatch::{CLOSINGS_MAX, Dispatcher};
+use crate::face::{PeerFace, STREAMS_MAX};
+use crate::late::LateService;
+use crate::peers::Peers;
 use crate::session::lock;
-use crate::{Endpoint, Error, ServerConfig, Service};
+use crate::{Endpoint, Error, ServerConfig, Service, Tls};
 
 /// Threads that move bytes. Statements run on others.
 const WORKERS: usize = 2;
@@ -24,6 +26,10 @@ const STACK_BYTES: usize = 8 << 20;
 const INTERRUPT_TIME: Duration = Duration::from_secs(2);
 /// What stopping costs beyond its deadline at most, after the statements: closing sessions and threads.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// How often the files of the node's identity are looked at.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
+/// Threads for what the system does slowly: names, files.
+const SYSTEM_THREADS: usize = 4;
 /// Grace of a server that is dropped without having been stopped.
 const DROP_TIME: Duration = Duration::from_secs(1);
 
@@ -49,6 +55,8 @@ pub struct Server {
     endpoint: Endpoint,
     address: SocketAddr,
     connections: Arc<Connections>,
+    service: Arc<LateService>,
+    peers: Option<Peers>,
     runtime: Arc<Mutex<Option<Runtime>>>,
     /// The process that has the threads. A fork copies this value, and not the threads.
     process: u32,
@@ -76,27 +84,69 @@ impl Server {
     /// The address, the token or a limit is not acceptable, or the system refuses. Nothing is left
     /// behind.
     pub fn start(config: &ServerConfig, service: Arc<dyn Service>) -> Result<Self, Error> {
+        let server = Self::listen(config)?;
+        server.open(service);
+        Ok(server)
+    }
+
+    /// Starts to listen before there is a service: peers are answered, and clients are told that the node is not
+    /// ready yet until [`open`](Self::open) is called. For a node that must speak with its peers to become ready.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    pub fn listen(config: &ServerConfig) -> Result<Self, Error> {
         let listener = checked_listener(config)?;
         let address = listener.local_addr()?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
-            .max_blocking_threads(config.limits.requests_max + CLOSINGS_MAX)
+            .max_blocking_threads(threads_max(config))
             .thread_name("quack-net")
             .thread_stack_size(STACK_BYTES)
             .enable_io()
             .enable_time()
             .build()?;
-        let dispatcher = Arc::new(Dispatcher::new(config, service));
-        let connections = Arc::new(Connections::new(dispatcher.clone()));
+        let service = Arc::new(LateService::new());
+        let dispatcher = Arc::new(Dispatcher::new(config, service.clone()));
+        let (peers, face) = match (&config.peers, &config.tls) {
+            (Some(handler), Some(tls)) => {
+                let limits = config.peer_limits.clone();
+                let handle = runtime.handle().clone();
+                let peers = Peers::new(tls.clone(), limits.clone(), handler.clone(), handle);
+                let face = PeerFace::new(handler.clone(), limits, peers.clone());
+                (Some(peers), Some(Arc::new(face)))
+            }
+            _ => (None, None),
+        };
+        let (tls, plain) = (config.tls.clone(), config.plain_loopback);
+        let connections = Arc::new(Connections::new(dispatcher.clone(), tls, face, plain));
         let listener = {
             let _inside = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
         };
         runtime.spawn(connections.clone().accept(listener));
         runtime.spawn(reap(dispatcher));
+        if let Some(tls) = &config.tls {
+            runtime.spawn(reload(tls.clone()));
+        }
         let endpoint = config.listen.with_port(address.port());
         let runtime = Arc::new(Mutex::new(Some(runtime)));
-        Ok(Self { endpoint, address, connections, runtime, process: process::id() })
+        Ok(Self { endpoint, address, connections, service, peers, runtime, process: process::id() })
+    }
+
+    /// Gives a server that was made by [`listen`](Self::listen) its service. From now on clients are served.
+    pub fn open(&self, service: Arc<dyn Service>) {
+        self.service.open(service);
+    }
+
+    /// What clients are told until [`open`](Self::open): what this node waits for, such as `no leader is known`.
+    pub fn wait_for(&self, what: &str) {
+        self.service.wait_for(what);
+    }
+
+    /// The ways to other nodes, if the server was configured with a [`PeerHandler`](crate::PeerHandler). They end
+    /// when the server stops, after the last request of a client.
+    pub fn peers(&self) -> Option<&Peers> {
+        self.peers.as_ref()
     }
 
     /// The address that the server listens on; its port is the real one.
@@ -131,17 +181,17 @@ impl Server {
             // A forked child has no thread that could stop, and waiting for one would never end.
             return mem::forget(runtime);
         }
-        let connections = self.connections.clone();
+        let (connections, peers) = (self.connections.clone(), self.peers.clone());
         connections.stop();
         if !IN_CALL.get() {
-            return stop(runtime, &connections, deadline);
+            return stop(runtime, &connections, peers.as_ref(), deadline);
         }
         let detached = thread::Builder::new().name("quack-net-stop".to_owned());
         let runtime = Arc::new(Mutex::new(Some(runtime)));
         let shared = runtime.clone();
         let spawned = detached.spawn(move || {
             if let Some(runtime) = lock(&shared).take() {
-                stop(runtime, &connections, deadline);
+                stop(runtime, &connections, peers.as_ref(), deadline);
             }
         });
         if let Err(error) = spawned {
@@ -159,7 +209,7 @@ impl Drop for Server {
     }
 }
 
-fn stop(runtime: Runtime, connections: &Arc<Connections>, deadline: Duration) {
+fn stop(runtime: Runtime, connections: &Arc<Connections>, peers: Option<&Peers>, deadline: Duration) {
     let end = Instant::now() + deadline + INTERRUPT_TIME + CLOSE_TIME;
     runtime.block_on(async {
         let drained = tokio::time::timeout(deadline, connections.closed()).await.is_ok();
@@ -170,7 +220,12 @@ fn stop(runtime: Runtime, connections: &Arc<Connections>, deadline: Duration) {
         if tokio::time::timeout(CLOSE_TIME, close_sessions(connections)).await.is_err() {
             tracing::warn!("a statement does not end; its thread is left behind");
         }
+        // Only now: what clients have begun may have needed the other nodes.
+        connections.stop_peers();
     });
+    if let Some(peers) = peers {
+        peers.stop();
+    }
     runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()).max(Duration::from_millis(100)));
 }
 
@@ -201,13 +256,28 @@ async fn reap(dispatcher: Arc<Dispatcher>) {
     }
 }
 
-fn checked_listener(config: &ServerConfig) -> Result<std::net::TcpListener, Error> {
-    config.limits.validate()?;
-    let characters = config.token.chars().count();
-    if characters < TOKEN_CHARS_MIN {
-        return Err(Error::TokenTooShort { found: characters, min: TOKEN_CHARS_MIN });
+/// Takes new certificates when their files change.
+async fn reload(tls: Tls) {
+    loop {
+        tokio::time::sleep(RELOAD_INTERVAL).await;
+        let tls = tls.clone();
+        // Files may be slow.
+        let _ = tokio::task::spawn_blocking(move || tls.reload_or_warn()).await;
     }
-    listen(&config.listen, config.allow_other_hostname)
+}
+
+/// Threads for calls that block, one for each that may run at a time.
+fn threads_max(config: &ServerConfig) -> usize {
+    let clients = config.limits.requests_max + CLOSINGS_MAX + SYSTEM_THREADS;
+    if config.peers.is_none() {
+        return clients;
+    }
+    clients + config.peer_limits.calls_max + STREAMS_MAX
+}
+
+fn checked_listener(config: &ServerConfig) -> Result<std::net::TcpListener, Error> {
+    config.validate()?;
+    listen(&config.listen, config.allow_other_hostname || config.tls.is_some())
 }
 
 fn listen(endpoint: &Endpoint, allow_other: bool) -> Result<TcpListener, Error> {

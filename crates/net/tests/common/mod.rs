@@ -189,12 +189,10 @@ pub fn limits() -> Limits {
 
 pub fn config(limits: Limits) -> ServerConfig {
     ServerConfig {
-        listen: "quack:127.0.0.1:0".parse().unwrap(),
-        token: TOKEN.into(),
-        allow_other_hostname: false,
         duckdb_version: "v2.0.0".into(),
         platform: "linux_amd64".into(),
         limits,
+        ..ServerConfig::new("quack:127.0.0.1:0".parse().unwrap(), TOKEN)
     }
 }
 
