@@ -5,28 +5,39 @@
 
 mod duckdb;
 mod options;
+mod refresher;
+mod serve;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use quack_admin::config::{self, Configuration, LogFormat};
+use quack_admin::{certificate, exit_code_of};
+use tracing_subscriber::EnvFilter;
 
-use crate::duckdb::Database;
-use crate::options::{Options, USAGE};
+use crate::options::{Command, USAGE};
+
+/// Exit status for a wrong command line.
+const USAGE_EXIT: u8 = 2;
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
+    let configuration = match Command::parse(std::env::args().skip(1), std::env::var("CONFIG_FILE").ok()) {
+        Ok(Command::Help) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
+        Ok(Command::Flags(configuration)) => *configuration,
+        Ok(Command::File(path)) => match load(&path) {
+            Ok(configuration) => configuration,
+            Err(code) => return code,
+        },
         Err(message) => {
             eprintln!("quackd: {message}\n\n{USAGE}");
-            return ExitCode::from(2);
+            return ExitCode::from(USAGE_EXIT);
         }
     };
-    match run(&options) {
+    start_logging(&configuration);
+    match serve::run(&configuration) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("quackd: {message}");
@@ -35,20 +46,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<(), String> {
-    // Before the server starts, so that a signal that comes early is not lost.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
-    let database = Database::open()?;
-    database.execute(&options.load_statement()?)?;
-    let row = database.first_row(&options.serve_statement())?;
-    println!(
-        "listening at {} with token {}",
-        row.first().map_or("", String::as_str),
-        row.last().map_or("", String::as_str)
-    );
-    if let Some(signal) = signals.forever().next() {
-        println!("stopping on signal {signal}");
+/// Reads and checks a file; prints what is wrong with it.
+fn load(path: &Path) -> Result<Configuration, ExitCode> {
+    let (configuration, findings) = config::load(path, certificate::unix_seconds_now());
+    for finding in &findings {
+        eprintln!("quackd: {finding}");
     }
-    let uri = row.first().cloned().unwrap_or_default();
-    database.execute(&format!("CALL quack_stop({})", options::quote(&uri)))
+    match (configuration, exit_code_of(&findings)) {
+        (Some(configuration), quack_admin::ExitCode::Ok) => Ok(configuration),
+        (_, code) => Err(code.into()),
+    }
+}
+
+/// Logs go to standard error; `RUST_LOG` goes before the configuration.
+fn start_logging(configuration: &Configuration) {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&configuration.log_level));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match configuration.log_format {
+        LogFormat::Text => builder.with_ansi(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
 }

@@ -18,7 +18,8 @@ use crate::footer;
 /// The DuckDB that the crate `libduckdb-sys` of this workspace carries.
 const DUCKDB_VERSION: &str = "v2.0.0";
 const EXTENSION_FILE: &str = "quack.duckdb_extension";
-const SERVER_FILE: &str = "quackd";
+/// Programs for `dist/bin`.
+const PROGRAMS: [&str; 2] = ["quackd", "quackctl"];
 
 /// Makes `dist/` from what `cargo build --release` left in the target folder.
 pub fn run() -> Result<(), String> {
@@ -32,11 +33,14 @@ pub fn run() -> Result<(), String> {
     let packed =
         dist.join("repository").join(DUCKDB_VERSION).join(platform).join(format!("{EXTENSION_FILE}.gz"));
     compress(&plain, &packed)?;
-    let server = dist.join("bin").join(SERVER_FILE);
-    replace(&server, &read(&release.join(SERVER_FILE))?)?;
-    make_executable(&server)?;
-
-    for path in [&plain, &packed, &server] {
+    let mut made = vec![plain, packed];
+    for name in PROGRAMS {
+        let program = dist.join("bin").join(name);
+        replace(&program, &read(&release.join(name))?)?;
+        make_executable(&program)?;
+        made.push(program);
+    }
+    for path in &made {
         println!("{}", describe(&root, path)?);
     }
     Ok(())

@@ -9,7 +9,9 @@ use crate::dist;
 use crate::stage::{Closing, Outcome, Stage};
 
 /// Seeds that the simulator runs in an ordinary test run; `QUACK_SIM_SEEDS` changes it.
-const SIM_SEEDS_DEFAULT: &str = "500";
+const SIM_SEEDS_DEFAULT: &str = "1000";
+/// Seeds within which every planted bug must be found.
+const CANARY_SEEDS: &str = "200";
 
 /// Runs the stages called `names`, or all, and prints the sum as the last line.
 pub fn run(names: &[String]) -> Result<(), String> {
@@ -48,6 +50,26 @@ fn stages(root: &Path) -> Vec<Stage> {
                 root,
                 "cargo",
                 &["run", "--quiet", "--release", "-p", "quack-sim", "--", "--seeds", &seeds],
+            ),
+            closing: Closing::ExitCode,
+        },
+        Stage {
+            name: "canary",
+            title: "planted bugs, each to be found by the simulator",
+            command: program(
+                root,
+                "cargo",
+                &[
+                    "run",
+                    "--quiet",
+                    "--release",
+                    "-p",
+                    "quack-sim",
+                    "--",
+                    "--canary",
+                    "--seeds",
+                    CANARY_SEEDS,
+                ],
             ),
             closing: Closing::ExitCode,
         },

@@ -1,0 +1,88 @@
+//! What a command prints, as text or as one JSON object, and how the program ends.
+//!
+//! Every JSON object has `ok`, `code`, `exit_code` and `message`; `details` holds what was found, and a command adds its
+//! own members.
+
+use std::io::Write;
+
+use quack_admin::{Error, ExitCode, Finding, Severity, exit_code_of};
+use serde_json::{Map, Value, json};
+
+/// The result of a command.
+pub struct Output {
+    code: ExitCode,
+    message: String,
+    /// Lines before the message, in text.
+    lines: Vec<String>,
+    /// Members beside the common ones, in JSON.
+    members: Map<String, Value>,
+}
+
+impl Output {
+    /// It is done.
+    pub fn done(message: String) -> Self {
+        Self { code: ExitCode::Ok, message, lines: Vec::new(), members: Map::new() }
+    }
+
+    /// The arguments are wrong.
+    pub fn invalid(message: String) -> Self {
+        Self { code: ExitCode::Validation, ..Self::done(message) }
+    }
+
+    /// What was found about `subject`. Warnings alone are no failure.
+    pub fn of_findings(subject: &str, findings: &[Finding]) -> Self {
+        let count = |severity| findings.iter().filter(|finding| finding.rule.severity() == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let mut output = Self::done(format!("{subject}: {errors} errors, {warnings} warnings"));
+        output.code = exit_code_of(findings);
+        output.lines = findings.iter().map(Finding::to_string).collect();
+        output.with("details", findings.iter().map(Finding::to_json).collect())
+    }
+
+    /// The same with another end.
+    pub fn ending(mut self, code: ExitCode) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// The same with a member in JSON.
+    pub fn with(mut self, name: &str, value: Value) -> Self {
+        self.members.insert(name.to_owned(), value);
+        self
+    }
+
+    /// The same with lines in text.
+    pub fn lines(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.lines.extend(lines);
+        self
+    }
+
+    /// Prints, and tells how to end.
+    pub fn print(mut self, as_json: bool) -> std::process::ExitCode {
+        let text = if as_json {
+            let mut object = Map::new();
+            object.insert("ok".to_owned(), (self.code == ExitCode::Ok).into());
+            object.insert("code".to_owned(), self.code.as_str().into());
+            object.insert("exit_code".to_owned(), self.code.number().into());
+            object.insert("message".to_owned(), self.message.into());
+            object.append(&mut self.members);
+            object.entry("details").or_insert(json!([]));
+            format!("{:#}\n", Value::Object(object))
+        } else if self.lines.is_empty() && self.code != ExitCode::Ok {
+            eprintln!("quackctl: {}", self.message);
+            return self.code.into();
+        } else {
+            self.lines.push(self.message);
+            self.lines.join("\n") + "\n"
+        };
+        // Whoever closed standard output wants no more of it.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+        self.code.into()
+    }
+}
+
+impl From<Error> for Output {
+    fn from(error: Error) -> Self {
+        Self { code: error.exit_code(), ..Self::done(error.to_string()) }
+    }
+}

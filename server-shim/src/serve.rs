@@ -1,0 +1,117 @@
+//! The life of a node's process: open, load, serve, wait for a signal, stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use quack_admin::config::Configuration;
+use quack_admin::http::AdminServer;
+use quack_admin::status::{Board, Phase};
+use quack_admin::{quote, serve_statement, setting_statements};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::duckdb::Connection;
+use crate::refresher::Refresher;
+
+/// Exit status when stopping took too long.
+const STUCK_EXIT: i32 = 1;
+
+/// Serves until a signal comes, and stops.
+pub fn run(configuration: &Configuration) -> Result<(), String> {
+    let admin = configuration.admin.clone();
+    let board = Arc::new(Board::new(admin.as_ref().map_or(Duration::MAX, |face| face.stale_after)));
+    // Before anything else starts, so that a signal that comes early is not lost.
+    let signals = watch_signals(board.clone(), configuration.shutdown_timeout)?;
+    let admin_server = match &admin {
+        None => None,
+        Some(face) => {
+            let server = AdminServer::start(&face.host, face.port, board.clone());
+            let server = server.map_err(|error| error.to_string())?;
+            println!("admin at http://{}", server.address());
+            Some(server)
+        }
+    };
+    let connection = Connection::open()?;
+    for statement in setting_statements(configuration) {
+        connection.execute(&statement).map_err(|error| format!("{statement}: {error}"))?;
+    }
+    connection.execute(&load_statement(configuration)?)?;
+    let refresher = match &admin {
+        None => None,
+        Some(face) => Some(Refresher::start(connection.another()?, board.clone(), face.refresh)?),
+    };
+    let uri = serve(&connection, configuration)?;
+    board.set_phase(Phase::Serving);
+    if let Ok(signal) = signals.recv() {
+        println!("stopping on signal {signal}");
+    }
+    let stopped = connection.execute(&format!("CALL quack_stop({})", quote(&uri)));
+    drop(refresher);
+    drop(connection);
+    drop(admin_server);
+    tracing::info!(node = configuration.name(), "stopped");
+    stopped
+}
+
+/// Starts to serve; returns the address.
+fn serve(connection: &Connection, configuration: &Configuration) -> Result<String, String> {
+    tracing::info!(node = configuration.name(), data_dir = %configuration.data_dir.display(), "starting");
+    let rows = connection.query(&serve_statement(configuration))?;
+    let row = rows.first().ok_or("quack_serve has returned nothing")?;
+    let text = |value: Option<&Option<String>>| value.cloned().flatten().unwrap_or_default();
+    let uri = text(row.first());
+    // A token that lies in a file is not shown; one of the command line has been seen, and a random one must be.
+    if configuration.file.as_os_str().is_empty() {
+        println!("listening at {uri} with token {}", text(row.get(2)));
+    } else {
+        println!("listening at {uri} as {}", configuration.name());
+    }
+    tracing::info!(node = configuration.name(), %uri, "serving");
+    Ok(uri)
+}
+
+/// Starts the thread that waits for SIGTERM or SIGINT. From then on the process ends within `timeout`, whatever is
+/// stuck: what was acknowledged is in the log, and the next start reads it from there.
+fn watch_signals(board: Arc<Board>, timeout: Duration) -> Result<Receiver<i32>, String> {
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
+    let (send, receive) = channel();
+    let watch = move || {
+        let Some(signal) = signals.forever().next() else { return };
+        board.set_phase(Phase::Stopping);
+        tracing::info!(signal, "stopping");
+        // The receiver is gone when starting has failed, and the process ends by itself.
+        let _ = send.send(signal);
+        std::thread::sleep(timeout);
+        tracing::error!(
+            seconds = timeout.as_secs(),
+            "stopping takes too long: ending without a last checkpoint"
+        );
+        signal_hook::low_level::exit(STUCK_EXIT);
+    };
+    let spawned = std::thread::Builder::new().name("quack-signals".to_owned()).spawn(watch);
+    spawned.map_err(|error| format!("cannot start the thread that waits for signals: {error}"))?;
+    Ok(receive)
+}
+
+/// The statement that loads the extension, as any user would.
+fn load_statement(configuration: &Configuration) -> Result<String, String> {
+    let file = match &configuration.extension {
+        Some(file) => file.clone(),
+        None => find_extension()?,
+    };
+    Ok(format!("LOAD {}", quote(&file.to_string_lossy())))
+}
+
+fn find_extension() -> Result<PathBuf, String> {
+    let program =
+        std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
+    let folder = program.parent().unwrap_or(&program);
+    let name = "quack.duckdb_extension";
+    let places = [folder.join(name), folder.join("../extension").join(name)];
+    let found = places.into_iter().find(|place| place.exists());
+    found.ok_or_else(|| {
+        format!("{name} is not beside this program: name it with --extension, or extension_path in the configuration")
+    })
+}
