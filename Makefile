@@ -99,7 +99,7 @@ sim: ## simulate clusters: SEEDS=n of them, or the one SEED=s with its event log
 ifdef SEED
 	cargo run --quiet --release -p quack-sim -- --seed $(SEED) --trace
 else
-	cargo run --quiet --release -p quack-sim -- --seeds $(or $(SEEDS),500)
+	cargo run --quiet --release -p quack-sim -- --seeds $(or $(SEEDS),1000)
 endif
 
 .PHONY: bench

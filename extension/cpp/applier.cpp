@@ -50,7 +50,7 @@ static string Internal(const string &name) {
 	return SQLIdentifier::ToString(INTERNAL_SCHEMA) + "." + name;
 }
 
-void Applier::Claim(const string &owner) {
+void Applier::Claim(const string &owner, bool foreign) {
 	auto known = connection->Query(StringUtil::Format(
 	    "SELECT count(*) FILTER (schema_name = %s AND table_name = 'owner'), count(*) FROM duckdb_tables() WHERE "
 	    "database_name = %s",
@@ -72,6 +72,10 @@ void Applier::Claim(const string &owner) {
 		Run("CREATE SCHEMA IF NOT EXISTS " + SQLIdentifier::ToString(INTERNAL_SCHEMA));
 		Run("CREATE TABLE " + Internal("owner") + " AS SELECT " + SQLString::ToString(owner) + " AS identity");
 		Run("COMMIT");
+		return;
+	}
+	if (foreign) {
+		Run("UPDATE " + Internal("owner") + " SET identity = " + SQLString::ToString(owner));
 		return;
 	}
 	auto found = connection->Query("SELECT identity FROM " + Internal("owner"));
@@ -501,8 +505,8 @@ extern "C" void quack_cpp_applier_close(void *applier) {
 	delete static_cast<Applier *>(applier);
 }
 
-extern "C" void quack_cpp_applier_claim(void *applier, QuackBytes owner, QuackError *error) {
-	Guard(error, [&]() { static_cast<Applier *>(applier)->Claim(quack::Text(owner)); });
+extern "C" void quack_cpp_applier_claim(void *applier, QuackBytes owner, bool foreign, QuackError *error) {
+	Guard(error, [&]() { static_cast<Applier *>(applier)->Claim(quack::Text(owner), foreign); });
 }
 
 extern "C" void quack_cpp_applier_position(void *applier, uint64_t *index, QuackSink state, QuackError *error) {

@@ -6,6 +6,7 @@
 #include "ddl.hpp"
 #include "error.hpp"
 #include "schema_entry.hpp"
+#include "statement.hpp"
 #include "write_plan.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/parser/parsed_data/alter_table_info.hpp"
@@ -40,6 +41,15 @@ const void *QuackCatalog::Node() const {
 		throw ConnectionException("cannot write to \"%s\": %s", GetName().GetIdentifierName(), seal_reason);
 	}
 	return node;
+}
+
+void QuackCatalog::Linearize(ClientContext &context) const {
+	QuackInterrupt interrupt {&context, [](void *waiting) {
+		                          return IsInterrupted(*static_cast<ClientContext *>(waiting));
+	                          }};
+	QuackError error = NoError();
+	quack_rs_node_linearize(Node(), interrupt, &error);
+	ThrowIfError(error);
 }
 
 void QuackCatalog::Seal(const string &reason) {

@@ -1,4 +1,4 @@
-//! The table functions: quack_serve, quack_stop, quack_server_list, quack_raft_status, quack_state_hash.
+//! The table functions: servers, their status, and the members of their clusters.
 
 #include "error.hpp"
 #include "host.hpp"
@@ -129,8 +129,13 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 	vector<string> peers;
 	auto peers_entry = input.named_parameters.find("peers");
 	if (peers_entry != input.named_parameters.end() && !peers_entry->second.IsNull()) {
-		for (auto &peer : ListValue::GetChildren(peers_entry->second)) {
-			peers.push_back(peer.ToString());
+		auto &value = peers_entry->second;
+		if (value.type().id() != LogicalTypeId::LIST) {
+			peers.push_back(value.ToString());
+		} else {
+			for (auto &peer : ListValue::GetChildren(value)) {
+				peers.push_back(peer.ToString());
+			}
 		}
 	}
 	auto other_entry = input.named_parameters.find("allow_other_hostname");
@@ -167,6 +172,40 @@ Produce PlanStateHash(Host &host, TableFunctionBindInput &input) {
 	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_state_hash(host.rust, rows, error); };
 }
 
+string TextAt(TableFunctionBindInput &input, idx_t index) {
+	if (input.inputs.size() <= index || input.inputs[index].IsNull()) {
+		throw BinderException("the arguments must not be NULL");
+	}
+	return input.inputs[index].ToString();
+}
+
+Produce PlanNodes(Host &host, TableFunctionBindInput &input) {
+	auto catalog = TextAt(input, 0);
+	return [&host, catalog](QuackRowSink rows, QuackError *error) {
+		quack_rs_nodes(host.rust, Bytes(catalog), rows, error);
+	};
+}
+
+Produce PlanChange(Host &host, TableFunctionBindInput &input, const char *what) {
+	auto catalog = TextAt(input, 0);
+	auto argument = TextAt(input, 1);
+	return [&host, catalog, argument, what](QuackRowSink rows, QuackError *error) {
+		quack_rs_change_members(host.rust, Bytes(catalog), Bytes(string(what)), Bytes(argument), rows, error);
+	};
+}
+
+Produce PlanAddNode(Host &host, TableFunctionBindInput &input) {
+	return PlanChange(host, input, "put");
+}
+
+Produce PlanRemoveNode(Host &host, TableFunctionBindInput &input) {
+	return PlanChange(host, input, "remove");
+}
+
+Produce PlanTransferLeader(Host &host, TableFunctionBindInput &input) {
+	return PlanChange(host, input, "lead");
+}
+
 TableFunction Make(const char *name, vector<LogicalType> arguments, Host &host, Plan plan, vector<Column> columns) {
 	TableFunction function(name, std::move(arguments), Run, BindFunction, Init);
 	function.function_info = make_shared_ptr<FunctionInfo>(host, plan, std::move(columns));
@@ -186,8 +225,8 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 		for (auto name : {"token", "node_id", "data_dir", "catalog", "cert_file", "key_file", "client_ca_file"}) {
 			function.GetSignature().AddKeywordOnly(name, LogicalType::VARCHAR, Value(LogicalType::VARCHAR));
 		}
-		auto list = LogicalType::LIST(LogicalType::VARCHAR);
-		function.GetSignature().AddKeywordOnly("peers", list, Value(list));
+		// A list, or one text with commas.
+		function.GetSignature().AddKeywordOnly("peers", LogicalType::ANY, Value(LogicalType::VARCHAR));
 		function.GetSignature().AddKeywordOnly("allow_other_hostname", LogicalType::BOOLEAN, Value::BOOLEAN(false));
 		serve.AddFunction(function);
 	}
@@ -204,6 +243,23 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	                              {"catalog", LogicalType::VARCHAR},
 	                              {"node_id", LogicalType::VARCHAR},
 	                              {"data_dir", LogicalType::VARCHAR}}));
+	vector<LogicalType> two_texts {LogicalType::VARCHAR, LogicalType::VARCHAR};
+	vector<Column> status_column {{"status", LogicalType::VARCHAR}};
+	loader.RegisterFunction(Make("quack_add_node", two_texts, host, PlanAddNode, status_column));
+	loader.RegisterFunction(Make("quack_remove_node", two_texts, host, PlanRemoveNode, status_column));
+	loader.RegisterFunction(Make("quack_transfer_leader", two_texts, host, PlanTransferLeader, status_column));
+	loader.RegisterFunction(Make("quack_nodes", {LogicalType::VARCHAR}, host, PlanNodes,
+	                             {{"node_id", LogicalType::VARCHAR},
+	                              {"address", LogicalType::VARCHAR},
+	                              {"role", LogicalType::VARCHAR},
+	                              {"leader", LogicalType::BOOLEAN},
+	                              {"reachable", LogicalType::BOOLEAN},
+	                              {"applied_index", LogicalType::UBIGINT},
+	                              {"lag", LogicalType::UBIGINT},
+	                              {"incarnation", LogicalType::UBIGINT},
+	                              {"duckdb_version", LogicalType::VARCHAR},
+	                              {"state", LogicalType::VARCHAR},
+	                              {"reason", LogicalType::VARCHAR}}));
 	loader.RegisterFunction(
 	    Make("quack_state_hash", {}, host, PlanStateHash,
 	         {{"catalog", LogicalType::VARCHAR}, {"applied_index", LogicalType::UBIGINT}, {"hash", LogicalType::VARCHAR}}));

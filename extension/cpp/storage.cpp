@@ -41,18 +41,46 @@ static string TokenFromSecret(ClientContext &context, const string &uri) {
 	return token.IsNull() ? string() : token.ToString();
 }
 
-//! Takes the options that a client gives; every other one is refused by name.
-static string TakeToken(ClientContext &context, const string &uri, AttachOptions &options) {
+//! What a client asks of a catalog.
+struct Contract {
 	string token;
+	bool linearizable = false;
+};
+
+static bool IsLinearizable(const string &consistency) {
+	auto level = StringUtil::Lower(consistency);
+	if (level != "local" && level != "session" && level != "linearizable") {
+		throw BinderException("consistency '%s' is not known: it is 'local', 'session' or 'linearizable'", consistency);
+	}
+	// A node answers a write when it has applied it, so that 'local' and 'session' are the same for the clients of one.
+	return level == "linearizable";
+}
+
+//! Takes the options that a client gives; every other one is refused by name.
+static Contract TakeContract(ClientContext &context, const string &uri, AttachOptions &options) {
+	Contract contract;
 	for (auto &option : options.options) {
+		auto value = option.second.ToString();
 		if (option.first == "token") {
-			token = option.second.ToString();
-			continue;
+			contract.token = value;
+		} else if (option.first == "consistency") {
+			contract.linearizable = IsLinearizable(value);
+		} else if (option.first == "cert_file" || option.first == "key_file" || option.first == "client_ca_file") {
+			// The way to a server of this process is no network; but what is asked for must be there.
+			if (!FileSystem::GetFileSystem(context).FileExists(value)) {
+				throw IOException("%s: there is no file '%s'", option.first, value);
+			}
+		} else {
+			throw BinderException("Unrecognized option for attach \"%s\": a quack catalog takes TOKEN, CONSISTENCY, "
+			                      "CERT_FILE, KEY_FILE and CLIENT_CA_FILE",
+			                      option.first);
 		}
-		throw BinderException("Unrecognized option for attach \"%s\": a quack catalog takes TOKEN", option.first);
 	}
 	options.options.clear();
-	return token.empty() ? TokenFromSecret(context, uri) : token;
+	if (contract.token.empty()) {
+		contract.token = TokenFromSecret(context, uri);
+	}
+	return contract;
 }
 
 //! The catalog of an ATTACH that found its store attached already: empty, hidden, and never looked at.
@@ -74,11 +102,13 @@ static unique_ptr<Catalog> Attach(optional_ptr<StorageExtensionInfo> storage_inf
 	if (options.access_mode == AccessMode::READ_ONLY) {
 		throw NotImplementedException("READ_ONLY is not supported for a catalog that this process serves");
 	}
-	auto token = TakeToken(context, uri, options);
+	auto contract = TakeContract(context, uri, options);
 	string catalog;
 	QuackSink sink {&catalog, [](void *target, QuackBytes bytes) { *static_cast<string *>(target) = Text(bytes); }};
 	QuackError error = NoError();
-	quack_rs_attach_local(host.rust, Bytes(uri), Bytes(token), sink, &error);
+	QuackInterrupt interrupt {
+	    &context, [](void *waiting) { return static_cast<ClientContext *>(waiting)->IsInterrupted(); }};
+	quack_rs_attach_local(host.rust, Bytes(uri), Bytes(contract.token), interrupt, sink, &error);
 	ThrowIfError(error);
 	if (catalog.empty()) {
 		throw NotImplementedException("no server of this process listens at %s, and attaching to a server of another "
@@ -89,6 +119,10 @@ static unique_ptr<Catalog> Attach(optional_ptr<StorageExtensionInfo> storage_inf
 	if (Identifier(catalog) != Identifier(name)) {
 		RenameDatabaseInfo rename(Identifier(catalog), Identifier(name), OnEntryNotFound::THROW_EXCEPTION);
 		DatabaseManager::Get(context).Alter(context, rename);
+	}
+	auto attached = DatabaseManager::Get(context).GetDatabase(context, Identifier(name));
+	if (attached && QuackCatalog::Is(attached->GetCatalog())) {
+		reinterpret_cast<QuackCatalog &>(attached->GetCatalog()).linearizable = contract.linearizable;
 	}
 	return Placeholder(db, info);
 }

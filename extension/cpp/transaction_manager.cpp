@@ -19,6 +19,10 @@ QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, Statement
 Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 	if (!ApplierMark::IsSet(context)) {
 		StatementState::Get(context).EnterGate(context, gate);
+		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
+		if (catalog.linearizable) {
+			catalog.Linearize(context);
+		}
 	}
 	return DuckTransactionManager::StartTransaction(context);
 }

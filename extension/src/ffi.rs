@@ -184,7 +184,7 @@ unsafe extern "C" {
 
     pub fn quack_cpp_applier_open(store: *mut c_void, error: *mut Error) -> *mut c_void;
     pub fn quack_cpp_applier_close(applier: *mut c_void);
-    pub fn quack_cpp_applier_claim(applier: *mut c_void, owner: Bytes<'_>, error: *mut Error);
+    pub fn quack_cpp_applier_claim(applier: *mut c_void, owner: Bytes<'_>, foreign: bool, error: *mut Error);
     pub fn quack_cpp_applier_position(applier: *mut c_void, index: *mut u64, state: Sink, error: *mut Error);
     pub fn quack_cpp_applier_begin(applier: *mut c_void, error: *mut Error);
     pub fn quack_cpp_applier_commit(applier: *mut c_void, index: u64, state: Bytes<'_>, error: *mut Error);

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 use crate::barrier;
-use crate::ffi::{Bytes, Error, RowSink, ServeArguments, Sink};
+use crate::ffi::{Bytes, Error, Interrupt, RowSink, ServeArguments, Sink};
 use crate::host::Host;
 use crate::serve::Arguments;
 
@@ -68,13 +68,45 @@ unsafe extern "C" fn quack_rs_attach_local(
     rust_host: *mut c_void,
     uri: Bytes<'_>,
     token: Bytes<'_>,
+    interrupt: Interrupt,
     catalog: Sink,
     error: *mut Error,
 ) {
     barrier::call(error, || {
-        if let Some(name) = unsafe { host(rust_host) }.catalog_at(&uri.text(), &token.text())? {
+        let host = unsafe { host(rust_host) };
+        if let Some(name) = host.catalog_at(&uri.text(), &token.text(), &interrupt)? {
             catalog.put(name.as_bytes());
         }
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_nodes(
+    rust_host: *mut c_void,
+    catalog: Bytes<'_>,
+    rows: RowSink,
+    error: *mut Error,
+) {
+    barrier::call(error, || {
+        unsafe { host(rust_host) }.nodes(&catalog.text())?.iter().for_each(|row| rows.put(row));
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_change_members(
+    rust_host: *mut c_void,
+    catalog: Bytes<'_>,
+    what: Bytes<'_>,
+    argument: Bytes<'_>,
+    rows: RowSink,
+    error: *mut Error,
+) {
+    barrier::call(error, || {
+        let host = unsafe { host(rust_host) };
+        let status = host.change_members(&catalog.text(), &what.text(), &argument.text())?;
+        rows.put(&[Some(status)]);
         Ok(())
     });
 }

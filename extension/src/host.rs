@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use quack_apply::StoreError;
 use quack_apply::store::ErrorKind;
-use quack_net::Endpoint;
+use quack_cluster::Change;
+use quack_net::{Endpoint, PeerSpec};
+use quack_types::NodeId;
 
-use crate::ffi;
+use crate::ffi::{self, Interrupt};
 use crate::proposer::SharedNode;
 use crate::serve::{Arguments, Server, invalid};
 
@@ -85,11 +87,55 @@ impl Host {
         self.all().iter().map(|server| server.hash_row()).collect()
     }
 
-    /// The catalog of the server at `uri`, for a client that shows the token; `None` when there is no such server here.
-    pub fn catalog_at(&self, uri: &str, token: &str) -> Result<Option<String>, StoreError> {
+    fn server_of(&self, catalog: &str) -> Result<Arc<Server>, StoreError> {
+        self.all().into_iter().find(|server| server.serves(catalog)).ok_or_else(|| {
+            let message = format!(
+                "no server of this process serves the catalog '{catalog}': see FROM quack_server_list()"
+            );
+            invalid(message)
+        })
+    }
+
+    pub fn nodes(&self, catalog: &str) -> Result<Vec<Vec<Option<String>>>, StoreError> {
+        Ok(self.server_of(catalog)?.node_rows())
+    }
+
+    pub fn change_members(&self, catalog: &str, what: &str, argument: &str) -> Result<String, StoreError> {
+        let server = self.server_of(catalog)?;
+        let (change, done) = match what {
+            "put" => {
+                let spec: PeerSpec = argument.parse().map_err(invalid)?;
+                let done = format!("{} is a member from now on; it joins when it is started", spec.node);
+                (Change::Put(spec), done)
+            }
+            "remove" => {
+                let node = NodeId::new(argument).map_err(invalid)?;
+                let done = format!("{node} is no member any more: stop its server");
+                (Change::Remove(node), done)
+            }
+            _ => {
+                let node = NodeId::new(argument).map_err(invalid)?;
+                let done = format!("leadership is being handed to {node}");
+                (Change::Lead(node), done)
+            }
+        };
+        server.change_members(&change)?;
+        Ok(done)
+    }
+
+    /// The catalog of the server at `uri`, for a client that shows the token, as soon as it is ready; `None` when there
+    /// is no such server here.
+    pub fn catalog_at(
+        &self,
+        uri: &str,
+        token: &str,
+        interrupt: &Interrupt,
+    ) -> Result<Option<String>, StoreError> {
         let endpoint: Endpoint = uri.parse().map_err(invalid)?;
         let server = self.all().into_iter().find(|server| server.is_at(&endpoint));
-        server.map(|server| server.catalog_for(token)).transpose()
+        let Some(server) = server else { return Ok(None) };
+        server.authenticate(token)?;
+        server.wait_for_catalog(interrupt).map(Some)
     }
 
     fn stop_all(&self) {
@@ -138,13 +184,16 @@ fn run_guardian(host: &Host) {
     let mut abandoned = false;
     loop {
         std::thread::sleep(GUARDIAN_PERIOD);
+        // Whoever closes the instance stops the servers first, and waits for this.
+        let changing = lock(&host.changing);
         if lock(&host.servers).is_empty() {
             // The next server starts another guardian.
             host.guarded.store(false, Ordering::Release);
             return;
         }
-        // SAFETY: a server runs, so the instance and with it the C++ host is alive.
+        // SAFETY: a server is there, so the C++ host has not been closed.
         let now = unsafe { ffi::quack_cpp_host_abandoned(host.raw) };
+        drop(changing);
         if now && abandoned {
             host.guarded.store(false, Ordering::Release);
             host.stop_all();

@@ -4,6 +4,7 @@
 //! below. C++ is in `extension/cpp`; `extension/cpp/include/bridge.h` lists every symbol that crosses the border.
 
 mod barrier;
+mod cluster_host;
 mod ffi;
 mod functions;
 mod host;

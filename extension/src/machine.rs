@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use prost::Message;
 use quack_apply::{Applier, Committed, StoreError};
+use quack_cluster::Cluster;
 use quack_log::LogEntry;
 use quack_node::{Applied, Checkpointed, Checkpointer, LocalError, StateMachine};
+use quack_proto::log::v1::Member;
 use quack_types::LogIndex;
 
 use crate::store::{AttachedStore, DuckDbStore};
@@ -14,6 +16,9 @@ use crate::store::{AttachedStore, DuckDbStore};
 /// Applies entries to DuckDB.
 pub struct Machine {
     applier: Applier<DuckDbStore>,
+    /// Hears what the log says about members.
+    cluster: Option<Arc<Cluster>>,
+    members: Vec<Member>,
     checkpoints: Arc<Checkpoints>,
 }
 
@@ -26,14 +31,35 @@ struct Checkpoints {
 }
 
 impl Machine {
-    /// Opens the applier of an attached store, which must be `owner`'s, or new.
-    pub fn open(store: Arc<AttachedStore>, owner: &str) -> Result<Self, StoreError> {
-        let (tables, position, state) = DuckDbStore::open(&store, owner)?;
+    /// Opens the applier of an attached store, which must be `owner`'s, or new; a `foreign` one, which came with a
+    /// snapshot, becomes `owner`'s.
+    pub fn open(
+        store: Arc<AttachedStore>,
+        owner: &str,
+        foreign: bool,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Result<Self, StoreError> {
+        let (tables, position, state) = DuckDbStore::open(&store, owner, foreign)?;
+        if foreign {
+            // Nothing in the log says whose the store is: only a checkpoint makes it durable.
+            store.checkpoint()?;
+        }
         let applier = Applier::open(tables, position, &state)?;
         let committed = applier.committed();
         let last = checkpointed(committed);
         let checkpoints = Checkpoints { store, committed: Mutex::new(committed), last: Mutex::new(last) };
-        Ok(Self { applier, checkpoints: Arc::new(checkpoints) })
+        let mut machine = Self { applier, cluster, members: Vec::new(), checkpoints: Arc::new(checkpoints) };
+        machine.tell_members();
+        Ok(machine)
+    }
+
+    /// Tells the cluster about members, when there is anything new.
+    fn tell_members(&mut self) {
+        let Some(cluster) = &self.cluster else { return };
+        if !self.applier.members().eq(self.members.iter()) {
+            self.members = self.applier.members().cloned().collect();
+            cluster.members_said(self.members.iter());
+        }
     }
 }
 
@@ -57,6 +83,7 @@ impl StateMachine for Machine {
     ) -> Result<Vec<Applied>, LocalError> {
         let decisions = self.applier.apply(entries, log).map_err(|error| local(&error))?;
         *self.checkpoints.committed.lock().unwrap_or_else(PoisonError::into_inner) = self.applier.committed();
+        self.tell_members();
         let applied = decisions.into_iter().map(|decision| Applied {
             outcome: decision.outcome.map_or_else(Bytes::new, |outcome| outcome.encode_to_vec().into()),
             id: Some(decision.id),

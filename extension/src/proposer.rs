@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
 use quack_apply::store::ErrorKind;
 use quack_apply::{Proposer, StoreError, entry};
-use quack_node::{NodeHandle, NodeState, ProposeError, Waiter};
+use quack_node::{NodeHandle, ProposeError, Refusal, WaitError, Waiter};
 use quack_proto::log::v1::{Boot, Outcome, entry::Body};
 use quack_types::ProposalId;
 
@@ -16,6 +16,10 @@ use crate::ffi::Interrupt;
 
 /// Longest time to wait for an outcome. A statement that should end earlier is interrupted by its client.
 const OUTCOME_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a linearizable read waits for the leader's word. An election takes less.
+const LINEARIZE_WAIT: Duration = Duration::from_secs(3);
+const LINEARIZE_POLL: Duration = Duration::from_millis(20);
 
 /// A node from before it starts until DuckDB has closed its file.
 #[derive(Default)]
@@ -40,9 +44,34 @@ impl SharedNode {
 
     /// Why the node serves nobody any more, if it does not.
     pub fn degraded(&self) -> Option<String> {
-        let status = self.handle.get()?.status();
-        let latched = status.into_iter().find(|group| group.state == NodeState::Degraded)?;
-        Some(latched.reason.unwrap_or_default())
+        self.handle.get()?.degraded()
+    }
+
+    /// Waits until everything that was acknowledged anywhere before this call is applied here.
+    pub fn linearize(&self, interrupt: Interrupt) -> Result<(), StoreError> {
+        let deadline = Instant::now() + LINEARIZE_WAIT;
+        let node = self.node()?;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = match node.linearize(left, &|| interrupt.interrupted()) {
+                Ok(_) => return Ok(()),
+                Err(WaitError::Interrupted) => {
+                    return Err(StoreError::new(ErrorKind::INTERRUPT, "Interrupted!"));
+                }
+                Err(error) => error,
+            };
+            // A new leader may answer.
+            let again =
+                matches!(error, WaitError::Refused(Refusal::NotLeader { .. } | Refusal::LeaderChanged));
+            if !again || Instant::now() >= deadline {
+                let message = format!(
+                    "a linearizable read needs the cluster's quorum, which this node cannot reach: {error}. See FROM \
+                     quack_raft_status(); to read what this node has, attach with consistency 'local'"
+                );
+                return Err(StoreError::new(ErrorKind::CONNECTION, message));
+            }
+            std::thread::sleep(LINEARIZE_POLL);
+        }
     }
 
     fn settle(&self, id: ProposalId) {
@@ -53,9 +82,9 @@ impl SharedNode {
     pub fn announce_boot(self: &Arc<Self>) -> Result<(), StoreError> {
         self.node()?;
         let proposer = LogProposer::new(self.clone());
-        let (id, answered_through) = proposer.draw();
-        let pending = proposer.propose(id, entry::encode(id, answered_through, Body::Boot(Boot {})))?;
-        proposer.wait(pending).map(|_| ())
+        proposer
+            .run(|id, answered_through| entry::encode(id, answered_through, Body::Boot(Boot {})))
+            .map(|_| ())
     }
 }
 
@@ -73,6 +102,13 @@ impl LogProposer {
     /// From now on waiting ends when the statement is interrupted.
     pub fn watch(&mut self, interrupt: Interrupt) {
         self.interrupt = Some(interrupt);
+    }
+
+    /// Proposes one entry and waits for its outcome.
+    pub fn run(&self, entry: impl FnOnce(ProposalId, u64) -> Bytes) -> Result<Outcome, StoreError> {
+        let (id, answered_through) = self.draw();
+        let pending = self.propose(id, entry(id, answered_through))?;
+        self.wait(pending)
     }
 
     fn interrupted(&self) -> impl Fn() -> bool + use<> {

@@ -1,6 +1,9 @@
 //! Rows of the status functions.
 
-use quack_node::NodeStatus;
+use quack_cluster::NodeView;
+use quack_net::Endpoint;
+use quack_node::{NodeHandle, NodeStatus};
+use quack_types::{GroupId, NodeId};
 
 /// A list as DuckDB reads it from text.
 fn list(names: &[String]) -> String {
@@ -26,5 +29,59 @@ pub fn raft_row(status: &NodeStatus) -> Vec<Option<String>> {
         Some(status.linearizable_read_safe.to_string()),
         Some(status.state.as_str().to_owned()),
         status.reason.clone(),
+    ]
+}
+
+/// The row of `quack_raft_status()` for a node that does not run yet: `failed` says why it never will.
+pub fn waiting_row(node: &NodeId, failed: Option<String>, waiting: &str) -> Vec<Option<String>> {
+    let state = if failed.is_some() { "degraded" } else { "joining" };
+    let reason = failed.unwrap_or_else(|| format!("it waits for {waiting}"));
+    let mut row = vec![Some("default".to_owned()), Some(GroupId::ROOT.to_string()), Some(node.to_string())];
+    row.extend([Some("learner".to_owned()), None]);
+    row.extend(std::iter::repeat_n(Some("0".to_owned()), 5));
+    row.extend([Some("[]".to_owned()), Some("[]".to_owned())]);
+    row.extend([Some("false".to_owned()), Some("false".to_owned()), Some(state.to_owned()), Some(reason)]);
+    row
+}
+
+/// A row of `quack_nodes(…)`; `committed` is what this node knows to be committed.
+pub fn node_row(view: &NodeView, committed: u64) -> Vec<Option<String>> {
+    vec![
+        Some(view.member.node.to_string()),
+        Some(view.member.endpoint.to_string()),
+        Some(view.role.to_owned()),
+        Some(view.leader.to_string()),
+        Some(view.reachable.to_string()),
+        view.applied.map(|applied| applied.to_string()),
+        view.applied.map(|applied| committed.saturating_sub(applied).to_string()),
+        Some(view.member.incarnation.to_string()),
+        view.duckdb_version.clone(),
+        Some(view.state.to_owned()),
+        view.reason.clone(),
+    ]
+}
+
+/// The row of `quack_nodes(…)` for a node that is alone.
+pub fn lone_row(
+    node: &NodeId,
+    endpoint: &Endpoint,
+    handle: &NodeHandle,
+    duckdb_version: &str,
+) -> Vec<Option<String>> {
+    let applied = handle.applied().0;
+    let degraded = handle.degraded();
+    let state = if degraded.is_some() { "degraded" } else { "ok" };
+    vec![
+        Some(node.to_string()),
+        Some(endpoint.to_string()),
+        Some("voter".to_owned()),
+        Some(handle.is_leader().to_string()),
+        Some("true".to_owned()),
+        Some(applied.to_string()),
+        Some(handle.commit_index().0.saturating_sub(applied).to_string()),
+        Some(handle.identity().incarnation.to_string()),
+        Some(duckdb_version.to_owned()),
+        Some(state.to_owned()),
+        degraded,
     ]
 }

@@ -104,8 +104,12 @@ unsafe impl Send for DuckDbStore {}
 
 impl DuckDbStore {
     /// Opens the applier of a store; returns the position and the state that it finds. A new store becomes `owner`'s,
-    /// another's is refused.
-    pub fn open(store: &AttachedStore, owner: &str) -> Result<(Self, LogIndex, Vec<u8>), StoreError> {
+    /// and so does a `foreign` one; another's is refused.
+    pub fn open(
+        store: &AttachedStore,
+        owner: &str,
+        foreign: bool,
+    ) -> Result<(Self, LogIndex, Vec<u8>), StoreError> {
         let mut error = Error::none();
         // SAFETY: the store is open.
         let applier = unsafe { ffi::quack_cpp_applier_open(store.raw(), &raw mut error) };
@@ -115,7 +119,7 @@ impl DuckDbStore {
         let mut state = Vec::new();
         let mut error = Error::none();
         // SAFETY: `opened` owns the applier.
-        unsafe { ffi::quack_cpp_applier_claim(applier, Bytes::from(owner), &raw mut error) };
+        unsafe { ffi::quack_cpp_applier_claim(applier, Bytes::from(owner), foreign, &raw mut error) };
         error.take()?;
         let mut error = Error::none();
         // SAFETY: as before.

@@ -26,6 +26,15 @@ unsafe extern "C" fn quack_rs_node_release(node: *const c_void) {
     });
 }
 
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_node_linearize(node: *const c_void, interrupt: Interrupt, error: *mut Error) {
+    barrier::call(error, || {
+        // SAFETY: the catalog that passes it holds a reference.
+        let node = unsafe { &*node.cast::<SharedNode>() };
+        node.linearize(interrupt)
+    });
+}
+
 type DuckDbWriter = Writer<LogProposer>;
 
 #[unsafe(no_mangle)]

@@ -9,3 +9,11 @@ pub mod log {
         include!(concat!(env!("OUT_DIR"), "/quack.log.v1.rs"));
     }
 }
+
+/// What nodes say to each other: `quack/peer/v1/peer.proto`.
+pub mod peer {
+    #[allow(missing_docs)]
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/quack.peer.v1.rs"));
+    }
+}

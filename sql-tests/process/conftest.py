@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 
+from quack_testing import cluster as clusters  # noqa: E402
 from quack_testing import node as nodes  # noqa: E402
 from quack_testing import process as processes  # noqa: E402
 
@@ -40,6 +41,18 @@ def node(new_node):
     yield node
     if node.process.popen.poll() is None:
         assert node.stop() == 0, node.process.stderr_tail()
+
+
+@pytest.fixture
+def new_cluster(tmp_path, track):
+    """Makes clusters that are not started yet: `new_cluster()`, `new_cluster(5)`."""
+    return lambda count=3, **options: clusters.Cluster(tmp_path, count, track, **options)
+
+
+@pytest.fixture
+def cluster(new_cluster):
+    """Three nodes, each with the catalog attached as `cp`."""
+    return new_cluster().start()
 
 
 @pytest.fixture

@@ -110,6 +110,11 @@ impl<S: Store> Applier<S> {
         self.origins.encode()
     }
 
+    /// Nodes that entries have changed since the cluster was founded.
+    pub fn members(&self) -> impl Iterator<Item = &proto::Member> {
+        self.origins.members()
+    }
+
     /// The store.
     pub fn store(&self) -> &S {
         &self.store
@@ -307,6 +312,7 @@ impl<S: Store> Applier<S> {
             Admission::New => {
                 let refused = match body {
                     Body::Boot(_) => None,
+                    Body::Member(member) => self.origins.set_member(member),
                     Body::Abort(abort) => {
                         self.origins.abort(*id, abort.transaction);
                         None

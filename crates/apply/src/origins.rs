@@ -13,9 +13,12 @@ use std::collections::BTreeMap;
 
 use prost::Message;
 use quack_proto::log::v1::{self as proto, step::Kind as StepKind};
-use quack_types::{LogIndex, ProposalId};
+use quack_types::{LogIndex, NodeId, ProposalId};
 
 use crate::{entry, refusal};
+
+/// Earlier lives of a node that are looked for when it comes back. Each of them was looked for once before.
+const LIVES_MAX: u64 = 8;
 
 /// A part of an open transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,10 +130,12 @@ pub enum Admission {
     Void,
 }
 
-/// The memory of all origins.
+/// The memory of all origins, and of the nodes that they are.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Origins {
     origins: BTreeMap<u64, Origin>,
+    /// By name.
+    members: BTreeMap<String, proto::Member>,
 }
 
 impl Origins {
@@ -226,6 +231,34 @@ impl Origins {
         open.flat_map(|open| open.parts.values()).map(|part| part.index).min()
     }
 
+    /// Nodes that entries have changed since the cluster was founded, in the order of their names.
+    pub fn members(&self) -> impl Iterator<Item = &proto::Member> {
+        self.members.values()
+    }
+
+    /// A node is from now on as `member` says. An earlier life of it proposes nothing any more: the transactions that
+    /// it has begun are void, and hold back the log no longer. Nothing leads back to an earlier incarnation.
+    pub fn set_member(&mut self, member: &proto::Member) -> Option<proto::Refused> {
+        let Ok(node) = NodeId::new(&member.node_id) else {
+            return Some(refusal::of_transaction("the name of the node is not valid"));
+        };
+        let known = self.members.get(&member.node_id).map_or(0, |known| known.incarnation);
+        if member.incarnation < known {
+            return Some(refusal::of_transaction(format!(
+                "node '{node}' has been admitted under a later incarnation, {known}"
+            )));
+        }
+        let over = if member.removed { member.incarnation.saturating_add(1) } else { member.incarnation };
+        for incarnation in over.saturating_sub(LIVES_MAX)..over {
+            // No boot comes after this one: what is still on its way to the log is void, too, or a part of it would
+            // hold back the log for ever.
+            let ended = Origin { boot: u64::MAX, ..Origin::default() };
+            self.origins.insert(node.raft_id(incarnation).0, ended);
+        }
+        self.members.insert(member.node_id.clone(), member.clone());
+        None
+    }
+
     /// As bytes, to be stored with the position.
     pub fn encode(&self) -> Vec<u8> {
         let origins = self.origins.iter().map(|(id, origin)| proto::Origin {
@@ -252,7 +285,8 @@ impl Origins {
                 })
                 .collect(),
         });
-        proto::ApplierState { origins: origins.collect() }.encode_to_vec()
+        let members = self.members.values().cloned().collect();
+        proto::ApplierState { origins: origins.collect(), members }.encode_to_vec()
     }
 
     /// Reads what [`encode`](Self::encode) has written.
@@ -277,7 +311,9 @@ impl Origins {
             };
             (origin.origin, memory)
         });
-        Ok(Self { origins: origins.collect() })
+        let origins = origins.collect();
+        let members = state.members.into_iter().map(|member| (member.node_id.clone(), member)).collect();
+        Ok(Self { origins, members })
     }
 }
 
@@ -378,6 +414,29 @@ mod tests {
         assert!(origins.take_part(id(1, 8), &part(4, 1), LogIndex(12)).is_some());
         assert!(origins.take_part(id(1, 8), &part(8, 0), LogIndex(12)).is_some(), "a part of itself");
         assert_eq!(origins.needed_from(), None);
+    }
+
+    #[test]
+    fn a_node_that_comes_back_under_a_new_incarnation_leaves_nothing_open_and_never_goes_back() {
+        let node = NodeId::new("n1").unwrap();
+        let old = ProposalId { origin: node.raft_id(0), boot: 1, sequence: 5 };
+        let mut origins = Origins::default();
+        assert_eq!(origins.admit(old, 0), Admission::New);
+        assert_eq!(origins.take_part(old, &part(4, 0), LogIndex(10)), None);
+        let member = |incarnation| proto::Member {
+            node_id: "n1".to_owned(),
+            incarnation,
+            endpoint: "quack:localhost:1".to_owned(),
+            voter: true,
+            removed: false,
+        };
+        assert_eq!(origins.set_member(&member(1)), None);
+        assert_eq!(origins.needed_from(), None);
+        let late = ProposalId { boot: 2, sequence: 6, ..old };
+        assert_eq!(origins.admit(late, 0), Admission::Void, "its last words come too late");
+        assert!(origins.set_member(&member(0)).is_some());
+        assert_eq!(origins.members().collect::<Vec<_>>(), [&member(1)]);
+        assert_eq!(Origins::decode(&origins.encode()).unwrap(), origins);
     }
 
     #[test]

@@ -189,6 +189,7 @@ proptest! {
 #[test]
 fn random_histories_meet_every_fate() {
     let mut fates = BTreeMap::<String, usize>::new();
+    let mut oddities = BTreeMap::<&str, usize>::new();
     let (mut met, mut reopened, mut failed, mut entries) = (Met::default(), 0, 0, 0);
     for seed in 0..60 {
         let mut dice = Dice(seed);
@@ -196,6 +197,9 @@ fn random_histories_meet_every_fate() {
         let history = Builder::new(seed % 2 == 0).run(&commands);
         for (fate, count) in &history.fates {
             *fates.entry(fate.clone()).or_default() += count;
+        }
+        for (oddity, count) in &history.oddities {
+            *oddities.entry(oddity).or_default() += count;
         }
         let mut node = Node::new(&history, seed);
         node.run();
@@ -207,7 +211,22 @@ fn random_histories_meet_every_fate() {
         reopened += node.reopened;
         failed += node.failed;
     }
-    println!("{entries} entries, {reopened} crashes, {failed} failures, {met:?}, {fates:#?}");
+    println!("{entries} entries, {reopened} crashes, {failed} failures, {met:?}, {fates:#?}, {oddities:#?}");
+    for oddity in [
+        "a boot again",
+        "a part again",
+        "an abort again",
+        "a transaction again",
+        "again after it was answered",
+        "for the first time after it was given up",
+        "a part after its transaction",
+        "a transaction before its parts",
+        "an old boot after a new one",
+        "an old life after a new one",
+        "parts of several origins side by side",
+    ] {
+        assert!(oddities.get(oddity).is_some_and(|count| *count > 4), "{oddity} is rare: {oddities:#?}");
+    }
     for fate in
         ["Applied", "Void", "kind: 10, conflict: true", "kind: 10, conflict: false", "kind: 13", "kind: 18"]
     {

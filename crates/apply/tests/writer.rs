@@ -273,6 +273,26 @@ fn whatever_fails_every_id_is_settled_and_no_part_is_held() {
     }
 }
 
+/// The writer proposes a transaction's own entry when the parts' outcomes are known, so that it cannot come before them.
+#[test]
+fn parts_that_come_late_in_any_order_and_again_make_the_transaction_that_was_written() {
+    let mut repeated = 0;
+    for seed in 0..40 {
+        let log = log_with_tables();
+        log.borrow_mut().network = Some(Dice(seed));
+        let mut writer = writer(&log);
+        (0..30).for_each(|key| insert(&mut writer, key, MIB).unwrap());
+        assert_eq!(writer.commit(), Ok(entry::applied()));
+        assert_eq!(keys(&log), (0..30).collect::<Vec<_>>());
+        log.borrow_mut().deliver_all();
+        assert_eq!(keys(&log), (0..30).collect::<Vec<_>>());
+        repeated += log.borrow().repeated;
+        log.borrow_mut().network = None;
+        assert_settled(&log);
+    }
+    assert!(repeated > 100, "{repeated} entries came again");
+}
+
 /// Draws what a session may write: chunks of rows, statements, sequences.
 fn write_randomly(
     dice: &mut Dice,
@@ -339,6 +359,7 @@ proptest! {
         let log = log_with_tables();
         let mut oracle = Oracle::default();
         let first = log.borrow().entries[0].data.clone();
+        log.borrow_mut().network = dice.once_in(2).then(|| Dice(dice.next()));
         prop_assert_eq!(oracle.apply(&first), Fate::Applied);
         for sequence in 2..6 {
             let mut writer = writer(&log);
@@ -357,6 +378,9 @@ proptest! {
             prop_assert_eq!(Fate::of(Some(&outcome)), fate);
             prop_assert_eq!(log.borrow().applier.store().contents(), oracle.contents.clone());
         }
+        log.borrow_mut().deliver_all();
+        prop_assert_eq!(log.borrow().applier.store().contents(), oracle.contents.clone());
+        log.borrow_mut().network = None;
         assert_settled(&log);
     }
 }

@@ -85,7 +85,9 @@ fn proposals(folder: &Path, clients: usize, size: usize, seconds: f64) -> Result
     let folder = DataFolder::open(folder.path(), &NodeId::new("n0")?)?;
     let machine = Nothing::default();
     let batches = Arc::clone(&machine.batches);
-    let node = NodeHandle::start(NodeConfig::default(), folder, Box::new(machine), Box::new(NoTransport))?;
+    let alone = quack_node::Membership::new([folder.identity().raft_id()], []);
+    let node =
+        NodeHandle::start(NodeConfig::default(), folder, Box::new(machine), Box::new(NoTransport), alone)?;
     node.wait_until_ready(Duration::from_secs(10), &|| false)?;
     let start = Instant::now();
     let run = || -> Result<Vec<Duration>, Failure> {

@@ -3,6 +3,7 @@
 //! A checkpoint is due by bytes of log since the last one, when somebody asks, and
 //! when the node stops. Applying goes on meanwhile.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -24,18 +25,54 @@ pub(crate) struct CheckpointLoop {
     pub log_bytes: u64,
     /// Whether the end of the node makes one due.
     pub on_stop: bool,
+    pub kept: KeptLog,
+}
+
+/// The log behind the last checkpoints, which nobody on this node needs any more.
+#[derive(Debug)]
+pub(crate) struct KeptLog {
+    bytes_min: u64,
+    bytes: u64,
+    /// Ascending positions, each with the bytes before it, from the one before.
+    pieces: VecDeque<(LogIndex, u64)>,
+}
+
+impl KeptLog {
+    /// `bytes_min` are to be kept at least; `bytes` lie before `through` already.
+    pub fn new(bytes_min: u64, through: LogIndex, bytes: u64) -> Self {
+        Self { bytes_min, bytes, pieces: VecDeque::from([(through, bytes)]) }
+    }
+
+    /// Adds what a checkpoint has covered; returns through where the log may go.
+    fn add(&mut self, through: LogIndex, bytes: u64) -> Option<LogIndex> {
+        self.pieces.push_back((through, bytes));
+        self.bytes += bytes;
+        let mut released = None;
+        // Twice as much never stays, however it was written: restarts leave pieces of any size.
+        while let Some((index, bytes)) = self.pieces.front().copied()
+            && (self.bytes - bytes >= self.bytes_min || self.bytes > 2 * self.bytes_min)
+        {
+            self.pieces.pop_front();
+            self.bytes -= bytes;
+            released = Some(index);
+        }
+        released
+    }
 }
 
 impl CheckpointLoop {
     /// Runs until the node stops or is degraded.
-    pub fn run(&self) {
+    pub fn run(&mut self) {
         while let Some(is_last) = self.next() {
             let asked = self.shared.progress().checkpoints_asked;
             if let Err(reason) = self.checkpoint() {
                 self.shared.degrade(&reason);
                 return;
             }
-            self.shared.progress().checkpoints_ended = asked;
+            let mut progress = self.shared.progress();
+            progress.checkpoints_ended = asked;
+            progress.checkpointing = false;
+            drop(progress);
             self.shared.moved.notify_all();
             if is_last {
                 return;
@@ -55,14 +92,16 @@ impl CheckpointLoop {
                 return (self.on_stop && moved).then_some(true);
             }
             let asked = progress.checkpoints_asked > progress.checkpoints_ended;
-            if asked || progress.log_bytes >= progress.checkpoint_due {
+            let due = asked || progress.log_bytes >= progress.checkpoint_due;
+            if due && progress.checkpoint_holds == 0 {
+                progress.checkpointing = true;
                 return Some(false);
             }
             progress = self.shared.wait(&self.shared.checkpoint_wakes, progress, IDLE);
         }
     }
 
-    fn checkpoint(&self) -> Result<(), String> {
+    fn checkpoint(&mut self) -> Result<(), String> {
         let held_back = self.shared.progress().log_bytes;
         let result = self.checkpointer.checkpoint(held_back);
         let made = result.map_err(|error| format!("checkpoint failed: {error}"))?;
@@ -83,8 +122,10 @@ impl CheckpointLoop {
         }
         progress.checkpointed = made;
         drop(progress);
-        let through = made.releasable();
-        if through > LogIndex(0) && through > before.releasable() {
+        if made.durable > before.durable
+            && let Some(through) =
+                self.kept.add(made.releasable(), held_back).filter(|index| *index > LogIndex(0))
+        {
             tracing::debug!(durable = %made.durable, %through, "checkpoint");
             // The raft thread ends before this one only when the node is degraded.
             let _ = self.commands.send(Command::Compact { through });

@@ -99,6 +99,17 @@ impl Error {
     }
 }
 
+/// Why the members did not change, as far as is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MemberError {
+    /// They did not.
+    #[error("the change of members was refused: {0}")]
+    Refused(Refusal),
+    /// They may have.
+    #[error(transparent)]
+    Waiting(#[from] WaitError),
+}
+
 /// Why a proposal has no outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {

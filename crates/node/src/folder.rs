@@ -4,23 +4,31 @@
 //! <data_dir>/lock           held (flock) as long as a server uses the folder
 //! <data_dir>/identity       written last when the folder is created: without it, it is none
 //! <data_dir>/log/           the replicated log
-//! <data_dir>/store.duckdb   the state machine's; not touched here
+//! <data_dir>/store.duckdb   the state machine's; not touched here, but for a node that joins
+//! <data_dir>/founding       id of the cluster that this node is about to found
+//! <data_dir>/joining        there from when a node begins to join a cluster until its machine owns the store
 //! ```
+//!
+//! Without an identity, whatever lies beside `joining` is a snapshot that did not arrive: it is thrown away.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use quack_log::{DiskOs, Log, LogConfig, LogIdentity};
-use quack_types::NodeId;
+use quack_log::{DiskOs, Floor, Log, LogConfig, LogIdentity};
+use quack_types::{GroupId, NodeId};
 
 use crate::identity::Identity;
 use crate::{Error, random};
 
 const LOCK: &str = "lock";
 const IDENTITY: &str = "identity";
+const TEMPORARY: &str = "identity.new";
 const LOG: &str = "log";
 const STORE: &str = "store.duckdb";
+const JOINING: &str = "joining";
+const FOUNDING: &str = "founding";
+const FOUNDING_NEW: &str = "founding.new";
 
 /// A data folder that this process holds until the value is dropped.
 #[derive(Debug)]
@@ -31,35 +39,163 @@ pub struct DataFolder {
     _lock: File,
 }
 
-impl DataFolder {
-    /// Opens the folder of a node, or creates it, and with it a cluster of one, when
-    /// it does not exist or is empty.
+/// A folder that this process holds and that belongs to no cluster yet.
+#[derive(Debug)]
+pub struct EmptyFolder {
+    path: PathBuf,
+    node_id: NodeId,
+    promised: Option<u128>,
+    lock: File,
+}
+
+/// What a folder is found to be.
+#[derive(Debug)]
+pub enum Claim {
+    /// A node's.
+    Member(DataFolder),
+    /// Nobody's yet.
+    Empty(EmptyFolder),
+}
+
+/// Where the log of a node that joins a cluster begins: behind a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seed {
+    /// The cluster.
+    pub cluster_id: u128,
+    /// The node's incarnation in it; a number that no earlier life of the node has had.
+    pub incarnation: u64,
+    /// Last entry that the snapshot holds, and the members there.
+    pub floor: Floor,
+}
+
+impl Claim {
+    /// Takes the folder of a node; creates it when it does not exist.
     ///
     /// # Errors
     /// A folder that is in use, another node's, half created, damaged or not
     /// writable is refused and left as it is.
-    pub fn open(path: impl Into<PathBuf>, node_id: &NodeId) -> Result<Self, Error> {
+    pub fn take(path: impl Into<PathBuf>, node_id: &NodeId) -> Result<Self, Error> {
         let path = path.into();
         std::fs::create_dir_all(&path).map_err(Error::io("create the data folder", &path))?;
         if !has_identity(&path)? {
             refuse_leftovers(&path)?;
         }
         let mut lock = take_lock(&path)?;
+        name_holder(&mut lock).map_err(Error::io("write", path.join(LOCK)))?;
         // Another server may have created the folder before the lock was ours.
-        let identity = if has_identity(&path)? {
-            let identity = read_identity(&path)?;
-            if identity.node_id != *node_id {
-                return Err(Error::Foreign { path, found: identity.node_id, expected: node_id.clone() });
-            }
-            identity
-        } else {
+        if !has_identity(&path)? {
             refuse_leftovers(&path)?;
-            create(&path, node_id)?
+            discard_snapshot(&path)?;
+            let promised = read_promise(&path)?;
+            return Ok(Self::Empty(EmptyFolder { path, node_id: node_id.clone(), promised, lock }));
+        }
+        let identity = read_identity(&path)?;
+        if identity.node_id != *node_id {
+            return Err(Error::Foreign { path, found: identity.node_id, expected: node_id.clone() });
+        }
+        Ok(Self::Member(DataFolder::new(path, identity, lock)))
+    }
+}
+
+impl EmptyFolder {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The cluster that this node is about to found.
+    pub fn promised(&self) -> Option<u128> {
+        self.promised
+    }
+
+    /// Draws the id of a cluster that this node is about to found, durably: after a restart it is the same.
+    pub fn promise(&mut self) -> Result<u128, Error> {
+        if let Some(id) = self.promised {
+            return Ok(id);
+        }
+        let id = random::draw()?;
+        write_whole(&self.path, FOUNDING, FOUNDING_NEW, &format!("{id:032x}\n"))?;
+        self.promised = Some(id);
+        Ok(id)
+    }
+
+    /// Makes it the folder of a member of a new cluster: its first incarnation, with an empty log.
+    pub fn found(self, cluster_id: u128) -> Result<DataFolder, Error> {
+        // Of a cluster that it was about to join.
+        discard_snapshot(&self.path)?;
+        let identity = Identity { cluster_id, node_id: self.node_id, incarnation: 0, boot: 0 };
+        drop(create_log(&self.path, &identity)?);
+        write_identity(&self.path, &identity)?;
+        if self.promised.is_some() {
+            let promise = self.path.join(FOUNDING);
+            std::fs::remove_file(&promise).map_err(Error::io("remove", promise))?;
+        }
+        Ok(DataFolder::new(self.path, identity, self.lock))
+    }
+
+    /// Makes it the folder of a cluster of one.
+    pub fn found_alone(self) -> Result<DataFolder, Error> {
+        self.found(random::draw()?)
+    }
+
+    /// Begins to join a cluster: returns where the snapshot's store is to be written. Until
+    /// [`EmptyFolder::join`], a new start finds the folder empty again.
+    pub fn begin_join(&self) -> Result<PathBuf, Error> {
+        let marker = self.path.join(JOINING);
+        let mark = || {
+            File::create(&marker)?.sync_all()?;
+            File::open(&self.path)?.sync_all()
         };
+        mark().map_err(Error::io("write", &marker))?;
+        Ok(self.path.join(STORE))
+    }
+
+    /// Makes it the folder of a node that has received a snapshot, whose store is durable already.
+    pub fn join(self, seed: &Seed) -> Result<DataFolder, Error> {
+        let identity = Identity {
+            cluster_id: seed.cluster_id,
+            node_id: self.node_id,
+            incarnation: seed.incarnation,
+            boot: 0,
+        };
+        let mut log = create_log(&self.path, &identity)?;
+        let write = quack_core::reseed(&log.reader(), GroupId::ROOT, &seed.floor, Vec::new())?;
+        log.write(&[write], true)?;
+        drop(log);
+        write_identity(&self.path, &identity)?;
+        Ok(DataFolder::new(self.path, identity, self.lock))
+    }
+}
+
+impl DataFolder {
+    /// Opens the folder of a node, or creates it, and with it a cluster of one, when
+    /// it does not exist or is empty.
+    ///
+    /// # Errors
+    /// Those of [`Claim::take`].
+    pub fn open(path: impl Into<PathBuf>, node_id: &NodeId) -> Result<Self, Error> {
+        match Claim::take(path, node_id)? {
+            Claim::Member(folder) => Ok(folder),
+            Claim::Empty(folder) => folder.found_alone(),
+        }
+    }
+
+    fn new(path: PathBuf, identity: Identity, lock: File) -> Self {
         // The count is written when the node starts: until then the folder may still be refused.
         let identity = Identity { boot: identity.boot + 1, ..identity };
-        name_holder(&mut lock).map_err(Error::io("write", path.join(LOCK)))?;
-        Ok(Self { path, identity, _lock: lock })
+        Self { path, identity, _lock: lock }
+    }
+
+    /// Whether the store came with a snapshot and is not this node's own yet.
+    pub fn has_foreign_store(&self) -> Result<bool, Error> {
+        let marker = self.path.join(JOINING);
+        marker.try_exists().map_err(Error::io("look for", marker))
+    }
+
+    /// Says that the store is this node's own from now on.
+    pub fn own_store(&self) -> Result<(), Error> {
+        let marker = self.path.join(JOINING);
+        std::fs::remove_file(&marker).map_err(Error::io("remove", marker))
     }
 
     /// Counts the start, durably. Proposal ids of this start are new from here on.
@@ -101,16 +237,50 @@ fn has_identity(path: &Path) -> Result<bool, Error> {
     file.try_exists().map_err(Error::io("look for", file))
 }
 
-/// A folder without an identity must hold nothing but a lock.
+/// A folder without an identity must hold nothing but a lock, or a snapshot that did not arrive.
 fn refuse_leftovers(path: &Path) -> Result<(), Error> {
+    let joining = path.join(JOINING).try_exists().map_err(Error::io("look for", path))?;
     for item in std::fs::read_dir(path).map_err(Error::io("list", path))? {
         let name = item.map_err(Error::io("list", path))?.file_name();
-        if name != LOCK {
+        let of_snapshot = joining && [JOINING, LOG, STORE, TEMPORARY].iter().any(|known| name == *known);
+        if name != LOCK && name != FOUNDING && name != FOUNDING_NEW && !of_snapshot {
             let found = name.to_string_lossy().into_owned();
             return Err(Error::NotANode { path: path.to_owned(), found });
         }
     }
     Ok(())
+}
+
+/// Throws away what a node had of a snapshot when it was interrupted.
+fn discard_snapshot(path: &Path) -> Result<(), Error> {
+    if !path.join(JOINING).try_exists().map_err(Error::io("look for", path))? {
+        return Ok(());
+    }
+    let discard = || {
+        let log = path.join(LOG);
+        if log.try_exists()? {
+            std::fs::remove_dir_all(log)?;
+        }
+        // The marker goes last: it is what permits to throw the others away.
+        for name in [STORE, TEMPORARY, JOINING] {
+            let file = path.join(name);
+            if file.try_exists()? {
+                std::fs::remove_file(file)?;
+            }
+        }
+        Ok(())
+    };
+    discard().map_err(Error::io("throw away the unfinished snapshot in", path))
+}
+
+fn read_promise(path: &Path) -> Result<Option<u128>, Error> {
+    let name = path.join(FOUNDING);
+    if !name.try_exists().map_err(Error::io("look for", &name))? {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(&name).map_err(Error::io("read", &name))?;
+    let damaged = || Error::Identity { path: name.clone(), reason: "it is not a cluster's id".to_owned() };
+    u128::from_str_radix(text.trim_end(), 16).map(Some).map_err(|_| damaged())
 }
 
 fn take_lock(path: &Path) -> Result<File, Error> {
@@ -149,23 +319,23 @@ fn read_identity(path: &Path) -> Result<Identity, Error> {
     Identity::decode(&name, &String::from_utf8_lossy(&text))
 }
 
-/// Creates everything but the identity, which follows as the last step.
-fn create(path: &Path, node_id: &NodeId) -> Result<Identity, Error> {
-    let identity =
-        Identity { cluster_id: random::draw()?, node_id: node_id.clone(), incarnation: 0, boot: 0 };
+/// Creates an empty log.
+fn create_log(path: &Path, identity: &Identity) -> Result<Log<DiskOs>, Error> {
     let log = path.join(LOG);
     std::fs::create_dir(&log).map_err(Error::io("create", &log))?;
-    drop(Log::create(DiskOs::new(log), LogConfig::default(), &log_identity(&identity))?);
-    write_identity(path, &identity)?;
-    Ok(identity)
+    Ok(Log::create(DiskOs::new(log), LogConfig::default(), &log_identity(identity))?)
 }
 
-/// Replaces the identity as a whole, durably.
 fn write_identity(path: &Path, identity: &Identity) -> Result<(), Error> {
-    let (name, temporary) = (path.join(IDENTITY), path.join("identity.new"));
+    write_whole(path, IDENTITY, TEMPORARY, &identity.encode())
+}
+
+/// Replaces a small file as a whole, durably.
+fn write_whole(path: &Path, name: &str, temporary: &str, text: &str) -> Result<(), Error> {
+    let (name, temporary) = (path.join(name), path.join(temporary));
     let write = || {
         let mut file = File::create(&temporary)?;
-        file.write_all(identity.encode().as_bytes())?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&temporary, &name)?;
         File::open(path)?.sync_all()

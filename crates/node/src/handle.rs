@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quack_core::{Membership, Node, Refusal};
-use quack_log::{DiskOs, Log, LogReader};
+use quack_core::{MemberChange, Membership, Node, Refusal};
+use quack_log::{DiskOs, Floor, Log, LogRead, LogReader};
 use quack_types::limits::ENTRY_BYTES_MAX;
 use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
 
 use crate::apply_loop::ApplyLoop;
-use crate::checkpoint_loop::CheckpointLoop;
+use crate::checkpoint_loop::{CheckpointLoop, KeptLog};
 use crate::folder::DataFolder;
 use crate::identity::Identity;
 use crate::machine::{Checkpointed, StateMachine};
@@ -22,7 +22,7 @@ use crate::shared::{Command, Shared};
 use crate::status::{self, NodeStatus};
 use crate::threads::{self, Thread};
 use crate::transport::Transport;
-use crate::{Error, NodeConfig, ProposeError, WaitError, random};
+use crate::{Error, MemberError, NodeConfig, ProposeError, WaitError, random};
 
 /// Commands on their way to the raft thread. It takes up to this many in one turn.
 const COMMANDS_MAX: usize = 4096;
@@ -38,6 +38,7 @@ pub struct NodeHandle {
     commands: SyncSender<Command>,
     sequence: AtomicU64,
     read_tags: AtomicU64,
+    member_tags: AtomicU64,
     /// The process that the threads live in; a fork has none of them.
     process: u32,
     running: Mutex<Option<Running>>,
@@ -54,7 +55,8 @@ struct Running {
 }
 
 impl NodeHandle {
-    /// Starts the node of a folder. `transport` is [`crate::NoTransport`] for a cluster of one.
+    /// Starts the node of a folder. `first` are the members with which its cluster was founded; a log that knows its
+    /// members keeps those.
     ///
     /// The machine's state must be the one that belongs to the folder's log. Entries
     /// behind it are applied in the background; see [`NodeHandle::wait_until_ready`].
@@ -66,6 +68,7 @@ impl NodeHandle {
         folder: DataFolder,
         machine: Box<dyn StateMachine>,
         transport: Box<dyn Transport>,
+        first: Membership,
     ) -> Result<Arc<Self>, Error> {
         config.validate()?;
         let identity = folder.identity().clone();
@@ -73,7 +76,8 @@ impl NodeHandle {
         tracing::info!(?recovery, boot = identity.boot, node = %identity.node_id, "log opened");
         let reader = log.reader();
         let applied = machine.applied();
-        let core = start_core(&identity, applied, &log)?;
+        let known = if folder.has_foreign_store()? { last_of(&reader).min(applied) } else { applied };
+        let core = start_core(&identity, known, &log, first)?;
         folder.count_boot()?;
 
         let shared = Arc::new(Shared::default());
@@ -93,10 +97,18 @@ impl NodeHandle {
             commands: commands.clone(),
             log_bytes: config.checkpoint_log_bytes,
             on_stop: config.checkpoint_on_stop,
+            kept: KeptLog::new(config.keep_log_bytes, applied, log.bytes_on_disk()),
         };
         let applies = ApplyLoop { log: reader, shared: Arc::clone(&shared), apply_bytes_max };
-        let raft =
-            RaftLoop { core, log, transport, commands: receiver, shared: Arc::clone(&shared), tick, applied };
+        let raft = RaftLoop {
+            core,
+            log,
+            transport,
+            commands: receiver,
+            shared: Arc::clone(&shared),
+            tick,
+            applied: known,
+        };
         let running = spawn_all(&shared, raft, applies, machine, checkpoints, folder)?;
         Ok(Arc::new(Self {
             config,
@@ -105,6 +117,7 @@ impl NodeHandle {
             commands,
             sequence: AtomicU64::new(0),
             read_tags: AtomicU64::new(0),
+            member_tags: AtomicU64::new(0),
             process: std::process::id(),
             running: Mutex::new(Some(running)),
         }))
@@ -140,7 +153,8 @@ impl NodeHandle {
             return Err(ProposeError::Refused(Refusal::TooLarge { bytes, max }));
         }
         let (bytes_max, wait) = (self.config.proposed_bytes_max, self.config.proposed_wait);
-        let waiter = self.shared.pending.enter(id, data.len(), bytes_max, wait, interrupted)?;
+        let pending = &self.shared.pending;
+        let waiter = pending.enter(&self.commands, id, data.len(), bytes_max, wait, interrupted)?;
         match self.commands.send(Command::Propose { id, data }) {
             Ok(()) => Ok(waiter),
             Err(_) => Err(self.refusal()),
@@ -259,11 +273,125 @@ impl NodeHandle {
         let _ = self.commands.send(Command::Unreachable { peer });
     }
 
-    /// One row for each group.
-    pub fn status(&self) -> Vec<NodeStatus> {
+    /// One row for each group. `name` gives the name of another member.
+    pub fn status(&self, name: impl Fn(RaftId) -> Option<String>) -> Vec<NodeStatus> {
         let (node, own) = (&self.identity.node_id, self.identity.raft_id());
-        let name = |id: RaftId| if id == own { node.to_string() } else { format!("{id:016x}", id = id.0) };
+        let name = |id: RaftId| {
+            if id == own { Some(node.to_string()) } else { name(id) }
+                .unwrap_or_else(|| format!("{id:016x}", id = id.0))
+        };
         status::rows(&self.shared.progress(), node, name)
+    }
+
+    /// The leader of the root group, when one is known.
+    pub fn leader(&self) -> Option<RaftId> {
+        self.shared.progress().root()?.leader
+    }
+
+    /// Whether this node leads the root group.
+    pub fn is_leader(&self) -> bool {
+        self.leader() == Some(self.identity.raft_id())
+    }
+
+    /// The members of the root group.
+    pub fn membership(&self) -> Membership {
+        self.shared.progress().root().map(|root| root.membership.clone()).unwrap_or_default()
+    }
+
+    /// The last entry of the root group that this node knows to be committed.
+    pub fn commit_index(&self) -> LogIndex {
+        self.shared.progress().root().map_or(LogIndex(0), |root| root.commit_index)
+    }
+
+    /// Whether somebody has stopped the node.
+    pub fn has_stopped(&self) -> bool {
+        self.shared.progress().stopped
+    }
+
+    /// The error that has latched the node, if one has.
+    pub fn degraded(&self) -> Option<String> {
+        self.shared.progress().degraded.clone()
+    }
+
+    /// Changes the members of the root group, all at once, through joint consensus. Only the leader can. Returns
+    /// when the change is committed.
+    pub fn change_members(&self, changes: Vec<MemberChange>, timeout: Duration) -> Result<(), MemberError> {
+        let reached = |membership: &Membership| {
+            !membership.is_joint()
+                && changes.iter().all(|change| match change {
+                    MemberChange::Voter(id) => membership.voters.contains(id),
+                    MemberChange::Learner(id) => membership.learners.contains(id),
+                    MemberChange::Remove(id) => {
+                        !membership.voters.contains(id) && !membership.learners.contains(id)
+                    }
+                })
+        };
+        let tag = self.member_tags.fetch_add(1, Ordering::Relaxed);
+        let command = Command::Members { changes: changes.clone(), tag };
+        self.commands.send(command).map_err(|_| MemberError::Waiting(self.ended()))?;
+        let deadline = Instant::now() + timeout;
+        while !reached(&self.membership()) {
+            if let Some(reason) = self.shared.take_members_refusal(tag) {
+                return Err(MemberError::Refused(reason));
+            }
+            if self.shared.has_ended() {
+                return Err(MemberError::Waiting(self.ended()));
+            }
+            if Instant::now() >= deadline {
+                return Err(MemberError::Waiting(WaitError::TimedOut { what: "the change of members" }));
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// For a node that has joined with a snapshot: the store of a snapshot may be ahead of the log that came with it;
+    /// from when the log has reached it, both are the node's own. Asked for from time to time.
+    pub fn settle_store(&self) -> Result<(), Error> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(running) = running.as_ref() else { return Ok(()) };
+        let caught_up = {
+            let progress = self.shared.progress();
+            progress.committed >= progress.applied
+                && progress.root().is_some_and(|root| root.commit_index >= progress.applied)
+        };
+        if caught_up && running.folder.has_foreign_store()? { running.folder.own_store() } else { Ok(()) }
+    }
+
+    /// Asks this node to hand leadership to another voter.
+    pub fn transfer_leader(&self, to: RaftId) {
+        // A node that has stopped leads nobody.
+        let _ = self.commands.send(Command::Transfer { to });
+    }
+
+    /// Keeps checkpoints away, so that the machine's files stay as the last one has left them, and says where a copy
+    /// of them begins: entries up to the floor are in it; later ones may be.
+    ///
+    /// # Errors
+    /// The log does not know the members at that position any more: make a checkpoint first.
+    pub fn hold_checkpoints(self: &Arc<Self>, timeout: Duration) -> Result<CheckpointHold, WaitError> {
+        let deadline = Instant::now() + timeout;
+        let mut progress = self.shared.progress();
+        while progress.checkpointing {
+            if Instant::now() >= deadline {
+                return Err(WaitError::TimedOut { what: "the end of a checkpoint" });
+            }
+            progress = self.shared.wait(&self.shared.moved, progress, POLL);
+        }
+        progress.checkpoint_holds += 1;
+        let index = progress.checkpointed.releasable();
+        drop(progress);
+        let release = ReleaseCheckpoints(Arc::clone(self));
+        let (sender, answer) = sync_channel(1);
+        self.commands.send(Command::FloorAt { index, answer: sender }).map_err(|_| self.ended())?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        match answer.recv_timeout(left) {
+            Ok(Some(floor)) => Ok(CheckpointHold { floor, _release: release }),
+            Ok(None) | Err(RecvTimeoutError::Timeout) => {
+                Err(WaitError::TimedOut { what: "the members at the last checkpoint" })
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(self.ended()),
+        }
     }
 
     /// Stops the node: takes no more proposals, ends the batch that is being applied,
@@ -315,24 +443,46 @@ impl NodeHandle {
     }
 }
 
+/// Keeps checkpoints away until it is dropped.
+#[derive(Debug)]
+pub struct CheckpointHold {
+    /// Where a copy of the machine's files begins.
+    pub floor: Floor,
+    _release: ReleaseCheckpoints,
+}
+
+#[derive(Debug)]
+struct ReleaseCheckpoints(Arc<NodeHandle>);
+
+impl Drop for ReleaseCheckpoints {
+    fn drop(&mut self) {
+        self.0.shared.progress().checkpoint_holds -= 1;
+        self.0.shared.checkpoint_wakes.notify_one();
+    }
+}
+
 impl Drop for NodeHandle {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
+/// The last position of the root group's log.
+fn last_of(log: &LogReader<DiskOs>) -> LogIndex {
+    log.last_index(GroupId::ROOT).max(log.floor(GroupId::ROOT).index)
+}
+
 fn start_core(
     identity: &Identity,
     applied: LogIndex,
     log: &Log<DiskOs>,
+    first: Membership,
 ) -> Result<Node<LogReader<DiskOs>>, Error> {
     let own = identity.raft_id();
     // Nodes that start together must not stand for election together.
     let seed = random::draw()? as u64;
     let config = quack_core::Config { boot: identity.boot, seed, ..quack_core::Config::new(own) };
-    // Of a cluster of one; a log that knows its members keeps them.
-    let first = [(GroupId::ROOT, Membership::new([own], []))];
-    Ok(Node::new(config, &first, &[(GroupId::ROOT, applied)], log.reader())?)
+    Ok(Node::new(config, &[(GroupId::ROOT, first)], &[(GroupId::ROOT, applied)], log.reader())?)
 }
 
 fn spawn_all(
@@ -340,7 +490,7 @@ fn spawn_all(
     mut raft: RaftLoop,
     applies: ApplyLoop,
     mut machine: Box<dyn StateMachine>,
-    checkpoints: CheckpointLoop,
+    mut checkpoints: CheckpointLoop,
     folder: DataFolder,
 ) -> Result<Running, Error> {
     let apply_shared = Arc::clone(shared);

@@ -44,12 +44,13 @@ mod threads;
 mod transport;
 
 pub use config::NodeConfig;
-pub use error::{Error, ProposeError, WaitError};
-pub use folder::DataFolder;
-pub use handle::NodeHandle;
+pub use error::{Error, MemberError, ProposeError, WaitError};
+pub use folder::{Claim, DataFolder, EmptyFolder, Seed};
+pub use handle::{CheckpointHold, NodeHandle};
 pub use identity::Identity;
 pub use machine::{Applied, Checkpointed, Checkpointer, LocalError, StateMachine};
 pub use pending::Waiter;
-pub use quack_log::{EntryKind, LogEntry};
+pub use quack_core::{MemberChange, Membership, PeerMessage, Refusal};
+pub use quack_log::{EntryKind, Floor, LogEntry};
 pub use status::{NodeState, NodeStatus};
 pub use transport::{NoTransport, Transport};

@@ -11,10 +11,15 @@ use bytes::Bytes;
 use quack_types::ProposalId;
 
 use crate::ProposeError;
+use crate::shared::Command;
 
 /// How often a waiting thread looks whether it was interrupted. Ctrl-C feels immediate
 /// below a tenth of a second; twenty wake-ups a second per waiting client cost nothing.
 const POLL: Duration = Duration::from_millis(50);
+
+/// A waiting client is told after so long a time without a leader. An election takes a second at most when a quorum
+/// can be reached.
+const LEADERLESS_MAX: Duration = Duration::from_secs(10);
 
 /// What a proposal occupies besides its data; it bounds the count of tiny ones.
 const OVERHEAD_BYTES: usize = 256;
@@ -33,6 +38,8 @@ struct Table {
     bytes: usize,
     /// Once set, nothing is taken any more.
     closed: Option<ProposeError>,
+    /// Since when there has been no leader.
+    leaderless: Option<Instant>,
 }
 
 /// Proposals on their way.
@@ -48,6 +55,7 @@ pub struct Waiter {
     id: ProposalId,
     answer: Receiver<Outcome>,
     pending: Arc<Pending>,
+    commands: SyncSender<Command>,
 }
 
 impl Pending {
@@ -56,9 +64,20 @@ impl Pending {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a proposal; waits for room until the deadline.
+    /// Says whether the group has a leader.
+    pub fn note_leader(&self, is_there: bool) {
+        let mut table = self.table();
+        table.leaderless = if is_there { None } else { table.leaderless.or_else(|| Some(Instant::now())) };
+    }
+
+    fn is_leaderless(&self) -> bool {
+        self.table().leaderless.is_some_and(|since| since.elapsed() > LEADERLESS_MAX)
+    }
+
+    /// Enters a proposal; waits for room until the deadline. Its withdrawal goes to `commands`.
     pub fn enter(
         self: &Arc<Self>,
+        commands: &SyncSender<Command>,
         id: ProposalId,
         data_bytes: usize,
         bytes_max: usize,
@@ -96,7 +115,7 @@ impl Pending {
         let (sender, answer) = sync_channel(1);
         table.waiting.insert(id, Waiting { answer: sender, bytes });
         table.bytes += bytes;
-        Ok(Waiter { id, answer, pending: Arc::clone(self) })
+        Ok(Waiter { id, answer, pending: Arc::clone(self), commands: commands.clone() })
     }
 
     /// Answers proposals. Those that nobody waits for are passed over.
@@ -131,13 +150,14 @@ impl Pending {
         }
     }
 
-    fn leave(&self, id: ProposalId) {
+    /// Gives a proposal up; says whether it was still waited for.
+    fn leave(&self, id: ProposalId) -> bool {
         let mut table = self.table();
-        if let Some(waiting) = table.waiting.remove(&id) {
-            table.bytes -= waiting.bytes;
-            drop(table);
-            self.room.notify_all();
-        }
+        let Some(waiting) = table.waiting.remove(&id) else { return false };
+        table.bytes -= waiting.bytes;
+        drop(table);
+        self.room.notify_all();
+        true
     }
 }
 
@@ -169,13 +189,21 @@ impl Waiter {
             if interrupted() {
                 return unknown("interrupted while waiting for it");
             }
+            if self.pending.is_leaderless() {
+                return unknown(
+                    "the cluster has no leader: see FROM quack_raft_status(), and start the nodes that are missing",
+                );
+            }
         }
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.pending.leave(self.id);
+        if self.pending.leave(self.id) {
+            // When there is no room for it, the proposal is offered on, and its outcome is nobody's.
+            let _ = self.commands.try_send(Command::Withdraw { id: self.id });
+        }
     }
 }
 
@@ -190,7 +218,7 @@ mod tests {
     }
 
     fn enter(pending: &Arc<Pending>, sequence: u64, bytes: usize) -> Result<Waiter, ProposeError> {
-        pending.enter(id(sequence), bytes, 1000, Duration::from_millis(10), &|| false)
+        pending.enter(&sync_channel(1).0, id(sequence), bytes, 1000, Duration::from_millis(10), &|| false)
     }
 
     #[test]
@@ -232,7 +260,7 @@ mod tests {
     fn an_interrupt_while_waiting_for_room_means_that_nothing_was_proposed() {
         let pending = Arc::new(Pending::default());
         let _first = enter(&pending, 1, 900).unwrap();
-        let result = pending.enter(id(2), 900, 1000, Duration::from_secs(9), &|| true);
+        let result = pending.enter(&sync_channel(1).0, id(2), 900, 1000, Duration::from_secs(9), &|| true);
         assert_eq!(result.unwrap_err(), ProposeError::Interrupted);
     }
 }

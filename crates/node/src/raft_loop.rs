@@ -75,6 +75,17 @@ impl RaftLoop {
                     bytes += data.len();
                     Event::Propose { group: GroupId::ROOT, data, tag: id }
                 }
+                Command::Withdraw { id } => Event::Withdraw { group: GroupId::ROOT, tag: id },
+                Command::Members { changes, tag } => {
+                    Event::ProposeMembership { group: GroupId::ROOT, changes, tag }
+                }
+                Command::Transfer { to } => Event::TransferLeader { group: GroupId::ROOT, to },
+                Command::FloorAt { index, answer } => {
+                    // Whoever gave up waiting does not want it.
+                    let _ = answer.send(self.core.floor_at(GroupId::ROOT, index));
+                    next = self.commands.try_recv().ok();
+                    continue;
+                }
                 Command::Deliver { from, group, bytes: message } => {
                     bytes += message.len();
                     Event::Message { from, group, bytes: message }
@@ -112,7 +123,11 @@ impl RaftLoop {
     }
 
     fn report_applied(&mut self) -> Result<(), quack_core::Error> {
-        let applied = self.shared.progress().applied;
+        let progress = self.shared.progress();
+        // The store of a snapshot may be ahead of what its node knows to be committed.
+        let committed = progress.root().map_or(LogIndex(0), |root| root.commit_index);
+        let applied = progress.applied.min(committed);
+        drop(progress);
         if applied > self.applied {
             self.applied = applied;
             self.core.handle(Event::Applied { group: GroupId::ROOT, index: applied })?;
@@ -145,7 +160,11 @@ impl RaftLoop {
 
     fn publish(&self) {
         let groups = self.core.statuses();
-        self.shared.progress().groups = groups;
+        let mut progress = self.shared.progress();
+        progress.groups = groups;
+        let has_leader = progress.root().is_some_and(|root| root.leader.is_some());
+        drop(progress);
+        self.shared.pending.note_leader(has_leader);
     }
 
     fn carry_out(&mut self, durable: Durable) -> Result<(), Error> {
@@ -160,7 +179,7 @@ impl RaftLoop {
         }
         self.answer(durable.answers);
         for need in durable.snapshots_needed {
-            tracing::warn!(group = %need.group, peer = %need.peer, "a peer needs a snapshot of the node");
+            self.transport.snapshot_needed(need.peer);
         }
         self.note(durable.notes)
     }
@@ -179,9 +198,7 @@ impl RaftLoop {
                 }
                 Answer::ReadReady { tag, index, .. } => self.shared.end_read(tag, Ok(index)),
                 Answer::ReadRefused { tag, reason, .. } => self.shared.end_read(tag, Err(reason)),
-                Answer::MembershipRefused { group, reason, .. } => {
-                    tracing::warn!(%group, %reason, "a membership change was refused");
-                }
+                Answer::MembershipRefused { tag, reason, .. } => self.shared.refuse_members(tag, reason),
                 Answer::TransferRefused { group, reason, .. } => {
                     tracing::warn!(%group, %reason, "leadership was not handed over");
                 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quack_core::{GroupStatus, Refusal};
+use quack_core::{GroupStatus, MemberChange, Refusal};
+use quack_log::Floor;
 use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
 
 use crate::pending::Pending;
@@ -19,9 +20,13 @@ const POLL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) enum Command {
     Propose { id: ProposalId, data: Bytes },
+    Withdraw { id: ProposalId },
     Deliver { from: RaftId, group: GroupId, bytes: Bytes },
     Unreachable { peer: RaftId },
     ReadIndex { tag: u64 },
+    Members { changes: Vec<MemberChange>, tag: u64 },
+    Transfer { to: RaftId },
+    FloorAt { index: LogIndex, answer: SyncSender<Option<Floor>> },
     Compact { through: LogIndex },
     Stop,
 }
@@ -39,6 +44,10 @@ pub(crate) struct Progress {
     pub checkpoint_due: u64,
     /// The last checkpoint.
     pub checkpointed: Checkpointed,
+    /// A checkpoint is being made.
+    pub checkpointing: bool,
+    /// Those who keep the next checkpoint away.
+    pub checkpoint_holds: usize,
     /// Checkpoints that were asked for, and that have ended.
     pub checkpoints_asked: u64,
     pub checkpoints_ended: u64,
@@ -52,6 +61,13 @@ pub(crate) struct Progress {
     pub degraded: Option<String>,
     /// The groups as the raft thread saw them last.
     pub groups: Vec<GroupStatus>,
+}
+
+impl Progress {
+    /// The root group as the raft thread saw it last.
+    pub fn root(&self) -> Option<&GroupStatus> {
+        self.groups.iter().find(|group| group.group == GroupId::ROOT)
+    }
 }
 
 type ReadAnswer = Result<LogIndex, Refusal>;
@@ -68,6 +84,8 @@ pub(crate) struct Shared {
     pub moved: Condvar,
     pub pending: Arc<Pending>,
     reads: Mutex<HashMap<u64, SyncSender<ReadAnswer>>>,
+    /// Membership changes that were refused, by tag; those who asked look here.
+    members_refused: Mutex<HashMap<u64, Refusal>>,
 }
 
 impl Shared {
@@ -147,6 +165,15 @@ impl Shared {
                 return Err(WaitError::Interrupted);
             }
         }
+    }
+
+    pub fn refuse_members(&self, tag: u64, reason: Refusal) {
+        self.members_refused.lock().unwrap_or_else(PoisonError::into_inner).insert(tag, reason);
+        self.moved.notify_all();
+    }
+
+    pub fn take_members_refusal(&self, tag: u64) -> Option<Refusal> {
+        self.members_refused.lock().unwrap_or_else(PoisonError::into_inner).remove(&tag)
     }
 
     fn reads(&self) -> MutexGuard<'_, HashMap<u64, SyncSender<ReadAnswer>>> {

@@ -69,8 +69,7 @@ pub struct NodeStatus {
 
 /// Whether the root group has a leader that is ready, and everything committed is applied.
 pub(crate) fn is_ready(progress: &Progress) -> bool {
-    let root = progress.groups.iter().find(|group| group.group == GroupId::ROOT);
-    root.is_some_and(|root| root.linearizable_read_safe && progress.applied >= root.commit_index)
+    progress.root().is_some_and(|root| root.linearizable_read_safe && progress.applied >= root.commit_index)
 }
 
 /// Rows for all groups. `name` gives the name of a member.

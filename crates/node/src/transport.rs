@@ -1,6 +1,7 @@
 //! The way to peers.
 
 use quack_core::PeerMessage;
+use quack_types::RaftId;
 
 /// Sends messages to peers. Called on the raft thread.
 ///
@@ -10,6 +11,9 @@ use quack_core::PeerMessage;
 pub trait Transport: Send + 'static {
     /// Takes messages in the order in which they should travel.
     fn send(&mut self, messages: Vec<PeerMessage>);
+
+    /// The log no longer holds what this peer needs: it has to take a snapshot. Said again as long as it lasts.
+    fn snapshot_needed(&mut self, peer: RaftId);
 }
 
 /// For a cluster of one, which has no peers.
@@ -22,4 +26,6 @@ impl Transport for NoTransport {
             tracing::warn!(to = %message.to, group = %message.group, "there is no way to this peer: message dropped");
         }
     }
+
+    fn snapshot_needed(&mut self, _peer: RaftId) {}
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use quack_node::{DataFolder, Error, NoTransport, NodeHandle};
 use quack_types::NodeId;
-use support::{Model, config, node_id, start, write};
+use support::{Model, alone, config, node_id, start, write};
 
 fn contents(folder: &Path) -> BTreeMap<PathBuf, (usize, u32)> {
     let mut all = BTreeMap::new();
@@ -33,7 +33,7 @@ fn refused(folder: &Path, node: &str) -> Error {
     let open = || {
         let folder = DataFolder::open(folder, &NodeId::new(node).unwrap())?;
         let (model, _) = Model::open(folder.path());
-        NodeHandle::start(config(), folder, Box::new(model), Box::new(NoTransport))
+        NodeHandle::start(config(), folder, Box::new(model), Box::new(NoTransport), alone())
     };
     let error = open().unwrap_err();
     let mut after = contents(folder);

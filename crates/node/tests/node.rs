@@ -57,7 +57,7 @@ fn a_stop_makes_a_checkpoint_and_the_next_start_replays_nothing() {
     assert_eq!(control.checkpoints.load(Ordering::Relaxed), 1);
     assert!(matches!(write(&node, "late").unwrap_err(), ProposeError::Stopped));
     assert!(matches!(node.linearize(LONG, &never).unwrap_err(), WaitError::Stopped));
-    assert_eq!(node.status()[0].state, NodeState::Stopped);
+    assert_eq!(node.status(|_| None)[0].state, NodeState::Stopped);
     let (_node, control) = start(folder.path());
     assert_eq!(control.state.lock().unwrap().texts, ["a"]);
     assert_eq!(control.batches.load(Ordering::Relaxed), 0);
@@ -68,7 +68,7 @@ fn status_shows_a_leader_of_one() {
     let folder = tempfile::tempdir().unwrap();
     let (node, _) = start(folder.path());
     write(&node, "a").unwrap();
-    let rows = node.status();
+    let rows = node.status(|_| None);
     assert_eq!(rows.len(), 1);
     let row = &rows[0];
     assert_eq!((row.group_name.as_str(), row.role, row.state), ("default", "leader", NodeState::Ok));
@@ -184,7 +184,7 @@ fn what_the_machine_still_needs_stays_in_the_log_over_a_restart() {
     assert_eq!(node.checkpoint(LONG, &never).unwrap(), LogIndex(3));
     node.stop();
     let (node, control) = start(folder.path());
-    assert_eq!(node.status()[0].snapshot_index, LogIndex(1));
+    assert_eq!(node.status(|_| None)[0].snapshot_index, LogIndex(1));
     assert_eq!(write(&node, "read 2").unwrap(), "part one");
     control.needed.store(0, Ordering::Relaxed);
     node.checkpoint(LONG, &never).unwrap();
@@ -221,7 +221,7 @@ fn a_blocked_checkpoint_is_repeated_without_spinning() {
     }
     let tries = control.checkpoints.load(Ordering::Relaxed);
     assert!((2..=60).contains(&tries), "{tries} tries for ten thousand bytes");
-    assert_eq!(node.status()[0].snapshot_index, LogIndex(0));
+    assert_eq!(node.status(|_| None)[0].snapshot_index, LogIndex(0));
 }
 
 #[test]
@@ -236,14 +236,14 @@ fn a_local_error_latches_the_node_and_its_files_stay() {
         assert!(error.is_outcome_unknown() && error.to_string().contains(expected), "{error}");
         let error = write(&node, "b").unwrap_err();
         assert!(matches!(&error, ProposeError::Degraded { reason } if reason.contains(expected)), "{error}");
-        let row = &node.status()[0];
+        let row = &node.status(|_| None)[0];
         assert_eq!(row.state, NodeState::Degraded);
         assert!(row.reason.as_ref().unwrap().contains(expected) && !row.linearizable_read_safe);
         assert!(matches!(node.linearize(LONG, &never), Err(WaitError::Degraded { .. })));
         assert!(matches!(node.checkpoint(LONG, &never), Err(WaitError::Degraded { .. })));
         node.stop();
         assert_eq!(control.checkpoints.load(Ordering::Relaxed), 0, "a degraded node writes no checkpoint");
-        assert_eq!(node.status()[0].state, NodeState::Degraded, "the reason stays visible");
+        assert_eq!(node.status(|_| None)[0].state, NodeState::Degraded, "the reason stays visible");
     }
 }
 

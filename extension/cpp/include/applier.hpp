@@ -18,7 +18,7 @@ public:
 	explicit Applier(Store &store);
 	~Applier();
 
-	void Claim(const duckdb::string &owner);
+	void Claim(const duckdb::string &owner, bool foreign);
 	void Position(uint64_t &index, duckdb::string &state);
 	void Begin();
 	void Commit(uint64_t index, const duckdb::string &state);

@@ -82,12 +82,21 @@ void quack_rs_server_list(void *rust_host, QuackRowSink rows, QuackError *error)
 void quack_rs_raft_status(void *rust_host, QuackRowSink rows, QuackError *error);
 //! One row a server: catalog, applied index, hash of the state at that index.
 void quack_rs_state_hash(void *rust_host, QuackRowSink rows, QuackError *error);
-//! Finds the server of this process that listens at `uri` and checks the token. Emits the name of its catalog,
-//! or nothing when no server of this process listens there.
-void quack_rs_attach_local(void *rust_host, QuackBytes uri, QuackBytes token, QuackSink catalog, QuackError *error);
+//! Finds the server of this process that listens at `uri`, checks the token, and waits until its node is ready. Emits
+//! the name of its catalog, or nothing when no server of this process listens there.
+void quack_rs_attach_local(void *rust_host, QuackBytes uri, QuackBytes token, QuackInterrupt interrupt, QuackSink catalog,
+                           QuackError *error);
+//! One row a member of the cluster that `catalog` is of.
+void quack_rs_nodes(void *rust_host, QuackBytes catalog, QuackRowSink rows, QuackError *error);
+//! Changes the members of the cluster that `catalog` is of: `what` is put, remove or lead.
+void quack_rs_change_members(void *rust_host, QuackBytes catalog, QuackBytes what, QuackBytes argument, QuackRowSink rows,
+                             QuackError *error);
 
 //! Gives back the reference to a node that `quack_cpp_store_open` took.
 void quack_rs_node_release(const void *node);
+
+//! Returns when everything that was acknowledged anywhere in the cluster before the call is applied here.
+void quack_rs_node_linearize(const void *node, QuackInterrupt interrupt, QuackError *error);
 
 //! A transaction being written for the log of `node`. Ended by commit or abort, which free it.
 void *quack_rs_writer_open(const void *node, QuackError *error);
@@ -133,8 +142,9 @@ uint64_t quack_cpp_store_state_hash(void *store, QuackSink hash, QuackError *err
 //! The store's only writer. Not thread-safe. Ended by `quack_cpp_applier_close`.
 void *quack_cpp_applier_open(void *store, QuackError *error);
 void quack_cpp_applier_close(void *applier);
-//! Makes a new store `owner`'s; throws when it is another's, or not a store at all.
-void quack_cpp_applier_claim(void *applier, QuackBytes owner, QuackError *error);
+//! Makes a new store `owner`'s, or one that came from another node as a snapshot (`foreign`); throws when it is
+//! another's, or not a store at all.
+void quack_cpp_applier_claim(void *applier, QuackBytes owner, bool foreign, QuackError *error);
 //! Reads the position and the state that the last committed transaction has written; index 0 in a new store.
 void quack_cpp_applier_position(void *applier, uint64_t *index, QuackSink state, QuackError *error);
 void quack_cpp_applier_begin(void *applier, QuackError *error);

@@ -74,6 +74,11 @@ public:
 		detachable = true;
 	}
 
+	//! Whether a transaction that begins waits until it sees everything that was acknowledged anywhere before.
+	duckdb::atomic<bool> linearizable {false};
+	//! Waits for that; throws when the quorum cannot be reached.
+	void Linearize(duckdb::ClientContext &context) const;
+
 	//! How far each sequence's use is in the log already, by qualified name.
 	duckdb::mutex sequences_lock;
 	duckdb::unordered_map<duckdb::string, uint64_t> sequences_logged;

@@ -9,14 +9,18 @@ TOKEN = "token-of-the-tests"
 
 
 class Node:
-    """A node of one: serves the catalog in its data folder, and has it attached as `cp`."""
+    """A node: serves the catalog in its data folder, and has it attached as `cp`.
 
-    def __init__(self, folder, name="n0", config=None):
+    `options` are further arguments of `quack_serve`, by name, as SQL; without `peers` it is a cluster of one.
+    """
+
+    def __init__(self, folder, name="n0", config=None, port=0, options=None):
         self.folder = Path(folder)
         self.name = name
         self.data_dir = self.folder / name
         self.config = config
-        self.port = 0
+        self.port = port
+        self.options = options or {}
         self.process = None
         self.uri = None
         self.url = None
@@ -27,7 +31,9 @@ class Node:
         self.process.sql(f"LOAD '{EXTENSION}'")
         ((self.uri, self.url, token),) = self.process.sql(
             f"CALL quack_serve('quack:127.0.0.1:{self.port}', token := '{TOKEN}', node_id := '{self.name}', "
-            f"data_dir := '{self.data_dir}')"
+            f"data_dir := '{self.data_dir}'"
+            + "".join(f", {name} := {value}" for name, value in self.options.items())
+            + ")"
         )
         assert token == TOKEN
         self.port = int(self.uri.rsplit(":", 1)[1])

@@ -1,16 +1,18 @@
 //! Random logs, as origins would write them: what an origin proposes follows from what the store held a while ago,
-//! and proposals arrive late, in another order, twice, or never.
+//! and proposals arrive late, in another order, more than once, long after they were answered, or never.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use quack_apply::origins::Origins;
 use quack_apply::{Applier, Decision, entry};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
-use quack_types::{LogIndex, ProposalId, RaftId, Term};
+use quack_types::{LogIndex, NodeId, ProposalId, Term};
 
 use super::Dice;
 use super::contents::{Contents, Ddl, Key};
+use super::oddities::Oddities;
 use super::oracle::{Fate, Oracle};
 use super::rows::{Row, Sought, changed, inserted};
 use super::store::ModelStore;
@@ -25,15 +27,20 @@ pub struct History {
     pub states: Vec<Vec<u8>>,
     pub contents: Vec<Contents>,
     pub fates: BTreeMap<String, usize>,
+    /// How often the log shows what proposals on their way through a cluster can do to it.
+    pub oddities: BTreeMap<&'static str, usize>,
 }
 
 struct Origin {
+    incarnation: u64,
     boot: u64,
     sequence: u64,
     outstanding: BTreeSet<u64>,
 }
 
+#[derive(Clone)]
 struct Sent {
+    origin: usize,
     id: ProposalId,
     data: Bytes,
 }
@@ -46,6 +53,9 @@ pub struct Builder {
     origins: Vec<Origin>,
     on_the_way: Vec<Sent>,
     arrived: Vec<Sent>,
+    /// Lost on their way; some are sent again.
+    lost: Vec<Sent>,
+    oddities: Oddities,
     /// Whether little goes wrong, so that batches grow.
     calm: bool,
 }
@@ -59,13 +69,17 @@ fn sequence_usage(dice: &mut Dice) -> proto::SequenceUsage {
     proto::SequenceUsage { schema: "main".into(), name: "counter".into(), usage_count, counter: 0 }
 }
 
+fn node(origin: usize) -> NodeId {
+    NodeId::new(format!("n{origin}")).unwrap()
+}
+
 fn step(kind: Kind) -> proto::Step {
     proto::Step { kind: Some(kind) }
 }
 
 impl Builder {
     pub fn new(calm: bool) -> Self {
-        let origin = || Origin { boot: 1, sequence: 0, outstanding: BTreeSet::new() };
+        let origin = || Origin { incarnation: 0, boot: 1, sequence: 0, outstanding: BTreeSet::new() };
         let mut builder = Self {
             history: History::default(),
             reference: Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap(),
@@ -73,6 +87,8 @@ impl Builder {
             origins: (0..3).map(|_| origin()).collect(),
             on_the_way: Vec::new(),
             arrived: Vec::new(),
+            lost: Vec::new(),
+            oddities: Oddities::default(),
             calm,
         };
         let mut create: Vec<Ddl> =
@@ -96,11 +112,12 @@ impl Builder {
             assert_eq!(count, 1, "a proposal was applied twice");
             *self.history.fates.entry(fate.into()).or_default() += 1;
         }
+        self.history.oddities = self.oddities.counts;
         self.history
     }
 
     fn command(&mut self, dice: &mut Dice) {
-        let command = dice.below(24);
+        let command = dice.below(25);
         match command {
             9..=13 if self.calm && !dice.once_in(8) => self.deliver_some(dice),
             0..=8 => {
@@ -110,9 +127,11 @@ impl Builder {
             }
             9 | 10 => self.propose_in_parts(dice),
             11 => self.propose_ddl(dice),
+            12 if dice.once_in(4) => self.lose_disk(dice),
             12 => self.reboot(dice),
             13 => self.give_up(dice),
             14 => self.repeat(dice),
+            16 => self.send_again(dice),
             15 => self.append(
                 if dice.once_in(2) { EntryKind::ConfChangeV2 } else { EntryKind::Normal },
                 Bytes::new(),
@@ -128,18 +147,21 @@ impl Builder {
         let memory = &mut self.origins[origin];
         memory.sequence += 1;
         memory.outstanding.insert(memory.sequence);
-        let id =
-            ProposalId { origin: RaftId(origin as u64 + 1), boot: memory.boot, sequence: memory.sequence };
+        let id = ProposalId {
+            origin: node(origin).raft_id(memory.incarnation),
+            boot: memory.boot,
+            sequence: memory.sequence,
+        };
         (id, memory.outstanding.first().unwrap() - 1)
     }
 
-    fn send(&mut self, (id, answered_through): (ProposalId, u64), body: Body) {
-        self.on_the_way.push(Sent { id, data: entry::encode(id, answered_through, body) });
+    fn send(&mut self, origin: usize, (id, answered_through): (ProposalId, u64), body: Body) {
+        self.on_the_way.push(Sent { origin, id, data: entry::encode(id, answered_through, body) });
     }
 
     fn propose(&mut self, origin: usize, body: Body) {
         let drawn = self.draw(origin);
-        self.send(drawn, body);
+        self.send(origin, drawn, body);
     }
 
     fn deliver_some(&mut self, dice: &mut Dice) {
@@ -150,7 +172,8 @@ impl Builder {
             // In order as a rule.
             let place = if dice.once_in(4) { dice.below(self.on_the_way.len()) } else { 0 };
             if dice.once_in(20) {
-                self.on_the_way.remove(place);
+                let lost = self.on_the_way.remove(place);
+                self.lost.push(lost);
             } else {
                 self.deliver(place);
             }
@@ -160,8 +183,9 @@ impl Builder {
     fn deliver(&mut self, place: usize) {
         let sent = self.on_the_way.remove(place);
         self.append(EntryKind::Normal, sent.data.clone());
-        let origin = &mut self.origins[usize::try_from(sent.id.origin.0).unwrap() - 1];
-        if origin.boot == sent.id.boot && !sent.id.sequence.is_multiple_of(5) {
+        let origin = &mut self.origins[sent.origin];
+        let is_of_this_life = node(sent.origin).raft_id(origin.incarnation) == sent.id.origin;
+        if is_of_this_life && origin.boot == sent.id.boot && !sent.id.sequence.is_multiple_of(5) {
             origin.outstanding.remove(&sent.id.sequence);
         }
         self.arrived.push(sent);
@@ -169,9 +193,24 @@ impl Builder {
 
     fn repeat(&mut self, dice: &mut Dice) {
         if !self.arrived.is_empty() {
-            let back = dice.below(self.arrived.len().min(12)) + 1;
-            let data = self.arrived[self.arrived.len() - back].data.clone();
+            let count = self.arrived.len();
+            let most = if dice.once_in(2) { count } else { count.min(12) };
+            let back = dice.below(most) + 1;
+            let data = self.arrived[count - back].data.clone();
             self.append(EntryKind::Normal, data);
+        }
+    }
+
+    /// Something that was lost comes after all, or something that has arrived is under way once more.
+    fn send_again(&mut self, dice: &mut Dice) {
+        if !self.lost.is_empty() && !dice.once_in(4) {
+            let place = dice.below(self.lost.len());
+            let sent = self.lost.swap_remove(place);
+            self.on_the_way.push(sent);
+        } else if !self.arrived.is_empty() {
+            let place = dice.below(self.arrived.len());
+            let sent = self.arrived[place].clone();
+            self.on_the_way.push(sent);
         }
     }
 
@@ -190,6 +229,25 @@ impl Builder {
         if dice.once_in(2) {
             self.propose(number, Body::Boot(proto::Boot {}));
         }
+    }
+
+    /// A node loses its disk, and another one has it admitted under a new incarnation; or somebody says an old one.
+    fn lose_disk(&mut self, dice: &mut Dice) {
+        let number = dice.below(3);
+        let origin = &mut self.origins[number];
+        let is_late = dice.once_in(5);
+        let incarnation = origin.incarnation + u64::from(!is_late);
+        if !is_late {
+            *origin = Origin { incarnation, boot: 1, sequence: 0, outstanding: BTreeSet::new() };
+        }
+        let member = proto::Member {
+            node_id: node(number).as_str().to_owned(),
+            incarnation: incarnation.saturating_sub(u64::from(is_late)),
+            endpoint: "quack:localhost:1".to_owned(),
+            voter: true,
+            removed: dice.once_in(12),
+        };
+        self.propose((number + 1) % 3, Body::Member(member));
     }
 
     fn propose_ddl(&mut self, dice: &mut Dice) {
@@ -235,11 +293,11 @@ impl Builder {
             0 => {
                 self.propose(origin, Body::Abort(proto::Abort { transaction: transaction.0.sequence }));
                 if dice.once_in(2) {
-                    self.send(transaction, Body::Transaction(proto::Transaction { parts, steps }));
+                    self.send(origin, transaction, Body::Transaction(proto::Transaction { parts, steps }));
                 }
             }
             1 if dice.once_in(2) => {}
-            _ => self.send(transaction, Body::Transaction(proto::Transaction { parts, steps })),
+            _ => self.send(origin, transaction, Body::Transaction(proto::Transaction { parts, steps })),
         }
     }
 
@@ -313,6 +371,9 @@ impl Builder {
     fn append(&mut self, kind: EntryKind, data: Bytes) {
         let index = LogIndex(self.history.entries.len() as u64 + 1);
         let proposal = kind == EntryKind::Normal && !data.is_empty();
+        if proposal {
+            self.oddities.note(entry::decode(index.0, &data).unwrap());
+        }
         let entry = LogEntry { term: Term(1), index, kind, data, context: Bytes::new() };
         self.history.entries.push(entry.clone());
         let entries = &self.history.entries;
@@ -331,6 +392,9 @@ impl Builder {
             "after entry {index}: {:?}",
             entry::decode(index.0, &entry.data)
         );
+        // No transaction that cannot be completed any more holds back the log.
+        let needed = Origins::decode(&self.reference.state()).unwrap().needed_from();
+        assert_eq!(needed.is_some(), self.oracle.has_open(), "after entry {index}");
         self.history.decisions.push(decision);
         self.history.states.push(self.reference.state());
         self.history.contents.push(contents);

@@ -6,6 +6,7 @@
 
 pub mod contents;
 pub mod history;
+pub mod oddities;
 pub mod oracle;
 pub mod proposer;
 pub mod rows;

@@ -1,11 +1,12 @@
 //! What entries mean, in the plainest way: one at a time, nothing forgotten, nothing shared with the applier.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use prost::Message;
 use quack_apply::StoreError;
 use quack_apply::store::ErrorKind;
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
+use quack_types::NodeId;
 
 use super::contents::{Contents, Ddl, Key, duplicate, no_table, other_shape};
 use super::rows::{SHAPE, decode_changed, decode_inserted};
@@ -44,6 +45,10 @@ struct Origin {
 pub struct Oracle {
     pub contents: Contents,
     origins: HashMap<u64, Origin>,
+    /// Incarnations of nodes that entries have named, by name.
+    incarnations: HashMap<String, u64>,
+    /// Origins that propose nothing any more.
+    ended: HashSet<u64>,
     /// How often each proposal has changed the contents.
     pub changes: HashMap<(u64, u64, u64), usize>,
 }
@@ -55,6 +60,9 @@ impl Oracle {
     pub fn apply(&mut self, data: &[u8]) -> Fate {
         let entry = proto::Entry::decode(data).unwrap();
         let id = entry.id.unwrap();
+        if self.ended.contains(&id.origin) {
+            return Fate::Void;
+        }
         let origin = self.origins.entry(id.origin).or_default();
         if id.boot < origin.boot {
             return Fate::Void;
@@ -71,6 +79,7 @@ impl Oracle {
         }
         let fate = match entry.body.unwrap() {
             Body::Boot(_) => Fate::Applied,
+            Body::Member(member) => set_member(&mut self.incarnations, &mut self.ended, member),
             Body::Abort(abort) => {
                 origin.fates.entry(abort.transaction).or_insert(GONE);
                 Fate::Applied
@@ -90,6 +99,33 @@ impl Oracle {
         origin.fates.insert(id.sequence, fate);
         fate
     }
+
+    /// Transactions that are open, of origins that can still complete them.
+    pub fn has_open(&self) -> bool {
+        let living = self.origins.iter().filter(|(id, _)| !self.ended.contains(id)).map(|(_, origin)| origin);
+        living.flat_map(|origin| origin.parts.keys().map(move |(transaction, _)| (origin, transaction))).any(
+            |(origin, transaction)| {
+                *transaction > origin.answered_through && !origin.fates.contains_key(transaction)
+            },
+        )
+    }
+}
+
+/// An earlier life of a node proposes nothing any more.
+fn set_member(
+    incarnations: &mut HashMap<String, u64>,
+    ended: &mut HashSet<u64>,
+    member: proto::Member,
+) -> Fate {
+    let known = incarnations.get(&member.node_id).copied().unwrap_or(0);
+    if member.incarnation < known {
+        return GONE;
+    }
+    let node = NodeId::new(member.node_id.as_str()).unwrap();
+    let over = member.incarnation + u64::from(member.removed);
+    ended.extend((0..over).map(|incarnation| node.raft_id(incarnation).0));
+    incarnations.insert(member.node_id, member.incarnation);
+    Fate::Applied
 }
 
 fn take_part(origin: &mut Origin, sequence: u64, part: proto::Part) -> Fate {

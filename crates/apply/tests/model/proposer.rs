@@ -1,4 +1,7 @@
 //! A log with one origin: what is proposed is applied when somebody waits for it.
+//!
+//! Between the two may lie a network, as between an origin and a leader elsewhere: entries get into the log late, in
+//! any order, and more than once, also long after they were answered.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +13,7 @@ use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body};
 use quack_types::{LogIndex, ProposalId, RaftId, Term};
 
+use super::Dice;
 use super::store::ModelStore;
 
 /// Why a proposal has no outcome here.
@@ -42,6 +46,12 @@ pub struct Log {
     pub lost_in: Option<usize>,
     /// Calls of `wait` until one has no answer.
     pub unknown_in: Option<usize>,
+    /// Whether there is a network, and what happens in it.
+    pub network: Option<Dice>,
+    /// In the network; what has arrived may stay there and arrive again.
+    on_the_way: Vec<(u64, Bytes)>,
+    /// How often an entry has arrived again.
+    pub repeated: usize,
 }
 
 /// Counts down; true when it has come to the end.
@@ -65,7 +75,40 @@ impl Log {
             busy_in: None,
             lost_in: None,
             unknown_in: None,
+            network: None,
+            on_the_way: Vec::new(),
+            repeated: 0,
         }))
+    }
+
+    fn append(&mut self, data: Bytes) {
+        let index = LogIndex(self.entries.len() as u64 + 1);
+        let (term, kind, context) = (Term(1), EntryKind::Normal, Default::default());
+        self.entries.push(LogEntry { term, index, kind, data, context });
+    }
+
+    /// Something arrives: anything that is on the way, new or old.
+    fn deliver(&mut self) {
+        let Some(dice) = self.network.as_mut() else { return };
+        if self.on_the_way.is_empty() {
+            return;
+        }
+        let place = dice.below(self.on_the_way.len());
+        let comes_again = dice.once_in(3);
+        let (sequence, data) = self.on_the_way[place].clone();
+        if !comes_again {
+            self.on_the_way.swap_remove(place);
+        }
+        self.repeated += usize::from(self.outcomes.contains_key(&sequence));
+        self.append(data);
+    }
+
+    /// Everything that is still on the way arrives.
+    pub fn deliver_all(&mut self) {
+        while !self.on_the_way.is_empty() {
+            self.deliver();
+        }
+        self.apply();
     }
 
     /// Applies all that was proposed.
@@ -73,7 +116,11 @@ impl Log {
         let entries = self.entries.clone();
         let read = |index: LogIndex| Ok(entries[usize::try_from(index.0).unwrap() - 1].clone());
         for decision in self.applier.apply(&entries, &read).unwrap() {
-            self.outcomes.insert(decision.id.sequence, decision.outcome.unwrap_or_default());
+            let first = self.outcomes.entry(decision.id.sequence);
+            let outcome = decision.outcome.unwrap_or_default();
+            // One that comes again is void, or has its first outcome.
+            let kept = first.or_insert_with(|| outcome.clone());
+            assert!(outcome == proto::Outcome::default() || *kept == outcome, "another outcome than before");
         }
     }
 
@@ -89,6 +136,7 @@ impl Log {
             Body::Transaction(_) => 'T',
             Body::Abort(_) => 'a',
             Body::Boot(_) => 'b',
+            Body::Member(_) => 'm',
         };
         self.bodies().iter().map(letter).collect()
     }
@@ -119,14 +167,11 @@ impl Proposer for LogProposer {
         log.under_way += 1;
         log.under_way_most = log.under_way_most.max(log.under_way);
         if !ends(&mut log.lost_in) {
-            let index = LogIndex(log.entries.len() as u64 + 1);
-            log.entries.push(LogEntry {
-                term: Term(1),
-                index,
-                kind: EntryKind::Normal,
-                data,
-                context: Bytes::new(),
-            });
+            if log.network.is_some() {
+                log.on_the_way.push((id.sequence, data));
+            } else {
+                log.append(data);
+            }
         }
         Ok(id.sequence)
     }
@@ -139,6 +184,10 @@ impl Proposer for LogProposer {
             return Err(Failure::Unknown);
         }
         log.apply();
+        while log.network.is_some() && !log.outcomes.contains_key(&pending) && !log.on_the_way.is_empty() {
+            log.deliver();
+            log.apply();
+        }
         log.outcomes.get(&pending).cloned().ok_or(Failure::Unknown)
     }
 

@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quack_node::{
-    Applied, Checkpointed, Checkpointer, DataFolder, LocalError, LogEntry, NoTransport, NodeConfig,
-    NodeHandle, ProposeError, StateMachine,
+    Applied, Checkpointed, Checkpointer, DataFolder, LocalError, LogEntry, Membership, NoTransport,
+    NodeConfig, NodeHandle, ProposeError, StateMachine,
 };
 use quack_types::{LogIndex, NodeId, ProposalId, RaftId};
 
 pub const LONG: Duration = Duration::from_secs(20);
+
+/// The members of a cluster of one.
+pub fn alone() -> Membership {
+    Membership::new([node_id().raft_id(0)], [])
+}
 
 pub fn never() -> bool {
     false
@@ -161,7 +166,7 @@ pub fn config() -> NodeConfig {
 pub fn start_with(folder: &Path, config: NodeConfig) -> (Arc<NodeHandle>, Arc<Control>) {
     let folder = DataFolder::open(folder, &node_id()).unwrap();
     let (model, control) = Model::open(folder.path());
-    let node = NodeHandle::start(config, folder, Box::new(model), Box::new(NoTransport)).unwrap();
+    let node = NodeHandle::start(config, folder, Box::new(model), Box::new(NoTransport), alone()).unwrap();
     node.wait_until_ready(LONG, &never).unwrap();
     (node, control)
 }

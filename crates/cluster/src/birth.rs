@@ -1,0 +1,244 @@
+//! How an empty node becomes a member: it founds a cluster together with its peers, or joins theirs.
+//!
+//! The voter whose name comes first founds. It draws the cluster's id and remembers it durably; then every other peer
+//! agrees, durably, and only when all have does the founder itself become a member. Whoever has agreed is a member of
+//! that cluster and of no other. A founder that starts again goes on with the id that it has drawn.
+//!
+//! A node that finds a cluster at any of its peers does not found: it asks the leader to be admitted, under an
+//! incarnation that no earlier life of it has had, fetches a snapshot, and begins behind it.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use prost::Message as _;
+use quack_net::{PeerRole, PeerSpec};
+use quack_node::{DataFolder, EmptyFolder};
+use quack_proto::peer::v1::{Admit, Admitted, Found, Hello};
+
+use crate::cluster::{Cluster, Phase};
+use crate::error::Error;
+
+/// How often peers are asked while the node waits for them.
+const ASK_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a peer may take to agree to a founding: it writes and syncs some small files.
+const FOUND_TIME: Duration = Duration::from_secs(10);
+/// How long the leader may take to admit a node: two decisions of the cluster.
+const ADMIT_TIME: Duration = Duration::from_secs(20);
+
+/// What the peers have said.
+struct Answers {
+    /// With the peer that said it.
+    hellos: Vec<(PeerSpec, Hello)>,
+    /// Who has not answered, and why.
+    missing: Vec<String>,
+}
+
+impl Cluster {
+    /// Makes an empty node a member. Waits for its peers as long as it takes.
+    ///
+    /// # Errors
+    /// The data folder cannot be written, or the server was stopped.
+    pub fn settle(self: &Arc<Self>) -> Result<DataFolder, Error> {
+        loop {
+            if self.is_stopped() {
+                return Err(Error::Stopped { waiting: self.waiting_for() });
+            }
+            if let Some(folder) = self.born() {
+                return Ok(folder);
+            }
+            let answers = self.ask_peers();
+            let waiting = if answers.hellos.iter().any(|(_, hello)| !self.is_free(hello)) {
+                self.try_join(&answers)?
+            } else {
+                self.try_found(&answers)?
+            };
+            tracing::debug!(waiting, "not a member yet");
+            self.say(waiting);
+            self.wait_a_moment(ASK_INTERVAL);
+        }
+    }
+
+    /// The folder, once the node is a member.
+    fn born(&self) -> Option<DataFolder> {
+        match &mut *self.phase() {
+            Phase::Born(folder) => folder.take(),
+            _ => None,
+        }
+    }
+
+    /// Whether a peer belongs to no cluster, or to the one that this node is founding.
+    fn is_free(&self, hello: &Hello) -> bool {
+        hello.cluster_id.is_empty() || Some(hello.cluster_id.to_vec()) == self.promised()
+    }
+
+    /// The cluster that this node is founding.
+    fn promised(&self) -> Option<Vec<u8>> {
+        match &*self.phase() {
+            Phase::Empty(folder) => folder.promised().map(|id| id.to_be_bytes().to_vec()),
+            _ => None,
+        }
+    }
+
+    fn ask_peers(&self) -> Answers {
+        let others = self.settings.peers.iter().filter(|peer| peer.node != self.settings.own);
+        let mut answers = Answers { hellos: Vec::new(), missing: Vec::new() };
+        for peer in others {
+            let Some(member) = self.roster.get(&peer.node) else { continue };
+            match self.ask(&member) {
+                Ok(hello) => answers.hellos.push((peer.clone(), hello)),
+                Err(error) => answers.missing.push(error),
+            }
+        }
+        answers
+    }
+
+    /// Founds the cluster, when all are there and it is this node's turn. Returns what it waits for.
+    fn try_found(&self, answers: &Answers) -> Result<String, Error> {
+        if !answers.missing.is_empty() {
+            let missing = answers.missing.join("; ");
+            return Ok(format!("all first peers, to found the cluster with them: {missing}"));
+        }
+        for (peer, hello) in &answers.hellos {
+            if let Some(difference) = self.difference(hello) {
+                return Ok(format!("node '{}' to agree: {difference}", peer.node));
+            }
+        }
+        let voters = self.settings.peers.iter().filter(|peer| peer.role == PeerRole::Voter);
+        let Some(founder) = voters.map(|peer| &peer.node).min() else {
+            return Ok("a voter: name at least one peer with the role voter".to_owned());
+        };
+        if *founder != self.settings.own {
+            return Ok(format!("node '{founder}', to found the cluster"));
+        }
+        let cluster_id = match &mut *self.phase() {
+            Phase::Empty(folder) => folder.promise()?,
+            _ => return Ok("its own start".to_owned()),
+        };
+        let found = Found { cluster_id: cluster_id.to_be_bytes().to_vec().into(), peers: self.peer_texts() };
+        for (peer, _) in &answers.hellos {
+            let Some(network) = self.network.get() else { return Ok("its network".to_owned()) };
+            let agreed = network.call(&peer.node, "found", found.encode_to_vec().into(), FOUND_TIME);
+            if let Err(error) = agreed {
+                return Ok(format!("the agreement of node '{}': {error}", peer.node));
+            }
+        }
+        self.become_member(|folder| folder.found(cluster_id))?;
+        tracing::info!(cluster_id = format!("{cluster_id:032x}"), "cluster founded");
+        Ok("its own start".to_owned())
+    }
+
+    /// What a peer does not agree about, in words.
+    fn difference(&self, hello: &Hello) -> Option<String> {
+        let own = self.hello();
+        if hello.peers != own.peers {
+            let only = |these: &[String], those: &[String]| {
+                let only: Vec<_> = these.iter().filter(|peer| !those.contains(peer)).cloned().collect();
+                if only.is_empty() { "none".to_owned() } else { only.join(", ") }
+            };
+            return Some(format!(
+                "it was started with other peers; only it names {}, only this node names {}",
+                only(&hello.peers, &own.peers),
+                only(&own.peers, &hello.peers)
+            ));
+        }
+        if hello.duckdb_version != own.duckdb_version {
+            return Some(format!(
+                "it runs DuckDB {}, this node {}",
+                hello.duckdb_version, own.duckdb_version
+            ));
+        }
+        (hello.entry_version != own.entry_version).then(|| {
+            format!(
+                "it writes format {} of the log, this node format {}: install the same release on both",
+                hello.entry_version, own.entry_version
+            )
+        })
+    }
+
+    /// A peer founds a cluster and asks this node to belong to it.
+    pub(crate) fn agree(&self, found: &Found) -> Result<(), String> {
+        if found.peers != self.peer_texts() {
+            return Err("it was started with other peers".to_owned());
+        }
+        let id: [u8; 16] = found.cluster_id[..].try_into().map_err(|_| "the cluster id is not one")?;
+        let cluster_id = u128::from_be_bytes(id);
+        match self.hello().cluster_id {
+            own if own.is_empty() => {}
+            own if own[..] == id => return Ok(()),
+            _ => return Err("it belongs to another cluster already".to_owned()),
+        }
+        self.become_member(|folder| folder.found(cluster_id)).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Turns the empty folder into a member's.
+    fn become_member(
+        &self,
+        make: impl FnOnce(EmptyFolder) -> Result<DataFolder, quack_node::Error>,
+    ) -> Result<(), Error> {
+        let mut phase = self.phase();
+        if !matches!(&*phase, Phase::Empty(_)) {
+            return Ok(());
+        }
+        let Phase::Empty(folder) = std::mem::replace(&mut *phase, Phase::Joining) else { return Ok(()) };
+        let folder = make(folder)?;
+        *phase = Phase::Born(Some(folder));
+        Ok(())
+    }
+
+    /// Asks for admission to the cluster that a peer belongs to, and joins it. Returns what it waits for.
+    fn try_join(self: &Arc<Self>, answers: &Answers) -> Result<String, Error> {
+        let mut reasons = Vec::new();
+        for (peer, hello) in answers.hellos.iter().filter(|(_, hello)| !self.is_free(hello)) {
+            // The leader is asked directly where it is known; whoever else is asked says no.
+            let is_leader = hello.leader == peer.node.as_str();
+            if !is_leader {
+                let leader = if hello.leader.is_empty() { "no leader" } else { hello.leader.as_str() };
+                reasons.push(format!("node '{}' belongs to a cluster and knows {leader}", peer.node));
+                continue;
+            }
+            match self.join_at(peer) {
+                Ok(()) => return Ok("its own start".to_owned()),
+                Err(Error::Node(error)) => return Err(error.into()),
+                Err(error) => reasons.push(error.to_string()),
+            }
+        }
+        Ok(format!("admission to the cluster of its peers: {}", reasons.join("; ")))
+    }
+
+    fn join_at(self: &Arc<Self>, peer: &PeerSpec) -> Result<(), Error> {
+        let known = self.admitted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let admitted = match known {
+            Some(admitted) => admitted,
+            None => self.ask_admission(peer)?,
+        };
+        self.say(format!("a snapshot from node '{}'", peer.node));
+        self.fetch(&peer.node, &admitted)
+    }
+
+    fn ask_admission(&self, peer: &PeerSpec) -> Result<Admitted, Error> {
+        let network = self.network.get().ok_or(Error::Change("the network has not started".to_owned()))?;
+        let admit = Admit {
+            node_id: self.settings.own.to_string(),
+            entry_version: self.settings.entry_version,
+            duckdb_version: self.settings.duckdb_version.clone(),
+        };
+        let answer = network.call(&peer.node, "admit", admit.encode_to_vec().into(), ADMIT_TIME)?;
+        let admitted = Admitted::decode(answer).map_err(|error| Error::Change(error.to_string()))?;
+        tracing::info!(leader = %peer.node, incarnation = admitted.incarnation, "admitted");
+        *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(admitted.clone());
+        Ok(admitted)
+    }
+
+    /// Takes the empty folder for a join; gives it back to nobody.
+    pub(crate) fn take_empty(&self) -> Option<EmptyFolder> {
+        let mut phase = self.phase();
+        if !matches!(&*phase, Phase::Empty(_)) {
+            return None;
+        }
+        match std::mem::replace(&mut *phase, Phase::Joining) {
+            Phase::Empty(folder) => Some(folder),
+            _ => None,
+        }
+    }
+}

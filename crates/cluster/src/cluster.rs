@@ -1,0 +1,402 @@
+//! The whole: what a node is at the moment, and what it answers its peers.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use prost::Message as _;
+use quack_net::{PeerHandler, PeerSpec, Peers};
+use quack_node::{DataFolder, EmptyFolder, NodeHandle, Transport};
+use quack_proto::log::v1 as log_proto;
+use quack_proto::peer::v1::{self as proto, Batch, Hello};
+use quack_types::{GroupId, NodeId, RaftId};
+
+use crate::roster::{Member, Roster};
+use crate::snapshot::Snapshots;
+use crate::transport::PeerTransport;
+
+/// How long a peer may take to say what it is.
+pub(crate) const HELLO_TIME: Duration = Duration::from_secs(1);
+
+/// What the host of a node does for its cluster.
+pub trait Host: Send + Sync + 'static {
+    /// Writes a decision about a member into the log, and waits until it is applied here.
+    ///
+    /// # Errors
+    /// What the log says, or why its outcome is not known.
+    fn propose_member(&self, member: log_proto::Member) -> Result<(), String>;
+
+    /// The file of the store, for reading.
+    ///
+    /// # Errors
+    /// Why there is none now.
+    fn store_file(&self) -> Result<Arc<File>, String>;
+}
+
+/// How a node is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// This node.
+    pub own: NodeId,
+    /// All first peers, this node among them.
+    pub peers: Vec<PeerSpec>,
+    /// Highest `Entry.version` that this node reads.
+    pub entry_version: u32,
+    /// The DuckDB that it runs in.
+    pub duckdb_version: String,
+}
+
+/// What a node is.
+pub(crate) enum Phase {
+    /// It belongs to no cluster yet.
+    Empty(EmptyFolder),
+    /// It fetches a snapshot.
+    Joining,
+    /// It has become a member; its node does not run yet. The folder waits for [`Cluster::settle`].
+    Born(Option<DataFolder>),
+    /// It works.
+    Member(Arc<Running>),
+    /// The server is being stopped.
+    Stopped,
+}
+
+/// A node that works.
+pub(crate) struct Running {
+    pub node: Arc<NodeHandle>,
+    pub host: Arc<dyn Host>,
+}
+
+/// One line about a member, as this node sees it.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// The member.
+    pub member: Member,
+    /// `voter` or `learner` in Raft, or `joining` when Raft does not know it yet.
+    pub role: &'static str,
+    /// Whether it leads.
+    pub leader: bool,
+    /// Whether it answers.
+    pub reachable: bool,
+    /// Last entry that it has applied; `None` when it does not answer.
+    pub applied: Option<u64>,
+    /// Its DuckDB.
+    pub duckdb_version: Option<String>,
+    /// `ok`, `joining`, `degraded` or `unreachable`.
+    pub state: &'static str,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A node among its peers. Made before the network starts, which calls it.
+pub struct Cluster {
+    pub(crate) settings: Settings,
+    pub(crate) roster: Arc<Roster>,
+    pub(crate) network: OnceLock<Peers>,
+    pub(crate) snapshots: Snapshots,
+    /// As what this process has been admitted. It has not worked as that yet, so it may try again.
+    pub(crate) admitted: Mutex<Option<proto::Admitted>>,
+    /// Held while the members are being changed, which happens one at a time.
+    pub(crate) changing: Mutex<()>,
+    phase: Mutex<Phase>,
+    moved: Condvar,
+    waiting: Mutex<String>,
+    stopped: AtomicBool,
+}
+
+impl Cluster {
+    /// A node that belongs to no cluster yet when `folder` is given, else one that is about to start.
+    pub fn new(settings: Settings, folder: Option<EmptyFolder>) -> Arc<Self> {
+        let roster = Arc::new(Roster::new(&settings.peers));
+        let phase = folder.map_or(Phase::Born(None), Phase::Empty);
+        Arc::new(Self {
+            settings,
+            roster,
+            network: OnceLock::new(),
+            snapshots: Snapshots::default(),
+            admitted: Mutex::default(),
+            changing: Mutex::new(()),
+            phase: Mutex::new(phase),
+            moved: Condvar::new(),
+            waiting: Mutex::new("its start".to_owned()),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    /// Gives it the network, once.
+    pub fn connect(&self, network: Peers) {
+        // A second network would be a second server, which nobody makes.
+        let _ = self.network.set(network);
+        self.follow_roster();
+    }
+
+    /// Who is a member.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+
+    /// What a new node of this cluster sends its messages with.
+    pub fn transport(&self, own: RaftId) -> Option<Box<dyn Transport>> {
+        let network = self.network.get()?.clone();
+        let told = Arc::default();
+        Some(Box::new(PeerTransport { own, roster: Arc::clone(&self.roster), network, told }))
+    }
+
+    /// The node works from now on.
+    pub fn run(self: &Arc<Self>, node: Arc<NodeHandle>, host: Arc<dyn Host>) {
+        self.enter(Phase::Member(Arc::new(Running { node, host })));
+        self.say(String::new());
+        self.start_steward();
+    }
+
+    /// Takes over what the log says about members.
+    pub fn members_said<'a>(&self, said: impl Iterator<Item = &'a log_proto::Member>) {
+        if self.roster.update(said) {
+            self.follow_roster();
+        }
+    }
+
+    /// What the node is waiting for, in words; empty when it works.
+    pub fn waiting_for(&self) -> String {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends whatever waits, and lets go of the node.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.enter(Phase::Stopped);
+        self.snapshots.close();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn say(&self, waiting: String) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
+    }
+
+    pub(crate) fn phase(&self) -> MutexGuard<'_, Phase> {
+        // A phase is replaced as a whole.
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn enter(&self, phase: Phase) {
+        let mut current = self.phase();
+        // Nothing comes back from the end.
+        let before = match *current {
+            Phase::Stopped => phase,
+            _ => std::mem::replace(&mut *current, phase),
+        };
+        drop(current);
+        // It may hold the last reference to a node, whose end takes its time.
+        drop(before);
+        self.moved.notify_all();
+    }
+
+    pub(crate) fn wait_a_moment(&self, duration: Duration) {
+        let deadline = Instant::now() + duration;
+        let phase = self.phase();
+        let left = deadline.saturating_duration_since(Instant::now());
+        drop(self.moved.wait_timeout(phase, left).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(crate) fn running(&self) -> Option<Arc<Running>> {
+        match &*self.phase() {
+            Phase::Member(running) => Some(Arc::clone(running)),
+            _ => None,
+        }
+    }
+
+    fn follow_roster(&self) {
+        if let Some(network) = self.network.get() {
+            let members = self.roster.members().into_iter();
+            let addresses: Vec<_> = members.map(|member| (member.node, member.endpoint)).collect();
+            network.set_addresses(&addresses);
+        }
+    }
+
+    /// The peers in one order for all nodes.
+    pub(crate) fn peer_texts(&self) -> Vec<String> {
+        let mut texts: Vec<_> = self.settings.peers.iter().map(ToString::to_string).collect();
+        texts.sort();
+        texts
+    }
+
+    /// What this node says that it is.
+    pub(crate) fn hello(&self) -> Hello {
+        let mut hello = Hello {
+            node_id: self.settings.own.to_string(),
+            peers: self.peer_texts(),
+            entry_version: self.settings.entry_version,
+            duckdb_version: self.settings.duckdb_version.clone(),
+            ..Hello::default()
+        };
+        let phase = self.phase();
+        match &*phase {
+            Phase::Member(running) => {
+                let node = Arc::clone(&running.node);
+                drop(phase);
+                let identity = node.identity();
+                hello.cluster_id = identity.cluster_id.to_be_bytes().to_vec().into();
+                hello.incarnation = identity.incarnation;
+                let leader = node.leader().and_then(|leader| self.roster.node_of(leader));
+                hello.leader = leader.map(|leader| leader.to_string()).unwrap_or_default();
+                hello.applied = node.applied().0;
+                hello.committed = node.commit_index().0;
+                hello.degraded = node.degraded().unwrap_or_default();
+            }
+            Phase::Born(Some(folder)) => {
+                hello.cluster_id = folder.identity().cluster_id.to_be_bytes().to_vec().into();
+            }
+            _ => {}
+        }
+        hello
+    }
+
+    /// Asks a member what it is.
+    pub(crate) fn ask(&self, member: &Member) -> Result<Hello, String> {
+        let network = self.network.get().ok_or("the network has not started")?;
+        let body = self.hello().encode_to_vec().into();
+        let answer =
+            network.call(&member.node, "hello", body, HELLO_TIME).map_err(|error| error.to_string())?;
+        Hello::decode(answer)
+            .map_err(|error| format!("node '{}' answers in a way that cannot be read: {error}", member.node))
+    }
+
+    /// One line for each member, in the order of their names. Asks those that are not this node.
+    pub fn nodes(self: &Arc<Self>) -> Vec<NodeView> {
+        let Some(running) = self.running() else { return Vec::new() };
+        let asking = self.roster.members().into_iter().map(|member| {
+            let (this, running) = (Arc::clone(self), Arc::clone(&running));
+            std::thread::spawn(move || this.view(&running, member))
+        });
+        let asking: Vec<_> = asking.collect();
+        asking.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    }
+
+    fn view(&self, running: &Running, member: Member) -> NodeView {
+        let membership = running.node.membership();
+        let id = member.raft_id();
+        let role = if membership.is_voter(id) {
+            "voter"
+        } else if membership.learners.contains(&id) {
+            "learner"
+        } else {
+            "joining"
+        };
+        let leader = running.node.leader() == Some(id);
+        let said = if member.node == self.settings.own { Ok(self.hello()) } else { self.ask(&member) };
+        let (state, reason) = match &said {
+            Err(error) => ("unreachable", Some(error.clone())),
+            Ok(hello) if !hello.degraded.is_empty() => ("degraded", Some(hello.degraded.clone())),
+            Ok(hello) if hello.cluster_id.is_empty() => ("joining", None),
+            Ok(_) => ("ok", None),
+        };
+        let hello = said.ok();
+        NodeView {
+            role,
+            leader,
+            reachable: hello.is_some(),
+            applied: hello.as_ref().filter(|hello| !hello.cluster_id.is_empty()).map(|hello| hello.applied),
+            duckdb_version: hello.map(|hello| hello.duckdb_version),
+            state,
+            reason,
+            member,
+        }
+    }
+
+    fn deliver(&self, peer: &NodeId, frame: Bytes) {
+        let Some(running) = self.running() else { return };
+        let Ok(batch) = Batch::decode(frame) else {
+            tracing::warn!(%peer, "a frame of messages cannot be read and was dropped");
+            return;
+        };
+        let from = RaftId(batch.from);
+        if self.roster.node_of(from).as_ref() != Some(peer) {
+            tracing::debug!(%peer, %from, "messages under an identity that is not the peer's were dropped");
+            return;
+        }
+        let own = running.node.identity().raft_id();
+        for message in batch.messages {
+            // What was meant for an earlier life of this node is void.
+            if RaftId(message.to) == own {
+                running.node.deliver(from, GroupId(message.group), message.data);
+            }
+        }
+    }
+
+    fn answer(&self, peer: &NodeId, method: &str, body: Bytes) -> Result<Bytes, String> {
+        let unreadable = |error: prost::DecodeError| format!("the call '{method}' cannot be read: {error}");
+        match method {
+            "hello" => Ok(self.hello().encode_to_vec().into()),
+            "found" => {
+                let found = proto::Found::decode(body).map_err(unreadable)?;
+                self.agree(&found)?;
+                Ok(proto::Founded {}.encode_to_vec().into())
+            }
+            "admit" => {
+                let admit = proto::Admit::decode(body).map_err(unreadable)?;
+                self.admit_back(peer, &admit).map(|admitted| admitted.encode_to_vec().into())
+            }
+            "members" => {
+                let change = proto::ChangeMember::decode(body).map_err(unreadable)?;
+                self.change_here(change)?;
+                Ok(proto::MemberChanged {}.encode_to_vec().into())
+            }
+            "snapshot" => self.begin_snapshot(peer).map(|snapshot| snapshot.encode_to_vec().into()),
+            "snapshot-piece" => {
+                let request = proto::PieceRequest::decode(body).map_err(unreadable)?;
+                self.snapshots.piece(&request).map(|piece| piece.encode_to_vec().into())
+            }
+            "snapshot-end" => {
+                self.snapshots.end(&proto::PieceRequest::decode(body).map_err(unreadable)?);
+                Ok(Bytes::new())
+            }
+            "snapshot-needed" => {
+                self.fall_behind();
+                Ok(Bytes::new())
+            }
+            other => Err(format!("there is no call '{other}' in this release")),
+        }
+    }
+
+    /// The cluster's log does not reach back to where this node is.
+    fn fall_behind(&self) {
+        let Some(running) = self.running() else { return };
+        running.node.degrade(
+            "it was away for so long that the cluster's log no longer reaches back to it: stop the server, empty its \
+             data folder and start it again with the same arguments; it then takes a snapshot by itself",
+        );
+    }
+}
+
+impl PeerHandler for Cluster {
+    fn admit(&self, peer: &NodeId) -> Result<(), String> {
+        if self.roster.get(peer).is_some() {
+            return Ok(());
+        }
+        Err(format!(
+            "node '{peer}' is no member of this cluster: add it on a member with CALL quack_add_node(…)"
+        ))
+    }
+
+    fn message(&self, peer: &NodeId, frame: Bytes) {
+        self.deliver(peer, frame);
+    }
+
+    fn call(&self, peer: &NodeId, method: &str, body: Bytes) -> Result<Bytes, String> {
+        self.answer(peer, method, body)
+    }
+
+    fn reachable(&self, peer: &NodeId, reachable: bool) {
+        tracing::info!(%peer, reachable, "peer");
+        if reachable {
+            return;
+        }
+        if let (Some(member), Some(running)) = (self.roster.get(peer), self.running()) {
+            running.node.peer_unreachable(member.raft_id());
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What can go wrong, in words that say what to do.
+
+/// Why something about the cluster was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder.
+    #[error(transparent)]
+    Node(#[from] quack_node::Error),
+    /// The server was stopped meanwhile.
+    #[error("the server was stopped while it waited: {waiting}")]
+    Stopped {
+        /// For what.
+        waiting: String,
+    },
+    /// A change of members, as the leader sees it.
+    #[error("{0}")]
+    Change(String),
+    /// A peer.
+    #[error(transparent)]
+    Call(#[from] quack_net::CallError),
+}

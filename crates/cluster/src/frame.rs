@@ -1,0 +1,65 @@
+//! Raft messages in frames of the network.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use prost::Message as _;
+use quack_node::PeerMessage;
+use quack_proto::peer::v1::{Batch, Message};
+use quack_types::RaftId;
+
+/// Bytes of messages in one frame, unless a single message has more: one message of the core's usual size, so that a
+/// heartbeat never waits for much.
+const FRAME_BYTES: usize = 1 << 20;
+
+/// Frames for each receiver, with the messages in their order.
+pub(crate) fn frames(from: RaftId, messages: Vec<PeerMessage>) -> Vec<(RaftId, Bytes)> {
+    let mut batches: BTreeMap<RaftId, (usize, Batch)> = BTreeMap::new();
+    let mut frames = Vec::new();
+    for PeerMessage { to, group, bytes } in messages {
+        let (size, batch) = batches.entry(to).or_default();
+        if *size > 0 && *size + bytes.len() > FRAME_BYTES {
+            frames.push((to, encode(from, std::mem::take(batch))));
+            *size = 0;
+        }
+        *size += bytes.len();
+        batch.messages.push(Message { to: to.0, group: group.0, data: bytes });
+    }
+    frames.extend(batches.into_iter().map(|(to, (_, batch))| (to, encode(from, batch))));
+    frames
+}
+
+fn encode(from: RaftId, mut batch: Batch) -> Bytes {
+    batch.from = from.0;
+    batch.encode_to_vec().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use quack_types::GroupId;
+
+    use super::*;
+
+    #[test]
+    fn messages_keep_their_order_and_large_ones_travel_alone() {
+        let message =
+            |to, bytes: Vec<u8>| PeerMessage { to: RaftId(to), group: GroupId::ROOT, bytes: bytes.into() };
+        let all = vec![
+            message(2, vec![1]),
+            message(3, vec![2]),
+            message(2, vec![3; FRAME_BYTES]),
+            message(2, vec![4]),
+        ];
+        let frames = frames(RaftId(7), all);
+        let firsts: Vec<(u64, Vec<u8>)> = frames
+            .iter()
+            .map(|(to, frame)| {
+                let batch = Batch::decode(frame.clone()).unwrap();
+                assert_eq!(batch.from, 7);
+                assert!(batch.messages.iter().all(|message| message.to == to.0 && message.group == 1));
+                (to.0, batch.messages.iter().map(|message| message.data[0]).collect())
+            })
+            .collect();
+        assert_eq!(firsts, [(2, vec![1]), (2, vec![3]), (2, vec![4]), (3, vec![2])]);
+    }
+}

@@ -1,0 +1,38 @@
+//! What makes nodes a cluster: who belongs to it, how it is born, how a node joins or comes back.
+//!
+//! ```text
+//!  roster     who is a member, under which Raft identity, at which address
+//!  frame      Raft messages in frames of the network, and back
+//!  transport  the node's way to its peers
+//!  birth      an empty node: founds a cluster with the others, or joins theirs
+//!  snapshot   a copy of the store, in pieces, from a member to a node that joins
+//!  members    changes of membership, carried out by the leader
+//!  steward    what the leader looks after by itself: learners that have caught up become voters
+//!  cluster    the whole: takes what peers send
+//! ```
+//!
+//! What it does not know: DuckDB, SQL, sockets. The host implements [`Host`].
+//!
+//! Invariants:
+//! - an empty node founds a cluster only together with every one of its first peers, all of them empty;
+//! - a node that has lost its disk never uses its earlier Raft identity again: it comes back under a new incarnation,
+//!   which the leader has recorded in the log before the node hears of it;
+//! - a message counts only when its Raft sender is the node that the connection has proved.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![deny(missing_docs)]
+
+mod birth;
+mod cluster;
+mod error;
+mod frame;
+mod members;
+mod roster;
+mod snapshot;
+mod steward;
+mod transport;
+
+pub use cluster::{Cluster, Host, NodeView, Settings};
+pub use error::Error;
+pub use members::Change;
+pub use roster::{Member, Roster};

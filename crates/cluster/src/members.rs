@@ -1,0 +1,218 @@
+//! Changes of membership: asked for on any node, carried out by the leader.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use prost::Message as _;
+use quack_net::{PeerRole, PeerSpec};
+use quack_node::MemberChange;
+use quack_proto::peer::v1::{Admit, Admitted, ChangeMember, change_member};
+use quack_types::NodeId;
+
+use crate::cluster::{Cluster, Running};
+use crate::error::Error;
+use crate::roster::Member;
+
+/// How long the cluster may take for one change of its members.
+const CHANGE_TIME: Duration = Duration::from_secs(15);
+/// How long a change waits for a leader. An election takes a second at most.
+const LEADER_TIME: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
+/// How long whoever asks waits for the leader: it may have to make two.
+const ASK_TIME: Duration = Duration::from_secs(40);
+
+/// What somebody wants of the members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Add a node, or change its role or address.
+    Put(PeerSpec),
+    /// Remove a node.
+    Remove(NodeId),
+    /// Hand leadership to a node.
+    Lead(NodeId),
+}
+
+impl Change {
+    fn to_proto(&self) -> ChangeMember {
+        let change = match self {
+            Change::Put(spec) => {
+                let member = Member {
+                    node: spec.node.clone(),
+                    incarnation: 0,
+                    endpoint: spec.endpoint.clone(),
+                    voter: spec.role == PeerRole::Voter,
+                    removed: false,
+                };
+                change_member::Change::Put(member.to_proto())
+            }
+            Change::Remove(node) => change_member::Change::Remove(node.to_string()),
+            Change::Lead(node) => change_member::Change::Lead(node.to_string()),
+        };
+        ChangeMember { change: Some(change) }
+    }
+}
+
+impl Cluster {
+    /// Changes the members, from any node.
+    ///
+    /// # Errors
+    /// There is no leader, or it says why not.
+    pub fn change(&self, change: &Change) -> Result<(), Error> {
+        let running = self.running().ok_or_else(|| Error::Change(self.not_a_member()))?;
+        let leader = self.wait_for_leader(&running)?;
+        if leader == self.settings.own {
+            return self.change_here(change.to_proto()).map_err(Error::Change);
+        }
+        let network =
+            self.network.get().ok_or_else(|| Error::Change("the network has not started".to_owned()))?;
+        network.call(&leader, "members", Bytes::from(change.to_proto().encode_to_vec()), ASK_TIME)?;
+        Ok(())
+    }
+
+    /// The leader, which may just be changing.
+    fn wait_for_leader(&self, running: &Running) -> Result<NodeId, Error> {
+        let deadline = Instant::now() + LEADER_TIME;
+        loop {
+            if let Some(leader) = running.node.leader().and_then(|leader| self.roster.node_of(leader)) {
+                return Ok(leader);
+            }
+            if Instant::now() >= deadline || self.is_stopped() {
+                let text = "the cluster has no leader now: see FROM quack_raft_status(), and try again";
+                return Err(Error::Change(text.to_owned()));
+            }
+            self.wait_a_moment(POLL);
+        }
+    }
+
+    fn not_a_member(&self) -> String {
+        format!("this node is not a member of a cluster yet; it waits for {}", self.waiting_for())
+    }
+
+    fn leading(&self) -> Result<std::sync::Arc<Running>, String> {
+        let running = self.running().ok_or_else(|| self.not_a_member())?;
+        if running.node.is_leader() {
+            return Ok(running);
+        }
+        let leader = running.node.leader().and_then(|leader| self.roster.node_of(leader));
+        Err(leader.map_or("it does not lead, and knows no leader".to_owned(), |leader| {
+            format!("node '{leader}' leads")
+        }))
+    }
+
+    /// Changes the members on the leader.
+    pub(crate) fn change_here(&self, change: ChangeMember) -> Result<(), String> {
+        let running = self.leading()?;
+        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match change.change {
+            Some(change_member::Change::Put(member)) => self.put(&running, &member),
+            Some(change_member::Change::Remove(node)) => self.remove(&running, &node),
+            Some(change_member::Change::Lead(node)) => self.lead(&running, &node),
+            None => Err("this release does not know that change of members".to_owned()),
+        }
+    }
+
+    fn put(&self, running: &Running, wanted: &quack_proto::log::v1::Member) -> Result<(), String> {
+        let mut member = Member::from_proto(wanted).ok_or("the node's name or address is not valid")?;
+        let taken = self
+            .roster
+            .members()
+            .into_iter()
+            .find(|other| other.endpoint == member.endpoint && other.node != member.node);
+        if let Some(other) = taken {
+            return Err(format!("node '{}' is at {} already", other.node, member.endpoint));
+        }
+        member.incarnation = self.roster.last_incarnation(&member.node).unwrap_or(0);
+        let id = member.raft_id();
+        let membership = running.node.membership();
+        running.host.propose_member(member.to_proto())?;
+        // The other way round it is promoted when it has caught up.
+        if !member.voter && membership.is_voter(id) {
+            self.require_other_voter(&membership, id)?;
+            return self.change_raft(running, vec![MemberChange::Learner(id)]);
+        }
+        Ok(())
+    }
+
+    fn require_other_voter(
+        &self,
+        membership: &quack_node::Membership,
+        id: quack_types::RaftId,
+    ) -> Result<(), String> {
+        if membership.is_only_voter(id) {
+            return Err("it is the only voter: make another node a voter first".to_owned());
+        }
+        Ok(())
+    }
+
+    fn remove(&self, running: &Running, name: &str) -> Result<(), String> {
+        let node = NodeId::new(name).map_err(|error| error.to_string())?;
+        let Some(mut member) = self.roster.get(&node) else {
+            return Err(format!("node '{node}' is no member: see FROM quack_nodes(…)"));
+        };
+        let id = member.raft_id();
+        let membership = running.node.membership();
+        self.require_other_voter(&membership, id)?;
+        if node == self.settings.own {
+            return Err("it leads: hand leadership over with CALL quack_transfer_leader(…), then remove it"
+                .to_owned());
+        }
+        if membership.is_voter(id) || membership.learners.contains(&id) {
+            self.change_raft(running, vec![MemberChange::Remove(id)])?;
+        }
+        member.removed = true;
+        running.host.propose_member(member.to_proto())
+    }
+
+    fn lead(&self, running: &Running, name: &str) -> Result<(), String> {
+        let node = NodeId::new(name).map_err(|error| error.to_string())?;
+        let member = self.roster.get(&node).ok_or_else(|| format!("node '{node}' is no member"))?;
+        if !running.node.membership().is_voter(member.raft_id()) {
+            return Err(format!("node '{node}' is not a voter, and only a voter can lead"));
+        }
+        running.node.transfer_leader(member.raft_id());
+        Ok(())
+    }
+
+    fn change_raft(&self, running: &Running, changes: Vec<MemberChange>) -> Result<(), String> {
+        running.node.change_members(changes, CHANGE_TIME).map_err(|error| error.to_string())
+    }
+
+    /// Admits a node with an empty disk, in place of its earlier life.
+    pub(crate) fn admit_back(&self, peer: &NodeId, admit: &Admit) -> Result<Admitted, String> {
+        if admit.node_id != peer.as_str() {
+            return Err(format!("node '{peer}' asks for '{}'", admit.node_id));
+        }
+        if admit.entry_version < self.settings.entry_version
+            || admit.duckdb_version != self.settings.duckdb_version
+        {
+            return Err(format!(
+                "it runs DuckDB {} and reads format {} of the log, the cluster DuckDB {} and format {}: install the \
+                 same release",
+                admit.duckdb_version,
+                admit.entry_version,
+                self.settings.duckdb_version,
+                self.settings.entry_version
+            ));
+        }
+        let running = self.leading()?;
+        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut member = self.roster.get(peer).ok_or_else(|| format!("node '{peer}' is no member"))?;
+        let before = member.raft_id();
+        member.incarnation += 1;
+        running.host.propose_member(member.to_proto())?;
+        let membership = running.node.membership();
+        let mut changes = vec![MemberChange::Learner(member.raft_id())];
+        if membership.is_voter(before) || membership.learners.contains(&before) {
+            changes.push(MemberChange::Remove(before));
+        }
+        self.change_raft(&running, changes)?;
+        let cluster_id = running.node.identity().cluster_id.to_be_bytes().to_vec().into();
+        Ok(Admitted { cluster_id, incarnation: member.incarnation })
+    }
+
+    /// Makes a learner that has caught up a voter, if it is to be one.
+    pub(crate) fn promote(&self, running: &Running, member: &Member) -> Result<(), String> {
+        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.change_raft(running, vec![MemberChange::Voter(member.raft_id())])
+    }
+}

@@ -1,0 +1,246 @@
+//! A copy of the store, in pieces, from a member to a node that joins.
+//!
+//! The sender makes a checkpoint and keeps the next ones away while it sends: what the last checkpoint refers to does
+//! not change in the file meanwhile. The receiver asks for one piece after the other, so that it sets the pace, and asks
+//! again for what did not arrive. Every piece carries a checksum that also covers the snapshot's id and the piece's
+//! number; DuckDB checks its own blocks when they are read.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use prost::Message as _;
+use quack_node::{CheckpointHold, Floor, Seed};
+use quack_proto::peer::v1::{Admitted, Piece, PieceRequest, Snapshot, SnapshotRequest};
+use quack_types::{LogIndex, NodeId, Term};
+
+use crate::cluster::{Cluster, Phase};
+use crate::error::Error;
+
+/// The format of a snapshot.
+const VERSION: u32 = 1;
+/// A piece is small enough that messages pass it by, and large enough that asking costs nothing.
+const PIECE_BYTES: u32 = 1 << 20;
+/// A receiver that is silent for so long has gone.
+const IDLE: Duration = Duration::from_secs(30);
+/// How long a sender may take to begin: it makes a checkpoint.
+const BEGIN_TIME: Duration = Duration::from_secs(60);
+/// How long one piece may take.
+const PIECE_TIME: Duration = Duration::from_secs(10);
+/// How often a piece is asked for again.
+const PIECE_ATTEMPTS: u32 = 5;
+
+/// The snapshot that is being sent; there is one at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots(Mutex<Option<Sending>>);
+
+#[derive(Debug)]
+struct Sending {
+    id: u64,
+    to: NodeId,
+    file: Arc<File>,
+    length: u64,
+    used: Instant,
+    _hold: CheckpointHold,
+}
+
+fn checksum(id: u64, number: u64, data: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&id.to_le_bytes());
+    hasher.update(&number.to_le_bytes());
+    hasher.update(data);
+    hasher.finalize()
+}
+
+impl Snapshots {
+    /// The piece that a receiver asks for.
+    pub fn piece(&self, request: &PieceRequest) -> Result<Piece, String> {
+        let (file, length) = {
+            let mut sending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let sending = sending
+                .as_mut()
+                .filter(|sending| sending.id == request.id)
+                .ok_or("that snapshot is over: begin another one")?;
+            sending.used = Instant::now();
+            (Arc::clone(&sending.file), sending.length)
+        };
+        let offset = request.number.saturating_mul(u64::from(PIECE_BYTES));
+        let bytes = length.saturating_sub(offset).min(u64::from(PIECE_BYTES));
+        if bytes == 0 {
+            return Err(format!("the snapshot has no piece {}", request.number));
+        }
+        let mut data = vec![0; bytes as usize];
+        file.read_exact_at(&mut data, offset)
+            .map_err(|error| format!("the store cannot be read: {error}"))?;
+        let crc32 = checksum(request.id, request.number, &data);
+        Ok(Piece { data: data.into(), crc32 })
+    }
+
+    /// The receiver has all of it.
+    pub fn end(&self, request: &PieceRequest) {
+        let mut sending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sending.as_ref().is_some_and(|sending| sending.id == request.id) {
+            *sending = None;
+        }
+    }
+
+    /// Whom a snapshot is being sent to.
+    fn receiver(&self) -> Option<NodeId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|sending| sending.to.clone())
+    }
+
+    /// Lets go of a snapshot that nobody fetches any more.
+    pub fn expire(&self) {
+        let mut sending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sending.as_ref().is_some_and(|sending| sending.used.elapsed() > IDLE) {
+            tracing::info!("nobody fetches the snapshot any more");
+            *sending = None;
+        }
+    }
+
+    /// Lets go of everything.
+    pub fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Cluster {
+    /// Begins to send a snapshot.
+    pub(crate) fn begin_snapshot(&self, to: &NodeId) -> Result<Snapshot, String> {
+        let running = self.running().ok_or("it is not a member yet")?;
+        if let Some(reason) = running.node.degraded() {
+            return Err(format!("it is degraded: {reason}"));
+        }
+        self.snapshots.expire();
+        match self.snapshots.receiver() {
+            // It has started again.
+            Some(receiver) if receiver == *to => self.snapshots.close(),
+            Some(receiver) => {
+                return Err(format!("it sends a snapshot to node '{receiver}': ask again later"));
+            }
+            None => {}
+        }
+        running.node.checkpoint(BEGIN_TIME, &|| self.is_stopped()).map_err(|error| error.to_string())?;
+        let file = running.host.store_file()?;
+        let hold = running.node.hold_checkpoints(BEGIN_TIME).map_err(|error| error.to_string())?;
+        let length = file.metadata().map_err(|error| format!("the store cannot be read: {error}"))?.len();
+        let identity = running.node.identity();
+        let mut sending = self.snapshots.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Different in every life of every member, and counted up by time within one.
+        let id = identity.raft_id().0
+            ^ (identity.boot << 48)
+            ^ u64::from(std::process::id()).wrapping_mul(hold.floor.index.0 | 1);
+        let snapshot = Snapshot {
+            id,
+            cluster_id: identity.cluster_id.to_be_bytes().to_vec().into(),
+            index: hold.floor.index.0,
+            term: hold.floor.term.0,
+            membership: hold.floor.membership.clone(),
+            length,
+            piece_bytes: PIECE_BYTES,
+            version: VERSION,
+            duckdb_version: self.settings.duckdb_version.clone(),
+        };
+        tracing::info!(index = snapshot.index, bytes = length, "sending a snapshot");
+        *sending = Some(Sending { id, to: to.clone(), file, length, used: Instant::now(), _hold: hold });
+        Ok(snapshot)
+    }
+
+    /// Fetches a snapshot and makes this node the member that it has been admitted as.
+    pub(crate) fn fetch(&self, from: &NodeId, admitted: &Admitted) -> Result<(), Error> {
+        let network =
+            self.network.get().ok_or_else(|| Error::Change("the network has not started".to_owned()))?;
+        let answer = network.call(from, "snapshot", SnapshotRequest {}.encode_to_vec().into(), BEGIN_TIME)?;
+        let snapshot = Snapshot::decode(answer).map_err(|error| Error::Change(error.to_string()))?;
+        self.check(from, &snapshot, admitted)?;
+        // From here on nobody can found a cluster with this node.
+        let Some(folder) = self.take_empty() else { return Ok(()) };
+        let received =
+            folder.begin_join().map_err(Error::from).and_then(|path| self.receive(from, &snapshot, &path));
+        if let Err(error) = received {
+            self.enter(Phase::Empty(folder));
+            return Err(error);
+        }
+        let end = Bytes::from(PieceRequest { id: snapshot.id, number: 0 }.encode_to_vec());
+        if let Err(error) = network.call(from, "snapshot-end", end, PIECE_TIME) {
+            tracing::debug!(%error, "the sender will notice by itself that the snapshot has arrived");
+        }
+        let floor = Floor {
+            index: LogIndex(snapshot.index),
+            term: Term(snapshot.term),
+            membership: snapshot.membership.clone(),
+        };
+        let cluster_id = u128::from_be_bytes(snapshot.cluster_id[..].try_into().unwrap_or_default());
+        let folder = folder.join(&Seed { cluster_id, incarnation: admitted.incarnation, floor })?;
+        tracing::info!(index = snapshot.index, bytes = snapshot.length, "snapshot received");
+        self.enter(Phase::Born(Some(folder)));
+        Ok(())
+    }
+
+    fn check(&self, from: &NodeId, snapshot: &Snapshot, admitted: &Admitted) -> Result<(), Error> {
+        let refuse =
+            |what: String| Err(Error::Change(format!("the snapshot of node '{from}' is refused: {what}")));
+        if snapshot.version != VERSION {
+            return refuse(format!("it has format {}, this release reads {VERSION}", snapshot.version));
+        }
+        if snapshot.cluster_id != admitted.cluster_id || snapshot.cluster_id.len() != 16 {
+            return refuse("it is another cluster's".to_owned());
+        }
+        if snapshot.duckdb_version != self.settings.duckdb_version {
+            return refuse(format!("it was written by DuckDB {}", snapshot.duckdb_version));
+        }
+        if snapshot.index == 0 || snapshot.length == 0 || snapshot.piece_bytes != PIECE_BYTES {
+            return refuse("it is empty".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Writes the store, durably.
+    fn receive(&self, from: &NodeId, snapshot: &Snapshot, path: &Path) -> Result<(), Error> {
+        let failed =
+            |error: std::io::Error| Error::Change(format!("cannot write '{}': {error}", path.display()));
+        let mut file = File::create(path).map_err(failed)?;
+        let pieces = snapshot.length.div_ceil(u64::from(PIECE_BYTES));
+        for number in 0..pieces {
+            let data = self.receive_piece(from, snapshot, number)?;
+            file.write_all(&data).map_err(failed)?;
+            if number % 64 == 0 {
+                self.say(format!("a snapshot from node '{from}': {number} of {pieces} MiB are here"));
+            }
+        }
+        file.sync_all().map_err(failed)
+    }
+
+    fn receive_piece(&self, from: &NodeId, snapshot: &Snapshot, number: u64) -> Result<Bytes, Error> {
+        let network =
+            self.network.get().ok_or_else(|| Error::Change("the network has not started".to_owned()))?;
+        let request = Bytes::from(PieceRequest { id: snapshot.id, number }.encode_to_vec());
+        let whole =
+            snapshot.length.saturating_sub(number * u64::from(PIECE_BYTES)).min(u64::from(PIECE_BYTES));
+        let mut last = None;
+        for _ in 0..PIECE_ATTEMPTS {
+            if self.is_stopped() {
+                return Err(Error::Stopped { waiting: self.waiting_for() });
+            }
+            match network.call(from, "snapshot-piece", request.clone(), PIECE_TIME) {
+                Ok(answer) => match Piece::decode(answer) {
+                    Ok(piece)
+                        if piece.data.len() as u64 == whole
+                            && piece.crc32 == checksum(snapshot.id, number, &piece.data) =>
+                    {
+                        return Ok(piece.data);
+                    }
+                    _ => last = Some(Error::Change(format!("piece {number} of the snapshot is damaged"))),
+                },
+                Err(error @ quack_net::CallError::Refused { .. }) => return Err(error.into()),
+                Err(error) => last = Some(error.into()),
+            }
+            self.wait_a_moment(Duration::from_millis(100));
+        }
+        Err(last.unwrap_or_else(|| Error::Change("the snapshot did not arrive".to_owned())))
+    }
+}

@@ -1,0 +1,57 @@
+//! What a node looks after by itself, from time to time: learners that have caught up become voters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, Running};
+
+/// How often it looks.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// A learner that is behind by no more entries than this has caught up: what is left takes a moment.
+const CAUGHT_UP_ENTRIES: u64 = 1000;
+
+impl Cluster {
+    /// Starts the thread. It ends with the cluster.
+    pub(crate) fn start_steward(self: &Arc<Self>) {
+        let this = Arc::downgrade(self);
+        let run = move || {
+            while let Some(cluster) = this.upgrade() {
+                let Some(running) = cluster.running() else { return };
+                if let Err(error) = running.node.settle_store() {
+                    tracing::warn!(%error, "the mark of a node that joins could not be removed");
+                }
+                cluster.look_after_learners(&running);
+                cluster.snapshots.expire();
+                // Nothing must keep the node alive while this sleeps.
+                drop(running);
+                cluster.wait_a_moment(INTERVAL);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("quack-steward".to_owned()).spawn(run) {
+            tracing::error!(%error, "nobody looks after the members: learners stay learners");
+        }
+    }
+
+    fn look_after_learners(&self, running: &Running) {
+        if !running.node.is_leader() {
+            return;
+        }
+        let membership = running.node.membership();
+        let waiting = self.roster.members().into_iter();
+        let waiting =
+            waiting.filter(|member| member.voter && membership.learners.contains(&member.raft_id()));
+        for member in waiting {
+            let Ok(hello) = self.ask(&member) else { continue };
+            let behind = running.node.commit_index().0.saturating_sub(hello.applied);
+            if hello.incarnation != member.incarnation || behind > CAUGHT_UP_ENTRIES {
+                continue;
+            }
+            match self.promote(running, &member) {
+                Ok(()) => {
+                    tracing::info!(node = %member.node, "the learner has caught up and votes from now on")
+                }
+                Err(error) => tracing::debug!(node = %member.node, error, "not promoted yet"),
+            }
+        }
+    }
+}

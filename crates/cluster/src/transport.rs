@@ -1,0 +1,56 @@
+//! The node's way to its peers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use quack_net::Peers;
+use quack_node::{PeerMessage, Transport};
+use quack_types::RaftId;
+
+use crate::frame;
+use crate::roster::Roster;
+
+/// How often a peer is told that it needs a snapshot.
+const TELL_INTERVAL: Duration = Duration::from_secs(5);
+/// How long it may take to hear it.
+const TELL_TIME: Duration = Duration::from_secs(2);
+
+/// Sends Raft messages over the network, to members by name.
+pub(crate) struct PeerTransport {
+    pub own: RaftId,
+    pub roster: Arc<Roster>,
+    pub network: Peers,
+    pub told: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Transport for PeerTransport {
+    fn send(&mut self, messages: Vec<PeerMessage>) {
+        for (to, frame) in frame::frames(self.own, messages) {
+            // Whoever is no member under this identity any more gets nothing; Raft repeats what gets lost.
+            if let Some(node) = self.roster.node_of(to) {
+                self.network.send(&node, frame);
+            }
+        }
+    }
+
+    fn snapshot_needed(&mut self, peer: RaftId) {
+        let Some(node) = self.roster.node_of(peer) else { return };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|at| at.elapsed() < TELL_INTERVAL) {
+            return;
+        }
+        *told = Some(Instant::now());
+        tracing::warn!(peer = %node, "the log no longer holds what this node needs: it has to take a snapshot");
+        let network = self.network.clone();
+        // The raft thread must not wait for the answer.
+        let tell = move || {
+            if let Err(error) = network.call(&node, "snapshot-needed", Bytes::new(), TELL_TIME) {
+                tracing::debug!(%error, "it does not hear it yet");
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("quack-tell".to_owned()).spawn(tell) {
+            tracing::debug!(%error, "nobody can tell it now");
+        }
+    }
+}

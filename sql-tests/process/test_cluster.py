@@ -1,0 +1,273 @@
+"""Clusters of several nodes: quorum, failover, return, membership, and what each node may read."""
+
+import shutil
+
+import pytest
+from quack_testing.cluster import Certificates, wait_for
+from quack_testing.node import stock_client
+from quack_testing.process import DatabaseError
+
+
+def create(cluster):
+    cluster["n0"].sql("CREATE TABLE cp.t (i BIGINT PRIMARY KEY, v VARCHAR)")
+    # A node that has not applied it yet does not know the table.
+    cluster.wait_equal()
+
+
+def count(node):
+    return node.value("SELECT count(*) FROM cp.t")
+
+
+def waiting(node):
+    """What a node says that it waits for."""
+    ((state, reason),) = node.sql("SELECT state, reason FROM quack_raft_status()")
+    return reason if state == "joining" else None
+
+
+def test_every_node_takes_writes_and_holds_everything(cluster):
+    create(cluster)
+    for number in range(30):
+        cluster[f"n{number % 3}"].sql(f"INSERT INTO cp.t VALUES ({number}, 'row {number}')")
+    cluster["n1"].sql("UPDATE cp.t SET v = 'changed' WHERE i < 10")
+    cluster["n2"].sql("DELETE FROM cp.t WHERE i >= 25")
+    cluster.wait_equal()
+    for node in cluster.alive():
+        assert node.sql("SELECT count(*), count(*) FILTER (v = 'changed') FROM cp.t") == [(25, 10)]
+    with pytest.raises(DatabaseError, match="Constraint Error: Duplicate key"):
+        cluster["n1"].sql("INSERT INTO cp.t VALUES (7, 'again')")
+
+
+def test_a_statement_that_meets_a_conflict_with_another_node_runs_again(cluster):
+    cluster["n0"].sql("CREATE TABLE cp.counter (id INTEGER PRIMARY KEY, n BIGINT)")
+    cluster["n0"].sql("INSERT INTO cp.counter VALUES (1, 0)")
+    cluster.wait_equal()
+    raised = [
+        node.process.start_sql("UPDATE cp.counter SET n = n + 1 WHERE id = 1", connection=f"c{number}")
+        for number in range(10)
+        for node in cluster.alive()
+    ]
+    assert [future.result(60) for future in raised] == [[(1,)]] * 30
+    cluster.wait_equal()
+    assert {node.value("SELECT n FROM cp.counter") for node in cluster.alive()} == {30}
+
+
+def test_stock_clients_see_the_same_at_every_node(cluster, tmp_path, track):
+    create(cluster)
+    clients = [track(stock_client(tmp_path, f"stock-{node.name}", node.uri)) for node in cluster.alive()]
+    for number, client in enumerate(clients):
+        client.sql(f"INSERT INTO cp.t VALUES ({number}, 'stock')")
+    cluster.wait_equal()
+    for client in clients:
+        assert client.value("SELECT count(*) FROM cp.t") == 3
+
+
+def test_the_leader_is_killed_and_nothing_acknowledged_is_lost(cluster):
+    create(cluster)
+    for number in range(20):
+        cluster["n0"].sql(f"INSERT INTO cp.t VALUES ({number}, 'before')")
+    leader = cluster.leader()
+    leader.kill()
+    for node in cluster.alive():
+        assert wait_for(lambda: count(node) >= 20, "all rows")
+        node.sql(f"INSERT INTO cp.t VALUES ({100 + node.port}, 'after')")
+    leader.start()
+    cluster.wait_equal()
+    assert count(leader) == 22
+
+
+def test_without_a_quorum_nothing_is_written_and_local_reads_go_on(cluster):
+    create(cluster)
+    cluster["n0"].sql("INSERT INTO cp.t VALUES (1, 'x')")
+    cluster.wait_equal()
+    cluster["n1"].kill()
+    cluster["n2"].kill()
+    wait_for(lambda: cluster["n0"].sql("SELECT leader_id FROM quack_raft_status()") == [(None,)], "no leader")
+    with pytest.raises(DatabaseError, match="no leader.*quack_raft_status"):
+        cluster["n0"].sql("INSERT INTO cp.t VALUES (2, 'x')")
+    assert count(cluster["n0"]) == 1
+    # What was given up may have happened, or not; what comes now must.
+    cluster["n1"].start()
+    wait_for(lambda: cluster["n0"].sql("INSERT INTO cp.t VALUES (3, 'x')"), "a quorum")
+    cluster["n2"].start()
+    cluster.wait_equal()
+    assert cluster["n2"].value("SELECT count(*) FROM cp.t WHERE i IN (1, 3)") == 2
+
+
+def test_all_nodes_are_killed_and_come_back(cluster):
+    create(cluster)
+    for number in range(30):
+        cluster[f"n{number % 3}"].sql(f"INSERT INTO cp.t VALUES ({number}, 'x')")
+    before = cluster.wait_equal()
+    for node in cluster.alive():
+        node.kill()
+    cluster.start()
+    assert cluster.wait_equal() == before
+
+
+def test_an_ordinary_stop_hands_leadership_over(cluster):
+    create(cluster)
+    leader = cluster.leader()
+    assert leader.stop() == 0
+    assert cluster.leader() is not leader
+    cluster.alive()[0].sql("INSERT INTO cp.t VALUES (1, 'x')")
+    leader.start()
+    cluster.wait_equal()
+
+
+def test_a_node_with_an_empty_disk_comes_back_by_itself(cluster):
+    create(cluster)
+    cluster["n0"].sql("INSERT INTO cp.t SELECT range, repeat('x', 100) FROM range(50000)")
+    cluster["n0"].sql("CREATE INDEX by_v ON cp.t (v)")
+    cluster["n0"].sql("CREATE VIEW cp.w AS SELECT count(*) AS n FROM t")
+    node = next(node for node in cluster.alive() if node is not cluster.leader())
+    for life in (1, 2):
+        node.kill()
+        shutil.rmtree(node.data_dir)
+        node.start()
+        cluster.wait_equal()
+        assert node.value("SELECT n FROM cp.w") == 50000 + life - 1
+        members = f"SELECT incarnation, role FROM quack_nodes('cp') WHERE node_id = '{node.name}'"
+        wait_for(lambda: node.sql(members) == [(life, "voter")], "a vote")
+        node.sql(f"INSERT INTO cp.t VALUES ({100000 + life}, 'back')")
+    # Its new life survives a restart like any other.
+    node.kill_and_start()
+    cluster.wait_equal()
+
+
+def test_a_restarted_cluster_remembers_members_that_were_rebuilt(cluster):
+    create(cluster)
+    node = cluster["n1"]
+    node.kill()
+    shutil.rmtree(node.data_dir)
+    node.start()
+    cluster.wait_equal()
+    for node in cluster.alive():
+        node.kill()
+    cluster.start()
+    cluster["n1"].sql("INSERT INTO cp.t VALUES (1, 'x')")
+    cluster.wait_equal()
+
+
+def test_two_emptied_nodes_never_found_a_second_cluster_over_the_third(cluster):
+    create(cluster)
+    cluster["n0"].sql("INSERT INTO cp.t VALUES (1, 'precious')")
+    cluster.wait_equal()
+    for name in ("n0", "n1"):
+        cluster[name].kill()
+        shutil.rmtree(cluster[name].data_dir)
+        cluster[name].start(attach=False)
+    for name in ("n0", "n1"):
+        wait_for(lambda: "admission" in (waiting(cluster[name]) or ""), "a node that waits")
+    assert count(cluster["n2"]) == 1
+    # They must not have made up their minds meanwhile.
+    assert all("admission" in waiting(cluster[name]) for name in ("n0", "n1"))
+
+
+def test_a_cluster_is_founded_only_when_all_are_there(new_cluster):
+    cluster = new_cluster()
+    cluster["n0"].start(attach=False)
+    cluster["n1"].start(attach=False)
+    wait_for(lambda: "n2" in (waiting(cluster["n0"]) or ""), "a node that waits")
+    cluster["n2"].start(attach=False)
+    for node in cluster.alive():
+        node.attach()
+    cluster["n0"].sql("CREATE TABLE cp.t (i INTEGER)")
+    cluster.wait_equal()
+
+
+def test_nodes_with_different_peers_name_the_difference(new_cluster):
+    cluster = new_cluster()
+    other = cluster["n2"]
+    other.options["peers"] = cluster.peers().replace("n1:voter", "n1:learner")
+    for node in cluster.nodes.values():
+        node.start(attach=False)
+    reason = wait_for(lambda: (reason := waiting(cluster["n0"])) and "other peers" in reason and reason, "the difference")
+    assert "node 'n2'" in reason and "n1:learner" in reason and "n1:voter" in reason
+
+
+def test_a_certificate_of_another_authority_is_kept_out(new_cluster, tmp_path):
+    cluster = new_cluster()
+    stranger = Certificates(tmp_path / "stranger")
+    cluster["n2"].options.update(stranger.issue("n2"))
+    for node in cluster.nodes.values():
+        node.start(attach=False)
+    def reason():
+        text = (waiting(cluster["n0"]) or "").lower()
+        return "n2" in text and "certificate" in text
+
+    wait_for(reason, "a reason that speaks of the certificate")
+
+
+def test_linearizable_reads_need_the_quorum_and_see_every_acknowledged_write(cluster):
+    create(cluster)
+    reader = cluster["n2"]
+    reader.kill()
+    reader.start(attach=False)
+    reader.sql(f"ATTACH '{reader.uri}' AS cp (TYPE quack, TOKEN 'token-of-the-tests', CONSISTENCY 'linearizable')")
+    for number in range(100):
+        cluster[f"n{number % 2}"].sql(f"INSERT INTO cp.t VALUES ({number}, 'x')")
+        assert count(reader) == number + 1
+    cluster["n0"].kill()
+    cluster["n1"].kill()
+    with pytest.raises(DatabaseError, match="quorum"):
+        count(reader)
+
+
+def test_members_are_added_promoted_and_removed_by_sql(cluster):
+    create(cluster)
+    cluster["n0"].sql("INSERT INTO cp.t SELECT range, 'x' FROM range(1000)")
+    node = cluster.add("n3", role="learner")
+    member = f"n3:learner=quack:127.0.0.1:{node.port}"
+    cluster["n1"].sql(f"CALL quack_add_node('cp', '{member}')")
+    node.start()
+    cluster.wait_equal()
+    role = "SELECT role FROM quack_nodes('cp') WHERE node_id = 'n3'"
+    wait_for(lambda: cluster["n0"].sql(role) == [("learner",)], "a learner")
+    node.sql("INSERT INTO cp.t VALUES (5000, 'from the learner')")
+    cluster["n2"].sql(f"CALL quack_add_node('cp', '{member.replace('learner', 'voter')}')")
+    wait_for(lambda: cluster["n0"].sql(role) == [("voter",)], "a voter")
+    cluster["n0"].sql("CALL quack_transfer_leader('cp', 'n3')")
+    wait_for(lambda: cluster.leader() is node, "leadership of n3")
+    with pytest.raises(DatabaseError, match="it leads"):
+        cluster["n0"].sql("CALL quack_remove_node('cp', 'n3')")
+    for unknown in ("CALL quack_remove_node('cp', 'n9')", "CALL quack_transfer_leader('cp', 'n9')"):
+        with pytest.raises(DatabaseError, match="no member"):
+            cluster["n0"].sql(unknown)
+    cluster["n0"].sql("CALL quack_transfer_leader('cp', 'n1')")
+    wait_for(lambda: cluster.leader(among=[cluster["n1"], node]) is cluster["n1"], "leadership of n1")
+    cluster["n0"].sql("CALL quack_remove_node('cp', 'n3')")
+    node.kill()
+    assert [name for (name,) in cluster["n2"].sql("SELECT node_id FROM quack_nodes('cp')")] == ["n0", "n1", "n2"]
+    cluster["n2"].sql("INSERT INTO cp.t VALUES (5001, 'without it')")
+    cluster.wait_equal()
+
+
+def test_five_nodes_with_a_learner_work_with_two_dead(new_cluster):
+    cluster = new_cluster(5, learners=["n4"]).start()
+    create(cluster)
+    cluster["n4"].sql("INSERT INTO cp.t VALUES (1, 'from the learner')")
+    cluster["n3"].kill()
+    cluster["n4"].kill()
+    cluster.leader()
+    wait_for(lambda: cluster["n0"].sql("INSERT INTO cp.t VALUES (2, 'x')"), "a write")
+    cluster["n3"].start()
+    cluster["n4"].start()
+    cluster.wait_equal()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("CALL quack_add_node('cp', 'n9')", "no '='"),
+        ("CALL quack_add_node('cp', 'n9:boss=quack:localhost:9')", "no role 'boss'"),
+        ("CALL quack_add_node('cp', 'n9:voter=quack:localhost')", "no port"),
+        ("CALL quack_remove_node('cp', 'n9')", "started alone: .* start it again with peers"),
+        ("CALL quack_add_node('nope', 'n9:voter=quack:localhost:9')", "no server of this process serves"),
+        ("FROM quack_nodes('nope')", "no server of this process serves"),
+        ("ATTACH 'quack:localhost:1' AS x (TYPE quack, CONSISTENCY 'strong')", "consistency 'strong' is not known"),
+        ("ATTACH 'quack:localhost:1' AS x (TYPE quack, CERT_FILE '/nowhere')", "no file '/nowhere'"),
+    ],
+)
+def test_bad_changes_say_what_to_do(node, change, message):
+    with pytest.raises(DatabaseError, match=message):
+        node.sql(change)

@@ -1,0 +1,127 @@
+"""Clusters of real processes on this machine, with certificates of their own."""
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from quack_testing.node import Node
+from quack_testing.process import QUACKCTL, DatabaseError, ProcessEnded
+
+WAIT_SECONDS = 60
+
+
+def free_ports(count):
+    """Ports that were free a moment ago, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
+    finally:
+        for probe in sockets:
+            probe.close()
+
+
+class Certificates:
+    """An authority and what it has signed."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self._run("cert", "init", "--out", self.folder / "ca")
+        self.authority = self.folder / "ca" / "ca.crt"
+
+    def _run(self, *arguments):
+        subprocess.run([QUACKCTL, *map(str, arguments)], check=True, capture_output=True)
+
+    def issue(self, name):
+        """The arguments of `quack_serve` that name a node's files."""
+        folder = self.folder / "nodes"
+        if not (folder / f"{name}.crt").exists():
+            self._run("cert", "issue", "--ca", self.folder / "ca", "--node", name, "--out", folder)
+        files = {"cert_file": folder / f"{name}.crt", "key_file": folder / f"{name}.key", "client_ca_file": self.authority}
+        return {name: f"'{path}'" for name, path in files.items()}
+
+
+class Cluster:
+    """Nodes n0, n1, … that know each other. `addresses` are the ports under which they look for each other: their own,
+    or those of proxies in between."""
+
+    def __init__(self, folder, count=3, track=lambda thing: thing, addresses=None, learners=()):
+        self.folder = Path(folder)
+        self.track = track
+        self.certificates = Certificates(self.folder / "certificates")
+        self.names = [f"n{number}" for number in range(count)]
+        ports = free_ports(count)
+        self.ports = dict(zip(self.names, ports))
+        self.addresses = addresses or self.ports
+        self.roles = {name: "learner" if name in learners else "voter" for name in self.names}
+        self.nodes = {name: self.new_node(name) for name in self.names}
+
+    def peers(self):
+        peers = [f"{name}:{self.roles[name]}=quack:127.0.0.1:{self.addresses[name]}" for name in self.names]
+        return "'" + ",".join(peers) + "'"
+
+    def new_node(self, name):
+        options = {"peers": self.peers(), **self.certificates.issue(name)}
+        return self.track(Node(self.folder, name, port=self.ports[name], options=options))
+
+    def add(self, name, role="voter"):
+        """A further node, which is not started; the others know nothing of it yet."""
+        (self.ports[name],) = free_ports(1)
+        self.addresses[name] = self.ports[name]
+        self.names.append(name)
+        self.roles[name] = role
+        self.nodes[name] = self.new_node(name)
+        return self.nodes[name]
+
+    def start(self):
+        """Starts all nodes and attaches on each of them: a node is ready only when the cluster is."""
+        for node in self.nodes.values():
+            node.start(attach=False)
+        for node in self.nodes.values():
+            node.attach()
+        return self
+
+    def __getitem__(self, name):
+        return self.nodes[name]
+
+    def alive(self):
+        return [node for node in self.nodes.values() if node.process and node.process.popen.poll() is None]
+
+    def leader(self, among=None):
+        """The node that leads, as soon as one does."""
+        def find():
+            for node in among or self.alive():
+                rows = node.sql("SELECT role FROM quack_raft_status() WHERE group_name = 'default'")
+                if rows == [("leader",)]:
+                    return node
+            return None
+
+        return wait_for(find, "a leader")
+
+    def wait_equal(self, among=None):
+        """Waits until all nodes have applied the same position, and returns the one hash of their state."""
+        def equal():
+            states = {node.sql("FROM quack_state_hash()")[0][1:] for node in among or self.alive()}
+            return states.pop()[1] if len(states) == 1 else None
+
+        return wait_for(equal, "equal state hashes")
+
+    def stop(self):
+        for node in self.alive():
+            assert node.stop() == 0, node.process.stderr_tail()
+
+
+def wait_for(look, what, seconds=WAIT_SECONDS):
+    """Calls `look` until it returns something."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            found, error = look(), None
+        except (DatabaseError, ProcessEnded) as caught:
+            found, error = None, caught
+        if found is not None and found is not False:
+            return found
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}; last error: {error}"
+        time.sleep(0.05)
