@@ -20,6 +20,8 @@ namespace quack {
 
 //! No statement meets so many conflicts unless something is wrong: each one means that another statement has won.
 constexpr idx_t ATTEMPTS_MAX = 100;
+//! An upsert that meets a key so often at which it had not found a row has found the wrong one: another constraint.
+constexpr idx_t KEY_ATTEMPTS_MAX = 10;
 //! After a conflict, so many statements of the connection run with no change beside them at once: where clients fight
 //! for the same rows, running twice costs more than waiting.
 constexpr idx_t CAUTIOUS_STATEMENTS = 16;
@@ -117,14 +119,17 @@ void Repeat(ClientContext &context, ColumnDataCollection &emitted) {
 	auto &again = StatementState::Get(*connection->context);
 	again.repeated = context;
 	again.repeated_into = emitted;
+	idx_t key_attempts = 0;
 	for (idx_t attempt = 1;; attempt++) {
 		again.cautious = 1;
 		again.conflicted = false;
+		again.key_conflict = false;
 		try {
 			Attempt(context, *connection);
 			return;
 		} catch (...) {
-			if (!again.conflicted || attempt == ATTEMPTS_MAX) {
+			key_attempts += again.key_conflict ? 1 : 0;
+			if (!again.conflicted || attempt == ATTEMPTS_MAX || key_attempts == KEY_ATTEMPTS_MAX) {
 				throw;
 			}
 		}

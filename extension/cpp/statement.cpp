@@ -127,7 +127,10 @@ void Writer::Commit(ClientContext &context, QuackCatalog &catalog) {
 	handle = nullptr;
 	QuackError error = NoError();
 	quack_rs_writer_commit(committed, interrupt, &error);
-	StatementState::Get(context).conflicted = IsConflict(error);
+	auto &state = StatementState::Get(context);
+	// What another node has written since the statement looked for the key.
+	state.key_conflict = state.IsUpsert() && error.kind == static_cast<int32_t>(ExceptionType::CONSTRAINT);
+	state.conflicted = IsConflict(error) || state.key_conflict;
 	ThrowIfError(error);
 	SequencesAreLogged(catalog);
 }

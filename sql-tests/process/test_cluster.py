@@ -51,6 +51,25 @@ def test_a_statement_that_meets_a_conflict_with_another_node_runs_again(cluster)
     assert {node.value("SELECT n FROM cp.counter") for node in cluster.alive()} == {30}
 
 
+def test_upserts_on_all_nodes_meet_at_the_same_keys(cluster):
+    cluster["n0"].sql("CREATE TABLE cp.seen (k INTEGER PRIMARY KEY, n BIGINT)")
+    cluster.wait_equal()
+    upsert = "INSERT INTO cp.seen VALUES ({key}, 1) ON CONFLICT (k) DO UPDATE SET n = n + 1"
+    nothing = "INSERT INTO cp.seen VALUES ({key}, 0) ON CONFLICT DO NOTHING"
+    started = [
+        node.process.start_sql(statement.format(key=key), connection=f"c{key}")
+        for key in range(20)
+        for node in cluster.alive()
+        for statement in (upsert, nothing)
+    ]
+    for future in started:
+        future.result(60)
+    cluster.wait_equal()
+    # Whichever came first, every upsert counted once.
+    for node in cluster.alive():
+        assert node.sql("SELECT count(*), min(n), max(n) FROM cp.seen") == [(20, 3, 3)]
+
+
 def test_stock_clients_see_the_same_at_every_node(cluster, tmp_path, track):
     create(cluster)
     clients = [track(stock_client(tmp_path, f"stock-{node.name}", node.uri)) for node in cluster.alive()]

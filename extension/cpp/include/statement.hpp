@@ -55,14 +55,20 @@ public:
 	bool HasPassedGate() const {
 		return gate;
 	}
+	bool IsUpsert() const {
+		return gate && passed == StatementKind::UPSERT;
+	}
 	void QueryEnd(duckdb::ClientContext &context) override;
 	//! Remembers what an EXECUTE runs.
 	duckdb::RebindQueryInfo OnRebindPreparedStatement(duckdb::ClientContext &context,
 	                                                  duckdb::BindPreparedStatementCallbackInfo &info,
 	                                                  duckdb::RebindQueryInfo current_rebind) override;
 
-	//! Whether the last proposal of the connection met a conflict: it has changed nothing.
+	//! Whether the last proposal of the connection met a conflict, or an upsert a key that it had not found: it has
+	//! changed nothing, and may turn out differently when it runs again.
 	bool conflicted = false;
+	//! Whether it was such a key. It may also be a key that the upsert does not provide for.
+	bool key_conflict = false;
 	//! Statements that are to run with no change beside them: those after a conflict.
 	idx_t cautious = 0;
 	//! The prepared statement that runs, if one does, and the values of the parameters.
