@@ -24,7 +24,7 @@ namespace quack {
 //! Table of `Search`: the rows sought, with their position.
 constexpr const char *SOUGHT = "temp.main.quack_sought";
 
-Applier::Applier(Store &store) : store(store), connection(store.Connect()), context(*connection->context),
+Applier::Applier(Store &store) : store(store), connection(store.Connect(true)), context(*connection->context),
       catalog_name(store.CatalogName()) {
 	context.registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
 	// Rows are appended in the order of the log, and a statement's text means the same on every node.

@@ -186,6 +186,13 @@ Produce PlanNodes(Host &host, TableFunctionBindInput &input) {
 	};
 }
 
+Produce PlanVerify(Host &host, TableFunctionBindInput &input) {
+	auto catalog = TextAt(input, 0);
+	return [&host, catalog](QuackRowSink rows, QuackError *error) {
+		quack_rs_verify(host.rust, Bytes(catalog), rows, error);
+	};
+}
+
 Produce PlanChange(Host &host, TableFunctionBindInput &input, const char *what) {
 	auto catalog = TextAt(input, 0);
 	auto argument = TextAt(input, 1);
@@ -248,6 +255,11 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	loader.RegisterFunction(Make("quack_add_node", two_texts, host, PlanAddNode, status_column));
 	loader.RegisterFunction(Make("quack_remove_node", two_texts, host, PlanRemoveNode, status_column));
 	loader.RegisterFunction(Make("quack_transfer_leader", two_texts, host, PlanTransferLeader, status_column));
+	loader.RegisterFunction(Make("quack_verify", {LogicalType::VARCHAR}, host, PlanVerify,
+	                             {{"node_id", LogicalType::VARCHAR},
+	                              {"hash", LogicalType::VARCHAR},
+	                              {"state", LogicalType::VARCHAR},
+	                              {"reason", LogicalType::VARCHAR}}));
 	loader.RegisterFunction(Make("quack_nodes", {LogicalType::VARCHAR}, host, PlanNodes,
 	                             {{"node_id", LogicalType::VARCHAR},
 	                              {"address", LogicalType::VARCHAR},

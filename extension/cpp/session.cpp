@@ -21,7 +21,7 @@ namespace quack {
 class Session {
 public:
 	explicit Session(Store &store)
-	    : store(store), host(store.host), connection(store.Connect()), context(*connection->context),
+	    : store(store), host(store.host), connection(store.Connect(false)), context(*connection->context),
 	      catalog_name(store.CatalogName()) {
 	}
 	~Session() {

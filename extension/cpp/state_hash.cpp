@@ -14,7 +14,7 @@ namespace {
 //! Runs the queries of one hash in one transaction, as the applier's kind of connection: it sees the position.
 class StateHasher {
 public:
-	explicit StateHasher(Store &store) : store(store), connection(store.Connect()) {
+	explicit StateHasher(Store &store) : store(store), connection(store.Connect(true)) {
 		connection->context->registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
 		connection->BeginTransaction();
 	}
@@ -129,13 +129,28 @@ string StateHasher::Hash() {
 
 } // namespace quack
 
-extern "C" uint64_t quack_cpp_store_state_hash(void *store, QuackSink hash, QuackError *error) {
-	uint64_t position = 0;
+extern "C" void *quack_cpp_state_hasher_open(void *store, uint64_t *position, QuackError *error) {
+	void *result = nullptr;
 	quack::Guard(error, [&]() {
-		quack::StateHasher hasher(*static_cast<quack::Store *>(store));
-		position = hasher.Position();
-		auto text = hasher.Hash();
+		auto hasher = duckdb::make_uniq<quack::StateHasher>(*static_cast<quack::Store *>(store));
+		// The first query takes the snapshot.
+		*position = hasher->Position();
+		result = hasher.release();
+	});
+	return result;
+}
+
+extern "C" void quack_cpp_state_hasher_run(void *hasher, QuackSink hash, QuackError *error) {
+	quack::Guard(error, [&]() {
+		auto text = static_cast<quack::StateHasher *>(hasher)->Hash();
 		hash.take(hash.context, quack::Bytes(text));
 	});
-	return position;
+}
+
+extern "C" void quack_cpp_state_hasher_close(void *hasher) {
+	QuackError error = quack::NoError();
+	quack::Guard(&error, [&]() { delete static_cast<quack::StateHasher *>(hasher); });
+	if (error.kind != quack::NO_ERROR) {
+		quack_cpp_free(error.message);
+	}
 }

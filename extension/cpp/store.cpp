@@ -3,6 +3,7 @@
 #include "store.hpp"
 
 #include "error.hpp"
+#include "statement.hpp"
 #include "duckdb/catalog/catalog_search_path.hpp"
 #include "duckdb/common/types/uuid.hpp"
 #include "duckdb/main/client_data.hpp"
@@ -19,8 +20,9 @@ Store::Store(Host &host, shared_ptr<AttachedDatabase> db_p)
 	host.held++;
 }
 
-unique_ptr<Connection> Store::Connect() {
+unique_ptr<Connection> Store::Connect(bool internal) {
 	auto connection = host.Connect();
+	StatementState::Get(*connection->context).internal = internal;
 	UseStore(*connection->context, CatalogName());
 	return connection;
 }
@@ -124,7 +126,7 @@ extern "C" void quack_cpp_store_catalog(void *store, QuackSink name) {
 extern "C" void quack_cpp_store_checkpoint(void *store_p, QuackError *error) {
 	Guard(error, [&]() {
 		auto &store = *static_cast<quack::Store *>(store_p);
-		auto connection = store.Connect();
+		auto connection = store.Connect(true);
 		auto result = connection->Query("CHECKPOINT " + SQLIdentifier::ToString(store.CatalogName()));
 		auto failure = result->HasError() ? result->GetErrorObject() : ErrorData();
 		result.reset();

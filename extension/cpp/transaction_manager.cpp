@@ -18,9 +18,10 @@ QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, Statement
 
 Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 	if (!ApplierMark::IsSet(context)) {
-		StatementState::Get(context).EnterGate(context, gate);
+		auto &state = StatementState::Get(context);
+		state.EnterGate(context, gate);
 		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
-		if (catalog.linearizable) {
+		if (catalog.linearizable && !state.internal) {
 			catalog.Linearize(context);
 		}
 	}

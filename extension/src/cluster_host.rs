@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use quack_apply::entry;
 use quack_cluster::Host;
-use quack_proto::log::v1::{Member, entry::Body, outcome::Kind};
+use quack_proto::log::v1::{entry::Body, outcome::Kind};
 
 use crate::proposer::{LogProposer, SharedNode};
+use crate::verifications::Verifications;
 
 /// Writes decisions about members, and opens the store for a snapshot.
 pub struct ClusterHost {
     node: Arc<SharedNode>,
+    verifications: Arc<Verifications>,
     path: PathBuf,
     /// Opened once: to close one descriptor of a file gives up every lock that the process has on it (POSIX, fcntl),
     /// and DuckDB has one.
@@ -20,19 +22,23 @@ pub struct ClusterHost {
 }
 
 impl ClusterHost {
-    pub fn new(node: Arc<SharedNode>, path: impl Into<PathBuf>) -> Self {
-        Self { node, path: path.into(), file: Mutex::default() }
+    pub fn new(node: Arc<SharedNode>, verifications: Arc<Verifications>, path: impl Into<PathBuf>) -> Self {
+        Self { node, verifications, path: path.into(), file: Mutex::default() }
     }
 }
 
 impl Host for ClusterHost {
-    fn propose_member(&self, member: Member) -> Result<(), String> {
+    fn propose(&self, decision: Body) -> Result<(), String> {
         let proposer = LogProposer::new(self.node.clone());
-        let outcome = proposer.run(|id, answered| entry::encode(id, answered, Body::Member(member)));
+        let outcome = proposer.run(|id, answered| entry::encode(id, answered, decision));
         match outcome.map_err(|error| error.message)?.kind {
             Some(Kind::Refused(refused)) => Err(refused.message),
             _ => Ok(()),
         }
+    }
+
+    fn verified(&self, number: u64) -> Result<Option<String>, String> {
+        self.verifications.get(number)
     }
 
     fn store_file(&self) -> Result<Arc<File>, String> {

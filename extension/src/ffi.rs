@@ -179,7 +179,13 @@ unsafe extern "C" {
     pub fn quack_cpp_store_seal(store: *mut c_void, reason: Bytes<'_>);
     pub fn quack_cpp_store_close(store: *mut c_void) -> bool;
     pub fn quack_cpp_store_catalog(store: *mut c_void, name: Sink);
-    pub fn quack_cpp_store_state_hash(store: *mut c_void, hash: Sink, error: *mut Error) -> u64;
+    pub fn quack_cpp_state_hasher_open(
+        store: *mut c_void,
+        position: *mut u64,
+        error: *mut Error,
+    ) -> *mut c_void;
+    pub fn quack_cpp_state_hasher_run(hasher: *mut c_void, hash: Sink, error: *mut Error);
+    pub fn quack_cpp_state_hasher_close(hasher: *mut c_void);
     pub fn quack_cpp_store_checkpoint(store: *mut c_void, error: *mut Error);
 
     pub fn quack_cpp_applier_open(store: *mut c_void, error: *mut Error) -> *mut c_void;

@@ -95,6 +95,19 @@ unsafe extern "C" fn quack_rs_nodes(
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_verify(
+    rust_host: *mut c_void,
+    catalog: Bytes<'_>,
+    rows: RowSink,
+    error: *mut Error,
+) {
+    barrier::call(error, || {
+        unsafe { host(rust_host) }.verify(&catalog.text())?.iter().for_each(|row| rows.put(row));
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_change_members(
     rust_host: *mut c_void,
     catalog: Bytes<'_>,

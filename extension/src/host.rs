@@ -100,6 +100,10 @@ impl Host {
         Ok(self.server_of(catalog)?.node_rows())
     }
 
+    pub fn verify(&self, catalog: &str) -> Result<Vec<Vec<Option<String>>>, StoreError> {
+        self.server_of(catalog)?.verify_rows()
+    }
+
     pub fn change_members(&self, catalog: &str, what: &str, argument: &str) -> Result<String, StoreError> {
         let server = self.server_of(catalog)?;
         let (change, done) = match what {

@@ -14,6 +14,7 @@ mod serve;
 mod service;
 mod status;
 mod store;
+mod verifications;
 mod writer;
 
 use std::ffi::c_void;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use prost::Message;
+use quack_apply::entry::verification;
 use quack_apply::{Applier, Committed, StoreError};
 use quack_cluster::Cluster;
 use quack_log::LogEntry;
@@ -12,6 +13,7 @@ use quack_proto::log::v1::Member;
 use quack_types::LogIndex;
 
 use crate::store::{AttachedStore, DuckDbStore};
+use crate::verifications::Verifications;
 
 /// Applies entries to DuckDB.
 pub struct Machine {
@@ -19,6 +21,8 @@ pub struct Machine {
     /// Hears what the log says about members.
     cluster: Option<Arc<Cluster>>,
     members: Vec<Member>,
+    store: Arc<AttachedStore>,
+    verifications: Arc<Verifications>,
     checkpoints: Arc<Checkpoints>,
 }
 
@@ -38,6 +42,7 @@ impl Machine {
         owner: &str,
         foreign: bool,
         cluster: Option<Arc<Cluster>>,
+        verifications: Arc<Verifications>,
     ) -> Result<Self, StoreError> {
         let (tables, position, state) = DuckDbStore::open(&store, owner, foreign)?;
         if foreign {
@@ -47,8 +52,11 @@ impl Machine {
         let applier = Applier::open(tables, position, &state)?;
         let committed = applier.committed();
         let last = checkpointed(committed);
-        let checkpoints = Checkpoints { store, committed: Mutex::new(committed), last: Mutex::new(last) };
-        let mut machine = Self { applier, cluster, members: Vec::new(), checkpoints: Arc::new(checkpoints) };
+        let checkpoints =
+            Checkpoints { store: store.clone(), committed: Mutex::new(committed), last: Mutex::new(last) };
+        let checkpoints = Arc::new(checkpoints);
+        let members = Vec::new();
+        let mut machine = Self { applier, cluster, members, store, verifications, checkpoints };
         machine.tell_members();
         Ok(machine)
     }
@@ -81,7 +89,15 @@ impl StateMachine for Machine {
         entries: &[LogEntry],
         log: &dyn Fn(LogIndex) -> Result<LogEntry, String>,
     ) -> Result<Vec<Applied>, LocalError> {
-        let decisions = self.applier.apply(entries, log).map_err(|error| local(&error))?;
+        let mut decisions = Vec::with_capacity(entries.len());
+        // A verification sees what was applied before it, and nothing later.
+        for run in entries.split_inclusive(|entry| verification(&entry.data).is_some()) {
+            decisions.extend(self.applier.apply(run, log).map_err(|error| local(&error))?);
+            if let Some(number) = run.last().and_then(|entry| verification(&entry.data)) {
+                let snapshot = self.store.snapshot_for_hash().map_err(|error| local(&error))?;
+                self.verifications.begin(number, snapshot);
+            }
+        }
         *self.checkpoints.committed.lock().unwrap_or_else(PoisonError::into_inner) = self.applier.committed();
         self.tell_members();
         let applied = decisions.into_iter().map(|decision| Applied {

@@ -22,6 +22,7 @@ use crate::machine::Machine;
 use crate::proposer::SharedNode;
 use crate::service::Sessions;
 use crate::store::AttachedStore;
+use crate::verifications::Verifications;
 use crate::writer::share_node;
 
 /// Longest time that a start may take: reading the log that no checkpoint covers.
@@ -204,10 +205,11 @@ impl Launch {
         // SAFETY: the host is alive, see its field; the node reference was just made.
         let store = unsafe { AttachedStore::open(host, store_path, &self.catalog, share_node(&shared)) }?;
         let store = Arc::new(store);
-        match self.start_on(folder, &shared, &store) {
+        let verifications = Arc::new(Verifications::default());
+        match self.start_on(folder, &shared, &store, &verifications) {
             Ok(node) => {
                 if let Some(cluster) = &self.cluster {
-                    let files = ClusterHost::new(shared.clone(), store_path);
+                    let files = ClusterHost::new(shared.clone(), verifications, store_path);
                     cluster.run(node.clone(), Arc::new(files));
                 }
                 Ok((Running { node, shared: Arc::downgrade(&shared), store }, shared))
@@ -224,11 +226,13 @@ impl Launch {
         folder: DataFolder,
         shared: &Arc<SharedNode>,
         store: &Arc<AttachedStore>,
+        verifications: &Arc<Verifications>,
     ) -> Result<Arc<NodeHandle>, StoreError> {
         let identity = folder.identity().clone();
         let owner = format!("{:032x} {} {}", identity.cluster_id, identity.node_id, identity.incarnation);
         let foreign = folder.has_foreign_store().map_err(io)?;
-        let machine = Machine::open(store.clone(), &owner, foreign, self.cluster.clone())?;
+        let machine =
+            Machine::open(store.clone(), &owner, foreign, self.cluster.clone(), verifications.clone())?;
         let own = identity.raft_id();
         let transport: Box<dyn Transport> = match &self.cluster {
             Some(cluster) => cluster.transport(own).ok_or_else(|| io("the network has not started"))?,
@@ -402,6 +406,15 @@ impl Server {
         }
     }
 
+    /// Rows of `quack_verify`: the nodes compared.
+    pub fn verify_rows(&self) -> Result<Vec<Vec<Option<String>>>, StoreError> {
+        let Some(cluster) = &self.cluster else {
+            return Err(invalid("this node is alone: there is nothing to compare it with"));
+        };
+        let verdicts = cluster.verify().map_err(io)?;
+        Ok(verdicts.iter().map(crate::status::verdict_row).collect())
+    }
+
     /// Changes the members of the cluster.
     pub fn change_members(&self, change: &Change) -> Result<(), StoreError> {
         let Some(cluster) = &self.cluster else {
@@ -415,7 +428,10 @@ impl Server {
     /// The row of `quack_state_hash`.
     pub fn hash_row(&self) -> Result<Vec<Option<String>>, StoreError> {
         let running = self.running.get().ok_or_else(|| self.not_ready())?;
-        let (index, hash) = running.store.state_hash()?;
+        let (index, hash) = running
+            .store
+            .snapshot_for_hash()
+            .and_then(|snapshot| Ok((snapshot.position, snapshot.run()?)))?;
         Ok(vec![Some(running.store.catalog()), Some(index.to_string()), Some(hash)])
     }
 

@@ -1,6 +1,6 @@
 //! Rows of the status functions.
 
-use quack_cluster::NodeView;
+use quack_cluster::{NodeView, Verdict};
 use quack_net::Endpoint;
 use quack_node::{NodeHandle, NodeStatus};
 use quack_types::{GroupId, NodeId};
@@ -58,6 +58,16 @@ pub fn node_row(view: &NodeView, committed: u64) -> Vec<Option<String>> {
         view.duckdb_version.clone(),
         Some(view.state.to_owned()),
         view.reason.clone(),
+    ]
+}
+
+/// A row of `quack_verify(…)`.
+pub fn verdict_row(verdict: &Verdict) -> Vec<Option<String>> {
+    vec![
+        Some(verdict.node.to_string()),
+        verdict.hash.clone(),
+        Some(verdict.state.to_owned()),
+        verdict.reason.clone(),
     ]
 }
 

@@ -74,16 +74,15 @@ impl AttachedStore {
         error.take()
     }
 
-    /// The position of the store, and a hash of all that it holds there.
-    pub fn state_hash(&self) -> Result<(LogIndex, String), StoreError> {
+    /// A snapshot of the store as it is now, to be hashed.
+    pub fn snapshot_for_hash(&self) -> Result<StateHasher, StoreError> {
         let mut error = Error::none();
-        let mut hash = Vec::new();
-        // SAFETY: asked for by a server that runs, so the store is open.
-        let index =
-            unsafe { ffi::quack_cpp_store_state_hash(self.raw(), Sink::into_vec(&mut hash), &raw mut error) };
+        let mut position = 0;
+        // SAFETY: asked for while the node runs, which ends before the store is closed.
+        let hasher =
+            unsafe { ffi::quack_cpp_state_hasher_open(self.raw(), &raw mut position, &raw mut error) };
         error.take()?;
-        let hash = hash.first().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default();
-        Ok((LogIndex(index), hash))
+        Ok(StateHasher { hasher, position: LogIndex(position) })
     }
 
     /// Detaches the store. Returns whether its file is closed: a statement that still runs keeps it open.
@@ -91,6 +90,35 @@ impl AttachedStore {
         let handle = self.handle.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         // SAFETY: taken out, so this happens once.
         handle.is_none_or(|handle| unsafe { ffi::quack_cpp_store_close(handle.0) })
+    }
+}
+
+/// A snapshot of a store that is being hashed. The store stays open as long as it is there.
+pub struct StateHasher {
+    hasher: *mut c_void,
+    /// The last transaction that the snapshot holds.
+    pub position: LogIndex,
+}
+
+// SAFETY: used by one thread at a time.
+unsafe impl Send for StateHasher {}
+
+impl StateHasher {
+    /// A hash of all that the store held.
+    pub fn run(self) -> Result<String, StoreError> {
+        let mut error = Error::none();
+        let mut hash = Vec::new();
+        // SAFETY: `self` owns it.
+        unsafe { ffi::quack_cpp_state_hasher_run(self.hasher, Sink::into_vec(&mut hash), &raw mut error) };
+        error.take()?;
+        Ok(hash.first().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default())
+    }
+}
+
+impl Drop for StateHasher {
+    fn drop(&mut self) {
+        // SAFETY: owned, and closed once.
+        unsafe { ffi::quack_cpp_state_hasher_close(self.hasher) };
     }
 }
 

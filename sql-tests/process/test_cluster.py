@@ -230,6 +230,36 @@ def test_linearizable_reads_need_the_quorum_and_see_every_acknowledged_write(clu
     cluster["n1"].kill()
     with pytest.raises(DatabaseError, match="quorum"):
         count(reader)
+    # What the node does for itself needs no quorum.
+    assert len(reader.sql("FROM quack_state_hash()")) == 1
+    assert reader.stop() == 0
+
+
+def test_a_node_whose_tables_differ_is_found_and_stops(cluster, new_process):
+    create(cluster)
+    cluster["n0"].sql("INSERT INTO cp.t SELECT range, 'x' FROM range(10000)")
+    cluster.wait_equal()
+    verify = "SELECT node_id, state FROM quack_verify('cp') ORDER BY ALL"
+    assert cluster["n1"].sql(verify) == [("n0", "equal"), ("n1", "equal"), ("n2", "equal")]
+    # Somebody changes one value in a node's file, behind its back.
+    assert cluster["n2"].stop() == 0
+    other = new_process()
+    other.sql(f"ATTACH '{cluster['n2'].data_dir}/store.duckdb' AS store")
+    other.sql("UPDATE store.main.t SET v = 'y' WHERE i = 77")
+    other.sql("DETACH store")
+    cluster["n2"].start()
+    assert cluster["n0"].sql(verify) == [("n0", "equal"), ("n1", "equal"), ("n2", "different")]
+    ((state, reason),) = cluster["n2"].sql("SELECT state, reason FROM quack_raft_status()")
+    assert state == "degraded" and "differs from the quorum" in reason
+    with pytest.raises(DatabaseError, match="degraded"):
+        cluster["n2"].sql("INSERT INTO cp.t VALUES (-1, 'x')")
+    cluster["n1"].sql("INSERT INTO cp.t VALUES (-1, 'x')")
+    # As it says: an empty folder, and it comes back.
+    cluster["n2"].kill()
+    shutil.rmtree(cluster["n2"].data_dir)
+    cluster["n2"].start()
+    cluster.wait_equal()
+    assert cluster["n0"].sql(verify) == [("n0", "equal"), ("n1", "equal"), ("n2", "equal")]
 
 
 def test_members_are_added_promoted_and_removed_by_sql(cluster):

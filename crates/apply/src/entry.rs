@@ -8,6 +8,9 @@ use quack_types::{ProposalId, RaftId};
 /// The format that this release writes, and the newest that it reads.
 pub const VERSION: u32 = 1;
 
+/// Larger entries are no verification: version, id, numbers.
+const VERIFICATION_BYTES_MAX: usize = 96;
+
 /// Why an entry of the log cannot be read. The node must not go on: it would miss what others apply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -49,6 +52,17 @@ pub fn decode(index: u64, data: &Bytes) -> Result<Decoded, Error> {
     let body = entry.body.ok_or_else(|| damaged("it has no body"))?;
     let id = ProposalId { origin: RaftId(id.origin), boot: id.boot, sequence: id.sequence };
     Ok(Decoded { id, answered_through: entry.answered_through, body })
+}
+
+/// The number of a verification, when an entry is one. Cheap for all others.
+pub fn verification(data: &Bytes) -> Option<u64> {
+    if data.len() > VERIFICATION_BYTES_MAX {
+        return None;
+    }
+    match proto::Entry::decode(data.clone()).ok()?.body? {
+        Body::Verify(verify) => Some(verify.number),
+        _ => None,
+    }
 }
 
 /// The outcome of an entry that took effect.

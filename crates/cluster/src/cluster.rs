@@ -9,7 +9,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use quack_net::{PeerHandler, PeerSpec, Peers};
 use quack_node::{DataFolder, EmptyFolder, NodeHandle, Transport};
-use quack_proto::log::v1 as log_proto;
+use quack_proto::log::v1::{self as log_proto, entry::Body};
 use quack_proto::peer::v1::{self as proto, Batch, Hello};
 use quack_types::{GroupId, NodeId, RaftId};
 
@@ -22,11 +22,17 @@ pub(crate) const HELLO_TIME: Duration = Duration::from_secs(1);
 
 /// What the host of a node does for its cluster.
 pub trait Host: Send + Sync + 'static {
-    /// Writes a decision about a member into the log, and waits until it is applied here.
+    /// Writes a decision into the log, and waits until it is applied here.
     ///
     /// # Errors
     /// What the log says, or why its outcome is not known.
-    fn propose_member(&self, member: log_proto::Member) -> Result<(), String>;
+    fn propose(&self, decision: Body) -> Result<(), String>;
+
+    /// The hash of everything that this node held at a verification; `None` while it is not known.
+    ///
+    /// # Errors
+    /// Why it cannot be known.
+    fn verified(&self, number: u64) -> Result<Option<String>, String>;
 
     /// The file of the store, for reading.
     ///
@@ -349,6 +355,17 @@ impl Cluster {
             "snapshot-piece" => {
                 let request = proto::PieceRequest::decode(body).map_err(unreadable)?;
                 self.snapshots.piece(&request).map(|piece| piece.encode_to_vec().into())
+            }
+            "verified" => {
+                let request = proto::VerifiedRequest::decode(body).map_err(unreadable)?;
+                self.answer_verified(&request).map(|verified| verified.encode_to_vec().into())
+            }
+            "diverged" => {
+                let diverged = proto::Diverged::decode(body).map_err(unreadable)?;
+                if let Some(running) = self.running() {
+                    self.diverged(&running, &diverged);
+                }
+                Ok(Bytes::new())
             }
             "snapshot-end" => {
                 self.snapshots.end(&proto::PieceRequest::decode(body).map_err(unreadable)?);

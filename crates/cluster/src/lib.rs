@@ -8,6 +8,7 @@
 //!  snapshot   a copy of the store, in pieces, from a member to a node that joins
 //!  members    changes of membership, carried out by the leader
 //!  steward    what the leader looks after by itself: learners that have caught up become voters
+//!  verify     compares what the nodes hold; whoever differs from the quorum stops
 //!  cluster    the whole: takes what peers send
 //! ```
 //!
@@ -31,8 +32,10 @@ mod roster;
 mod snapshot;
 mod steward;
 mod transport;
+mod verify;
 
 pub use cluster::{Cluster, Host, NodeView, Settings};
 pub use error::Error;
 pub use members::Change;
 pub use roster::{Member, Roster};
+pub use verify::Verdict;

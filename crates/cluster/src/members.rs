@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use quack_net::{PeerRole, PeerSpec};
 use quack_node::MemberChange;
+use quack_proto::log::v1::entry::Body;
 use quack_proto::peer::v1::{Admit, Admitted, ChangeMember, change_member};
 use quack_types::NodeId;
 
@@ -124,7 +125,7 @@ impl Cluster {
         member.incarnation = self.roster.last_incarnation(&member.node).unwrap_or(0);
         let id = member.raft_id();
         let membership = running.node.membership();
-        running.host.propose_member(member.to_proto())?;
+        running.host.propose(Body::Member(member.to_proto()))?;
         // The other way round it is promoted when it has caught up.
         if !member.voter && membership.is_voter(id) {
             self.require_other_voter(&membership, id)?;
@@ -160,7 +161,7 @@ impl Cluster {
             self.change_raft(running, vec![MemberChange::Remove(id)])?;
         }
         member.removed = true;
-        running.host.propose_member(member.to_proto())
+        running.host.propose(Body::Member(member.to_proto()))
     }
 
     fn lead(&self, running: &Running, name: &str) -> Result<(), String> {
@@ -199,7 +200,7 @@ impl Cluster {
         let mut member = self.roster.get(peer).ok_or_else(|| format!("node '{peer}' is no member"))?;
         let before = member.raft_id();
         member.incarnation += 1;
-        running.host.propose_member(member.to_proto())?;
+        running.host.propose(Body::Member(member.to_proto()))?;
         let membership = running.node.membership();
         let mut changes = vec![MemberChange::Learner(member.raft_id())];
         if membership.is_voter(before) || membership.learners.contains(&before) {

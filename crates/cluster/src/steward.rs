@@ -7,6 +7,8 @@ use crate::cluster::{Cluster, Running};
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// Entries between two verifications that nobody asked for. Each reads everything that the nodes hold.
+const VERIFY_ENTRIES: u64 = 1_000_000;
 /// A learner that is behind by no more entries than this has caught up: what is left takes a moment.
 const CAUGHT_UP_ENTRIES: u64 = 1000;
 
@@ -15,8 +17,10 @@ impl Cluster {
     pub(crate) fn start_steward(self: &Arc<Self>) {
         let this = Arc::downgrade(self);
         let run = move || {
+            let mut verified_at = None;
             while let Some(cluster) = this.upgrade() {
                 let Some(running) = cluster.running() else { return };
+                cluster.verify_when_due(&running, &mut verified_at);
                 if let Err(error) = running.node.settle_store() {
                     tracing::warn!(%error, "the mark of a node that joins could not be removed");
                 }
@@ -29,6 +33,20 @@ impl Cluster {
         };
         if let Err(error) = std::thread::Builder::new().name("quack-steward".to_owned()).spawn(run) {
             tracing::error!(%error, "nobody looks after the members: learners stay learners");
+        }
+    }
+
+    /// Compares the nodes after every so many entries, on the leader.
+    fn verify_when_due(&self, running: &Running, verified_at: &mut Option<u64>) {
+        let committed = running.node.commit_index().0;
+        let before = *verified_at.get_or_insert(committed);
+        if committed < before + VERIFY_ENTRIES || !running.node.is_leader() {
+            return;
+        }
+        *verified_at = Some(committed);
+        match self.verify() {
+            Ok(verdicts) => tracing::info!(?verdicts, "verified"),
+            Err(error) => tracing::warn!(%error, "not verified"),
         }
     }
 

@@ -88,6 +88,8 @@ void quack_rs_attach_local(void *rust_host, QuackBytes uri, QuackBytes token, Qu
                            QuackError *error);
 //! One row a member of the cluster that `catalog` is of.
 void quack_rs_nodes(void *rust_host, QuackBytes catalog, QuackRowSink rows, QuackError *error);
+//! Compares the nodes of the cluster that `catalog` is of; one row a member.
+void quack_rs_verify(void *rust_host, QuackBytes catalog, QuackRowSink rows, QuackError *error);
 //! Changes the members of the cluster that `catalog` is of: `what` is put, remove or lead.
 void quack_rs_change_members(void *rust_host, QuackBytes catalog, QuackBytes what, QuackBytes argument, QuackRowSink rows,
                              QuackError *error);
@@ -135,9 +137,12 @@ bool quack_cpp_store_close(void *store);
 void quack_cpp_store_catalog(void *store, QuackSink name);
 //! Writes a checkpoint of the store; readers and the applier go on. Made on the thread that calls.
 void quack_cpp_store_checkpoint(void *store, QuackError *error);
-//! Hashes the catalog and all rows as of one position, which is returned; equal for equal contents, whatever the
-//! history that led to them.
-uint64_t quack_cpp_store_state_hash(void *store, QuackSink hash, QuackError *error);
+//! Takes a snapshot of the store, at `position`, to hash the catalog and all rows as of then; ended by
+//! `quack_cpp_state_hasher_close`.
+void *quack_cpp_state_hasher_open(void *store, uint64_t *position, QuackError *error);
+//! Emits the hash, once: equal for equal contents, whatever the history that led to them.
+void quack_cpp_state_hasher_run(void *hasher, QuackSink hash, QuackError *error);
+void quack_cpp_state_hasher_close(void *hasher);
 
 //! The store's only writer. Not thread-safe. Ended by `quack_cpp_applier_close`.
 void *quack_cpp_applier_open(void *store, QuackError *error);

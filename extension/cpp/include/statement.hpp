@@ -64,6 +64,8 @@ public:
 	                                                  duckdb::BindPreparedStatementCallbackInfo &info,
 	                                                  duckdb::RebindQueryInfo current_rebind) override;
 
+	//! Whether the connection is the node's own, for checkpoints and hashes: its transactions wait for no quorum.
+	bool internal = false;
 	//! Whether the last proposal of the connection met a conflict, or an upsert a key that it had not found: it has
 	//! changed nothing, and may turn out differently when it runs again.
 	bool conflicted = false;

@@ -18,8 +18,8 @@ public:
 	duckdb::string CatalogName() const {
 		return db->GetName().GetIdentifierName();
 	}
-	//! A connection with the store as its default database.
-	duckdb::unique_ptr<duckdb::Connection> Connect();
+	//! A connection with the store as its default database: a client's, or an `internal` one of the node itself.
+	duckdb::unique_ptr<duckdb::Connection> Connect(bool internal);
 
 	Host &host;
 	duckdb::shared_ptr<duckdb::DatabaseInstance> instance;

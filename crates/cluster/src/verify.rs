@@ -1,0 +1,158 @@
+//! Divergence is looked for: at one position of the log every node hashes all that it holds, and whoever differs from
+//! the quorum stops.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use prost::Message as _;
+use quack_proto::log::v1::{Verify, entry::Body};
+use quack_proto::peer::v1::{Diverged, Verified, VerifiedRequest};
+use quack_types::NodeId;
+
+use crate::cluster::{Cluster, HELLO_TIME, Running};
+use crate::error::Error;
+
+/// How long the nodes may take to hash.
+const VERIFY_TIME: Duration = Duration::from_secs(600);
+/// A node that does not answer for so long is left out.
+const SILENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(100);
+
+/// What a verification has found about a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The node.
+    pub node: NodeId,
+    /// Of all that it holds; `None` when it has not answered.
+    pub hash: Option<String>,
+    /// `equal`, `different`, `unknown`, or `undecided` when no quorum agrees.
+    pub state: &'static str,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl Cluster {
+    /// Compares all nodes at one position. A node that differs from the quorum is told so, and stops.
+    ///
+    /// # Errors
+    /// The verification did not get into the log.
+    pub fn verify(&self) -> Result<Vec<Verdict>, Error> {
+        let running =
+            self.running().ok_or_else(|| Error::Change("this node is not a member yet".to_owned()))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let number = running.node.identity().raft_id().0 ^ now.as_nanos() as u64;
+        running.host.propose(Body::Verify(Verify { number })).map_err(Error::Change)?;
+        let answers = self.collect(&running, number);
+        let quorum = self.quorum_of(&running, &answers);
+        let mut verdicts = Vec::new();
+        for (node, answer) in answers {
+            let (hash, reason) = answer.map_or_else(|error| (None, Some(error)), |hash| (Some(hash), None));
+            let state = match (&hash, &quorum) {
+                (None, _) => "unknown",
+                (_, None) => "undecided",
+                (Some(hash), Some(quorum)) if hash == quorum => "equal",
+                (Some(_), Some(quorum)) => {
+                    self.tell_diverged(&running, &node, number, quorum);
+                    "different"
+                }
+            };
+            verdicts.push(Verdict { node, hash, state, reason });
+        }
+        Ok(verdicts)
+    }
+
+    /// Asks all members until they have answered or given up.
+    fn collect(&self, running: &Running, number: u64) -> BTreeMap<NodeId, Result<String, String>> {
+        let (begun, mut answers) = (Instant::now(), BTreeMap::new());
+        let mut heard: BTreeMap<NodeId, Instant> = BTreeMap::new();
+        let members = self.roster.members();
+        while answers.len() < members.len() && begun.elapsed() < VERIFY_TIME && !self.is_stopped() {
+            for member in &members {
+                if answers.contains_key(&member.node) {
+                    continue;
+                }
+                let last = *heard.get(&member.node).unwrap_or(&begun);
+                match self.verified_by(running, &member.node, number) {
+                    Ok(Some(hash)) => drop(answers.insert(member.node.clone(), Ok(hash))),
+                    Ok(None) => drop(heard.insert(member.node.clone(), Instant::now())),
+                    Err(error) if last.elapsed() > SILENCE => {
+                        drop(answers.insert(member.node.clone(), Err(error)))
+                    }
+                    Err(_) => {}
+                }
+            }
+            std::thread::sleep(POLL);
+        }
+        for member in members {
+            answers.entry(member.node).or_insert_with(|| Err("it has not answered in time".to_owned()));
+        }
+        answers
+    }
+
+    fn verified_by(&self, running: &Running, node: &NodeId, number: u64) -> Result<Option<String>, String> {
+        if *node == self.settings.own {
+            return running.host.verified(number);
+        }
+        let network = self.network.get().ok_or("the network has not started")?;
+        let request = Bytes::from(VerifiedRequest { number }.encode_to_vec());
+        let answer =
+            network.call(node, "verified", request, HELLO_TIME).map_err(|error| error.to_string())?;
+        let verified = Verified::decode(answer).map_err(|error| error.to_string())?;
+        Ok(verified.done.then_some(verified.hash))
+    }
+
+    /// The hash that more than half of the voters have.
+    fn quorum_of(
+        &self,
+        running: &Running,
+        answers: &BTreeMap<NodeId, Result<String, String>>,
+    ) -> Option<String> {
+        let membership = running.node.membership();
+        let voters: Vec<_> = self
+            .roster
+            .members()
+            .into_iter()
+            .filter(|member| membership.is_voter(member.raft_id()))
+            .collect();
+        let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
+        for hash in voters.iter().filter_map(|voter| answers.get(&voter.node)?.as_ref().ok()) {
+            *counts.entry(hash).or_default() += 1;
+        }
+        counts
+            .into_iter()
+            .find(|(_, count)| 2 * count > membership.voters.len())
+            .map(|(hash, _)| hash.clone())
+    }
+
+    fn tell_diverged(&self, running: &Running, node: &NodeId, number: u64, quorum: &str) {
+        let diverged = Diverged { number, hash: quorum.to_owned() };
+        if *node == self.settings.own {
+            self.diverged(running, &diverged);
+            return;
+        }
+        let Some(network) = self.network.get() else { return };
+        if let Err(error) = network.call(node, "diverged", diverged.encode_to_vec().into(), HELLO_TIME) {
+            tracing::error!(%node, %error, "a node that has diverged could not be told");
+        }
+    }
+
+    /// A quorum has found `diverged.hash`: if this node has not, it stops.
+    pub(crate) fn diverged(&self, running: &Running, diverged: &Diverged) {
+        match running.host.verified(diverged.number) {
+            Ok(Some(own)) if own != diverged.hash => running.node.degrade(&format!(
+                "what it holds differs from the quorum (verification {:016x}: {own} here, {} there): stop the server, \
+                 keep its data folder for an investigation, and start it with an empty one; it then takes a snapshot",
+                diverged.number, diverged.hash
+            )),
+            _ => tracing::warn!("told of a divergence that is none here"),
+        }
+    }
+
+    /// Answers a peer that verifies.
+    pub(crate) fn answer_verified(&self, request: &VerifiedRequest) -> Result<Verified, String> {
+        let running = self.running().ok_or("it is not a member yet")?;
+        let found = running.host.verified(request.number)?;
+        Ok(Verified { done: found.is_some(), hash: found.unwrap_or_default() })
+    }
+}

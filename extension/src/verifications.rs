@@ -1,0 +1,46 @@
+//! Hashes of the store at the positions of verifications.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::store::StateHasher;
+
+/// Verifications that are remembered.
+const KEPT: usize = 16;
+
+/// What this node has found at each verification, by its number: `None` while it is being hashed.
+#[derive(Default)]
+pub struct Verifications(Mutex<BTreeMap<u64, Option<Result<String, String>>>>);
+
+impl Verifications {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Option<Result<String, String>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hashes a snapshot on a thread of its own: applying goes on meanwhile.
+    pub fn begin(self: &Arc<Self>, number: u64, snapshot: StateHasher) {
+        let mut known = self.lock();
+        while known.len() >= KEPT {
+            known.pop_first();
+        }
+        known.insert(number, None);
+        drop(known);
+        let this = self.clone();
+        let run = move || {
+            let position = snapshot.position;
+            let found = snapshot.run().map_err(|error| error.message);
+            tracing::info!(number, %position, ?found, "verification");
+            if let Some(result) = this.lock().get_mut(&number) {
+                *result = Some(found);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("quack-verify".to_owned()).spawn(run) {
+            self.lock().insert(number, Some(Err(format!("no thread to verify on: {error}"))));
+        }
+    }
+
+    /// The hash of a verification; `None` while it is not known.
+    pub fn get(&self, number: u64) -> Result<Option<String>, String> {
+        self.lock().get(&number).cloned().flatten().transpose()
+    }
+}
