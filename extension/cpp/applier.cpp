@@ -3,8 +3,12 @@
 #include "applier.hpp"
 
 #include "chunk.hpp"
+#include "compat.hpp"
 #include "error.hpp"
 #include "statement.hpp"
+#include "duckdb/execution/index/art/art.hpp"
+#include "duckdb/execution/index/art/art_key.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
 #include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/main/appender.hpp"
@@ -224,13 +228,52 @@ void Applier::Insert(const QuackTable &table, QuackBytes bytes) {
 	inserted.insert(&target);
 }
 
-void Applier::FollowHints(Target &target, DataChunk &sought, vector<row_t> &ids, vector<idx_t> &missing) {
+bool Applier::LookUpKeys(Target &target, DataChunk &sought, const vector<idx_t> &positions, vector<row_t> &hints) {
+	auto &info = *target.entry->GetStorage().GetDataTableInfo();
+	info.BindIndexes(context);
+	vector<shared_ptr<IndexEntry>> entries;
+	for (auto entry : info.GetIndexes().IndexEntries()) {
+		entries.push_back(std::move(entry));
+	}
+	for (auto &entry : entries) {
+		if (entry->GetBindState() != IndexBindState::BOUND || entry->GetIndexType() != ART::TYPE_NAME) {
+			continue;
+		}
+		auto index = entry->GetReadHandle<ART>();
+		if (!index->IsPrimary()) {
+			continue;
+		}
+		SelectionVector sel(positions.size());
+		for (idx_t i = 0; i < positions.size(); i++) {
+			sel.set_index(i, positions[i]);
+		}
+		DataChunk keys;
+		vector<LogicalType> types;
+		for (auto column : index->GetColumnIds()) {
+			types.push_back(sought.data[column].GetType());
+		}
+		keys.InitializeEmpty(types);
+		for (idx_t i = 0; i < types.size(); i++) {
+			keys.data[i].Slice(sought.data[index->GetColumnIds()[i]], sel, positions.size());
+		}
+		keys.SetChildCardinality(positions.size());
+		ArenaAllocator arena(BufferAllocator::Get(context));
+		unsafe_vector<ARTKey> art_keys(positions.size());
+		index->GenerateKeys<>(arena, keys, art_keys);
+		for (idx_t i = 0; i < positions.size(); i++) {
+			hints[positions[i]] = FindKey(*index.operator->(), art_keys[i]);
+		}
+		return true;
+	}
+	return false;
+}
+
+void Applier::FollowHints(Target &target, DataChunk &sought, const vector<row_t> &hints, const vector<idx_t> &positions,
+                          vector<row_t> &ids, vector<idx_t> &missing) {
 	auto &storage = target.entry->GetStorage();
 	auto types = storage.GetTypes();
 	auto columns = types.size();
-	auto count = sought.size();
-	sought.data[columns].Flatten();
-	auto hints = FlatVector::GetData<row_t>(sought.data[columns]);
+	auto count = positions.size();
 	auto &taken_ids = taken[&target];
 
 	SelectionVector sel(count);
@@ -238,14 +281,15 @@ void Applier::FollowHints(Target &target, DataChunk &sought, vector<row_t> &ids,
 	auto candidate_ids = FlatVector::GetDataMutable<row_t>(candidates);
 	idx_t candidate_count = 0;
 	auto next_row_id = NumericCast<row_t>(storage.GetNextRowId());
-	for (idx_t i = 0; i < count; i++) {
-		auto usable = hints[i] >= 0 && hints[i] < next_row_id && taken_ids.insert(hints[i]).second;
+	for (auto position : positions) {
+		auto hint = hints[position];
+		auto usable = hint >= 0 && hint < next_row_id && taken_ids.insert(hint).second;
 		if (!usable) {
-			missing.push_back(i);
+			missing.push_back(position);
 			continue;
 		}
-		candidate_ids[candidate_count] = hints[i];
-		sel.set_index(candidate_count++, i);
+		candidate_ids[candidate_count] = hint;
+		sel.set_index(candidate_count++, position);
 	}
 	if (candidate_count == 0) {
 		return;
@@ -372,7 +416,19 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 	}
 	vector<row_t> ids(count, -1);
 	vector<idx_t> missing;
-	FollowHints(target, *chunk, ids, missing);
+	vector<row_t> hints;
+	vector<idx_t> positions;
+	chunk->data[columns].Flatten();
+	for (idx_t i = 0; i < count; i++) {
+		hints.push_back(FlatVector::GetData<row_t>(chunk->data[columns])[i]);
+		positions.push_back(i);
+	}
+	FollowHints(target, *chunk, hints, positions, ids, missing);
+	if (!missing.empty() && LookUpKeys(target, *chunk, missing, hints)) {
+		positions.swap(missing);
+		missing.clear();
+		FollowHints(target, *chunk, hints, positions, ids, missing);
+	}
 	if (!missing.empty() && search) {
 		// All rows by value, also those whose hints were right: which of several equal rows a hint has taken must not
 		// decide whether the others are found.

@@ -3,6 +3,9 @@
 
 #include "compat.hpp"
 
+#include "duckdb/execution/index/art/art.hpp"
+#include "duckdb/execution/index/art/art_key.hpp"
+#include "duckdb/execution/index/index_lock.hpp"
 #include "duckdb/main/active_query_context.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/database_manager.hpp"
@@ -55,6 +58,12 @@ struct DatabasesLock {
 };
 template struct Reveal<DatabasesLock, &DatabaseManager::databases_lock>;
 
+struct SearchEqual {
+	using type = bool (ART::*)(const ARTKey &, idx_t, set<row_t> &) const;
+	friend type Member(SearchEqual);
+};
+template struct Reveal<SearchEqual, &ART::SearchEqual>;
+
 } // namespace
 
 namespace quack {
@@ -76,6 +85,13 @@ string CurrentQuery(ClientContext &context) {
 bool MoreStatementsFollow(ClientContext &context) {
 	auto &active = context.*Member(ActiveQuery());
 	return active && active->ExpandsIntoSeveral() && active->HasNextStatement();
+}
+
+row_t FindKey(const ART &index, const ARTKey &key) {
+	set<row_t> row_ids;
+	IndexLock lock(index);
+	auto all = (index.*Member(SearchEqual()))(key, 1, row_ids);
+	return all && row_ids.size() == 1 ? *row_ids.begin() : -1;
 }
 
 void Reattach(ClientContext &context, AttachedDatabase &db) {

@@ -53,8 +53,13 @@ private:
 	//! Commits; a checkpoint that is writing one of the tables is waited for before DuckDB's transaction lock is taken.
 	void CommitTransaction();
 	void Run(const duckdb::string &sql);
-	//! The rows at the hinted ids, where they equal `sought`; marks in `missing` the positions that do not.
-	void FollowHints(Target &target, duckdb::DataChunk &sought, duckdb::vector<duckdb::row_t> &ids,
+	//! Replaces the hints of these rows by where the primary key says that they are: row ids differ from node to node
+	//! once checkpoints have moved rows. Returns whether there is such a key. What it finds is still to be compared.
+	bool LookUpKeys(Target &target, duckdb::DataChunk &sought, const duckdb::vector<idx_t> &positions,
+	                duckdb::vector<duckdb::row_t> &hints);
+	//! Of the rows at these positions those that are at the hinted ids and equal `sought`; the others are `missing`.
+	void FollowHints(Target &target, duckdb::DataChunk &sought, const duckdb::vector<duckdb::row_t> &hints,
+	                 const duckdb::vector<idx_t> &positions, duckdb::vector<duckdb::row_t> &ids,
 	                 duckdb::vector<idx_t> &missing);
 	//! Looks the missing rows up by their values.
 	bool Search(Target &target, duckdb::DataChunk &sought, duckdb::vector<duckdb::row_t> &ids,

@@ -2,8 +2,13 @@
 #pragma once
 
 #include "duckdb.hpp"
+#include "duckdb/execution/index/art/art_key.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
+
+namespace duckdb {
+class ART;
+}
 
 namespace quack {
 
@@ -16,6 +21,9 @@ void ReleaseCheckpointLocks(duckdb::DuckTransaction &transaction);
 
 //! The text of the statement that a connection runs; empty when it runs none.
 duckdb::string CurrentQuery(duckdb::ClientContext &context);
+
+//! Where a unique index says that a key is; -1 when it is not there, or there more than once.
+duckdb::row_t FindKey(const duckdb::ART &index, const duckdb::ARTKey &key);
 
 //! Whether DuckDB runs the user's statement as several, one after the other, and this is not the last of them.
 bool MoreStatementsFollow(duckdb::ClientContext &context);
