@@ -12,6 +12,9 @@ use quack_types::{GroupId, LogIndex};
 use crate::machine::{Applied, StateMachine};
 use crate::shared::Shared;
 
+/// What an entry counts for besides its bytes, where it is decided when a checkpoint is due: to replay ten thousand
+/// small entries takes as long as some large ones.
+const ENTRY_OVERHEAD_BYTES: usize = 1024;
 /// A missed wake-up costs this much at most.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -61,7 +64,7 @@ impl ApplyLoop {
         let Some(last) = entries.last().map(|entry| entry.index) else {
             return Err(format!("the log returned nothing for committed entry {low}"));
         };
-        let bytes: usize = entries.iter().map(LogEntry::size_bytes).sum();
+        let bytes: usize = entries.iter().map(|entry| entry.size_bytes() + ENTRY_OVERHEAD_BYTES).sum();
         // What carries nothing for the state is applied by being passed over.
         entries.retain(|entry| entry.kind == EntryKind::Normal && !entry.data.is_empty());
         if !entries.is_empty() {

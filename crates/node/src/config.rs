@@ -28,7 +28,8 @@ pub struct NodeConfig {
     /// One batch is one transaction of the store: large enough to spread its cost
     /// over thousands of rows, small enough to bound its memory.
     pub apply_bytes_max: u64,
-    /// Bytes of entries applied since the last checkpoint that make the next one due.
+    /// Bytes of entries applied since the last checkpoint that make the next one due; each entry counts for 1 KiB more
+    /// than it has, because replaying it takes time, too.
     ///
     /// A checkpoint holds up writes to the table that it is writing. With wide strings 16 MiB take
     /// 20 ms on a quiet machine, 64 MiB ten times that; smaller ones rewrite shared blocks more often.

@@ -229,6 +229,9 @@ impl Builder {
         if dice.once_in(2) {
             self.propose(number, Body::Boot(proto::Boot {}));
         }
+        if dice.once_in(3) {
+            self.propose(number, Body::Verify(proto::Verify { number: 7 }));
+        }
     }
 
     /// A node loses its disk, and another one has it admitted under a new incarnation; or somebody says an old one.

@@ -62,6 +62,7 @@ impl Seen {
         let what = match decoded.body {
             Body::Boot(_) => "a boot again",
             Body::Member(_) => "a member again",
+            Body::Verify(_) => "a verification again",
             Body::Part(_) => "a part again",
             Body::Abort(_) => "an abort again",
             Body::Transaction(_) => "a transaction again",
@@ -87,7 +88,7 @@ impl Seen {
                 self.ended.insert(abort.transaction);
                 None
             }
-            Body::Boot(_) | Body::Member(_) => None,
+            Body::Boot(_) | Body::Member(_) | Body::Verify(_) => None,
         }
     }
 }

@@ -137,6 +137,7 @@ impl Log {
             Body::Abort(_) => 'a',
             Body::Boot(_) => 'b',
             Body::Member(_) => 'm',
+            Body::Verify(_) => 'v',
         };
         self.bodies().iter().map(letter).collect()
     }
