@@ -320,3 +320,25 @@ def test_five_nodes_with_a_learner_work_with_two_dead(new_cluster):
 def test_bad_changes_say_what_to_do(node, change, message):
     with pytest.raises(DatabaseError, match=message):
         node.sql(change)
+
+
+def test_a_node_that_was_alone_grows_into_a_cluster(new_cluster, tmp_path):
+    cluster = new_cluster()
+    first = cluster["n0"]
+    options, first.options = first.options, {}
+    first.start()
+    first.sql("CREATE TABLE cp.t (i BIGINT PRIMARY KEY, v VARCHAR)")
+    first.sql("INSERT INTO cp.t SELECT range, 'alone' FROM range(1000)")
+    assert first.stop() == 0
+    first.options = options
+    cluster.start()
+    voters = "SELECT len(voters) FROM quack_raft_status()"
+    wait_for(lambda: first.value(voters) == 3, "three voters")
+    cluster["n2"].sql("INSERT INTO cp.t VALUES (-1, 'together')")
+    cluster.wait_equal()
+    assert count(cluster["n1"]) == 1001
+    # And it is not started alone again by mistake.
+    assert first.stop() == 0
+    first.options = {}
+    with pytest.raises(DatabaseError, match="belongs to a node of a cluster: give peers"):
+        first.start()
