@@ -102,6 +102,10 @@ else
 	cargo run --quiet --release -p quack-sim -- --seeds $(or $(SEEDS),1000)
 endif
 
+.PHONY: chaos
+chaos: dist venv ## kill, cut off, pause and empty real nodes under a checked load: MINUTES=n, SEED=s
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: dist venv ## writes per second, next to what the disk and DuckDB could do: BENCH_SECONDS=n for each
 	$(QUACK_PYTHON) bench/write.py $(BENCH_SECONDS)
@@ -110,8 +114,16 @@ bench: dist venv ## writes per second, next to what the disk and DuckDB could do
 bench-read: dist venv ## times of reads, next to plain DuckDB: ROWS=n (10 million by default)
 	$(QUACK_PYTHON) bench/read.py $(ROWS)
 
+.PHONY: bench-failover
+bench-failover: dist venv ## time without writes after kill -9 of the leader, next to etcd's if installed: KILLS=n
+	$(QUACK_PYTHON) bench/failover.py $(KILLS)
+
+.PHONY: bench-reseed
+bench-reseed: dist venv ## an emptied node comes back under load: ROWS=n (10 million by default)
+	$(QUACK_PYTHON) bench/reseed.py $(ROWS)
+
 .PHONY: bench-all
-bench-all: bench bench-read ## these two, and load time, bulk loads in little memory, stalls by checkpoints
+bench-all: bench bench-read bench-failover bench-reseed ## these, and load time, bulk loads in little memory, stalls
 	$(QUACK_PYTHON) bench/load.py
 	$(QUACK_PYTHON) bench/bulk.py
 	$(QUACK_PYTHON) bench/stall.py

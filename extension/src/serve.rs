@@ -241,12 +241,6 @@ impl Launch {
         let first = if self.cluster.is_some() { self.first.clone() } else { Membership::new([own], []) };
         let node = NodeHandle::start(self.config.clone(), folder, Box::new(machine), transport, first)
             .map_err(io)?;
-        if self.cluster.is_none() && node.membership() != Membership::new([own], []) {
-            node.stop();
-            return Err(invalid(
-                "this data folder belongs to a node of a cluster: give peers, cert_file, key_file and client_ca_file as before",
-            ));
-        }
         shared.started(node.clone());
         Ok(node)
     }
@@ -334,7 +328,15 @@ impl Server {
             };
             let node = running.node.clone();
             opening.hold(running);
-            node.wait_until_ready(READY_WAIT, &|| false).map_err(io)?;
+            // The membership is known when the log's changes of it are replayed, not before.
+            let alone = Membership::new([node.raft_id()], []);
+            let ready = node.wait_until_ready(READY_WAIT, &|| node.membership() != alone);
+            if node.membership() != alone {
+                return Err(invalid(
+                    "this data folder belongs to a node of a cluster: give peers, cert_file, key_file and client_ca_file as before",
+                ));
+            }
+            ready.map_err(io)?;
             shared.announce_boot()?;
             opening.open(&shared);
             return Ok(());

@@ -131,7 +131,7 @@ impl NodeHandle {
     /// A new id for a proposal of this node. Never given twice, in any life of the node.
     pub fn next_proposal_id(&self) -> ProposalId {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-        ProposalId { origin: self.identity.raft_id(), boot: self.identity.boot, sequence }
+        ProposalId { origin: self.raft_id(), boot: self.identity.boot, sequence }
     }
 
     /// Proposes an entry. The waiter has the outcome once it is applied on this node.
@@ -290,7 +290,12 @@ impl NodeHandle {
 
     /// Whether this node leads the root group.
     pub fn is_leader(&self) -> bool {
-        self.leader() == Some(self.identity.raft_id())
+        self.leader() == Some(self.raft_id())
+    }
+
+    /// Under which this node is a member of its groups.
+    pub fn raft_id(&self) -> RaftId {
+        self.identity.raft_id()
     }
 
     /// The members of the root group.

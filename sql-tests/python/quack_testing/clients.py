@@ -19,6 +19,8 @@ ACCOUNT_START = 1000
 ANSWER_SECONDS = 40
 INTERRUPTED_SECONDS = 10
 PAUSE_SECONDS = 0.05
+# At most this long between two operations. Faults are found by their variety, not by the load.
+THINK_SECONDS = 0.03
 # How often each operation is drawn.
 WEIGHTS = {
     "read": 25, "write": 12, "cas": 12, "replace": 4,
@@ -77,7 +79,7 @@ class Client(threading.Thread):
             return
         (kind,) = self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))
         getattr(self, kind)()
-        time.sleep(self.random.random() * 0.01)
+        time.sleep(self.random.random() * THINK_SECONDS)
 
     def fresh(self):
         """A value, or key, that no other operation uses."""
