@@ -43,13 +43,8 @@ const void *QuackCatalog::Node() const {
 	return node;
 }
 
-void QuackCatalog::Linearize(ClientContext &context) const {
-	QuackInterrupt interrupt {&context, [](void *waiting) {
-		                          return IsInterrupted(*static_cast<ClientContext *>(waiting));
-	                          }};
-	QuackError error = NoError();
-	quack_rs_node_linearize(Node(), interrupt, &error);
-	ThrowIfError(error);
+bool QuackCatalog::Serves() const {
+	return quack_rs_node_serves(node);
 }
 
 void QuackCatalog::Seal(const string &reason) {

@@ -2,9 +2,12 @@
 
 #include "transaction_manager.hpp"
 
+#include "admission.hpp"
 #include "catalog.hpp"
 #include "statement.hpp"
 #include "duckdb/main/attached_database.hpp"
+#include "duckdb/storage/single_file_block_manager.hpp"
+#include "duckdb/storage/storage_manager.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 #include "duckdb/transaction/local_storage.hpp"
 
@@ -20,9 +23,8 @@ Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 	if (!ApplierMark::IsSet(context)) {
 		auto &state = StatementState::Get(context);
 		state.EnterGate(context, gate);
-		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
-		if (catalog.linearizable && !state.internal) {
-			catalog.Linearize(context);
+		if (!state.internal) {
+			Admit(context, db.GetCatalog().Cast<QuackCatalog>());
 		}
 	}
 	return DuckTransactionManager::StartTransaction(context);
@@ -57,6 +59,12 @@ ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Tra
 
 void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 	lock_guard<mutex> guard(checkpoint_mutex);
+	auto &storage = db.GetStorageManager();
+	// DuckDB skips a checkpoint when it knows of no changes, and forgets those that were committed while the last one
+	// was being written. The log is released behind a checkpoint, so it must be there.
+	storage.AddWALSize(1);
+	auto &blocks = storage.Cast<SingleFileStorageManager>().GetBlockManager().Cast<SingleFileBlockManager>();
+	auto before = blocks.GetCheckpointIteration();
 	automatic_checkpoints_off.reset();
 	try {
 		DuckTransactionManager::Checkpoint(context, force);
@@ -65,6 +73,9 @@ void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 		throw;
 	}
 	automatic_checkpoints_off = SharedCheckpointLock();
+	if (blocks.GetCheckpointIteration() == before) {
+		throw IOException("DuckDB has skipped a checkpoint of \"%s\"", db.GetName().GetIdentifierName());
+	}
 }
 
 } // namespace quack

@@ -42,9 +42,17 @@ impl SharedNode {
             .ok_or_else(|| StoreError::new(ErrorKind::CONNECTION, "the node has not started yet"))
     }
 
-    /// Why the node serves nobody any more, if it does not.
-    pub fn degraded(&self) -> Option<String> {
-        self.handle.get()?.degraded()
+    /// Whether the node has met no error of its own. Asked for by every transaction.
+    pub fn serves(&self) -> bool {
+        self.handle.get().is_none_or(|node| node.serves())
+    }
+
+    /// A node that has met an error of its own must not go on answering: it may fall behind the others for ever.
+    pub fn require_service(&self) -> Result<(), StoreError> {
+        let Some(reason) = self.handle.get().and_then(|node| node.degraded()) else { return Ok(()) };
+        let message =
+            format!("this node is degraded and answers nobody: {reason}. See FROM quack_raft_status()");
+        Err(StoreError::new(ErrorKind::CONNECTION, message))
     }
 
     /// Waits until everything that was acknowledged anywhere before this call is applied here.

@@ -338,7 +338,7 @@ impl Server {
             }
             ready.map_err(io)?;
             shared.announce_boot()?;
-            opening.open(&shared);
+            opening.open();
             return Ok(());
         }
         let settle = move || opening.settle(&launch, started);
@@ -564,9 +564,9 @@ impl Opening {
     }
 
     /// Lets clients in.
-    fn open(&self, shared: &Arc<SharedNode>) {
+    fn open(&self) {
         let Some(running) = self.running.get() else { return };
-        self.network.open(Arc::new(Sessions::new(running.store.clone(), shared.clone())));
+        self.network.open(Arc::new(Sessions::new(running.store.clone())));
         self.open.store(true, Ordering::Release);
     }
 
@@ -605,7 +605,7 @@ impl Opening {
                 return Ok(());
             }
         }
-        self.open(&shared);
+        self.open();
         Ok(())
     }
 }

@@ -9,7 +9,6 @@ use quack_apply::StoreError;
 use quack_net::{Opening, Prepared, Service, ServiceError};
 
 use crate::ffi::{self, Error, Sink};
-use crate::proposer::SharedNode;
 use crate::store::AttachedStore;
 
 /// Chunks in one answer: what the stock server sends by default.
@@ -18,7 +17,6 @@ const CHUNKS_PER_ANSWER: usize = 12;
 /// One DuckDB session per client session.
 pub struct Sessions {
     store: Arc<AttachedStore>,
-    node: Arc<SharedNode>,
     sessions: Mutex<HashMap<String, Arc<Session>>>,
 }
 
@@ -36,19 +34,11 @@ impl Drop for Session {
 }
 
 impl Sessions {
-    pub fn new(store: Arc<AttachedStore>, node: Arc<SharedNode>) -> Self {
-        Self { store, node, sessions: Mutex::default() }
-    }
-
-    /// A node that has met an error of its own must not go on answering: it may fall behind the others for ever.
-    fn require_healthy(&self) -> Result<(), ServiceError> {
-        let refuse =
-            |reason| Err(ServiceError::new("Connection", format!("this node is degraded: {reason}")));
-        self.node.degraded().map_or(Ok(()), refuse)
+    pub fn new(store: Arc<AttachedStore>) -> Self {
+        Self { store, sessions: Mutex::default() }
     }
 
     fn get(&self, session: &str) -> Result<Arc<Session>, ServiceError> {
-        self.require_healthy()?;
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions
             .get(session)
@@ -69,7 +59,6 @@ fn text(bytes: &Bytes) -> String {
 // SAFETY of all calls below: the session is alive, since its Arc is held for the call, and what is passed lives for it.
 impl Service for Sessions {
     fn connect(&self, session: &str, _opening: &Opening) -> Result<(), ServiceError> {
-        self.require_healthy()?;
         let mut error = Error::none();
         let handle = unsafe { ffi::quack_cpp_session_open(self.store.raw(), &raw mut error) };
         error.take().map_err(answer)?;

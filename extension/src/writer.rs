@@ -27,11 +27,23 @@ unsafe extern "C" fn quack_rs_node_release(node: *const c_void) {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn quack_rs_node_linearize(node: *const c_void, interrupt: Interrupt, error: *mut Error) {
+unsafe extern "C" fn quack_rs_node_serves(node: *const c_void) -> bool {
+    // SAFETY: the catalog that passes it holds a reference.
+    unsafe { &*node.cast::<SharedNode>() }.serves()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_node_admit(
+    node: *const c_void,
+    linearizable: bool,
+    interrupt: Interrupt,
+    error: *mut Error,
+) {
     barrier::call(error, || {
         // SAFETY: the catalog that passes it holds a reference.
         let node = unsafe { &*node.cast::<SharedNode>() };
-        node.linearize(interrupt)
+        node.require_service()?;
+        if linearizable { node.linearize(interrupt) } else { Ok(()) }
     });
 }
 

@@ -2,19 +2,22 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use quack_admin::config::Configuration;
 use quack_admin::http::AdminServer;
 use quack_admin::status::{Board, Phase};
 use quack_admin::{quote, serve_statement, setting_statements};
+use quack_types::folder::REBUILD;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::duckdb::Connection;
 use crate::refresher::Refresher;
 
+/// How often it looks whether the node is to be rebuilt.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Exit status when stopping took too long.
 const STUCK_EXIT: i32 = 1;
 
@@ -42,10 +45,20 @@ pub fn run(configuration: &Configuration) -> Result<(), String> {
         None => None,
         Some(face) => Some(Refresher::start(connection.another()?, board.clone(), face.refresh)?),
     };
-    let uri = serve(&connection, configuration)?;
+    let mut uri = serve(&connection, configuration)?;
     board.set_phase(Phase::Serving);
-    if let Ok(signal) = signals.recv() {
-        println!("stopping on signal {signal}");
+    loop {
+        match signals.recv_timeout(LOOK_INTERVAL) {
+            Err(RecvTimeoutError::Timeout) if configuration.data_dir.join(REBUILD).exists() => {
+                uri = rebuild(&connection, configuration, &board, &uri)?;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+            Ok(signal) => {
+                println!("stopping on signal {signal}");
+                break;
+            }
+        }
     }
     let stopped = connection.execute(&format!("CALL quack_stop({})", quote(&uri)));
     drop(refresher);
@@ -69,6 +82,21 @@ fn serve(connection: &Connection, configuration: &Configuration) -> Result<Strin
         println!("listening at {uri} as {}", configuration.name());
     }
     tracing::info!(node = configuration.name(), %uri, "serving");
+    Ok(uri)
+}
+
+/// Starts a node again that must not work with what it has: it is rebuilt from its cluster in the background.
+fn rebuild(
+    connection: &Connection,
+    configuration: &Configuration,
+    board: &Board,
+    uri: &str,
+) -> Result<String, String> {
+    tracing::warn!(node = configuration.name(), "the node is to be rebuilt from its cluster: starting again");
+    board.set_phase(Phase::Starting);
+    connection.execute(&format!("CALL quack_stop({})", quote(uri)))?;
+    let uri = serve(connection, configuration)?;
+    board.set_phase(Phase::Serving);
     Ok(uri)
 }
 

@@ -92,8 +92,20 @@ impl Cluster {
         answers
     }
 
+    /// The cluster that this node was a member of, when it is to be rebuilt.
+    pub(crate) fn former(&self) -> Option<u128> {
+        match &*self.phase() {
+            Phase::Empty(folder) => folder.former(),
+            _ => None,
+        }
+    }
+
     /// Founds the cluster, when all are there and it is this node's turn. Returns what it waits for.
     fn try_found(&self, answers: &Answers) -> Result<String, Error> {
+        if self.former().is_some() {
+            let silent = answers.missing.join("; ");
+            return Ok(format!("a peer that belongs to its cluster, to be rebuilt from it: {silent}"));
+        }
         if !answers.missing.is_empty() {
             let missing = answers.missing.join("; ");
             return Ok(format!("all first peers, to found the cluster with them: {missing}"));
@@ -166,6 +178,9 @@ impl Cluster {
             own if own.is_empty() => {}
             own if own[..] == id => return Ok(()),
             _ => return Err("it belongs to another cluster already".to_owned()),
+        }
+        if self.former().is_some() {
+            return Err("it belongs to a cluster, from which it is to be rebuilt".to_owned());
         }
         self.become_member(|folder| folder.found(cluster_id)).map_err(|error| error.to_string())?;
         Ok(())

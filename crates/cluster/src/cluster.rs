@@ -382,10 +382,11 @@ impl Cluster {
     /// The cluster's log does not reach back to where this node is.
     fn fall_behind(&self) {
         let Some(running) = self.running() else { return };
-        running.node.degrade(
-            "it was away for so long that the cluster's log no longer reaches back to it: stop the server, empty its \
-             data folder and start it again with the same arguments; it then takes a snapshot by itself",
-        );
+        if running.node.degraded().is_none() {
+            running.node.degrade_for_good(
+                "it was away for so long that the cluster's log no longer reaches back to it",
+            );
+        }
     }
 }
 

@@ -190,6 +190,9 @@ impl Cluster {
         if snapshot.cluster_id != admitted.cluster_id || snapshot.cluster_id.len() != 16 {
             return refuse("it is another cluster's".to_owned());
         }
+        if self.former().is_some_and(|former| former.to_be_bytes()[..] != snapshot.cluster_id[..]) {
+            return refuse("this node belonged to another cluster".to_owned());
+        }
         if snapshot.duckdb_version != self.settings.duckdb_version {
             return refuse(format!("it was written by DuckDB {}", snapshot.duckdb_version));
         }

@@ -140,9 +140,8 @@ impl Cluster {
     /// A quorum has found `diverged.hash`: if this node has not, it stops.
     pub(crate) fn diverged(&self, running: &Running, diverged: &Diverged) {
         match running.host.verified(diverged.number) {
-            Ok(Some(own)) if own != diverged.hash => running.node.degrade(&format!(
-                "what it holds differs from the quorum (verification {:016x}: {own} here, {} there): stop the server, \
-                 keep its data folder for an investigation, and start it with an empty one; it then takes a snapshot",
+            Ok(Some(own)) if own != diverged.hash => running.node.degrade_for_good(&format!(
+                "what it holds differs from the quorum (verification {:016x}: {own} here, {} there)",
                 diverged.number, diverged.hash
             )),
             _ => tracing::warn!("told of a divergence that is none here"),

@@ -59,6 +59,15 @@ pub enum Error {
         /// Who asked.
         expected: NodeId,
     },
+    /// The folder is to be filled by its cluster only.
+    #[error(
+        "the node in '{path}' is being rebuilt from its cluster: start it with the peers and certificates that it had. \
+         What it held before is in the folder 'superseded' there"
+    )]
+    Former {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The identity cannot be read.
     #[error(
         "the file '{path}' is damaged ({reason}): restore it from a backup, or rebuild the node from an empty folder"

@@ -9,6 +9,8 @@
 //! <data_dir>/joining        there from when a node begins to join a cluster until its machine owns the store
 //! ```
 //!
+//! and what `superseded.rs` names, for a node that is to be rebuilt.
+//!
 //! Without an identity, whatever lies beside `joining` is a snapshot that did not arrive: it is thrown away.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -16,9 +18,11 @@ use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use quack_log::{DiskOs, Floor, Log, LogConfig, LogIdentity};
+use quack_types::folder::REBUILD;
 use quack_types::{GroupId, NodeId};
 
 use crate::identity::Identity;
+use crate::superseded::{self, SUPERSEDED};
 use crate::{Error, random};
 
 const LOCK: &str = "lock";
@@ -45,6 +49,7 @@ pub struct EmptyFolder {
     path: PathBuf,
     node_id: NodeId,
     promised: Option<u128>,
+    former: Option<u128>,
     lock: File,
 }
 
@@ -85,15 +90,26 @@ impl Claim {
         // Another server may have created the folder before the lock was ours.
         if !has_identity(&path)? {
             refuse_leftovers(&path)?;
-            discard_snapshot(&path)?;
-            let promised = read_promise(&path)?;
-            return Ok(Self::Empty(EmptyFolder { path, node_id: node_id.clone(), promised, lock }));
+            return Self::empty(path, node_id, lock);
         }
         let identity = read_identity(&path)?;
         if identity.node_id != *node_id {
             return Err(Error::Foreign { path, found: identity.node_id, expected: node_id.clone() });
         }
+        if superseded::is_marked(&path)? {
+            superseded::set_aside(&path, &[LOG, STORE, JOINING], IDENTITY)?;
+            tracing::warn!(folder = %path.display(), "the node is rebuilt from its cluster; its files are set aside");
+            return Self::empty(path, node_id, lock);
+        }
         Ok(Self::Member(DataFolder::new(path, identity, lock)))
+    }
+
+    fn empty(path: PathBuf, node_id: &NodeId, lock: File) -> Result<Self, Error> {
+        discard_snapshot(&path)?;
+        superseded::unmark(&path).map_err(Error::io("remove", path.join(REBUILD)))?;
+        let promised = read_promise(&path)?;
+        let former = superseded::former(&path, IDENTITY)?.map(|identity| identity.cluster_id);
+        Ok(Self::Empty(EmptyFolder { path, node_id: node_id.clone(), promised, former, lock }))
     }
 }
 
@@ -108,6 +124,11 @@ impl EmptyFolder {
         self.promised
     }
 
+    /// The cluster whose member this node was, and is to be again. It must not found or join another one.
+    pub fn former(&self) -> Option<u128> {
+        self.former
+    }
+
     /// Draws the id of a cluster that this node is about to found, durably: after a restart it is the same.
     pub fn promise(&mut self) -> Result<u128, Error> {
         if let Some(id) = self.promised {
@@ -120,7 +141,13 @@ impl EmptyFolder {
     }
 
     /// Makes it the folder of a member of a new cluster: its first incarnation, with an empty log.
+    ///
+    /// # Errors
+    /// It was a member of a cluster, or the folder cannot be written.
     pub fn found(self, cluster_id: u128) -> Result<DataFolder, Error> {
+        if self.former.is_some() {
+            return Err(Error::Former { path: self.path });
+        }
         // Of a cluster that it was about to join.
         discard_snapshot(&self.path)?;
         let identity = Identity { cluster_id, node_id: self.node_id, incarnation: 0, boot: 0 };
@@ -192,10 +219,17 @@ impl DataFolder {
         marker.try_exists().map_err(Error::io("look for", marker))
     }
 
-    /// Says that the store is this node's own from now on.
+    /// Says that the store is this node's own from now on. What it had before is not needed any more.
     pub fn own_store(&self) -> Result<(), Error> {
+        // The marker goes last: without it nobody would come back to the rest.
+        superseded::discard(&self.path)?;
         let marker = self.path.join(JOINING);
         std::fs::remove_file(&marker).map_err(Error::io("remove", marker))
+    }
+
+    /// Has the node rebuilt from its cluster at its next start.
+    pub(crate) fn mark_rebuild(&self) -> Result<(), Error> {
+        superseded::mark(&self.path)
     }
 
     /// Counts the start, durably. Proposal ids of this start are new from here on.
@@ -243,7 +277,8 @@ fn refuse_leftovers(path: &Path) -> Result<(), Error> {
     for item in std::fs::read_dir(path).map_err(Error::io("list", path))? {
         let name = item.map_err(Error::io("list", path))?.file_name();
         let of_snapshot = joining && [JOINING, LOG, STORE, TEMPORARY].iter().any(|known| name == *known);
-        if name != LOCK && name != FOUNDING && name != FOUNDING_NEW && !of_snapshot {
+        let of_node = [LOCK, FOUNDING, FOUNDING_NEW, REBUILD, SUPERSEDED].iter().any(|known| name == *known);
+        if !of_node && !of_snapshot {
             let found = name.to_string_lossy().into_owned();
             return Err(Error::NotANode { path: path.to_owned(), found });
         }

@@ -28,6 +28,11 @@ use crate::{Error, MemberError, NodeConfig, ProposeError, WaitError, random};
 const COMMANDS_MAX: usize = 4096;
 /// How often a waiting thread looks whether it was interrupted.
 const POLL: Duration = Duration::from_millis(20);
+/// What to do with a node that must not work with what it has.
+const REBUILT: &str = "stop the server and start it again with the same arguments: it is rebuilt from its cluster by \
+                       itself, and what it has now is kept in the folder 'superseded' until then";
+const NOT_MARKED: &str = "stop the server, move the files of its data folder elsewhere, and start it again with the \
+                          same arguments: it is rebuilt from its cluster by itself";
 
 /// A node that runs in this process.
 #[derive(Debug)]
@@ -313,6 +318,11 @@ impl NodeHandle {
         self.shared.progress().stopped
     }
 
+    /// Whether no error has latched the node. Takes no lock.
+    pub fn serves(&self) -> bool {
+        !self.shared.is_degraded()
+    }
+
     /// The error that has latched the node, if one has.
     pub fn degraded(&self) -> Option<String> {
         self.shared.progress().degraded.clone()
@@ -361,6 +371,21 @@ impl NodeHandle {
                 && progress.root().is_some_and(|root| root.commit_index >= progress.applied)
         };
         if caught_up && running.folder.has_foreign_store()? { running.folder.own_store() } else { Ok(()) }
+    }
+
+    /// Latches the node degraded for a reason that a restart does not mend: its next start has it rebuilt from its
+    /// cluster.
+    pub fn degrade_for_good(&self, reason: &str) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let marked = running.as_ref().map_or(Ok(()), |running| running.folder.mark_rebuild());
+        drop(running);
+        match marked {
+            Ok(()) => self.degrade(&format!("{reason}: {REBUILT}")),
+            Err(error) => {
+                tracing::error!(%error, "the node could not be marked to be rebuilt");
+                self.degrade(&format!("{reason}: {NOT_MARKED}"));
+            }
+        }
     }
 
     /// Asks this node to hand leadership to another voter.

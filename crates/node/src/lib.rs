@@ -40,6 +40,7 @@ mod raft_loop;
 mod random;
 mod shared;
 mod status;
+mod superseded;
 mod threads;
 mod transport;
 

@@ -1,6 +1,7 @@
 //! What the threads of a node and its callers share.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -76,6 +77,8 @@ type ReadAnswer = Result<LogIndex, Refusal>;
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     progress: Mutex<Progress>,
+    /// Set with `Progress::degraded`, for those who ask often.
+    is_degraded: AtomicBool,
     /// There may be something to apply.
     pub apply_wakes: Condvar,
     /// There may be a checkpoint to make.
@@ -112,6 +115,7 @@ impl Shared {
         }
         tracing::error!(reason, "the node is degraded: it applies and accepts nothing until it is restarted");
         progress.degraded = Some(reason.to_owned());
+        self.is_degraded.store(true, Ordering::Release);
         // Under the lock: whoever sees the node degraded finds it closed too.
         let refusal = ProposeError::Degraded { reason: reason.to_owned() };
         self.pending.close(refusal, &format!("the node is degraded: {reason}"));
@@ -121,7 +125,7 @@ impl Shared {
     }
 
     pub fn is_degraded(&self) -> bool {
-        self.progress().degraded.is_some()
+        self.is_degraded.load(Ordering::Acquire)
     }
 
     /// Whether the node serves no more.

@@ -5,8 +5,9 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use quack_node::{DataFolder, Error, NoTransport, NodeHandle};
+use quack_node::{Claim, DataFolder, EmptyFolder, Error, NoTransport, NodeHandle, Seed};
 use quack_types::NodeId;
 use support::{Model, alone, config, node_id, start, write};
 
@@ -154,4 +155,72 @@ fn lost_damaged_or_exchanged_logs_and_stores_are_refused() {
     std::fs::write(folder.path().join("model"), "9999\n").unwrap();
     let error = refused(folder.path(), "n0");
     assert!(matches!(error, Error::Core(quack_core::Error::LogBehindState { .. })), "{error}");
+}
+
+/// A folder whose node was marked to be rebuilt.
+fn marked_folder() -> tempfile::TempDir {
+    let folder = used_folder();
+    let (node, _) = start(folder.path());
+    node.degrade_for_good("for the test");
+    assert!(node.degraded().unwrap().starts_with("for the test: stop the server"));
+    node.stop();
+    std::fs::rename(folder.path().join("model"), folder.path().join("store.duckdb")).unwrap();
+    folder
+}
+
+fn claim(folder: &Path) -> EmptyFolder {
+    match Claim::take(folder, &node_id()).unwrap() {
+        Claim::Empty(empty) => empty,
+        Claim::Member(_) => panic!("the folder is a node's"),
+    }
+}
+
+#[test]
+fn a_node_to_be_rebuilt_keeps_what_it_had_until_its_new_store_is_its_own() {
+    let peer = used_folder();
+    let (node, _) = start(peer.path());
+    write(&node, "a row").unwrap();
+    let floor = node.hold_checkpoints(Duration::from_secs(10)).unwrap().floor.clone();
+    node.stop();
+    let folder = marked_folder();
+    let before = std::fs::read(folder.path().join("identity")).unwrap();
+    let empty = claim(folder.path());
+    assert!(empty.former().is_some());
+    let aside = folder.path().join("superseded");
+    assert_eq!(std::fs::read(aside.join("identity")).unwrap(), before);
+    assert!(aside.join("log").is_dir());
+    assert!(!folder.path().join("rebuild").exists());
+    let cluster_id = empty.former().unwrap();
+    std::fs::write(empty.begin_join().unwrap(), "a snapshot").unwrap();
+    let joined = empty.join(&Seed { cluster_id, incarnation: 1, floor }).unwrap();
+    assert!(aside.exists());
+    joined.own_store().unwrap();
+    assert!(!aside.exists());
+}
+
+#[test]
+fn a_node_to_be_rebuilt_founds_no_cluster() {
+    let folder = marked_folder();
+    let error = claim(folder.path()).found_alone().unwrap_err();
+    assert!(error.to_string().contains("is being rebuilt from its cluster"), "{error}");
+    assert!(refused(folder.path(), "n0").to_string().contains("is being rebuilt from its cluster"));
+}
+
+#[test]
+fn setting_files_aside_goes_on_where_it_was_interrupted() {
+    for moved in [&[][..], &["log"], &["log", "store.duckdb"], &["log", "store.duckdb", "identity"]] {
+        let folder = marked_folder();
+        let aside = folder.path().join("superseded");
+        std::fs::create_dir(&aside).unwrap();
+        for name in moved {
+            let from = folder.path().join(name);
+            if from.exists() {
+                std::fs::rename(from, aside.join(name)).unwrap();
+            }
+        }
+        assert!(claim(folder.path()).former().is_some(), "{moved:?}");
+        assert!(aside.join("log").is_dir(), "{moved:?}");
+        assert!(aside.join("store.duckdb").is_file(), "{moved:?}");
+        assert!(!folder.path().join("rebuild").exists(), "{moved:?}");
+    }
 }

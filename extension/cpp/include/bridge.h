@@ -97,8 +97,11 @@ void quack_rs_change_members(void *rust_host, QuackBytes catalog, QuackBytes wha
 //! Gives back the reference to a node that `quack_cpp_store_open` took.
 void quack_rs_node_release(const void *node);
 
-//! Returns when everything that was acknowledged anywhere in the cluster before the call is applied here.
-void quack_rs_node_linearize(const void *node, QuackInterrupt interrupt, QuackError *error);
+//! Whether the node has met no error of its own.
+bool quack_rs_node_serves(const void *node);
+//! An error when the node does not serve. Where reads are linearizable, returns when everything that was acknowledged
+//! anywhere in the cluster before the call is applied here.
+void quack_rs_node_admit(const void *node, bool linearizable, QuackInterrupt interrupt, QuackError *error);
 
 //! A transaction being written for the log of `node`. Ended by commit or abort, which free it.
 void *quack_rs_writer_open(const void *node, QuackError *error);

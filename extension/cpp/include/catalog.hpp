@@ -76,8 +76,8 @@ public:
 
 	//! Whether a transaction that begins waits until it sees everything that was acknowledged anywhere before.
 	duckdb::atomic<bool> linearizable {false};
-	//! Waits for that; throws when the quorum cannot be reached.
-	void Linearize(duckdb::ClientContext &context) const;
+	//! Whether the node has met no error of its own.
+	bool Serves() const;
 
 	//! How far each sequence's use is in the log already, by qualified name.
 	duckdb::mutex sequences_lock;
