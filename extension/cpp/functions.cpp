@@ -168,6 +168,10 @@ Produce PlanRaftStatus(Host &host, TableFunctionBindInput &input) {
 	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_raft_status(host.rust, rows, error); };
 }
 
+Produce PlanContractStatus(Host &host, TableFunctionBindInput &input) {
+	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_contract_status(host.rust, rows, error); };
+}
+
 Produce PlanStateHash(Host &host, TableFunctionBindInput &input) {
 	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_state_hash(host.rust, rows, error); };
 }
@@ -271,6 +275,16 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	                              {"incarnation", LogicalType::UBIGINT},
 	                              {"duckdb_version", LogicalType::VARCHAR},
 	                              {"state", LogicalType::VARCHAR},
+	                              {"reason", LogicalType::VARCHAR}}));
+	loader.RegisterFunction(Make("quack_multiraft_sql_contract_status", {}, host, PlanContractStatus,
+	                             {{"catalog", LogicalType::VARCHAR},
+	                              {"feature", LogicalType::VARCHAR},
+	                              {"statements", LogicalType::VARCHAR},
+	                              {"state", LogicalType::VARCHAR},
+	                              {"needed_entry_version", LogicalType::UINTEGER},
+	                              {"entry_version", LogicalType::UINTEGER},
+	                              {"needs_one_duckdb", LogicalType::BOOLEAN},
+	                              {"duckdb_versions", LogicalType::LIST(LogicalType::VARCHAR)},
 	                              {"reason", LogicalType::VARCHAR}}));
 	loader.RegisterFunction(
 	    Make("quack_state_hash", {}, host, PlanStateHash,

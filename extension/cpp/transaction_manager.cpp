@@ -20,7 +20,7 @@ QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, Statement
 }
 
 Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
-	if (!ApplierMark::IsSet(context)) {
+	if (!ApplierMark::IsSet(context) && checkpointing != std::this_thread::get_id()) {
 		auto &state = StatementState::Get(context);
 		state.EnterGate(context, gate);
 		if (!state.internal) {
@@ -66,12 +66,15 @@ void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 	auto &blocks = storage.Cast<SingleFileStorageManager>().GetBlockManager().Cast<SingleFileBlockManager>();
 	auto before = blocks.GetCheckpointIteration();
 	automatic_checkpoints_off.reset();
+	checkpointing = std::this_thread::get_id();
 	try {
 		DuckTransactionManager::Checkpoint(context, force);
 	} catch (...) {
+		checkpointing = std::thread::id();
 		automatic_checkpoints_off = SharedCheckpointLock();
 		throw;
 	}
+	checkpointing = std::thread::id();
 	automatic_checkpoints_off = SharedCheckpointLock();
 	if (blocks.GetCheckpointIteration() == before) {
 		throw IOException("DuckDB has skipped a checkpoint of \"%s\"", db.GetName().GetIdentifierName());

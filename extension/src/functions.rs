@@ -95,6 +95,14 @@ unsafe extern "C" fn quack_rs_nodes(
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_contract_status(rust_host: *mut c_void, rows: RowSink, error: *mut Error) {
+    barrier::call(error, || {
+        unsafe { host(rust_host) }.contract_status().iter().for_each(|row| rows.put(row));
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_verify(
     rust_host: *mut c_void,
     catalog: Bytes<'_>,

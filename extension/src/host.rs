@@ -83,6 +83,10 @@ impl Host {
         self.all().iter().flat_map(|server| server.raft_rows()).collect()
     }
 
+    pub fn contract_status(&self) -> Vec<Vec<Option<String>>> {
+        self.all().iter().flat_map(|server| server.contract_rows()).collect()
+    }
+
     pub fn state_hash(&self) -> Result<Vec<Vec<Option<String>>>, StoreError> {
         self.all().iter().map(|server| server.hash_row()).collect()
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use prost::Message;
 use quack_apply::store::ErrorKind;
 use quack_apply::{Proposer, StoreError, entry};
+use quack_cluster::{Cluster, Feature};
 use quack_node::{NodeHandle, ProposeError, Refusal, WaitError, Waiter};
 use quack_proto::log::v1::{Boot, Outcome, entry::Body};
 use quack_types::ProposalId;
@@ -25,15 +26,25 @@ const LINEARIZE_POLL: Duration = Duration::from_millis(20);
 #[derive(Default)]
 pub struct SharedNode {
     handle: OnceLock<Arc<NodeHandle>>,
+    /// `None` inside for a node that is alone.
+    cluster: OnceLock<Option<Arc<Cluster>>>,
     /// Sequences that have been drawn and not answered.
     outstanding: Mutex<BTreeSet<u64>>,
 }
 
 impl SharedNode {
     /// Tells of the node once it runs.
-    pub fn started(&self, handle: Arc<NodeHandle>) {
+    pub fn started(&self, handle: Arc<NodeHandle>, cluster: Option<Arc<Cluster>>) {
         // A second start would be a second node, which nobody makes.
+        let _ = self.cluster.set(cluster);
         let _ = self.handle.set(handle);
+    }
+
+    /// Returns when all members can apply something.
+    pub fn require(&self, feature: &Feature) -> Result<(), StoreError> {
+        let Some(cluster) = self.cluster.get().and_then(Option::as_ref) else { return Ok(()) };
+        let required = cluster.require(feature);
+        required.map_err(|error| StoreError::new(ErrorKind::NOT_IMPLEMENTED, error.to_string()))
     }
 
     fn node(&self) -> Result<&Arc<NodeHandle>, StoreError> {
@@ -105,6 +116,11 @@ pub struct LogProposer {
 impl LogProposer {
     pub fn new(node: Arc<SharedNode>) -> Self {
         Self { node, interrupt: None }
+    }
+
+    /// Returns when all members can apply something.
+    pub fn require(&self, feature: &Feature) -> Result<(), StoreError> {
+        self.node.require(feature)
     }
 
     /// From now on waiting ends when the statement is interrupted.

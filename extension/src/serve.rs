@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use quack_apply::StoreError;
 use quack_apply::store::ErrorKind;
-use quack_cluster::{Change, Cluster, Settings};
+use quack_cluster::{Change, Cluster, Contract, Settings};
 use quack_net::{
     Endpoint, PeerRole, PeerSpec, Server as Network, ServerConfig, Tls, TlsFiles, random_token, tokens_equal,
 };
@@ -241,7 +241,7 @@ impl Launch {
         let first = if self.cluster.is_some() { self.first.clone() } else { Membership::new([own], []) };
         let node = NodeHandle::start(self.config.clone(), folder, Box::new(machine), transport, first)
             .map_err(io)?;
-        shared.started(node.clone());
+        shared.started(node.clone(), self.cluster.clone());
         Ok(node)
     }
 }
@@ -415,6 +415,16 @@ impl Server {
         };
         let verdicts = cluster.verify().map_err(io)?;
         Ok(verdicts.iter().map(crate::status::verdict_row).collect())
+    }
+
+    /// Rows of `quack_multiraft_sql_contract_status`.
+    pub fn contract_rows(&self) -> Vec<Vec<Option<String>>> {
+        let Some(running) = self.running.get() else { return Vec::new() };
+        let contract = match &self.cluster {
+            Some(cluster) => cluster.contract(),
+            None => Contract::alone(self.own.clone(), quack_apply::entry::VERSION, DUCKDB_VERSION),
+        };
+        crate::status::contract_rows(&running.store.catalog(), &contract)
     }
 
     /// Changes the members of the cluster.

@@ -1,6 +1,6 @@
 //! Rows of the status functions.
 
-use quack_cluster::{NodeView, Verdict};
+use quack_cluster::{Contract, Feature, NodeView, Verdict};
 use quack_net::Endpoint;
 use quack_node::{NodeHandle, NodeStatus};
 use quack_types::{GroupId, NodeId};
@@ -59,6 +59,42 @@ pub fn node_row(view: &NodeView, committed: u64) -> Vec<Option<String>> {
         Some(view.state.to_owned()),
         view.reason.clone(),
     ]
+}
+
+/// What no release of a cluster takes yet: feature, statements, and what to do instead.
+const UNSUPPORTED: [(&str, &str, &str); 2] = [
+    (
+        "transactions",
+        "BEGIN ... a write ... COMMIT",
+        "each statement is a transaction of its own: run writes outside of BEGIN ... COMMIT",
+    ),
+    (
+        "several_statements",
+        "ALTER TABLE ... ADD COLUMN with NOT NULL, UNIQUE or a computed DEFAULT, COPY FROM DATABASE, IMPORT DATABASE",
+        "DuckDB runs each of them as several statements: write the steps yourself",
+    ),
+];
+
+/// Rows of `quack_multiraft_sql_contract_status()` for one catalog.
+pub fn contract_rows(catalog: &str, contract: &Contract) -> Vec<Vec<Option<String>>> {
+    let version = || contract.entry_version().map(|version| version.to_string());
+    let duckdb = || Some(list(&contract.duckdb_versions()));
+    let known = Feature::ALL.iter().map(|feature| {
+        let fence = contract.permits(feature).err();
+        let state = if fence.is_some() { "refused" } else { "available" };
+        let mut row =
+            [catalog, feature.name, feature.statements, state].map(|text| Some(text.to_owned())).to_vec();
+        row.extend([Some(feature.entry_version.to_string()), version()]);
+        row.extend([Some(feature.one_duckdb.to_string()), duckdb()]);
+        row.push(fence.map(|fence| fence.text().to_owned()));
+        row
+    });
+    let unsupported = UNSUPPORTED.iter().map(|(name, statements, reason)| {
+        let mut row = [catalog, name, statements, "unsupported"].map(|text| Some(text.to_owned())).to_vec();
+        row.extend([None, version(), None, duckdb(), Some((*reason).to_owned())]);
+        row
+    });
+    known.chain(unsupported).collect()
 }
 
 /// A row of `quack_verify(…)`.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use quack_apply::store::ErrorKind;
 use quack_apply::writer::Change;
 use quack_apply::{StoreError, Writer};
+use quack_cluster::Feature;
 use quack_proto::log::v1::{Outcome, Rows, SequenceUsage, outcome::Kind};
 
 use crate::barrier;
@@ -102,8 +103,12 @@ take_rows!(quack_rs_writer_updated, Change::Updated);
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_writer_ddl(handle: *mut c_void, sql: Bytes<'_>, error: *mut Error) {
-    // SAFETY: as the header asks of C++.
-    barrier::call(error, || unsafe { writer(handle) }.ddl(sql.text()));
+    barrier::call(error, || {
+        // SAFETY: as the header asks of C++.
+        let writer = unsafe { writer(handle) };
+        writer.proposer_mut().require(&Feature::SCHEMA)?;
+        writer.ddl(sql.text())
+    });
 }
 
 #[unsafe(no_mangle)]

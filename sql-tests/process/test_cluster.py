@@ -240,7 +240,7 @@ def test_a_certificate_of_another_authority_is_kept_out(new_cluster, tmp_path):
     wait_for(reason, "a reason that speaks of the certificate")
 
 
-def test_linearizable_reads_need_the_quorum_and_see_every_acknowledged_write(cluster):
+def test_linearizable_reads_need_the_quorum_and_see_every_acknowledged_write(cluster, new_process):
     create(cluster)
     reader = cluster["n2"]
     reader.kill()
@@ -256,6 +256,25 @@ def test_linearizable_reads_need_the_quorum_and_see_every_acknowledged_write(clu
     # What the node does for itself needs no quorum.
     assert len(reader.sql("FROM quack_state_hash()")) == 1
     assert reader.stop() == 0
+    # Its last checkpoint holds everything.
+    store = new_process()
+    store.sql(f"ATTACH '{reader.data_dir}/store.duckdb' AS store (READ_ONLY)")
+    assert store.value("SELECT count(*) FROM store.main.t") == 100
+
+
+def test_what_a_cluster_takes_is_known_on_every_node(cluster):
+    create(cluster)
+    cluster.wait_equal()
+    contract = "SELECT feature, state, entry_version, duckdb_versions FROM quack_multiraft_sql_contract_status() ORDER BY ALL"
+    for node in cluster.alive():
+        rows = {feature: rest for feature, *rest in node.sql(contract)}
+        assert set(rows) == {"rows", "schema", "members", "verification", "transactions", "several_statements"}
+        assert rows["schema"] == ["available", 1, ["v2.0.0"]]
+        assert rows["transactions"][0] == "unsupported"
+    # Also of a member that nobody can reach.
+    cluster["n2"].kill()
+    cluster["n0"].sql("CREATE TABLE cp.u (i INTEGER)")
+    assert cluster["n1"].value("SELECT count(*) FROM cp.u") == 0
 
 
 def test_a_node_whose_tables_differ_is_found_and_stops(cluster, new_process):

@@ -429,6 +429,7 @@ mod tests {
             endpoint: "quack:localhost:1".to_owned(),
             voter: true,
             removed: false,
+            ..proto::Member::default()
         };
         assert_eq!(origins.set_member(&member(1)), None);
         assert_eq!(origins.needed_from(), None);

@@ -7,6 +7,7 @@
 //!  birth      an empty node: founds a cluster with the others, or joins theirs
 //!  snapshot   a copy of the store, in pieces, from a member to a node that joins
 //!  members    changes of membership, carried out by the leader
+//!  contract   what may be written into the log: no more than the oldest member can apply
 //!  steward    what the leader looks after by itself: learners that have caught up become voters
 //!  verify     compares what the nodes hold; whoever differs from the quorum stops
 //!  cluster    the whole: takes what peers send
@@ -25,6 +26,7 @@
 
 mod birth;
 mod cluster;
+mod contract;
 mod error;
 mod frame;
 mod members;
@@ -35,7 +37,8 @@ mod transport;
 mod verify;
 
 pub use cluster::{Cluster, Host, NodeView, Settings};
+pub use contract::{Contract, Feature, Fence};
 pub use error::Error;
 pub use members::Change;
-pub use roster::{Member, Roster};
+pub use roster::{Member, Release, Roster};
 pub use verify::Verdict;

@@ -12,7 +12,7 @@ use quack_types::NodeId;
 
 use crate::cluster::{Cluster, Running};
 use crate::error::Error;
-use crate::roster::Member;
+use crate::roster::{Member, Release};
 
 /// How long the cluster may take for one change of its members.
 const CHANGE_TIME: Duration = Duration::from_secs(15);
@@ -43,6 +43,7 @@ impl Change {
                     endpoint: spec.endpoint.clone(),
                     voter: spec.role == PeerRole::Voter,
                     removed: false,
+                    release: None,
                 };
                 change_member::Change::Put(member.to_proto())
             }
@@ -123,6 +124,7 @@ impl Cluster {
             return Err(format!("node '{}' is at {} already", other.node, member.endpoint));
         }
         member.incarnation = self.roster.last_incarnation(&member.node).unwrap_or(0);
+        member.release = self.roster.get(&member.node).and_then(|member| member.release);
         let id = member.raft_id();
         let membership = running.node.membership();
         running.host.propose(Body::Member(member.to_proto()))?;
@@ -200,6 +202,10 @@ impl Cluster {
         let mut member = self.roster.get(peer).ok_or_else(|| format!("node '{peer}' is no member"))?;
         let before = member.raft_id();
         member.incarnation += 1;
+        member.release = Some(Release {
+            entry_version: admit.entry_version,
+            duckdb_version: admit.duckdb_version.clone(),
+        });
         running.host.propose(Body::Member(member.to_proto()))?;
         let membership = running.node.membership();
         let mut changes = vec![MemberChange::Learner(member.raft_id())];
@@ -209,6 +215,23 @@ impl Cluster {
         self.change_raft(&running, changes)?;
         let cluster_id = running.node.identity().cluster_id.to_be_bytes().to_vec().into();
         Ok(Admitted { cluster_id, incarnation: member.incarnation })
+    }
+
+    /// Writes into the log what a member runs.
+    pub(crate) fn record_release(
+        &self,
+        running: &Running,
+        node: &NodeId,
+        release: Release,
+    ) -> Result<(), String> {
+        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match self.roster.get(node) {
+            Some(member) if member.release.as_ref() != Some(&release) => {
+                let member = Member { release: Some(release), ..member };
+                running.host.propose(Body::Member(member.to_proto()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes a learner that has caught up a voter, if it is to be one.

@@ -22,6 +22,17 @@ pub struct Member {
     pub voter: bool,
     /// It was removed; its incarnation is remembered.
     pub removed: bool,
+    /// What it runs, once that is in the log.
+    pub release: Option<Release>,
+}
+
+/// What a node runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Newest `Entry.version` that it reads.
+    pub entry_version: u32,
+    /// Its DuckDB.
+    pub duckdb_version: String,
 }
 
 impl Member {
@@ -38,6 +49,8 @@ impl Member {
             endpoint: self.endpoint.to_string(),
             voter: self.voter,
             removed: self.removed,
+            entry_version: self.release.as_ref().map_or(0, |release| release.entry_version),
+            duckdb_version: self.release.as_ref().map(|r| r.duckdb_version.clone()).unwrap_or_default(),
         }
     }
 
@@ -49,6 +62,10 @@ impl Member {
             endpoint: member.endpoint.parse().ok()?,
             voter: member.voter,
             removed: member.removed,
+            release: (member.entry_version > 0).then(|| Release {
+                entry_version: member.entry_version,
+                duckdb_version: member.duckdb_version.clone(),
+            }),
         })
     }
 }
@@ -68,6 +85,7 @@ impl Roster {
             endpoint: peer.endpoint.clone(),
             voter: peer.role == PeerRole::Voter,
             removed: false,
+            release: None,
         };
         let members = peers.iter().map(|peer| (peer.node.clone(), member(peer))).collect();
         Self { members: RwLock::new(members) }

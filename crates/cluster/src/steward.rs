@@ -1,12 +1,16 @@
-//! What a node looks after by itself, from time to time: learners that have caught up become voters.
+//! What a node looks after by itself, from time to time: learners that have caught up become voters, and what each
+//! member runs is recorded.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, Running};
+use crate::roster::Release;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// How often the members are asked what they run, once that is known of all.
+const RELEASE_INTERVAL: Duration = Duration::from_secs(5);
 /// Entries between two verifications that nobody asked for. Each reads everything that the nodes hold.
 const VERIFY_ENTRIES: u64 = 1_000_000;
 /// A learner that is behind by no more entries than this has caught up: what is left takes a moment.
@@ -17,7 +21,7 @@ impl Cluster {
     pub(crate) fn start_steward(self: &Arc<Self>) {
         let this = Arc::downgrade(self);
         let run = move || {
-            let mut verified_at = None;
+            let (mut verified_at, mut releases_at) = (None, None);
             while let Some(cluster) = this.upgrade() {
                 let Some(running) = cluster.running() else { return };
                 cluster.verify_when_due(&running, &mut verified_at);
@@ -25,6 +29,7 @@ impl Cluster {
                     tracing::warn!(%error, "the mark of a node that joins could not be removed");
                 }
                 cluster.look_after_learners(&running);
+                cluster.look_after_releases(&running, &mut releases_at);
                 cluster.snapshots.expire();
                 // Nothing must keep the node alive while this sleeps.
                 drop(running);
@@ -47,6 +52,36 @@ impl Cluster {
         match self.verify() {
             Ok(verdicts) => tracing::info!(?verdicts, "verified"),
             Err(error) => tracing::warn!(%error, "not verified"),
+        }
+    }
+
+    /// Records on the leader what the members run: at once when it begins to lead, then from time to time.
+    fn look_after_releases(&self, running: &Running, looked_at: &mut Option<Instant>) {
+        if !running.node.is_leader() {
+            *looked_at = None;
+            return;
+        }
+        let known = self.roster.members().iter().all(|member| member.release.is_some());
+        if known && looked_at.is_some_and(|at| at.elapsed() < RELEASE_INTERVAL) {
+            return;
+        }
+        *looked_at = Some(Instant::now());
+        let membership = running.node.membership();
+        for member in self.roster.members() {
+            let id = member.raft_id();
+            if !membership.is_voter(id) && !membership.learners.contains(&id) {
+                continue;
+            }
+            let hello = if member.node == self.settings.own { Ok(self.hello()) } else { self.ask(&member) };
+            let Ok(hello) = hello else { continue };
+            let release =
+                Release { entry_version: hello.entry_version, duckdb_version: hello.duckdb_version };
+            if member.release.as_ref() == Some(&release) {
+                continue;
+            }
+            if let Err(error) = self.record_release(running, &member.node, release) {
+                tracing::debug!(node = %member.node, error, "its release is not recorded yet");
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use quack_proto::peer::v1::{Diverged, Verified, VerifiedRequest};
 use quack_types::NodeId;
 
 use crate::cluster::{Cluster, HELLO_TIME, Running};
+use crate::contract::Feature;
 use crate::error::Error;
 
 /// How long the nodes may take to hash.
@@ -40,6 +41,7 @@ impl Cluster {
     pub fn verify(&self) -> Result<Vec<Verdict>, Error> {
         let running =
             self.running().ok_or_else(|| Error::Change("this node is not a member yet".to_owned()))?;
+        self.require(&Feature::VERIFICATION)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let number = running.node.identity().raft_id().0 ^ now.as_nanos() as u64;
         running.host.propose(Body::Verify(Verify { number })).map_err(Error::Change)?;

@@ -88,6 +88,8 @@ void quack_rs_attach_local(void *rust_host, QuackBytes uri, QuackBytes token, Qu
                            QuackError *error);
 //! One row a member of the cluster that `catalog` is of.
 void quack_rs_nodes(void *rust_host, QuackBytes catalog, QuackRowSink rows, QuackError *error);
+//! What each served catalog takes, and what its cluster cannot apply now; one row a feature.
+void quack_rs_contract_status(void *rust_host, QuackRowSink rows, QuackError *error);
 //! Compares the nodes of the cluster that `catalog` is of; one row a member.
 void quack_rs_verify(void *rust_host, QuackBytes catalog, QuackRowSink rows, QuackError *error);
 //! Changes the members of the cluster that `catalog` is of: `what` is put, remove or lead.

@@ -249,6 +249,7 @@ impl Builder {
             endpoint: "quack:localhost:1".to_owned(),
             voter: true,
             removed: dice.once_in(12),
+            ..proto::Member::default()
         };
         self.propose((number + 1) % 3, Body::Member(member));
     }

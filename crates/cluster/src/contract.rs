@@ -1,0 +1,233 @@
+//! What a cluster may be asked to apply: no more than its oldest member can.
+//!
+//! Every member's versions are in the log (`Member`), recorded by the leader, so that each node knows them also of
+//! members that it cannot reach. A member whose versions are not recorded yet may be of any release: what depends on
+//! them waits, and is refused when they do not become known.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use quack_types::NodeId;
+
+use crate::cluster::Cluster;
+use crate::error::Error;
+use crate::roster::Member;
+
+/// How long a statement waits for versions to become known: a new leader records them at once.
+const KNOWN_TIME: Duration = Duration::from_secs(5);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Something that is written into the log, and what a node must be to apply it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feature {
+    /// Short name.
+    pub name: &'static str,
+    /// What users write.
+    pub statements: &'static str,
+    /// Smallest `Entry.version` that carries it.
+    pub entry_version: u32,
+    /// Whether all members must run the same DuckDB: the text of a statement, or a hash of what is stored, must mean
+    /// the same to all of them.
+    pub one_duckdb: bool,
+}
+
+impl Feature {
+    /// Changes of rows, as values.
+    pub const ROWS: Self = Self {
+        name: "rows",
+        statements: "INSERT, UPDATE, DELETE, TRUNCATE, MERGE, COPY ... FROM, nextval",
+        entry_version: 1,
+        one_duckdb: false,
+    };
+    /// Changes of the catalog, as text.
+    pub const SCHEMA: Self = Self {
+        name: "schema",
+        statements: "CREATE, ALTER, DROP, COMMENT",
+        entry_version: 1,
+        one_duckdb: true,
+    };
+    /// Changes of the members.
+    pub const MEMBERS: Self = Self {
+        name: "members",
+        statements: "quack_add_node, quack_remove_node, and nodes that come back with an empty disk",
+        entry_version: 1,
+        one_duckdb: false,
+    };
+    /// Comparisons of the nodes.
+    pub const VERIFICATION: Self =
+        Self { name: "verification", statements: "quack_verify", entry_version: 1, one_duckdb: true };
+
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::ROWS, Self::SCHEMA, Self::MEMBERS, Self::VERIFICATION];
+}
+
+/// Why a feature is not to be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fence {
+    /// A member's versions are not recorded yet.
+    Unknown(String),
+    /// A member could not apply it.
+    Refused(String),
+}
+
+impl Fence {
+    /// In words.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Unknown(text) | Self::Refused(text) => text,
+        }
+    }
+}
+
+/// The versions of the nodes that apply the log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contract {
+    /// Newest entry version that each node reads, and its DuckDB.
+    known: BTreeMap<NodeId, (u32, String)>,
+    unknown: Vec<NodeId>,
+}
+
+impl Contract {
+    /// Of a node that is alone.
+    pub fn alone(node: NodeId, entry_version: u32, duckdb_version: &str) -> Self {
+        let known = BTreeMap::from([(node, (entry_version, duckdb_version.to_owned()))]);
+        Self { known, unknown: Vec::new() }
+    }
+
+    fn of(members: impl Iterator<Item = Member>) -> Self {
+        let mut contract = Self::default();
+        for member in members {
+            match member.release {
+                Some(release) => {
+                    contract.known.insert(member.node, (release.entry_version, release.duckdb_version));
+                }
+                None => contract.unknown.push(member.node),
+            }
+        }
+        contract
+    }
+
+    /// The newest entry version that all nodes read; `None` while some are not known.
+    pub fn entry_version(&self) -> Option<u32> {
+        let versions = self.known.values().map(|(entry_version, _)| *entry_version);
+        versions.min().filter(|_| self.unknown.is_empty())
+    }
+
+    /// The DuckDB versions that the nodes run, each once.
+    pub fn duckdb_versions(&self) -> Vec<String> {
+        let mut versions: Vec<_> = self.known.values().map(|(_, duckdb)| duckdb.clone()).collect();
+        versions.sort();
+        versions.dedup();
+        versions
+    }
+
+    /// Why a feature is not to be used now.
+    ///
+    /// # Errors
+    /// Some member cannot apply it, or may not be able to.
+    pub fn permits(&self, feature: &Feature) -> Result<(), Fence> {
+        let old = self.known.iter().find(|(_, (entry_version, _))| *entry_version < feature.entry_version);
+        if let Some((node, (entry_version, _))) = old {
+            return Err(Fence::Refused(format!(
+                "node '{node}' reads the log up to format {entry_version}, and '{}' needs format {}: install the \
+                 newer release there first",
+                feature.name, feature.entry_version
+            )));
+        }
+        if feature.one_duckdb && self.duckdb_versions().len() > 1 {
+            let versions: Vec<_> =
+                self.known.iter().map(|(node, (_, duckdb))| format!("'{node}' runs {duckdb}")).collect();
+            return Err(Fence::Refused(format!(
+                "the nodes run different DuckDB versions, which may not agree on its meaning: {}. Install the same \
+                 release on all of them first",
+                versions.join(", ")
+            )));
+        }
+        if !self.unknown.is_empty() && (feature.one_duckdb || feature.entry_version > 1) {
+            let names: Vec<_> = self.unknown.iter().map(|node| format!("'{node}'")).collect();
+            return Err(Fence::Unknown(format!(
+                "the release of node {} is not known: start it, or remove it with CALL quack_remove_node(...)",
+                names.join(", ")
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Cluster {
+    /// The versions of the members that apply the log.
+    pub fn contract(&self) -> Contract {
+        let Some(running) = self.running() else { return Contract::default() };
+        let membership = running.node.membership();
+        let applies = |id: &quack_types::RaftId| membership.is_voter(*id) || membership.learners.contains(id);
+        Contract::of(self.roster.members().into_iter().filter(|member| applies(&member.raft_id())))
+    }
+
+    /// Returns when all members can apply something; versions that are not recorded yet are waited for.
+    ///
+    /// # Errors
+    /// Who cannot.
+    pub fn require(&self, feature: &Feature) -> Result<(), Error> {
+        let deadline = Instant::now() + KNOWN_TIME;
+        loop {
+            match self.contract().permits(feature) {
+                Ok(()) => return Ok(()),
+                Err(Fence::Unknown(_)) if Instant::now() < deadline && !self.is_stopped() => {
+                    self.wait_a_moment(POLL);
+                }
+                Err(fence) => return Err(Error::Fenced(fence.text().to_owned())),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contract(nodes: &[(&str, u32, &str)], unknown: &[&str]) -> Contract {
+        let id = |name: &str| NodeId::new(name).unwrap();
+        let known = nodes.iter().map(|(name, entry, duckdb)| (id(name), (*entry, (*duckdb).to_owned())));
+        Contract { known: known.collect(), unknown: unknown.iter().map(|name| id(name)).collect() }
+    }
+
+    const NEWER: Feature = Feature { name: "lanes", statements: "", entry_version: 2, one_duckdb: false };
+
+    #[test]
+    fn one_release_everywhere_permits_all_that_it_knows() {
+        let contract = contract(&[("n0", 1, "v2.0.0"), ("n1", 1, "v2.0.0")], &[]);
+        assert!(Feature::ALL.iter().all(|feature| contract.permits(feature).is_ok()));
+        assert_eq!(contract.entry_version(), Some(1));
+    }
+
+    #[test]
+    fn the_oldest_member_decides_about_entries() {
+        let mixed = contract(&[("n0", 2, "v2.0.0"), ("n1", 1, "v2.0.0")], &[]);
+        let Err(Fence::Refused(text)) = mixed.permits(&NEWER) else { panic!("{mixed:?}") };
+        assert!(text.contains("node 'n1' reads the log up to format 1"), "{text}");
+        assert_eq!(mixed.entry_version(), Some(1));
+        let upgraded = contract(&[("n0", 2, "v2.0.0"), ("n1", 2, "v2.0.0")], &[]);
+        assert_eq!(upgraded.permits(&NEWER), Ok(()));
+    }
+
+    #[test]
+    fn different_duckdb_versions_take_rows_but_no_text() {
+        let mixed = contract(&[("n0", 1, "v2.0.0"), ("n1", 1, "v2.0.1")], &[]);
+        assert_eq!(mixed.permits(&Feature::ROWS), Ok(()));
+        for feature in [Feature::SCHEMA, Feature::VERIFICATION] {
+            let Err(Fence::Refused(text)) = mixed.permits(&feature) else { panic!("{feature:?}") };
+            assert!(text.contains("'n0' runs v2.0.0, 'n1' runs v2.0.1"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_trusted() {
+        let unknown = contract(&[("n0", 2, "v2.0.0")], &["n1"]);
+        assert_eq!(unknown.permits(&Feature::ROWS), Ok(()));
+        assert_eq!(unknown.entry_version(), None);
+        for feature in [Feature::SCHEMA, NEWER] {
+            let Err(Fence::Unknown(text)) = unknown.permits(&feature) else { panic!("{feature:?}") };
+            assert!(text.contains("'n1'"), "{text}");
+        }
+    }
+}
