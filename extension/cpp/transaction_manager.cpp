@@ -4,8 +4,10 @@
 
 #include "admission.hpp"
 #include "catalog.hpp"
+#include "error.hpp"
 #include "statement.hpp"
 #include "duckdb/main/attached_database.hpp"
+#include "duckdb/main/valid_checker.hpp"
 #include "duckdb/storage/single_file_block_manager.hpp"
 #include "duckdb/storage/storage_manager.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
@@ -69,9 +71,14 @@ void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 	checkpointing = std::this_thread::get_id();
 	try {
 		DuckTransactionManager::Checkpoint(context, force);
-	} catch (...) {
+	} catch (std::exception &ex) {
 		checkpointing = std::thread::id();
 		automatic_checkpoints_off = SharedCheckpointLock();
+		if (ValidChecker::IsInvalidated(db)) {
+			// DuckDB answers nothing more from this store, whoever has asked for the checkpoint.
+			auto reason = "checkpoint failed: " + ErrorData(ex).RawMessage();
+			quack_rs_node_fail(db.GetCatalog().Cast<QuackCatalog>().Node(), Bytes(reason));
+		}
 		throw;
 	}
 	checkpointing = std::thread::id();

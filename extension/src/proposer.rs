@@ -58,6 +58,13 @@ impl SharedNode {
         self.handle.get().is_none_or(|node| node.serves())
     }
 
+    /// Tells the node of an error that its store does not survive.
+    pub fn fail(&self, error: &str) {
+        if let Some(node) = self.handle.get() {
+            node.fail(error);
+        }
+    }
+
     /// A node that has met an error of its own must not go on answering: it may fall behind the others for ever.
     pub fn require_service(&self) -> Result<(), StoreError> {
         let Some(reason) = self.handle.get().and_then(|node| node.degraded()) else { return Ok(()) };

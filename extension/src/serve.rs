@@ -198,6 +198,11 @@ struct Launch {
 impl Launch {
     /// Opens store and node.
     fn start(&self, folder: DataFolder) -> Result<(Running, Arc<SharedNode>), StoreError> {
+        let path = folder.store_path();
+        self.start_in(folder).map_err(|error| of_file(error, &path))
+    }
+
+    fn start_in(&self, folder: DataFolder) -> Result<(Running, Arc<SharedNode>), StoreError> {
         let shared = Arc::new(SharedNode::default());
         let store_path = folder.store_path();
         let store_path = store_path.to_str().ok_or_else(|| invalid("data_dir must be UTF-8"))?;
@@ -466,10 +471,14 @@ impl Server {
             if let Some(error) = &*lock(&self.failed) {
                 return Err(error.clone());
             }
-            if let Some(running) = self.running.get()
-                && self.open.load(Ordering::Acquire)
-            {
-                return Ok(running.store.catalog());
+            if let Some(running) = self.running.get() {
+                if self.open.load(Ordering::Acquire) {
+                    return Ok(running.store.catalog());
+                }
+                if let Some(reason) = running.node.degraded() {
+                    let message = format!("this node is degraded and answers nobody: {reason}");
+                    return Err(StoreError::new(ErrorKind::CONNECTION, message));
+                }
             }
             if interrupt.interrupted() {
                 return Err(StoreError::new(ErrorKind::INTERRUPT, "Interrupted!"));
@@ -544,6 +553,21 @@ impl Server {
             running.node.stop();
         }
     }
+}
+
+/// DuckDB's own word about a store that it cannot read names neither the file nor what to do.
+fn of_file(error: StoreError, path: &Path) -> StoreError {
+    let from_below = [ErrorKind::IO, ErrorKind::SERIALIZATION, ErrorKind::INTERNAL, ErrorKind::FATAL];
+    if !from_below.contains(&error.kind) {
+        return error;
+    }
+    let message = format!(
+        "the node cannot start with '{}': {}. Check the disk; restore the node's folder from a backup, or start it with \
+         an empty folder: with peers it is rebuilt from them",
+        path.display(),
+        error.message
+    );
+    StoreError::new(error.kind, message)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -48,6 +48,15 @@ unsafe extern "C" fn quack_rs_node_admit(
     });
 }
 
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_node_fail(node: *const c_void, reason: Bytes<'_>) {
+    barrier::call(std::ptr::null_mut(), || {
+        // SAFETY: the catalog that passes it holds a reference.
+        unsafe { &*node.cast::<SharedNode>() }.fail(&reason.text());
+        Ok(())
+    });
+}
+
 type DuckDbWriter = Writer<LogProposer>;
 
 #[unsafe(no_mangle)]

@@ -30,7 +30,7 @@ impl ApplyLoop {
     pub fn run(&self, machine: &mut dyn StateMachine) {
         while let Some((applied, committed)) = self.next() {
             if let Err(reason) = self.apply(machine, applied, committed) {
-                self.shared.degrade(&reason);
+                self.shared.fail(&reason);
                 return;
             }
         }

@@ -66,7 +66,7 @@ impl CheckpointLoop {
         while let Some(is_last) = self.next() {
             let asked = self.shared.progress().checkpoints_asked;
             if let Err(reason) = self.checkpoint() {
-                self.shared.degrade(&reason);
+                self.shared.fail(&reason);
                 return;
             }
             let mut progress = self.shared.progress();

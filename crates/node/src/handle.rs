@@ -262,9 +262,9 @@ impl NodeHandle {
         Ok(self.shared.progress().checkpointed.durable)
     }
 
-    /// Latches the node degraded, for a reason that its host has found.
-    pub fn degrade(&self, reason: &str) {
-        self.shared.degrade(reason);
+    /// Latches the node degraded, for an error of this node that its host has found.
+    pub fn fail(&self, error: &str) {
+        self.shared.fail(error);
     }
 
     /// A peer's message. `from` is the identity that its connection has proved.
@@ -380,10 +380,10 @@ impl NodeHandle {
         let marked = running.as_ref().map_or(Ok(()), |running| running.folder.mark_rebuild());
         drop(running);
         match marked {
-            Ok(()) => self.degrade(&format!("{reason}: {REBUILT}")),
+            Ok(()) => self.shared.degrade(&format!("{reason}: {REBUILT}")),
             Err(error) => {
                 tracing::error!(%error, "the node could not be marked to be rebuilt");
-                self.degrade(&format!("{reason}: {NOT_MARKED}"));
+                self.shared.degrade(&format!("{reason}: {NOT_MARKED}"));
             }
         }
     }

@@ -39,7 +39,7 @@ impl RaftLoop {
     /// Runs until it is told to stop, or the node is degraded.
     pub fn run(&mut self) {
         if let Err(reason) = self.try_run() {
-            self.shared.degrade(&reason);
+            self.shared.fail(&reason);
         }
         self.shared.refuse_reads(&quack_core::Refusal::Poisoned);
     }
@@ -222,7 +222,7 @@ impl RaftLoop {
                 }
                 Note::Raft { group, text } => tracing::warn!(%group, text, "raft"),
                 Note::GroupPoisoned { group, reason } if group == GroupId::ROOT => {
-                    self.shared.degrade(&format!("consensus stopped: {reason}"));
+                    self.shared.fail(&format!("consensus stopped: {reason}"));
                 }
                 Note::GroupPoisoned { group, reason } => tracing::error!(%group, reason, "a group stopped"),
             }

@@ -17,6 +17,10 @@ use crate::{Checkpointed, ProposeError, WaitError};
 /// How often a waiting thread looks whether it was interrupted.
 const POLL: Duration = Duration::from_millis(20);
 
+/// What helps against a node's own errors.
+const REMEDY: &str = "Mend its cause (room on the disk, the disk itself), then stop the server and start it again. When \
+                      that does not help, start it with an empty folder: it is rebuilt from its cluster";
+
 /// What the raft thread is told.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -105,6 +109,11 @@ impl Shared {
         timeout: Duration,
     ) -> MutexGuard<'a, Progress> {
         condvar.wait_timeout(progress, timeout).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Latches the node for an error of its own, and says what helps against most of them.
+    pub fn fail(&self, error: &str) {
+        self.degrade(&format!("{error}. {REMEDY}"));
     }
 
     /// Latches the node: it serves no more. The first reason stays.

@@ -85,8 +85,9 @@ pub(crate) fn rows(progress: &Progress, node: &NodeId, name: impl Fn(RaftId) -> 
                 group_name: group_name(group.group),
                 group_id: group.group,
                 node_id: node.clone(),
-                role: group.role.as_str(),
-                leader_id: group.leader.map(&name),
+                // What a node that has stopped was last is no role.
+                role: if serves { group.role.as_str() } else { "follower" },
+                leader_id: group.leader.filter(|_| serves).map(&name),
                 term: group.term.0,
                 last_index: group.last_index,
                 commit_index: group.commit_index,

@@ -105,6 +105,9 @@ bool quack_rs_node_serves(const void *node);
 //! anywhere in the cluster before the call is applied here.
 void quack_rs_node_admit(const void *node, bool linearizable, QuackInterrupt interrupt, QuackError *error);
 
+//! Tells the node of an error that its store does not survive: it serves nobody from now on.
+void quack_rs_node_fail(const void *node, QuackBytes error);
+
 //! A transaction being written for the log of `node`. Ended by commit or abort, which free it.
 void *quack_rs_writer_open(const void *node, QuackError *error);
 void quack_rs_writer_deleted(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
