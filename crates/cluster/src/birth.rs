@@ -25,6 +25,11 @@ const FOUND_TIME: Duration = Duration::from_secs(10);
 /// How long the leader may take to admit a node: two decisions of the cluster.
 const ADMIT_TIME: Duration = Duration::from_secs(20);
 
+/// What a peer hears from a member that does not work yet.
+const STARTING: &str = "it belongs to a cluster and is just starting, or stopping";
+/// What a peer hears from a node that fell out of its cluster.
+const REBUILT: &str = "it belongs to a cluster, from which it is to be rebuilt";
+
 /// What the peers have said.
 struct Answers {
     /// With the peer that said it.
@@ -43,7 +48,7 @@ impl Cluster {
             if self.is_stopped() {
                 return Err(Error::Stopped { waiting: self.waiting_for() });
             }
-            if let Some(folder) = self.born() {
+            if let Some(folder) = self.born()? {
                 return Ok(folder);
             }
             let answers = self.ask_peers();
@@ -59,10 +64,11 @@ impl Cluster {
     }
 
     /// The folder, once the node is a member.
-    fn born(&self) -> Option<DataFolder> {
+    fn born(&self) -> Result<Option<DataFolder>, Error> {
         match &mut *self.phase() {
-            Phase::Born(folder) => folder.take(),
-            _ => None,
+            Phase::Born(folder) => Ok(folder.take()),
+            Phase::Failed(reason) => Err(Error::Change(reason.clone())),
+            _ => Ok(None),
         }
     }
 
@@ -134,7 +140,7 @@ impl Cluster {
                 return Ok(format!("the agreement of node '{}': {error}", peer.node));
             }
         }
-        self.become_member(|folder| folder.found(cluster_id))?;
+        make_member(&mut self.phase(), cluster_id)?;
         tracing::info!(cluster_id = format!("{cluster_id:032x}"), "cluster founded");
         Ok("its own start".to_owned())
     }
@@ -174,31 +180,32 @@ impl Cluster {
         }
         let id: [u8; 16] = found.cluster_id[..].try_into().map_err(|_| "the cluster id is not one")?;
         let cluster_id = u128::from_be_bytes(id);
-        match self.hello().cluster_id {
-            own if own.is_empty() => {}
-            own if own[..] == id => return Ok(()),
-            _ => return Err("it belongs to another cluster already".to_owned()),
+        let mut phase = self.phase();
+        let own = match &*phase {
+            Phase::Empty(folder) if folder.former().is_some() => return Err(REBUILT.to_owned()),
+            Phase::Empty(_) => None,
+            Phase::Born(Some(folder)) => Some(folder.identity().cluster_id),
+            Phase::Member(running) => Some(running.node.identity().cluster_id),
+            Phase::Joining => return Err("it joins a cluster already".to_owned()),
+            Phase::Failed(reason) => return Err(reason.clone()),
+            // Which cluster it is in is not known here. Whoever founds asks again.
+            Phase::Born(None) | Phase::Stopped => return Err(STARTING.to_owned()),
+        };
+        match own {
+            None => make_member(&mut phase, cluster_id).map_err(|error| error.to_string()),
+            Some(own) if own == cluster_id => Ok(()),
+            Some(_) => Err("it belongs to another cluster already".to_owned()),
         }
-        if self.former().is_some() {
-            return Err("it belongs to a cluster, from which it is to be rebuilt".to_owned());
-        }
-        self.become_member(|folder| folder.found(cluster_id)).map_err(|error| error.to_string())?;
-        Ok(())
     }
 
-    /// Turns the empty folder into a member's.
-    fn become_member(
-        &self,
-        make: impl FnOnce(EmptyFolder) -> Result<DataFolder, quack_node::Error>,
-    ) -> Result<(), Error> {
-        let mut phase = self.phase();
-        if !matches!(&*phase, Phase::Empty(_)) {
-            return Ok(());
+    /// What this node says to a peer that asks what it is. Only a node that is empty, or is about to throw away what
+    /// it has, may sound like one: others found a cluster on its word.
+    pub(crate) fn answer_hello(&self) -> Result<Hello, String> {
+        let hello = self.hello();
+        if hello.cluster_id.is_empty() && !matches!(&*self.phase(), Phase::Empty(_) | Phase::Joining) {
+            return Err(STARTING.to_owned());
         }
-        let Phase::Empty(folder) = std::mem::replace(&mut *phase, Phase::Joining) else { return Ok(()) };
-        let folder = make(folder)?;
-        *phase = Phase::Born(Some(folder));
-        Ok(())
+        Ok(hello)
     }
 
     /// Asks for admission to the cluster that a peer belongs to, and joins it. Returns what it waits for.
@@ -256,4 +263,24 @@ impl Cluster {
             _ => None,
         }
     }
+}
+
+/// Turns the empty folder into that of a member of a new cluster.
+fn make_member(phase: &mut Phase, cluster_id: u128) -> Result<(), quack_node::Error> {
+    let folder = match std::mem::replace(phase, Phase::Joining) {
+        Phase::Empty(folder) => folder,
+        // A peer that founds has come first, or the server stops.
+        other => {
+            *phase = other;
+            return Ok(());
+        }
+    };
+    match folder.found(cluster_id) {
+        Ok(folder) => *phase = Phase::Born(Some(folder)),
+        Err(error) => {
+            *phase = Phase::Failed(error.to_string());
+            return Err(error);
+        }
+    }
+    Ok(())
 }

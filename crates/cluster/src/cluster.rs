@@ -64,6 +64,8 @@ pub(crate) enum Phase {
     Born(Option<DataFolder>),
     /// It works.
     Member(Arc<Running>),
+    /// Its folder could not become a member's. It has agreed to nothing.
+    Failed(String),
     /// The server is being stopped.
     Stopped,
 }
@@ -336,7 +338,7 @@ impl Cluster {
     fn answer(&self, peer: &NodeId, method: &str, body: Bytes) -> Result<Bytes, String> {
         let unreadable = |error: prost::DecodeError| format!("the call '{method}' cannot be read: {error}");
         match method {
-            "hello" => Ok(self.hello().encode_to_vec().into()),
+            "hello" => self.answer_hello().map(|hello| hello.encode_to_vec().into()),
             "found" => {
                 let found = proto::Found::decode(body).map_err(unreadable)?;
                 self.agree(&found)?;

@@ -1,0 +1,249 @@
+//! A store of keys and values in one file, under the real applier: what DuckDB is to a node, small enough to look into.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message as _;
+use quack_apply::store::ErrorKind;
+use quack_apply::{Applier, Store, StoreError, entry};
+use quack_cluster::{Cluster, Host};
+use quack_log::LogEntry;
+use quack_node::{Applied, Checkpointed, Checkpointer, LocalError, NodeHandle, StateMachine};
+use quack_proto::log::v1::{
+    Boot, Ddl, Outcome, Rows, SequenceUsage, Step, Transaction, entry::Body, outcome, step,
+};
+use quack_types::LogIndex;
+
+use super::{LONG, eventually};
+
+/// All that the store holds, and its file.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Image {
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    pub state: Vec<u8>,
+    #[prost(btree_map = "string, string", tag = "3")]
+    pub values: BTreeMap<String, String>,
+}
+
+impl Image {
+    /// With a checksum in front: a file of pieces of two checkpoints is no image.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let image = self.encode_to_vec();
+        [&crc32fast::hash(&image).to_be_bytes()[..], &image].concat()
+    }
+
+    fn read(path: &Path) -> Self {
+        let Ok(bytes) = std::fs::read(path) else { return Self::default() };
+        if bytes.is_empty() {
+            return Self::default();
+        }
+        let (checksum, image) = bytes.split_at(4);
+        assert_eq!(checksum, crc32fast::hash(image).to_be_bytes(), "the store is damaged");
+        Self::decode(image).unwrap()
+    }
+}
+
+/// The store as a test reaches it.
+#[derive(Default)]
+pub struct Values {
+    pub image: Mutex<Image>,
+    /// What verifications have led to, by their numbers.
+    hashes: Mutex<BTreeMap<u64, String>>,
+    pub checkpoints: AtomicU64,
+    path: PathBuf,
+    node: OnceLock<Weak<NodeHandle>>,
+}
+
+impl Values {
+    pub fn open(path: &Path) -> Arc<Self> {
+        Arc::new(Self { image: Mutex::new(Image::read(path)), path: path.to_owned(), ..Self::default() })
+    }
+
+    pub fn get(&self, key: &str) -> Option<String> {
+        self.image.lock().unwrap().values.get(key).cloned()
+    }
+
+    /// Changes a value past the log, as a damaged disk would.
+    pub fn tamper(&self, key: &str, value: &str) {
+        self.image.lock().unwrap().values.insert(key.to_owned(), value.to_owned());
+    }
+
+    fn hash(&self) -> String {
+        let values = Image { values: self.image.lock().unwrap().values.clone(), ..Image::default() };
+        format!("{:08x}", crc32fast::hash(&values.encode_to_vec()))
+    }
+}
+
+/// Understands one statement: a key, a blank, a value.
+struct Tables {
+    shared: Arc<Values>,
+    open: Option<BTreeMap<String, String>>,
+}
+
+fn unknown() -> StoreError {
+    StoreError::new(ErrorKind::NOT_IMPLEMENTED, "this store has no tables")
+}
+
+impl Store for Tables {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.open = Some(self.shared.image.lock().unwrap().values.clone());
+        Ok(())
+    }
+
+    fn commit(&mut self, index: LogIndex, state: &[u8]) -> Result<(), StoreError> {
+        let mut image = self.shared.image.lock().unwrap();
+        *image = Image { position: index.0, state: state.to_vec(), values: self.open.take().unwrap() };
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        self.open = None;
+    }
+
+    fn find(&mut self, _: &Rows, _: bool) -> Result<bool, StoreError> {
+        Err(unknown())
+    }
+
+    fn change_found(&mut self) -> Result<(), StoreError> {
+        Err(unknown())
+    }
+
+    fn forget_found(&mut self) {}
+
+    fn insert(&mut self, _: &Rows) -> Result<(), StoreError> {
+        Err(unknown())
+    }
+
+    fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {
+        let (key, value) = sql.split_once(' ').ok_or_else(unknown)?;
+        self.open.as_mut().unwrap().insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
+
+    fn sequence(&mut self, _: &SequenceUsage) -> Result<(), StoreError> {
+        Err(unknown())
+    }
+}
+
+/// What a client's statement would carry.
+pub fn statement(key: &str, value: &str) -> Body {
+    let ddl = step::Kind::Ddl(Ddl { sql: format!("{key} {value}") });
+    Body::Transaction(Transaction { parts: 0, steps: vec![Step { kind: Some(ddl) }] })
+}
+
+pub struct Machine {
+    applier: Applier<Tables>,
+    values: Arc<Values>,
+    cluster: Arc<Cluster>,
+}
+
+impl Machine {
+    pub fn open(values: Arc<Values>, cluster: Arc<Cluster>) -> Self {
+        let Image { position, state, .. } = values.image.lock().unwrap().clone();
+        let tables = Tables { shared: values.clone(), open: None };
+        let applier = Applier::open(tables, LogIndex(position), &state).unwrap();
+        cluster.members_said(applier.members());
+        Self { applier, values, cluster }
+    }
+}
+
+impl StateMachine for Machine {
+    fn applied(&self) -> LogIndex {
+        self.applier.position()
+    }
+
+    fn apply(
+        &mut self,
+        entries: &[LogEntry],
+        log: &dyn Fn(LogIndex) -> Result<LogEntry, String>,
+    ) -> Result<Vec<Applied>, LocalError> {
+        let mut decisions = Vec::new();
+        for entry in entries {
+            let applied = self.applier.apply(std::slice::from_ref(entry), log);
+            decisions.extend(applied.map_err(|error| LocalError::new(error.message))?);
+            if let Some(number) = entry::verification(&entry.data) {
+                self.values.hashes.lock().unwrap().insert(number, self.values.hash());
+            }
+        }
+        self.cluster.members_said(self.applier.members());
+        let applied = decisions.into_iter().map(|decision| Applied {
+            outcome: decision.outcome.map_or_else(Bytes::new, |outcome| outcome.encode_to_vec().into()),
+            id: Some(decision.id),
+        });
+        Ok(applied.collect())
+    }
+
+    fn checkpointer(&self) -> Arc<dyn Checkpointer> {
+        Arc::new(Checkpoints(self.values.clone()))
+    }
+}
+
+struct Checkpoints(Arc<Values>);
+
+impl Checkpointer for Checkpoints {
+    /// Writes the file in place, as DuckDB does: who copies it meanwhile has a bad copy.
+    fn checkpoint(&self, _: u64) -> Result<Checkpointed, LocalError> {
+        let image = self.0.image.lock().unwrap().clone();
+        let durable = LogIndex(image.position);
+        // The node must know that it has applied what the checkpoint holds.
+        eventually("the checkpoint's entries are applied", || {
+            let node = self.0.node.get().and_then(Weak::upgrade);
+            node.is_none_or(|node| node.applied() >= durable)
+        });
+        let bytes = image.to_bytes();
+        let file = File::options().write(true).create(true).truncate(false).open(&self.0.path).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        self.0.checkpoints.fetch_add(1, Ordering::Relaxed);
+        Ok(Checkpointed { durable, needed: None })
+    }
+}
+
+/// What the cluster asks of a node's process.
+pub struct TestHost {
+    pub node: Arc<NodeHandle>,
+    pub values: Arc<Values>,
+}
+
+impl TestHost {
+    pub fn new(node: Arc<NodeHandle>, values: Arc<Values>) -> Self {
+        let _ = values.node.set(Arc::downgrade(&node));
+        Self { node, values }
+    }
+
+    pub fn announce_boot(&self) -> Result<(), String> {
+        self.propose(Body::Boot(Boot {}))
+    }
+
+    fn propose_within(&self, body: Body, time: Duration) -> Result<(), String> {
+        let id = self.node.next_proposal_id();
+        let pending = self.node.propose(id, entry::encode(id, 0, body), &|| false);
+        let outcome = pending.and_then(|pending| pending.wait(time, &|| false));
+        match Outcome::decode(outcome.map_err(|error| error.to_string())?).unwrap().kind {
+            Some(outcome::Kind::Refused(refused)) => Err(refused.message),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Host for TestHost {
+    fn propose(&self, decision: Body) -> Result<(), String> {
+        self.propose_within(decision, LONG)
+    }
+
+    fn verified(&self, number: u64) -> Result<Option<String>, String> {
+        Ok(self.values.hashes.lock().unwrap().get(&number).cloned())
+    }
+
+    fn store_file(&self) -> Result<Arc<File>, String> {
+        File::open(&self.values.path).map(Arc::new).map_err(|error| error.to_string())
+    }
+}

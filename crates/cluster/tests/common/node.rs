@@ -1,0 +1,142 @@
+//! A node from its start to its end.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use quack_cluster::{Cluster, Host, NodeView, Settings};
+use quack_net::{PeerHandler, Server, ServerConfig};
+use quack_node::{Claim, DataFolder, Membership, NodeConfig, NodeHandle};
+use quack_types::NodeId;
+
+use super::machine::{Machine, TestHost, Values, statement};
+use super::{LONG, eventually, first_members};
+
+pub struct Node {
+    pub id: NodeId,
+    pub cluster: Arc<Cluster>,
+    network: Server,
+    running: Arc<OnceLock<Arc<TestHost>>>,
+    failed: Arc<Mutex<Option<String>>>,
+    first: Membership,
+    folder: Option<DataFolder>,
+    settling: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    pub fn listen(settings: Settings, mut config: ServerConfig, path: &Path) -> Self {
+        let (id, first) = (settings.own.clone(), first_members(&settings.peers));
+        let (folder, empty) = match Claim::take(path, &id).unwrap() {
+            Claim::Member(folder) => (Some(folder), None),
+            Claim::Empty(empty) => (None, Some(empty)),
+        };
+        let cluster = Cluster::new(settings, empty);
+        config.peers = Some(cluster.clone() as Arc<dyn PeerHandler>);
+        let network = Server::listen(&config).unwrap();
+        cluster.connect(network.peers().unwrap().clone());
+        let (running, failed) = Default::default();
+        Self { id, cluster, network, running, failed, first, folder, settling: None }
+    }
+
+    /// Becomes a member, if it is none, and works.
+    pub fn go(&mut self) {
+        let (cluster, running, failed) = (self.cluster.clone(), self.running.clone(), self.failed.clone());
+        let (folder, first) = (self.folder.take(), self.first.clone());
+        let settle = move || match folder.map_or_else(|| cluster.settle(), Ok) {
+            Ok(folder) => launch(&cluster, &running, folder, first),
+            Err(error) => *failed.lock().unwrap() = Some(error.to_string()),
+        };
+        self.settling = Some(std::thread::spawn(settle));
+    }
+
+    /// Why it will never work in this life.
+    pub fn failed(&self) -> Option<String> {
+        self.failed.lock().unwrap().clone()
+    }
+
+    fn host(&self) -> &Arc<TestHost> {
+        eventually(&format!("{} runs", self.id), || self.runs());
+        self.running.get().unwrap()
+    }
+
+    pub fn runs(&self) -> bool {
+        self.running.get().is_some()
+    }
+
+    pub fn handle(&self) -> &Arc<NodeHandle> {
+        &self.host().node
+    }
+
+    pub fn values(&self) -> &Arc<Values> {
+        &self.host().values
+    }
+
+    /// Waits until it works and has told so.
+    pub fn ready(&self) {
+        self.handle().wait_until_ready(LONG, &|| false).unwrap();
+        self.host().announce_boot().unwrap();
+    }
+
+    pub fn set(&self, key: &str, value: &str) {
+        self.host().propose(statement(key, value)).unwrap();
+    }
+
+    pub fn get(&self, key: &str) -> Option<String> {
+        self.values().get(key)
+    }
+
+    pub fn incarnation(&self) -> u64 {
+        self.handle().identity().incarnation
+    }
+
+    /// A line of `quack_nodes` as this node sees it.
+    pub fn view(&self, of: &str) -> Option<NodeView> {
+        self.cluster.nodes().into_iter().find(|view| view.member.node.as_str() == of)
+    }
+
+    pub fn wait_until_waiting_for(&self, text: &str) {
+        eventually(&format!("{} waits for: {text}", self.id), || {
+            let waiting = self.cluster.waiting_for();
+            assert!(!self.runs(), "{} runs, and should wait for: {text}", self.id);
+            waiting.contains(text)
+        });
+    }
+
+    /// A call of this node to another one, as any member can make it.
+    pub fn call(&self, to: &NodeId, method: &str, body: impl prost::Message) -> Result<bytes::Bytes, String> {
+        let peers = self.network.peers().unwrap();
+        peers.call(to, method, body.encode_to_vec().into(), LONG).map_err(|error| error.to_string())
+    }
+
+    pub fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Node {
+    /// Leaves the folder as a kill would: no checkpoint, nothing handed over.
+    fn drop(&mut self) {
+        self.cluster.stop();
+        self.network.stop(Duration::ZERO);
+        if let Some(thread) = self.settling.take() {
+            let ended = thread.join();
+            assert!(ended.is_ok() || std::thread::panicking(), "the start of {} has panicked", self.id);
+        }
+        if let Some(host) = self.running.get() {
+            host.node.stop();
+        }
+    }
+}
+
+fn launch(cluster: &Arc<Cluster>, running: &OnceLock<Arc<TestHost>>, folder: DataFolder, first: Membership) {
+    let values = Values::open(&folder.store_path());
+    let machine = Machine::open(values.clone(), cluster.clone());
+    let transport = cluster.transport(folder.identity().raft_id()).unwrap();
+    let config =
+        NodeConfig { tick: Duration::from_millis(20), checkpoint_on_stop: false, ..NodeConfig::with_peers() };
+    let node = NodeHandle::start(config, folder, Box::new(machine), transport, first).unwrap();
+    let host = Arc::new(TestHost::new(node.clone(), values));
+    cluster.run(node, host.clone());
+    let _ = running.set(host);
+}
