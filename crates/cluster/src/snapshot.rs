@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message as _;
-use quack_node::{CheckpointHold, Floor, Seed};
+use quack_node::{CheckpointHold, Floor, Membership, Seed};
 use quack_proto::peer::v1::{Admitted, Piece, PieceRequest, Snapshot, SnapshotRequest};
 use quack_types::{LogIndex, NodeId, Term};
 
@@ -196,10 +196,16 @@ impl Cluster {
         if snapshot.duckdb_version != self.settings.duckdb_version {
             return refuse(format!("it was written by DuckDB {}", snapshot.duckdb_version));
         }
-        if snapshot.index == 0 || snapshot.length == 0 || snapshot.piece_bytes != PIECE_BYTES {
-            return refuse("it is empty".to_owned());
+        // Index 0 is that of a cluster in which no table has been written yet.
+        if snapshot.length == 0 || snapshot.piece_bytes != PIECE_BYTES {
+            let pieces = snapshot.piece_bytes;
+            return refuse(format!("it has {} bytes in pieces of {pieces}", snapshot.length));
         }
-        Ok(())
+        match Membership::decode(&snapshot.membership) {
+            Ok(members) if !members.is_empty() => Ok(()),
+            Ok(_) => refuse("it names no members".to_owned()),
+            Err(error) => refuse(error.to_string()),
+        }
     }
 
     /// Writes the store, durably.

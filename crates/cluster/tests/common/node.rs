@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use quack_cluster::{Cluster, Host, NodeView, Settings};
+use quack_cluster::{Cluster, Host, Member, NodeView, Settings};
 use quack_net::{PeerHandler, Server, ServerConfig};
 use quack_node::{Claim, DataFolder, Membership, NodeConfig, NodeHandle};
 use quack_types::NodeId;
@@ -56,7 +56,12 @@ impl Node {
     }
 
     fn host(&self) -> &Arc<TestHost> {
-        eventually(&format!("{} runs", self.id), || self.runs());
+        let end = std::time::Instant::now() + LONG;
+        while !self.runs() {
+            let (waiting, failed) = (self.cluster.waiting_for(), self.failed());
+            assert!(std::time::Instant::now() < end, "{} never runs: {waiting} {failed:?}", self.id);
+            std::thread::sleep(Duration::from_millis(2));
+        }
         self.running.get().unwrap()
     }
 
@@ -103,10 +108,14 @@ impl Node {
         });
     }
 
-    /// A call of this node to another one, as any member can make it.
-    pub fn call(&self, to: &NodeId, method: &str, body: impl prost::Message) -> Result<bytes::Bytes, String> {
-        let peers = self.network.peers().unwrap();
-        peers.call(to, method, body.encode_to_vec().into(), LONG).map_err(|error| error.to_string())
+    /// The term of its group.
+    pub fn term(&self) -> u64 {
+        self.handle().status(|_| None)[0].term
+    }
+
+    /// The member that this node believes another one to be.
+    pub fn member(&self, name: &str) -> Option<Member> {
+        self.cluster.roster().get(&super::id(name))
     }
 
     pub fn kill(self) {

@@ -1,0 +1,196 @@
+//! How a node with an empty disk becomes a member, and what its earlier life may still say.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use common::*;
+use prost::Message as _;
+use quack_cluster::{Change, Settings};
+use quack_proto::peer::v1::{Admit, Admitted, Batch, Hello, Message};
+use quack_types::RaftId;
+
+/// Kind of the only message that this test makes by hand, and what raft reads of it.
+const APPEND_RESPONSE: i32 = 4;
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RaftMessage {
+    #[prost(int32, tag = "1")]
+    kind: i32,
+    #[prost(uint64, tag = "2")]
+    to: u64,
+    #[prost(uint64, tag = "3")]
+    from: u64,
+    #[prost(uint64, tag = "4")]
+    term: u64,
+}
+
+/// A frame that lets its receiver know of a term, if it counts.
+fn of_term(from: RaftId, to: RaftId, addressed_to: RaftId, term: u64) -> Bytes {
+    let message = RaftMessage { kind: APPEND_RESPONSE, to: to.0, from: from.0, term };
+    // Version and kind of the envelope, see docs/peer-protocol.md.
+    let data = Bytes::from([&[1, 1][..], &message.encode_to_vec()].concat());
+    let messages = vec![Message { to: addressed_to.0, group: 1, data }];
+    Batch { from: from.0, messages }.encode_to_vec().into()
+}
+
+fn admit(name: &str) -> Admit {
+    Admit { node_id: name.to_owned(), entry_version: ENTRY_VERSION, duckdb_version: DUCKDB.to_owned() }
+}
+
+fn ask(peer: &Puppet, of: &str, admit: Admit) -> Result<u64, String> {
+    let answer = peer.call(&id(of), "admit", admit)?;
+    Ok(Admitted::decode(answer).unwrap().incarnation)
+}
+
+/// A cluster whose leader is n0, and in the place of its learner n1 somebody who talks.
+fn leader_and_puppet() -> (World, Node, Puppet) {
+    let world = World::new(&["n0:voter", "n1:learner"]);
+    let mut nodes = world.found();
+    nodes.pop().unwrap().kill();
+    let puppet = world.puppet("n1", |_, _| Err("it is a puppet".to_owned()));
+    (world, nodes.pop().unwrap(), puppet)
+}
+
+#[test]
+fn whoever_does_not_fit_is_not_admitted_and_whoever_does_gets_a_new_incarnation_each_time() {
+    let (_world, n0, n1) = leader_and_puppet();
+    for (bad, why) in [
+        (admit("n0"), "node 'n1' asks for 'n0'"),
+        (Admit { duckdb_version: "v1.9.9".to_owned(), ..admit("n1") }, "it runs DuckDB v1.9.9"),
+        (Admit { entry_version: ENTRY_VERSION - 1, ..admit("n1") }, "reads format 0 of the log"),
+    ] {
+        let error = ask(&n1, "n0", bad).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
+    assert_eq!(n0.member("n1").unwrap().incarnation, 0);
+    assert_eq!(ask(&n1, "n0", admit("n1")), Ok(1));
+    // Its answer was lost: it asks again, and its first one is nobody.
+    let newer = Admit { entry_version: ENTRY_VERSION + 1, ..admit("n1") };
+    assert_eq!(ask(&n1, "n0", newer), Ok(2));
+    assert_eq!(n0.member("n1").unwrap().incarnation, 2);
+    let membership = n0.handle().membership();
+    assert_eq!(membership.voters, [id("n0").raft_id(0)]);
+    assert_eq!(membership.learners, [id("n1").raft_id(2)]);
+}
+
+#[test]
+fn who_is_no_member_is_not_heard_until_it_is_added() {
+    let mut world = World::new(&["n0:voter", "n1:learner"]);
+    let nodes = world.found();
+    let spec = world.member("n9:learner");
+    world.peers.push(spec.clone());
+    let stranger = world.puppet("n9", |_, _| Err("it is a puppet".to_owned()));
+    let reason = || {
+        let status = stranger.peers().status();
+        let n0 = status.into_iter().find(|peer| peer.node == id("n0"));
+        n0.and_then(|peer| peer.last_error).unwrap_or_default()
+    };
+    eventually("it is told why", || reason().contains("node 'n9' is no member of this cluster: add it"));
+    nodes[0].cluster.change(&Change::Put(spec)).unwrap();
+    assert_eq!(ask(&stranger, "n0", admit("n9")), Ok(1));
+    nodes[0].cluster.change(&Change::Remove(id("n9"))).unwrap();
+    eventually("it is not heard any more", || ask(&stranger, "n0", admit("n9")).is_err());
+    assert_eq!(n9_votes(&nodes[0]), None);
+}
+
+fn n9_votes(node: &Node) -> Option<bool> {
+    node.member("n9").map(|member| member.voter)
+}
+
+#[test]
+fn only_the_leader_admits() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    nodes.pop().unwrap().kill();
+    let puppet = world.puppet("n2", |_, _| Err("it is a puppet".to_owned()));
+    hand_over(&nodes, 1);
+    let error = ask(&puppet, "n0", admit("n2")).unwrap_err();
+    assert!(error.contains("node 'n1' leads"), "{error}");
+    assert_eq!(ask(&puppet, "n1", admit("n2")), Ok(1));
+}
+
+#[test]
+fn a_node_that_has_lost_its_disk_comes_back_as_a_new_member_and_votes_again() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    nodes[0].set("key", "value");
+    hand_over(&nodes, 0);
+    for life in 1..=2 {
+        nodes.pop().unwrap().kill();
+        world.wipe("n2");
+        nodes.push(world.start("n2"));
+        nodes[2].ready();
+        assert_eq!((nodes[2].incarnation(), nodes[2].get("key").as_deref()), (life, Some("value")));
+        let voters = |node: &Node| {
+            let membership = node.handle().membership();
+            (membership.is_joint(), membership.voters.len(), membership.is_voter(id("n2").raft_id(life)))
+        };
+        eventually("it votes", || nodes.iter().all(|node| voters(node) == (false, 3, true)));
+    }
+    let view = nodes[1].view("n2").unwrap();
+    assert_eq!((view.role, view.state, view.member.incarnation), ("voter", "ok", 2));
+}
+
+#[test]
+fn a_process_keeps_its_admission_and_asks_again_for_one_whose_answer_was_lost() {
+    let world = World::new(&["n0:voter", "n1:voter"]);
+    let hello = Hello {
+        node_id: "n0".to_owned(),
+        leader: "n0".to_owned(),
+        cluster_id: vec![7; 16].into(),
+        ..Hello::default()
+    };
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    let leader = world.puppet("n0", move |method, _| match method {
+        "hello" => Ok(hello.encode_to_vec().into()),
+        "admit" if counter.fetch_add(1, Ordering::Relaxed) < 2 => Err("there is no quorum now".to_owned()),
+        "admit" => Ok(Admitted { cluster_id: vec![7; 16].into(), incarnation: 1 }.encode_to_vec().into()),
+        _ => Err("it sends a snapshot to node 'n5': ask again later".to_owned()),
+    });
+    let n1 = world.start("n1");
+    n1.wait_until_waiting_for("admission to the cluster of its peers: node 'n0' refuses: there is no quorum");
+    n1.wait_until_waiting_for("node 'n0' refuses: it sends a snapshot to node 'n5'");
+    eventually("it asks for the snapshot again and again", || leader.count("snapshot") > 2);
+    assert_eq!(asked.load(Ordering::Relaxed), 3, "an admission that has arrived is kept");
+    assert_eq!(world.identity("n1"), None);
+}
+
+#[test]
+fn a_newer_node_finds_no_place_in_an_older_cluster_until_it_runs_the_same_release() {
+    let (world, n0, puppet) = leader_and_puppet();
+    drop(puppet);
+    world.wipe("n1");
+    let other = Settings { duckdb_version: "v9".to_owned(), ..world.settings("n1") };
+    let n1 = world.start_with(other);
+    n1.wait_until_waiting_for("it runs DuckDB v9 and reads format 1 of the log, the cluster DuckDB v2.0.0");
+    assert_eq!(n0.member("n1").unwrap().incarnation, 0);
+    n1.kill();
+    let n1 = world.start("n1");
+    n1.ready();
+    assert_eq!(n1.incarnation(), 1);
+}
+
+#[test]
+fn messages_of_an_earlier_life_and_for_an_earlier_life_are_dropped() {
+    let (_world, n0, n1) = leader_and_puppet();
+    assert_eq!(ask(&n1, "n0", admit("n1")), Ok(1));
+    let (own, former, present) = (n0.handle().raft_id(), id("n1").raft_id(0), id("n1").raft_id(1));
+    // Frames of a peer are taken one after the other: when the last one has had its effect, all have been seen.
+    for frame in [
+        of_term(former, own, own, 3_000_000),
+        of_term(id("n0").raft_id(1), own, own, 3_000_000),
+        of_term(present, own, id("n0").raft_id(1), 3_000_000),
+        Bytes::from_static(b"\xff no frame"),
+        of_term(present, own, own, 1_000_000),
+    ] {
+        assert!(n1.peers().send(&id("n0"), frame));
+    }
+    eventually("the last one counts", || n0.term() >= 1_000_000);
+    assert!(n0.term() < 2_000_000, "a message under or for an earlier identity has counted");
+}
