@@ -14,7 +14,7 @@ use quack_proto::peer::v1::{self as proto, Batch, Hello};
 use quack_types::{GroupId, NodeId, RaftId};
 
 use crate::roster::{Member, Roster};
-use crate::snapshot::Snapshots;
+use crate::sending::Snapshots;
 use crate::transport::PeerTransport;
 
 /// How long a peer may take to say what it is.
@@ -356,7 +356,7 @@ impl Cluster {
             "snapshot" => self.begin_snapshot(peer).map(|snapshot| snapshot.encode_to_vec().into()),
             "snapshot-piece" => {
                 let request = proto::PieceRequest::decode(body).map_err(unreadable)?;
-                self.snapshots.piece(&request).map(|piece| piece.encode_to_vec().into())
+                self.snapshots.piece(peer, &request, Instant::now()).map(|piece| piece.encode_to_vec().into())
             }
             "verified" => {
                 let request = proto::VerifiedRequest::decode(body).map_err(unreadable)?;
@@ -370,7 +370,7 @@ impl Cluster {
                 Ok(Bytes::new())
             }
             "snapshot-end" => {
-                self.snapshots.end(&proto::PieceRequest::decode(body).map_err(unreadable)?);
+                self.snapshots.end(peer, &proto::PieceRequest::decode(body).map_err(unreadable)?);
                 Ok(Bytes::new())
             }
             "snapshot-needed" => {

@@ -7,106 +7,27 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message as _;
-use quack_node::{CheckpointHold, Floor, Membership, Seed};
+use quack_node::{Floor, Membership, Seed};
 use quack_proto::peer::v1::{Admitted, Piece, PieceRequest, Snapshot, SnapshotRequest};
 use quack_types::{LogIndex, NodeId, Term};
 
 use crate::cluster::{Cluster, Phase};
 use crate::error::Error;
+use crate::sending::{PIECE_BYTES, Source, checksum};
 
 /// The format of a snapshot.
 const VERSION: u32 = 1;
-/// A piece is small enough that messages pass it by, and large enough that asking costs nothing.
-const PIECE_BYTES: u32 = 1 << 20;
-/// A receiver that is silent for so long has gone.
-const IDLE: Duration = Duration::from_secs(30);
 /// How long a sender may take to begin: it makes a checkpoint.
 const BEGIN_TIME: Duration = Duration::from_secs(60);
 /// How long one piece may take.
 const PIECE_TIME: Duration = Duration::from_secs(10);
 /// How often a piece is asked for again.
 const PIECE_ATTEMPTS: u32 = 5;
-
-/// The snapshot that is being sent; there is one at a time.
-#[derive(Debug, Default)]
-pub(crate) struct Snapshots(Mutex<Option<Sending>>);
-
-#[derive(Debug)]
-struct Sending {
-    id: u64,
-    to: NodeId,
-    file: Arc<File>,
-    length: u64,
-    used: Instant,
-    _hold: CheckpointHold,
-}
-
-fn checksum(id: u64, number: u64, data: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&id.to_le_bytes());
-    hasher.update(&number.to_le_bytes());
-    hasher.update(data);
-    hasher.finalize()
-}
-
-impl Snapshots {
-    /// The piece that a receiver asks for.
-    pub fn piece(&self, request: &PieceRequest) -> Result<Piece, String> {
-        let (file, length) = {
-            let mut sending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let sending = sending
-                .as_mut()
-                .filter(|sending| sending.id == request.id)
-                .ok_or("that snapshot is over: begin another one")?;
-            sending.used = Instant::now();
-            (Arc::clone(&sending.file), sending.length)
-        };
-        let offset = request.number.saturating_mul(u64::from(PIECE_BYTES));
-        let bytes = length.saturating_sub(offset).min(u64::from(PIECE_BYTES));
-        if bytes == 0 {
-            return Err(format!("the snapshot has no piece {}", request.number));
-        }
-        let mut data = vec![0; bytes as usize];
-        file.read_exact_at(&mut data, offset)
-            .map_err(|error| format!("the store cannot be read: {error}"))?;
-        let crc32 = checksum(request.id, request.number, &data);
-        Ok(Piece { data: data.into(), crc32 })
-    }
-
-    /// The receiver has all of it.
-    pub fn end(&self, request: &PieceRequest) {
-        let mut sending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if sending.as_ref().is_some_and(|sending| sending.id == request.id) {
-            *sending = None;
-        }
-    }
-
-    /// Whom a snapshot is being sent to.
-    fn receiver(&self) -> Option<NodeId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|sending| sending.to.clone())
-    }
-
-    /// Lets go of a snapshot that nobody fetches any more.
-    pub fn expire(&self) {
-        let mut sending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if sending.as_ref().is_some_and(|sending| sending.used.elapsed() > IDLE) {
-            tracing::info!("nobody fetches the snapshot any more");
-            *sending = None;
-        }
-    }
-
-    /// Lets go of everything.
-    pub fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-}
 
 impl Cluster {
     /// Begins to send a snapshot.
@@ -115,25 +36,14 @@ impl Cluster {
         if let Some(reason) = running.node.degraded() {
             return Err(format!("it is degraded: {reason}"));
         }
-        self.snapshots.expire();
-        match self.snapshots.receiver() {
-            // It has started again.
-            Some(receiver) if receiver == *to => self.snapshots.close(),
-            Some(receiver) => {
-                return Err(format!("it sends a snapshot to node '{receiver}': ask again later"));
-            }
-            None => {}
-        }
+        let reserved = self.snapshots.reserve(to, Instant::now())?;
         running.node.checkpoint(BEGIN_TIME, &|| self.is_stopped()).map_err(|error| error.to_string())?;
         let file = running.host.store_file()?;
         let hold = running.node.hold_checkpoints(BEGIN_TIME).map_err(|error| error.to_string())?;
         let length = file.metadata().map_err(|error| format!("the store cannot be read: {error}"))?.len();
         let identity = running.node.identity();
-        let mut sending = self.snapshots.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Different in every life of every member, and counted up by time within one.
-        let id = identity.raft_id().0
-            ^ (identity.boot << 48)
-            ^ u64::from(std::process::id()).wrapping_mul(hold.floor.index.0 | 1);
+        // Different in every life of every member, by its identity and its boot, and counted within one.
+        let id = identity.raft_id().0 ^ (identity.boot << 48) ^ reserved.number;
         let snapshot = Snapshot {
             id,
             cluster_id: identity.cluster_id.to_be_bytes().to_vec().into(),
@@ -145,8 +55,8 @@ impl Cluster {
             version: VERSION,
             duckdb_version: self.settings.duckdb_version.clone(),
         };
-        tracing::info!(index = snapshot.index, bytes = length, "sending a snapshot");
-        *sending = Some(Sending { id, to: to.clone(), file, length, used: Instant::now(), _hold: hold });
+        tracing::info!(to = %to, index = snapshot.index, bytes = length, "sending a snapshot");
+        reserved.publish(Source { id, file, length, used: Instant::now(), _hold: hold })?;
         Ok(snapshot)
     }
 

@@ -30,7 +30,7 @@ impl Cluster {
                 }
                 cluster.look_after_learners(&running);
                 cluster.look_after_releases(&running, &mut releases_at);
-                cluster.snapshots.expire();
+                cluster.snapshots.expire(Instant::now());
                 // Nothing must keep the node alive while this sleeps.
                 drop(running);
                 cluster.wait_a_moment(INTERVAL);

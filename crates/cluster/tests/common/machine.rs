@@ -42,9 +42,10 @@ impl Image {
 
     fn read(path: &Path) -> Self {
         let Ok(bytes) = std::fs::read(path) else { return Self::default() };
-        if bytes.is_empty() {
-            return Self::default();
-        }
+        if bytes.is_empty() { Self::default() } else { Self::from_bytes(&bytes) }
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Self {
         let (checksum, image) = bytes.split_at(4);
         assert_eq!(checksum, crc32fast::hash(image).to_be_bytes(), "the store is damaged");
         Self::decode(image).unwrap()
@@ -57,7 +58,11 @@ pub struct Values {
     pub image: Mutex<Image>,
     /// What verifications have led to, by their numbers.
     hashes: Mutex<BTreeMap<u64, String>>,
+    /// Checkpoints that have begun, and that have ended.
+    pub begun: AtomicU64,
     pub checkpoints: AtomicU64,
+    /// Whoever holds it holds up the next checkpoint.
+    pub gate: Mutex<()>,
     path: PathBuf,
     node: OnceLock<Weak<NodeHandle>>,
 }
@@ -191,6 +196,8 @@ struct Checkpoints(Arc<Values>);
 impl Checkpointer for Checkpoints {
     /// Writes the file in place, as DuckDB does: who copies it meanwhile has a bad copy.
     fn checkpoint(&self, _: u64) -> Result<Checkpointed, LocalError> {
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        drop(self.0.gate.lock().unwrap());
         let image = self.0.image.lock().unwrap().clone();
         let durable = LogIndex(image.position);
         // The node must know that it has applied what the checkpoint holds.
