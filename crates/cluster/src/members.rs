@@ -127,22 +127,30 @@ impl Cluster {
         member.release = self.roster.get(&member.node).and_then(|member| member.release);
         let id = member.raft_id();
         let membership = running.node.membership();
-        running.host.propose(Body::Member(member.to_proto()))?;
         // The other way round it is promoted when it has caught up.
-        if !member.voter && membership.is_voter(id) {
-            self.require_other_voter(&membership, id)?;
+        let loses_vote = !member.voter && membership.is_voter(id);
+        if loses_vote {
+            self.require_dispensable(&membership, &member)?;
+        }
+        running.host.propose(Body::Member(member.to_proto()))?;
+        if loses_vote {
             return self.change_raft(running, vec![MemberChange::Learner(id)]);
         }
         Ok(())
     }
 
-    fn require_other_voter(
+    /// Whether a node may lose its vote. Asked on the leader, before anything is written.
+    fn require_dispensable(
         &self,
         membership: &quack_node::Membership,
-        id: quack_types::RaftId,
+        member: &Member,
     ) -> Result<(), String> {
-        if membership.is_only_voter(id) {
+        if membership.is_only_voter(member.raft_id()) {
             return Err("it is the only voter: make another node a voter first".to_owned());
+        }
+        if member.node == self.settings.own {
+            return Err("it leads: hand leadership over with CALL quack_transfer_leader(…), then try again"
+                .to_owned());
         }
         Ok(())
     }
@@ -154,11 +162,7 @@ impl Cluster {
         };
         let id = member.raft_id();
         let membership = running.node.membership();
-        self.require_other_voter(&membership, id)?;
-        if node == self.settings.own {
-            return Err("it leads: hand leadership over with CALL quack_transfer_leader(…), then remove it"
-                .to_owned());
-        }
+        self.require_dispensable(&membership, &member)?;
         if membership.is_voter(id) || membership.learners.contains(&id) {
             self.change_raft(running, vec![MemberChange::Remove(id)])?;
         }

@@ -96,7 +96,9 @@ impl Cluster {
         for member in waiting {
             let Ok(hello) = self.ask(&member) else { continue };
             let behind = running.node.commit_index().0.saturating_sub(hello.applied);
-            if hello.incarnation != member.incarnation || behind > CAUGHT_UP_ENTRIES {
+            // A node that has lost its disk and is back as nobody yet looks like a first life in a young cluster.
+            let is_ours = hello.cluster_id[..] == running.node.identity().cluster_id.to_be_bytes();
+            if !is_ours || hello.incarnation != member.incarnation || behind > CAUGHT_UP_ENTRIES {
                 continue;
             }
             match self.promote(running, &member) {

@@ -1,5 +1,6 @@
 //! The node's way to its peers.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,8 @@ pub(crate) struct PeerTransport {
     pub own: RaftId,
     pub roster: Arc<Roster>,
     pub network: Peers,
-    pub told: Arc<Mutex<Option<Instant>>>,
+    /// Who was told, and when.
+    pub told: Arc<Mutex<BTreeMap<RaftId, Instant>>>,
 }
 
 impl Transport for PeerTransport {
@@ -37,10 +39,11 @@ impl Transport for PeerTransport {
     fn snapshot_needed(&mut self, peer: RaftId) {
         let Some(node) = self.roster.node_of(peer) else { return };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_some_and(|at| at.elapsed() < TELL_INTERVAL) {
+        told.retain(|_, at| at.elapsed() < TELL_INTERVAL);
+        if told.contains_key(&peer) {
             return;
         }
-        *told = Some(Instant::now());
+        told.insert(peer, Instant::now());
         tracing::warn!(peer = %node, "the log no longer holds what this node needs: it has to take a snapshot");
         let network = self.network.clone();
         // The raft thread must not wait for the answer.

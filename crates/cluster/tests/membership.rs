@@ -1,0 +1,195 @@
+//! Changes of the members: who may ask, who carries them out, what is refused and leaves everything as it was.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use prost::Message as _;
+use quack_cluster::{Change, Member};
+use quack_net::{PeerRole, PeerSpec};
+use quack_proto::peer::v1::{ChangeMember, Hello};
+
+fn role(node: &Node, of: &str) -> &'static str {
+    let (membership, member) = (node.handle().membership(), node.member(of));
+    match member.map(|member| member.raft_id()) {
+        None => "none",
+        Some(id) if membership.is_voter(id) => "voter",
+        Some(id) if membership.learners.contains(&id) => "learner",
+        Some(_) => "joining",
+    }
+}
+
+fn as_role(spec: PeerSpec, role: PeerRole) -> Change {
+    Change::Put(PeerSpec { role, ..spec })
+}
+
+/// A change must be refused for this reason, and leave everything as it was.
+fn refused(asked: &Node, leader: &Node, change: &Change, why: &str) {
+    let state = || -> (Vec<Member>, _) { (leader.cluster.roster().members(), leader.handle().membership()) };
+    let before = state();
+    let error = asked.cluster.change(change).unwrap_err().to_string();
+    assert!(error.contains(why), "{change:?}: {error}");
+    assert_eq!(state(), before, "{change:?} was refused and has changed something");
+}
+
+#[test]
+fn a_follower_hands_every_change_to_the_leader() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let nodes = world.found();
+    hand_over(&nodes, 0);
+    let spec = world.member("n3:learner");
+    nodes[1].cluster.change(&Change::Put(spec.clone())).unwrap();
+    eventually("all know the new one", || nodes.iter().all(|node| role(node, "n3") == "joining"));
+    let mut settings = world.settings("n0");
+    settings.own = id("n3");
+    settings.peers.push(spec);
+    let n3 = world.start_with(settings);
+    n3.ready();
+    assert_eq!(n3.incarnation(), 1);
+    eventually("it is a learner", || nodes.iter().all(|node| role(node, "n3") == "learner"));
+    n3.cluster.change(&Change::Lead(id("n2"))).unwrap();
+    eventually("n2 leads", || leader(&nodes) == 2);
+    nodes[1].cluster.change(&Change::Remove(id("n3"))).unwrap();
+    eventually("nobody knows it", || nodes.iter().all(|node| role(node, "n3") == "none"));
+    assert!(nodes.iter().all(|node| node.handle().membership().learners.is_empty()));
+}
+
+#[test]
+fn a_learner_becomes_a_voter_when_it_has_caught_up_and_a_voter_a_learner_at_once() {
+    let world = World::new(&["n0:voter", "n1:learner"]);
+    let nodes = world.found();
+    assert_eq!(role(&nodes[0], "n1"), "learner");
+    nodes[0].cluster.change(&as_role(world.spec("n1"), PeerRole::Voter)).unwrap();
+    eventually("it votes", || nodes.iter().all(|node| role(node, "n1") == "voter"));
+    hand_over(&nodes, 1);
+    nodes[1].cluster.change(&as_role(world.spec("n0"), PeerRole::Learner)).unwrap();
+    eventually("it votes no more", || nodes.iter().all(|node| role(node, "n0") == "learner"));
+    nodes[0].set("key", "value");
+    eventually("all have it", || nodes.iter().all(|node| node.get("key").is_some()));
+}
+
+#[test]
+fn a_learner_that_has_lost_its_disk_gets_no_vote_before_it_has_come_back() {
+    let world = World::new(&["n0:voter", "n1:learner"]);
+    let mut nodes = world.found();
+    nodes.pop().unwrap().kill();
+    world.wipe("n1");
+    // It listens, and has nothing: neither an incarnation nor a position.
+    let hello = Hello { node_id: "n1".to_owned(), ..Hello::default() }.encode_to_vec();
+    let empty = world.puppet("n1", move |_, _| Ok(hello.clone().into()));
+    let n0 = &nodes[0];
+    n0.cluster.change(&as_role(world.spec("n1"), PeerRole::Voter)).unwrap();
+    let asked = empty.count("hello");
+    eventually("it is looked at", || empty.count("hello") > asked + 2 || role(n0, "n1") == "voter");
+    assert_eq!(role(n0, "n1"), "learner", "the only voter needs an empty node for its quorum");
+    drop(empty);
+    let n1 = world.start("n1");
+    n1.ready();
+    eventually("it votes in its new life", || role(&n1, "n1") == "voter" && n1.incarnation() == 1);
+}
+
+#[test]
+fn what_would_do_harm_is_refused_and_changes_nothing() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:learner"]);
+    let nodes = world.found();
+    hand_over(&nodes, 0);
+    let all = [&nodes[0], &nodes[1]];
+    let taken = PeerSpec { node: id("n9"), ..world.spec("n1") };
+    let moved = PeerSpec { endpoint: world.spec("n1").endpoint, ..world.spec("n2") };
+    for (change, why) in [
+        (Change::Remove(id("n0")), "it leads: hand leadership over"),
+        (as_role(world.spec("n0"), PeerRole::Learner), "it leads: hand leadership over"),
+        (Change::Remove(id("n9")), "node 'n9' is no member"),
+        (Change::Lead(id("n9")), "node 'n9' is no member"),
+        (Change::Lead(id("n2")), "node 'n2' is not a voter"),
+        (Change::Put(taken), "node 'n1' is at quack:127.0.0.1:"),
+        (Change::Put(moved), "node 'n1' is at quack:127.0.0.1:"),
+    ] {
+        for asked in all {
+            refused(asked, &nodes[0], &change, why);
+        }
+    }
+    nodes[0].cluster.change(&Change::Remove(id("n1"))).unwrap();
+    for change in [Change::Remove(id("n0")), as_role(world.spec("n0"), PeerRole::Learner)] {
+        refused(&nodes[0], &nodes[0], &change, "it is the only voter: make another node a voter first");
+    }
+}
+
+#[test]
+fn a_change_of_a_later_release_and_one_for_a_node_that_does_not_lead_are_refused() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    nodes.pop().unwrap().kill();
+    let puppet = world.puppet("n2", |_, _| Err("it is a puppet".to_owned()));
+    hand_over(&nodes, 0);
+    let error = puppet.call(&id("n0"), "members", ChangeMember { change: None }).unwrap_err();
+    assert!(error.contains("this release does not know that change of members"), "{error}");
+    let error = puppet.call(&id("n1"), "members", ChangeMember { change: None }).unwrap_err();
+    assert!(error.contains("node 'n0' leads"), "{error}");
+    let error = puppet.call(&id("n1"), "reshard", ChangeMember { change: None }).unwrap_err();
+    assert!(error.contains("there is no call 'reshard' in this release"), "{error}");
+}
+
+#[test]
+fn a_node_that_is_no_member_yet_says_so_when_it_is_asked_for_a_change() {
+    let world = World::new(&["n0:voter", "n1:voter"]);
+    let n0 = world.start("n0");
+    n0.wait_until_waiting_for("cannot be reached");
+    let error = n0.cluster.change(&Change::Lead(id("n1"))).unwrap_err().to_string();
+    assert!(error.contains("not a member of a cluster yet; it waits for all first peers"), "{error}");
+    assert!(n0.cluster.nodes().is_empty() && n0.cluster.verify().is_err());
+}
+
+#[test]
+fn a_node_that_moves_is_found_at_its_new_address() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    nodes.pop().unwrap().kill();
+    let moved = world.member("n2:voter");
+    nodes[0].cluster.change(&Change::Put(moved.clone())).unwrap();
+    let mut settings = world.settings("n2");
+    settings.peers.retain(|peer| peer.node != moved.node);
+    settings.peers.push(moved.clone());
+    let n2 = world.start_with(settings);
+    n2.ready();
+    assert_eq!(n2.incarnation(), 0, "its disk is the same");
+    nodes[0].set("key", "value");
+    eventually("it has it", || n2.get("key").is_some());
+    assert!(nodes.iter().all(|node| node.member("n2").unwrap().endpoint == moved.endpoint));
+}
+
+#[test]
+fn a_removed_node_is_not_heard_and_comes_back_as_somebody_new_when_it_is_added_again() {
+    let world = World::new(&["n0:voter", "n1:learner"]);
+    let mut nodes = world.found();
+    nodes.pop().unwrap().kill();
+    let n0 = &nodes[0];
+    n0.cluster.change(&Change::Remove(id("n1"))).unwrap();
+    world.wipe("n1");
+    let n1 = world.start("n1");
+    n1.wait_until_waiting_for("node 'n1' is no member of this cluster: add it on a member");
+    assert!(n0.handle().membership().learners.is_empty());
+    n0.cluster.change(&Change::Put(world.spec("n1"))).unwrap();
+    n1.ready();
+    assert_eq!((n1.incarnation(), role(n0, "n1")), (1, "learner"));
+}
+
+#[test]
+fn every_node_that_needs_a_snapshot_is_told_not_only_the_first_one() {
+    let world = World::new(&["n0:voter", "n1:learner", "n2:learner"]);
+    let mut nodes = world.found();
+    nodes.truncate(1);
+    let n0 = &nodes[0];
+    let puppets = ["n1", "n2"].map(|name| world.puppet(name, |_, _| Ok(bytes::Bytes::new())));
+    let mut transport = n0.cluster.transport(n0.handle().raft_id()).unwrap();
+    eventually("all are connected", || n0.cluster.nodes().iter().all(|view| view.reachable));
+    for _ in 0..3 {
+        for name in ["n1", "n2"] {
+            transport.snapshot_needed(id(name).raft_id(0));
+        }
+    }
+    let told = || [0, 1].map(|number| puppets[number].count("snapshot-needed"));
+    eventually("both are told", || told().iter().all(|told| *told > 0));
+    assert_eq!(told(), [1, 1], "a node is told once in a while");
+}
