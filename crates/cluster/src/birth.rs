@@ -27,6 +27,8 @@ const ADMIT_TIME: Duration = Duration::from_secs(20);
 
 /// What a peer hears from a member that does not work yet.
 const STARTING: &str = "it belongs to a cluster and is just starting, or stopping";
+/// What a peer hears from a node that fetches a snapshot.
+const JOINING: &str = "it joins a cluster already";
 /// What a peer hears from a node that fell out of its cluster.
 const REBUILT: &str = "it belongs to a cluster, from which it is to be rebuilt";
 
@@ -186,7 +188,7 @@ impl Cluster {
             Phase::Empty(_) => None,
             Phase::Born(Some(folder)) => Some(folder.identity().cluster_id),
             Phase::Member(running) => Some(running.node.identity().cluster_id),
-            Phase::Joining => return Err("it joins a cluster already".to_owned()),
+            Phase::Joining => return Err(JOINING.to_owned()),
             Phase::Failed(reason) => return Err(reason.clone()),
             // Which cluster it is in is not known here. Whoever founds asks again.
             Phase::Born(None) | Phase::Stopped => return Err(STARTING.to_owned()),
@@ -198,14 +200,20 @@ impl Cluster {
         }
     }
 
-    /// What this node says to a peer that asks what it is. Only a node that is empty, or is about to throw away what
-    /// it has, may sound like one: others found a cluster on its word.
-    pub(crate) fn answer_hello(&self) -> Result<Hello, String> {
+    /// What this node says to a peer that asks what it is. An empty peer founds a cluster on its word: to such a one
+    /// only a node that is empty, and never was anything else, sounds like it.
+    pub(crate) fn answer_hello(&self, question: &Hello) -> Result<Hello, String> {
         let hello = self.hello();
-        if hello.cluster_id.is_empty() && !matches!(&*self.phase(), Phase::Empty(_) | Phase::Joining) {
-            return Err(STARTING.to_owned());
+        if !hello.cluster_id.is_empty() || !question.cluster_id.is_empty() {
+            return Ok(hello);
         }
-        Ok(hello)
+        match &*self.phase() {
+            Phase::Empty(folder) if folder.former().is_some() => Err(REBUILT.to_owned()),
+            Phase::Empty(_) => Ok(hello),
+            Phase::Joining => Err(JOINING.to_owned()),
+            Phase::Failed(reason) => Err(reason.clone()),
+            Phase::Born(_) | Phase::Member(_) | Phase::Stopped => Err(STARTING.to_owned()),
+        }
     }
 
     /// Asks for admission to the cluster that a peer belongs to, and joins it. Returns what it waits for.

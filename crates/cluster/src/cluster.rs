@@ -338,7 +338,10 @@ impl Cluster {
     fn answer(&self, peer: &NodeId, method: &str, body: Bytes) -> Result<Bytes, String> {
         let unreadable = |error: prost::DecodeError| format!("the call '{method}' cannot be read: {error}");
         match method {
-            "hello" => self.answer_hello().map(|hello| hello.encode_to_vec().into()),
+            "hello" => {
+                let question = Hello::decode(body).map_err(unreadable)?;
+                self.answer_hello(&question).map(|hello| hello.encode_to_vec().into())
+            }
             "found" => {
                 let found = proto::Found::decode(body).map_err(unreadable)?;
                 self.agree(&found)?;

@@ -171,3 +171,26 @@ fn a_node_that_cannot_write_its_agreement_has_not_agreed_and_says_why_it_stops()
     assert_eq!(world.identity("n1"), None);
     eventually("n1 gives up", || n1.failed().is_some_and(|error| error.contains("log")));
 }
+
+#[test]
+fn nobody_founds_with_a_node_that_is_to_be_rebuilt_from_its_cluster() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let nodes = world.found();
+    nodes[0].set("precious", "value");
+    eventually("n2 has it", || nodes[2].get("precious").is_some());
+    nodes[2].handle().degrade_for_good("a test says so");
+    drop(nodes);
+    world.wipe("n0");
+    world.wipe("n1");
+    let nodes = ["n0", "n1", "n2"].map(|name| world.start(name));
+    for node in &nodes[..2] {
+        node.wait_until_waiting_for(
+            "node 'n2' refuses: it belongs to a cluster, from which it is to be rebuilt",
+        );
+    }
+    nodes[2].wait_until_waiting_for("a peer that belongs to its cluster, to be rebuilt from it");
+    // Not even one of them has agreed to a cluster that can never come into being.
+    for name in ["n0", "n1", "n2"] {
+        assert_eq!(world.identity(name), None, "{name}");
+    }
+}
