@@ -19,6 +19,9 @@ const VERIFY_TIME: Duration = Duration::from_secs(600);
 /// A node that does not answer for so long is left out.
 const SILENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
+/// Nobody stops then: nobody knows who is right.
+const UNDECIDED: &str = "no majority of the voters holds the same, so that nobody can say which nodes are right: verify \
+                         again when all voters answer; if they still differ, compare their tables before anything else";
 
 /// What a verification has found about a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +50,19 @@ impl Cluster {
         running.host.propose(Body::Verify(Verify { number })).map_err(Error::Change)?;
         let answers = self.collect(&running, number);
         let quorum = self.quorum_of(&running, &answers);
+        if quorum.is_none() {
+            tracing::error!(?answers, "{UNDECIDED}");
+        }
         let mut verdicts = Vec::new();
         for (node, answer) in answers {
-            let (hash, reason) = answer.map_or_else(|error| (None, Some(error)), |hash| (Some(hash), None));
+            let (hash, mut reason) =
+                answer.map_or_else(|error| (None, Some(error)), |hash| (Some(hash), None));
             let state = match (&hash, &quorum) {
                 (None, _) => "unknown",
-                (_, None) => "undecided",
+                (_, None) => {
+                    reason = Some(UNDECIDED.to_owned());
+                    "undecided"
+                }
                 (Some(hash), Some(quorum)) if hash == quorum => "equal",
                 (Some(_), Some(quorum)) => {
                     self.tell_diverged(&running, &node, number, quorum);
@@ -154,6 +164,10 @@ impl Cluster {
     pub(crate) fn answer_verified(&self, request: &VerifiedRequest) -> Result<Verified, String> {
         let running = self.running().ok_or("it is not a member yet")?;
         let found = running.host.verified(request.number)?;
+        if let (None, Some(reason)) = (&found, running.node.degraded()) {
+            // It applies nothing any more: to wait for it would be in vain.
+            return Err(format!("it is degraded: {reason}"));
+        }
         Ok(Verified { done: found.is_some(), hash: found.unwrap_or_default() })
     }
 }

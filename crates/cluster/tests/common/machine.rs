@@ -81,6 +81,11 @@ impl Values {
         self.image.lock().unwrap().values.insert(key.to_owned(), value.to_owned());
     }
 
+    /// The numbers of the verifications that it has made.
+    pub fn verifications(&self) -> Vec<u64> {
+        self.hashes.lock().unwrap().keys().copied().collect()
+    }
+
     fn hash(&self) -> String {
         let values = Image { values: self.image.lock().unwrap().values.clone(), ..Image::default() };
         format!("{:08x}", crc32fast::hash(&values.encode_to_vec()))

@@ -1,0 +1,126 @@
+//! Nodes that do not hold the same: who is told, who stops, and when nobody can say who is right.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use prost::Message as _;
+use quack_cluster::Verdict;
+use quack_proto::peer::v1::{Diverged, Verified, VerifiedRequest};
+
+/// All that verifications of these tests look at is there.
+fn filled(members: &[&str]) -> (World, Vec<Node>) {
+    let world = World::new(members);
+    let nodes = world.found();
+    nodes[0].set("key", "value");
+    eventually("all have it", || nodes.iter().all(|node| node.get("key").is_some()));
+    (world, nodes)
+}
+
+fn states(verdicts: &[Verdict]) -> Vec<&'static str> {
+    verdicts.iter().map(|verdict| verdict.state).collect()
+}
+
+fn verify(asked: &Node) -> Vec<Verdict> {
+    asked.cluster.verify().unwrap()
+}
+
+#[test]
+fn equal_nodes_are_found_to_be_equal_from_every_one_of_them() {
+    let (_world, nodes) = filled(&["n0:voter", "n1:voter", "n2:learner"]);
+    for asked in &nodes {
+        let verdicts = verify(asked);
+        assert_eq!(states(&verdicts), ["equal"; 3]);
+        assert!(verdicts.iter().all(|verdict| verdict.hash == verdicts[0].hash && verdict.hash.is_some()));
+        assert!(verdicts.iter().all(|verdict| verdict.reason.is_none()));
+    }
+    assert!(nodes.iter().all(|node| node.handle().degraded().is_none()));
+}
+
+#[test]
+fn a_node_that_differs_stops_and_the_majority_goes_on() {
+    let (_world, nodes) = filled(&["n0:voter", "n1:voter", "n2:voter"]);
+    hand_over(&nodes, 0);
+    nodes[2].values().tamper("key", "rotten");
+    assert_eq!(states(&verify(&nodes[1])), ["equal", "equal", "different"]);
+    let reason = nodes[2].handle().degraded().expect("n2 has stopped");
+    assert!(reason.contains("what it holds differs from the quorum"), "{reason}");
+    nodes[1].set("later", "value");
+    eventually("the others go on", || nodes[..2].iter().all(|node| node.get("later").is_some()));
+    assert_eq!(nodes[2].get("later"), None, "n2 applies nothing any more");
+    assert!(nodes[..2].iter().all(|node| node.handle().degraded().is_none()));
+}
+
+#[test]
+fn a_node_that_has_stopped_says_at_once_that_it_will_never_know() {
+    let (world, mut nodes) = filled(&["n0:voter", "n1:voter", "n2:voter"]);
+    nodes.pop().unwrap().kill();
+    let puppet = world.puppet("n2", |_, _| Err("it is a puppet".to_owned()));
+    nodes[1].handle().degrade("a test says so");
+    let error = puppet.call(&id("n1"), "verified", VerifiedRequest { number: 7 }).unwrap_err();
+    assert!(error.contains("it is degraded: a test says so"), "{error}");
+    // One that works may come to it yet.
+    let answer = puppet.call(&id("n0"), "verified", VerifiedRequest { number: 7 }).unwrap();
+    assert!(!Verified::decode(answer).unwrap().done);
+}
+
+#[test]
+fn a_leader_that_differs_stops_itself_and_the_others_choose_another_one() {
+    let (_world, nodes) = filled(&["n0:voter", "n1:voter", "n2:voter"]);
+    hand_over(&nodes, 0);
+    nodes[0].values().tamper("key", "rotten");
+    assert_eq!(states(&verify(&nodes[0])), ["different", "equal", "equal"]);
+    assert!(nodes[0].handle().degraded().is_some());
+    assert!(leader(&nodes[1..]) < 2);
+    nodes[2].set("later", "value");
+    eventually("the others go on", || nodes[1].get("later").is_some());
+}
+
+#[test]
+fn without_a_majority_nobody_stops_and_it_is_said() {
+    let (_world, nodes) = filled(&["n0:voter", "n1:voter", "n2:learner"]);
+    nodes[0].values().tamper("key", "rotten");
+    // The learner agrees with n1, and has no say.
+    let verdicts = verify(&nodes[1]);
+    assert_eq!(states(&verdicts), ["undecided"; 3]);
+    assert_ne!(verdicts[0].hash, verdicts[1].hash);
+    assert_eq!(verdicts[1].hash, verdicts[2].hash);
+    for verdict in &verdicts {
+        let reason = verdict.reason.as_ref().expect("a reason");
+        assert!(reason.contains("no majority of the voters holds the same"), "{reason}");
+    }
+    assert!(nodes.iter().all(|node| node.handle().degraded().is_none()));
+    nodes[2].set("later", "value");
+    eventually("they go on", || nodes.iter().all(|node| node.get("later").is_some()));
+}
+
+#[test]
+fn learners_are_no_quorum_and_stop_when_they_differ_from_the_voters() {
+    let (_world, nodes) = filled(&["n0:voter", "n1:learner", "n2:learner"]);
+    nodes[1].values().tamper("key", "rotten");
+    nodes[2].values().tamper("key", "rotten");
+    assert_eq!(states(&verify(&nodes[0])), ["equal", "different", "different"]);
+    assert!(nodes[0].handle().degraded().is_none());
+    assert!(nodes[1..].iter().all(|node| node.handle().degraded().is_some()));
+}
+
+#[test]
+fn a_node_looks_itself_before_it_believes_that_it_has_diverged() {
+    let (world, mut nodes) = filled(&["n0:voter", "n1:voter", "n2:learner"]);
+    let hash = verify(&nodes[0])[0].hash.clone().unwrap();
+    nodes.pop().unwrap().kill();
+    let puppet = world.puppet("n2", |_, _| Err("it is a puppet".to_owned()));
+    let number = nodes[0].values().verifications()[0];
+    // One that it has not made, and one in which it has found just this.
+    for diverged in [Diverged { number: number + 1, hash: "other".to_owned() }, Diverged { number, hash }] {
+        puppet.call(&id("n0"), "diverged", diverged).unwrap();
+        assert_eq!(nodes[0].handle().degraded(), None);
+    }
+    puppet.call(&id("n0"), "diverged", Diverged { number, hash: "other".to_owned() }).unwrap();
+    assert!(nodes[0].handle().degraded().is_some());
+    let ended = nodes[0].handle().linearize(Duration::from_secs(1), &|| false);
+    assert!(ended.is_err(), "it answers nobody");
+}
