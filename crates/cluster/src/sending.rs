@@ -89,6 +89,9 @@ impl<H> Snapshots<H> {
     pub(crate) fn reserve(&self, to: &NodeId, now: Instant) -> Result<Reserved<'_, H>, String> {
         self.expire(now);
         let mut slot = self.lock();
+        if slot.closed {
+            return Err("it is stopping".to_owned());
+        }
         if let Some(other) = slot.sending.as_ref().filter(|sending| sending.to != *to) {
             return Err(format!("it sends a snapshot to node '{}': ask again later", other.to));
         }
@@ -160,9 +163,6 @@ impl<H> Reserved<'_, H> {
     /// The snapshot is there.
     pub(crate) fn publish(&self, source: Source<H>) -> Result<(), String> {
         let mut slot = self.snapshots.lock();
-        if slot.closed {
-            return Err("it is stopping".to_owned());
-        }
         match slot.sending.as_mut().filter(|sending| sending.number == self.number) {
             Some(sending) => sending.source = Some(source),
             None => return Err("that snapshot has been begun again meanwhile".to_owned()),
@@ -261,5 +261,6 @@ mod tests {
         snapshots.close();
         assert!(late.publish(source(2, b"bytes", now, &hold)).is_err());
         assert!(!is_held(&hold), "a node that stops is held by nobody");
+        assert!(snapshots.reserve(&id("n1"), now).is_err());
     }
 }

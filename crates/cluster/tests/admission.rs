@@ -14,8 +14,8 @@ use quack_cluster::{Change, Settings};
 use quack_proto::peer::v1::{Admit, Admitted, Batch, Hello, Message};
 use quack_types::RaftId;
 
-/// Kind of the only message that this test makes by hand, and what raft reads of it.
-const APPEND_RESPONSE: i32 = 4;
+/// Kind of the only message that this test makes by hand: raft hears it from anybody, be it a member or not.
+const APPEND: i32 = 3;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct RaftMessage {
@@ -31,7 +31,7 @@ struct RaftMessage {
 
 /// A frame that lets its receiver know of a term, if it counts.
 fn of_term(from: RaftId, to: RaftId, addressed_to: RaftId, term: u64) -> Bytes {
-    let message = RaftMessage { kind: APPEND_RESPONSE, to: to.0, from: from.0, term };
+    let message = RaftMessage { kind: APPEND, to: to.0, from: from.0, term };
     // Version and kind of the envelope, see docs/peer-protocol.md.
     let data = Bytes::from([&[1, 1][..], &message.encode_to_vec()].concat());
     let messages = vec![Message { to: addressed_to.0, group: 1, data }];

@@ -307,6 +307,8 @@ fn a_sender_that_stops_is_held_by_no_snapshot() {
     let (_world, n0, puppets) = leader_and_puppets(&["n1"]);
     let node = Arc::downgrade(n0.handle());
     begin(&puppets[0]).unwrap();
+    // Whoever still has the cluster has no node with it.
+    let _cluster = n0.cluster.clone();
     n0.kill();
     eventually("nobody has the node any more", || node.upgrade().is_none());
 }
