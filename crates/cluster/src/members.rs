@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message as _;
-use quack_net::{PeerRole, PeerSpec};
+use quack_net::{CallError, PeerRole, PeerSpec};
 use quack_node::MemberChange;
 use quack_proto::log::v1::entry::Body;
 use quack_proto::peer::v1::{Admit, Admitted, ChangeMember, change_member};
@@ -61,19 +61,27 @@ impl Cluster {
     /// There is no leader, or it says why not.
     pub fn change(&self, change: &Change) -> Result<(), Error> {
         let running = self.running().ok_or_else(|| Error::Change(self.not_a_member()))?;
-        let leader = self.wait_for_leader(&running)?;
-        if leader == self.settings.own {
-            return self.change_here(change.to_proto()).map_err(Error::Change);
+        let deadline = Instant::now() + LEADER_TIME;
+        loop {
+            let leader = self.wait_for_leader(&running, deadline)?;
+            if leader == self.settings.own {
+                return self.change_here(change.to_proto()).map_err(Error::Change);
+            }
+            let network =
+                self.network.get().ok_or_else(|| Error::Change("the network has not started".to_owned()))?;
+            let body = Bytes::from(change.to_proto().encode_to_vec());
+            match network.call(&leader, "members", body, ASK_TIME) {
+                // It has died, and the next one is not elected yet. It has not heard of the change.
+                Err(CallError::Unreachable { .. }) if Instant::now() < deadline && !self.is_stopped() => {
+                    self.wait_a_moment(POLL);
+                }
+                answer => return answer.map(drop).map_err(Error::from),
+            }
         }
-        let network =
-            self.network.get().ok_or_else(|| Error::Change("the network has not started".to_owned()))?;
-        network.call(&leader, "members", Bytes::from(change.to_proto().encode_to_vec()), ASK_TIME)?;
-        Ok(())
     }
 
     /// The leader, which may just be changing.
-    fn wait_for_leader(&self, running: &Running) -> Result<NodeId, Error> {
-        let deadline = Instant::now() + LEADER_TIME;
+    fn wait_for_leader(&self, running: &Running, deadline: Instant) -> Result<NodeId, Error> {
         loop {
             if let Some(leader) = running.node.leader().and_then(|leader| self.roster.node_of(leader)) {
                 return Ok(leader);

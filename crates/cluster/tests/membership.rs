@@ -145,7 +145,10 @@ fn a_node_that_is_no_member_yet_says_so_when_it_is_asked_for_a_change() {
 fn a_node_that_moves_is_found_at_its_new_address() {
     let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
     let mut nodes = world.found();
+    // The leader, so that the change has to wait for the next one.
+    hand_over(&nodes, 2);
     nodes.pop().unwrap().kill();
+    eventually("its end is noticed", || !nodes[0].view("n2").unwrap().reachable);
     let moved = world.member("n2:voter");
     nodes[0].cluster.change(&Change::Put(moved.clone())).unwrap();
     let mut settings = world.settings("n2");
