@@ -91,9 +91,9 @@ fn who_is_no_member_is_not_heard_until_it_is_added() {
         n0.and_then(|peer| peer.last_error).unwrap_or_default()
     };
     eventually("it is told why", || reason().contains("node 'n9' is no member of this cluster: add it"));
-    nodes[0].cluster.change(&Change::Put(spec)).unwrap();
+    nodes[0].change(&Change::Put(spec));
     assert_eq!(ask(&stranger, "n0", admit("n9")), Ok(1));
-    nodes[0].cluster.change(&Change::Remove(id("n9"))).unwrap();
+    nodes[0].change(&Change::Remove(id("n9")));
     eventually("it is not heard any more", || ask(&stranger, "n0", admit("n9")).is_err());
     assert_eq!(n9_votes(&nodes[0]), None);
 }

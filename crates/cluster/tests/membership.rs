@@ -24,12 +24,18 @@ fn as_role(spec: PeerSpec, role: PeerRole) -> Change {
     Change::Put(PeerSpec { role, ..spec })
 }
 
-/// A change must be refused for this reason, and leave everything as it was.
-fn refused(asked: &Node, leader: &Node, change: &Change, why: &str) {
+/// A change must be refused for this reason by the first node, which leads, and leave everything as it was.
+fn refused(nodes: &[Node], asked: usize, change: &Change, why: &str) {
+    let leader = &nodes[0];
     let state = || -> (Vec<Member>, _) { (leader.cluster.roster().members(), leader.handle().membership()) };
     let before = state();
-    let error = asked.cluster.change(change).unwrap_err().to_string();
-    assert!(error.contains(why), "{change:?}: {error}");
+    eventually("the leader answers", || {
+        hand_over(nodes, 0);
+        let error = nodes[asked].cluster.change(change).unwrap_err().to_string();
+        // On a busy machine it may lose its place for a moment.
+        assert!(error.contains(why) || is_leader_lost(&error), "{change:?}: {error}");
+        error.contains(why)
+    });
     assert_eq!(state(), before, "{change:?} was refused and has changed something");
 }
 
@@ -39,7 +45,7 @@ fn a_follower_hands_every_change_to_the_leader() {
     let nodes = world.found();
     hand_over(&nodes, 0);
     let spec = world.member("n3:learner");
-    nodes[1].cluster.change(&Change::Put(spec.clone())).unwrap();
+    nodes[1].change(&Change::Put(spec.clone()));
     eventually("all know the new one", || nodes.iter().all(|node| role(node, "n3") == "joining"));
     let mut settings = world.settings("n0");
     settings.own = id("n3");
@@ -48,9 +54,9 @@ fn a_follower_hands_every_change_to_the_leader() {
     n3.ready();
     assert_eq!(n3.incarnation(), 1);
     eventually("it is a learner", || nodes.iter().all(|node| role(node, "n3") == "learner"));
-    n3.cluster.change(&Change::Lead(id("n2"))).unwrap();
+    n3.change(&Change::Lead(id("n2")));
     eventually("n2 leads", || leader(&nodes) == 2);
-    nodes[1].cluster.change(&Change::Remove(id("n3"))).unwrap();
+    nodes[1].change(&Change::Remove(id("n3")));
     eventually("nobody knows it", || nodes.iter().all(|node| role(node, "n3") == "none"));
     assert!(nodes.iter().all(|node| node.handle().membership().learners.is_empty()));
 }
@@ -60,10 +66,10 @@ fn a_learner_becomes_a_voter_when_it_has_caught_up_and_a_voter_a_learner_at_once
     let world = World::new(&["n0:voter", "n1:learner"]);
     let nodes = world.found();
     assert_eq!(role(&nodes[0], "n1"), "learner");
-    nodes[0].cluster.change(&as_role(world.spec("n1"), PeerRole::Voter)).unwrap();
+    nodes[0].change(&as_role(world.spec("n1"), PeerRole::Voter));
     eventually("it votes", || nodes.iter().all(|node| role(node, "n1") == "voter"));
     hand_over(&nodes, 1);
-    nodes[1].cluster.change(&as_role(world.spec("n0"), PeerRole::Learner)).unwrap();
+    nodes[1].change(&as_role(world.spec("n0"), PeerRole::Learner));
     eventually("it votes no more", || nodes.iter().all(|node| role(node, "n0") == "learner"));
     nodes[0].set("key", "value");
     eventually("all have it", || nodes.iter().all(|node| node.get("key").is_some()));
@@ -79,7 +85,7 @@ fn a_learner_that_has_lost_its_disk_gets_no_vote_before_it_has_come_back() {
     let hello = Hello { node_id: "n1".to_owned(), ..Hello::default() }.encode_to_vec();
     let empty = world.puppet("n1", move |_, _| Ok(hello.clone().into()));
     let n0 = &nodes[0];
-    n0.cluster.change(&as_role(world.spec("n1"), PeerRole::Voter)).unwrap();
+    n0.change(&as_role(world.spec("n1"), PeerRole::Voter));
     let asked = empty.count("hello");
     eventually("it is looked at", || empty.count("hello") > asked + 2 || role(n0, "n1") == "voter");
     assert_eq!(role(n0, "n1"), "learner", "the only voter needs an empty node for its quorum");
@@ -94,7 +100,6 @@ fn what_would_do_harm_is_refused_and_changes_nothing() {
     let world = World::new(&["n0:voter", "n1:voter", "n2:learner"]);
     let nodes = world.found();
     hand_over(&nodes, 0);
-    let all = [&nodes[0], &nodes[1]];
     let taken = PeerSpec { node: id("n9"), ..world.spec("n1") };
     let moved = PeerSpec { endpoint: world.spec("n1").endpoint, ..world.spec("n2") };
     for (change, why) in [
@@ -106,13 +111,13 @@ fn what_would_do_harm_is_refused_and_changes_nothing() {
         (Change::Put(taken), "node 'n1' is at quack:127.0.0.1:"),
         (Change::Put(moved), "node 'n1' is at quack:127.0.0.1:"),
     ] {
-        for asked in all {
-            refused(asked, &nodes[0], &change, why);
+        for asked in [0, 1] {
+            refused(&nodes[..2], asked, &change, why);
         }
     }
-    nodes[0].cluster.change(&Change::Remove(id("n1"))).unwrap();
+    nodes[0].change(&Change::Remove(id("n1")));
     for change in [Change::Remove(id("n0")), as_role(world.spec("n0"), PeerRole::Learner)] {
-        refused(&nodes[0], &nodes[0], &change, "it is the only voter: make another node a voter first");
+        refused(&nodes[..1], 0, &change, "it is the only voter: make another node a voter first");
     }
 }
 
@@ -150,7 +155,7 @@ fn a_node_that_moves_is_found_at_its_new_address() {
     nodes.pop().unwrap().kill();
     eventually("its end is noticed", || !nodes[0].view("n2").unwrap().reachable);
     let moved = world.member("n2:voter");
-    nodes[0].cluster.change(&Change::Put(moved.clone())).unwrap();
+    nodes[0].change(&Change::Put(moved.clone()));
     let mut settings = world.settings("n2");
     settings.peers.retain(|peer| peer.node != moved.node);
     settings.peers.push(moved.clone());
@@ -168,12 +173,12 @@ fn a_removed_node_is_not_heard_and_comes_back_as_somebody_new_when_it_is_added_a
     let mut nodes = world.found();
     nodes.pop().unwrap().kill();
     let n0 = &nodes[0];
-    n0.cluster.change(&Change::Remove(id("n1"))).unwrap();
+    n0.change(&Change::Remove(id("n1")));
     world.wipe("n1");
     let n1 = world.start("n1");
     n1.wait_until_waiting_for("node 'n1' is no member of this cluster: add it on a member");
     assert!(n0.handle().membership().learners.is_empty());
-    n0.cluster.change(&Change::Put(world.spec("n1"))).unwrap();
+    n0.change(&Change::Put(world.spec("n1")));
     n1.ready();
     assert_eq!((n1.incarnation(), role(n0, "n1")), (1, "learner"));
 }

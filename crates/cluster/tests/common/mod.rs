@@ -10,11 +10,12 @@ mod node;
 mod puppet;
 
 pub use machine::{Image, statement};
-pub use node::Node;
+pub use node::{Node, is_leader_lost};
 pub use puppet::Puppet;
 
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use certificates::{Ca, Wish};
@@ -27,6 +28,8 @@ use tempfile::TempDir;
 /// What every node of a test runs, unless the test says otherwise.
 pub const DUCKDB: &str = "v2.0.0";
 pub const ENTRY_VERSION: u32 = 1;
+/// How many ports, from 10000 on, nodes may be given.
+const PORTS: u32 = 20_000;
 /// Longer than anything takes on a slow machine.
 pub const LONG: Duration = Duration::from_secs(20);
 
@@ -40,6 +43,20 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < end, "never: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A port that is free, and stays so while a node restarts: the system gives numbers below 32768 to nobody by itself, not
+/// to connections either, and another process of tests begins to look elsewhere.
+fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..PORTS {
+        let next = std::process::id().wrapping_mul(251).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + (next % PORTS) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
 
 /// An authority, addresses, and a folder for each node.
@@ -60,8 +77,7 @@ impl World {
 
     /// A member at a free address.
     pub fn member(&self, member: &str) -> PeerSpec {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        format!("{member}=quack:127.0.0.1:{port}").parse().unwrap()
+        format!("{member}=quack:127.0.0.1:{}", free_port()).parse().unwrap()
     }
 
     pub fn spec(&self, name: &str) -> PeerSpec {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use quack_cluster::{Cluster, Host, Member, NodeView, Settings};
+use quack_cluster::{Change, Cluster, Host, Member, NodeView, Settings};
 use quack_net::{PeerHandler, Server, ServerConfig};
 use quack_node::{Claim, DataFolder, Membership, NodeConfig, NodeHandle};
 use quack_types::NodeId;
@@ -91,6 +91,17 @@ impl Node {
         self.values().get(key)
     }
 
+    /// Changes the members. A leader may lose its place for a moment on a busy machine, and then it is asked again.
+    pub fn change(&self, change: &Change) {
+        eventually(&format!("{change:?} is done"), || match self.cluster.change(change) {
+            Ok(()) => true,
+            Err(error) => {
+                assert!(is_leader_lost(&error.to_string()), "{change:?}: {error}");
+                false
+            }
+        });
+    }
+
     pub fn incarnation(&self) -> u64 {
         self.handle().identity().incarnation
     }
@@ -138,12 +149,19 @@ impl Drop for Node {
     }
 }
 
+/// Whether a change of members was refused because nobody, or somebody else, leads now.
+pub fn is_leader_lost(error: &str) -> bool {
+    ["knows no leader", "has no leader", "' leads", "does not lead the group"]
+        .iter()
+        .any(|text| error.contains(text))
+}
+
 fn launch(cluster: &Arc<Cluster>, running: &OnceLock<Arc<TestHost>>, folder: DataFolder, first: Membership) {
     let values = Values::open(&folder.store_path());
     let machine = Machine::open(values.clone(), cluster.clone());
     let transport = cluster.transport(folder.identity().raft_id()).unwrap();
     let config =
-        NodeConfig { tick: Duration::from_millis(20), checkpoint_on_stop: false, ..NodeConfig::with_peers() };
+        NodeConfig { tick: Duration::from_millis(30), checkpoint_on_stop: false, ..NodeConfig::with_peers() };
     let node = NodeHandle::start(config, folder, Box::new(machine), transport, first).unwrap();
     let host = Arc::new(TestHost::new(node.clone(), values));
     cluster.run(node, host.clone());
