@@ -59,7 +59,7 @@ fn a_node_that_has_stopped_says_at_once_that_it_will_never_know() {
     let (world, mut nodes) = filled(&["n0:voter", "n1:voter", "n2:voter"]);
     nodes.pop().unwrap().kill();
     let puppet = world.puppet("n2", |_, _| Err("it is a puppet".to_owned()));
-    nodes[1].handle().degrade("a test says so");
+    nodes[1].handle().fail("a test says so");
     let error = puppet.call(&id("n1"), "verified", VerifiedRequest { number: 7 }).unwrap_err();
     assert!(error.contains("it is degraded: a test says so"), "{error}");
     // One that works may come to it yet.

@@ -150,6 +150,9 @@ impl World {
     pub fn found(&self) -> Vec<Node> {
         let nodes: Vec<_> = self.peers.iter().map(|peer| self.start(peer.node.as_str())).collect();
         nodes.iter().for_each(Node::ready);
+        // The last thing that a young cluster does by itself.
+        let is_known = |node: &Node| node.cluster.roster().members().iter().all(|m| m.release.is_some());
+        eventually("what all of them run is recorded", || nodes.iter().all(is_known));
         nodes
     }
 
