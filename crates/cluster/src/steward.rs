@@ -76,7 +76,8 @@ impl Cluster {
             let Ok(hello) = hello else { continue };
             let release =
                 Release { entry_version: hello.entry_version, duckdb_version: hello.duckdb_version };
-            if member.release.as_ref() == Some(&release) {
+            // A release that says nothing of itself stays unknown.
+            if release.entry_version == 0 || member.release.as_ref() == Some(&release) {
                 continue;
             }
             if let Err(error) = self.record_release(running, &member.node, release) {
