@@ -235,6 +235,16 @@ def test_linearizable_reads_need_the_quorum_and_see_every_acknowledged_write(clu
     assert reader.stop() == 0
 
 
+def test_the_status_can_be_read_without_a_quorum_whatever_the_default_catalog(new_cluster):
+    cluster = new_cluster(consistency="linearizable").start()
+    reader = cluster["n2"]
+    cluster["n0"].kill()
+    cluster["n1"].kill()
+    with pytest.raises(DatabaseError, match="quorum.*quack_raft_status"):
+        reader.sql("FROM duckdb_tables()")
+    assert len(reader.sql("FROM quack_raft_status()")) == 1
+
+
 def test_a_node_whose_tables_differ_is_found_and_stops(cluster, new_process):
     create(cluster)
     cluster["n0"].sql("INSERT INTO cp.t SELECT range, 'x' FROM range(10000)")

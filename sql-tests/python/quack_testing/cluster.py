@@ -45,11 +45,12 @@ class Certificates:
 
 class Cluster:
     """Nodes n0, n1, … that know each other. `addresses` are the ports under which they look for each other: their own,
-    or those of proxies in between."""
+    or those of proxies in between; further options are those of the nodes."""
 
-    def __init__(self, folder, count=3, track=lambda thing: thing, addresses=None, learners=()):
+    def __init__(self, folder, count=3, track=lambda thing: thing, addresses=None, learners=(), **node_options):
         self.folder = Path(folder)
         self.track = track
+        self.node_options = node_options
         self.certificates = Certificates(self.folder / "certificates")
         self.names = [f"n{number}" for number in range(count)]
         ports = free_ports(count)
@@ -64,7 +65,7 @@ class Cluster:
 
     def new_node(self, name):
         options = {"peers": self.peers(), **self.certificates.issue(name)}
-        return self.track(Node(self.folder, name, port=self.ports[name], options=options))
+        return self.track(Node(self.folder, name, port=self.ports[name], options=options, **self.node_options))
 
     def add(self, name, role="voter"):
         """A further node, which is not started; the others know nothing of it yet."""
@@ -85,6 +86,13 @@ class Cluster:
 
     def __getitem__(self, name):
         return self.nodes[name]
+
+    def pids(self):
+        """The processes that the nodes are at the moment, as a proxy wants to know."""
+        return {node.name: node.process.pid for node in self.nodes.values() if node.process}
+
+    def others(self, node):
+        return [other for other in self.alive() if other is not node]
 
     def alive(self):
         return [node for node in self.nodes.values() if node.process and node.process.popen.poll() is None]
