@@ -1,5 +1,6 @@
 """Clusters of real processes on this machine, with certificates of their own."""
 
+import os
 import socket
 import subprocess
 import time
@@ -24,21 +25,28 @@ def free_ports(count):
 
 
 class Certificates:
-    """An authority and what it has signed."""
+    """An authority and what it has signed, by the clock of `environment`."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, environment=None):
         self.folder = Path(folder)
+        self.environment = environment or {}
         self._run("cert", "init", "--out", self.folder / "ca")
         self.authority = self.folder / "ca" / "ca.crt"
 
     def _run(self, *arguments):
-        subprocess.run([QUACKCTL, *map(str, arguments)], check=True, capture_output=True)
+        environment = {**os.environ, **self.environment}
+        subprocess.run([QUACKCTL, *map(str, arguments)], check=True, capture_output=True, env=environment)
+
+    def renew(self, name, days=30):
+        """Replaces a node's certificate and key."""
+        arguments = ("--node", name, "--out", self.folder / "nodes", "--days", days, "--force")
+        self._run("cert", "issue", "--ca", self.folder / "ca", *arguments)
 
     def issue(self, name):
         """The arguments of `quack_serve` that name a node's files."""
         folder = self.folder / "nodes"
         if not (folder / f"{name}.crt").exists():
-            self._run("cert", "issue", "--ca", self.folder / "ca", "--node", name, "--out", folder)
+            self.renew(name)
         files = {"cert_file": folder / f"{name}.crt", "key_file": folder / f"{name}.key", "client_ca_file": self.authority}
         return {name: f"'{path}'" for name, path in files.items()}
 
@@ -47,11 +55,13 @@ class Cluster:
     """Nodes n0, n1, … that know each other. `addresses` are the ports under which they look for each other: their own,
     or those of proxies in between; further options are those of the nodes."""
 
-    def __init__(self, folder, count=3, track=lambda thing: thing, addresses=None, learners=(), **node_options):
+    def __init__(
+        self, folder, count=3, track=lambda thing: thing, addresses=None, learners=(), certificates=None, **node_options
+    ):
         self.folder = Path(folder)
         self.track = track
         self.node_options = node_options
-        self.certificates = Certificates(self.folder / "certificates")
+        self.certificates = certificates or Certificates(self.folder / "certificates")
         self.names = [f"n{number}" for number in range(count)]
         ports = free_ports(count)
         self.ports = dict(zip(self.names, ports))
