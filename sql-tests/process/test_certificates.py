@@ -5,6 +5,8 @@ Connections live on when a certificate expires; the proxy cuts them, so that eve
 
 import re
 import shutil
+import socket
+import ssl
 
 import pytest
 from quack_testing.clock import DAY, HOUR, Clock
@@ -75,6 +77,17 @@ def wait_said(cluster, at, name, pattern):
 
 def write(node, value):
     return node.sql(f"INSERT INTO cp.t VALUES ({value})")
+
+
+def is_shown(authority, node):
+    """Whether the certificate that a node shows is signed by this authority alone."""
+    context = ssl.create_default_context(cafile=authority)
+    try:
+        with socket.create_connection(("127.0.0.1", node.port), timeout=10) as plain:
+            with context.wrap_socket(plain, server_hostname=node.name):
+                return True
+    except ssl.SSLError:
+        return False
 
 
 def test_expired_certificates_are_refused_by_name_and_renewed_ones_taken_without_a_restart(network):
@@ -155,7 +168,7 @@ def test_an_authority_is_replaced_by_another_without_a_restart(network, tmp_path
     """Both are trusted for a while, in which every node gets a new certificate; then the former is forgotten."""
     cluster = network.start()
     former, folder = network.certificates, network.certificates.folder / "nodes"
-    new = Certificates(tmp_path / "new", {**network.clock.environment})
+    new = Certificates(tmp_path / "new", network.clock.environment)
     old_authority, new_authority = former.authority.read_text(), new.authority.read_text()
     number = 0
     for step in ("both", "certificates", "new"):
@@ -171,6 +184,9 @@ def test_an_authority_is_replaced_by_another_without_a_restart(network, tmp_path
         for node in cluster.alive():
             number += 1
             wait_for(lambda: write(node, number), f"a write at {node.name}")
+        if step == "certificates":
+            # The former one is trusted still, so there was no moment without.
+            wait_for(lambda: all(is_shown(new.authority, node) for node in cluster.alive()), "new certificates")
         network.cut()
         for node in cluster.alive():
             number += 1

@@ -1,5 +1,5 @@
-"""Nodes that stand still, and wall clocks that jump: neither makes a node believe that it still leads, or others that it
-does not."""
+"""Nodes that stand still, and wall clocks that jump: neither makes a node believe that it still leads, nor the others
+that it does not."""
 
 import signal
 import time
@@ -39,7 +39,7 @@ def test_a_leader_that_stood_still_reads_nothing_old(new_cluster):
             other = cluster.others(leader)[0]
             write = f"UPDATE cp.x SET v = {number} WHERE v < {number}"
             wait_for(lambda: other.sql(write) and other.value("SELECT v FROM cp.x") == number, "a write of the others")
-            reads = [leader.process.start_sql("SELECT v FROM cp.x", connection=f"r{reader}") for reader in range(READERS)]
+            reads = [leader.process.start_sql("SELECT v FROM cp.x", f"r{reader}") for reader in range(READERS)]
         finally:
             resume(leader)
         for read in reads:

@@ -100,6 +100,31 @@ def test_a_full_disk_stops_one_node_and_nothing_is_lost(new_cluster, role, room)
     load.check()
 
 
+def test_a_degraded_leader_does_not_go_on_saying_that_it_leads(cluster):
+    """Or there are two for everybody who watches, as soon as the others have elected one."""
+    cluster["n0"].sql("CREATE TABLE cp.bag (k BIGINT, node VARCHAR)")
+    cluster.wait_equal()
+    node = cluster.leader()
+    other = cluster.others(node)[0]
+    limit_files(node.process.pid, NO_ROOM)
+    wait_for(lambda: other.sql("INSERT INTO cp.bag VALUES (1, 'the next leader decides')"), "a write")
+    wait_degraded(node)
+    ((role, leader, safe),) = node.sql("SELECT role, leader_id, linearizable_read_safe FROM quack_raft_status()")
+    assert not safe
+    assert (role, leader) != ("leader", node.name)
+
+
+def test_a_degraded_node_gives_no_data_to_its_own_process(cluster):
+    """What it holds grows old without end, and no session knows."""
+    cluster["n0"].sql("CREATE TABLE cp.bag (k BIGINT, node VARCHAR)")
+    cluster.wait_equal()
+    node = followers(cluster)[0]
+    limit_files(node.process.pid, NO_ROOM)
+    cluster.leader().sql("INSERT INTO cp.bag VALUES (1, 'acknowledged')")
+    assert re.search(FULL, wait_degraded(node))
+    assert_refuses(node, FULL)
+
+
 def test_full_disks_of_a_quorum_stop_writing_and_nothing_acknowledged_is_lost(new_cluster):
     cluster = new_cluster(**LINEARIZABLE).start()
     with Load(cluster) as load:
@@ -110,19 +135,16 @@ def test_full_disks_of_a_quorum_stop_writing_and_nothing_acknowledged_is_lost(ne
         for node in full:
             assert re.search(FULL, wait_degraded(node))
         for node in full:
-            come_back_later(load, node)
+            load.leave(node)
+            node.kill()
+        # One cannot be attached without the other.
         for node in full:
+            node.start(attach=False)
+        for node in full:
+            node.attach()
             load.use(node)
         load.wait_for_writes(5, *cluster.names)
     load.check()
-
-
-def come_back_later(load, node):
-    """As `come_back`, when the others cannot go on without it."""
-    load.leave(node)
-    node.kill()
-    node.start(attach=False)
-    wait_for(lambda: state(node)[0] != "joining", "a start")
 
 
 @pytest.fixture
@@ -400,14 +422,3 @@ def test_a_folder_that_is_deleted_under_a_node_is_lost_without_a_trace_of_harm(n
         members = f"SELECT incarnation, role FROM quack_nodes('cp') WHERE node_id = '{node.name}'"
         wait_for(lambda: node.sql(members) == [(1, "voter")], "a vote of its new life")
     load.check()
-
-
-def test_a_degraded_node_gives_no_data_to_its_own_process(cluster):
-    """What it holds grows old without end, and no session knows."""
-    cluster["n0"].sql("CREATE TABLE cp.bag (k BIGINT, node VARCHAR)")
-    cluster.wait_equal()
-    node = followers(cluster)[0]
-    limit_files(node.process.pid, NO_ROOM)
-    cluster.leader().sql("INSERT INTO cp.bag VALUES (1, 'acknowledged')")
-    assert re.search(FULL, wait_degraded(node))
-    assert_refuses(node, FULL)

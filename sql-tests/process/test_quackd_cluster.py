@@ -62,7 +62,7 @@ class Cluster:
         return self.track(stock_client(self.folder, f"stock{self.clients}", self.running[name].uri, self.token))
 
     def clients_of_a_table(self):
-        """One at each node. A stock client knows the tables that were there when it came, and no later one of others."""
+        """One at each node. A stock client knows the tables that were there when it came, and its own."""
         self.client("n0").sql("CREATE TABLE cp.t (i INTEGER PRIMARY KEY)")
 
         def knows_it(name):
@@ -198,7 +198,7 @@ def test_a_node_that_ends_while_clients_write_loses_nothing(cluster):
     leader = cluster.leader()
     others = [name for name in NODES if name != leader]
     started = {
-        number: clients[others[number % 2]].start_sql(f"INSERT INTO cp.t VALUES ({number})", connection=f"c{number % 4}")
+        number: clients[others[number % 2]].start_sql(f"INSERT INTO cp.t VALUES ({number})", f"c{number % 4}")
         for number in range(60)
     }
     assert cluster.terminate(leader) == 0

@@ -56,7 +56,14 @@ class Cluster:
     or those of proxies in between; further options are those of the nodes."""
 
     def __init__(
-        self, folder, count=3, track=lambda thing: thing, addresses=None, learners=(), certificates=None, **node_options
+        self,
+        folder,
+        count=3,
+        track=lambda thing: thing,
+        addresses=None,
+        learners=(),
+        certificates=None,
+        **node_options,
     ):
         self.folder = Path(folder)
         self.track = track

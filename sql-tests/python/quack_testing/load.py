@@ -14,7 +14,7 @@ LINEARIZABLE = {"consistency": "linearizable", "default_catalog": False}
 
 
 class Load:
-    """Runs while its `with` block does. The nodes must have been made with `LINEARIZABLE`, or the verdict is not just."""
+    """Runs while its `with` block does. The nodes must be made with `LINEARIZABLE`, or the verdict is not just."""
 
     def __init__(self, cluster, seed=1, count=3):
         self.cluster = cluster
