@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from quack_testing.cluster import Certificates, wait_for
+from quack_testing.load import LINEARIZABLE, Load
 from quack_testing.node import stock_client
 from quack_testing.process import DatabaseError
 
@@ -277,6 +278,16 @@ def test_what_a_cluster_takes_is_known_on_every_node(cluster):
     assert cluster["n1"].value("SELECT count(*) FROM cp.u") == 0
 
 
+def test_the_status_can_be_read_without_a_quorum_whatever_the_default_catalog(new_cluster):
+    cluster = new_cluster(consistency="linearizable").start()
+    reader = cluster["n2"]
+    cluster["n0"].kill()
+    cluster["n1"].kill()
+    with pytest.raises(DatabaseError, match="quorum.*quack_raft_status"):
+        reader.sql("FROM duckdb_tables()")
+    assert len(reader.sql("FROM quack_raft_status()")) == 1
+
+
 def test_a_node_whose_tables_differ_is_found_and_stops(cluster, new_process):
     create(cluster)
     cluster["n0"].sql("INSERT INTO cp.t SELECT range, 'x' FROM range(10000)")
@@ -335,6 +346,70 @@ def test_members_are_added_promoted_and_removed_by_sql(cluster):
     assert [name for (name,) in cluster["n2"].sql("SELECT node_id FROM quack_nodes('cp')")] == ["n0", "n1", "n2"]
     cluster["n2"].sql("INSERT INTO cp.t VALUES (5001, 'without it')")
     cluster.wait_equal()
+
+
+def role(node, name):
+    """What role a node says another has; None when it is no member."""
+    rows = node.sql(f"SELECT role FROM quack_nodes('cp') WHERE node_id = '{name}'")
+    return rows[0][0] if rows else None
+
+
+def grow(cluster, load, name):
+    """A further voter: first a learner, which clients may turn to at once."""
+    node = cluster.add(name, role="learner")
+    by = cluster.alive()[0]
+    member = f"{name}:learner=quack:127.0.0.1:{node.port}"
+    by.sql(f"CALL quack_add_node('cp', '{member}')")
+    node.start()
+    load.use(node)
+    load.wait_for_writes(5, name)
+    by.sql(f"CALL quack_add_node('cp', '{member.replace('learner', 'voter')}')")
+    wait_for(lambda: role(by, name) == "voter", f"a vote of {name}")
+    load.wait_for_writes(20)
+
+
+def shrink(cluster, load, node):
+    """One member less; whoever leads hands over before."""
+    by = cluster.others(node)[0]
+    if cluster.leader() is node:
+        with pytest.raises(DatabaseError, match="it leads"):
+            by.sql(f"CALL quack_remove_node('cp', '{node.name}')")
+        by.sql(f"CALL quack_transfer_leader('cp', '{by.name}')")
+        wait_for(lambda: cluster.leader() is not node, f"another leader than {node.name}")
+    by.sql(f"CALL quack_remove_node('cp', '{node.name}')")
+    wait_for(lambda: role(by, node.name) is None, f"the end of {node.name}")
+    # Clients that are still there are told that they cannot write or read any more, and go elsewhere.
+    load.wait_for_writes(20, *(other.name for other in cluster.others(node)))
+    with pytest.raises(DatabaseError):
+        node.sql("SELECT count(*) FROM cp.keyed")
+    load.leave(node)
+    node.kill()
+    del cluster.nodes[node.name]
+
+
+def test_clients_see_one_register_while_three_nodes_become_five_and_three_others(new_cluster):
+    cluster = new_cluster(**LINEARIZABLE).start()
+    with Load(cluster, count=5) as load:
+        load.wait_for_writes(20)
+        for name in ("n3", "n4"):
+            grow(cluster, load, name)
+        assert cluster.leader().sql("SELECT len(voters) FROM quack_raft_status()") == [(5,)]
+        # Two of five may be gone.
+        for node in cluster.others(cluster.leader())[:2]:
+            load.leave(node)
+            node.kill()
+        load.wait_for_writes(20)
+        for node in cluster.nodes.values():
+            if node not in cluster.alive():
+                node.start()
+                load.use(node)
+        # One that leads, and then one that does not.
+        shrink(cluster, load, cluster.leader())
+        shrink(cluster, load, cluster.others(cluster.leader())[0])
+        assert cluster.leader().sql("SELECT len(voters) FROM quack_raft_status()") == [(3,)]
+        load.wait_for_writes(20)
+    load.check()
+    assert len(cluster.nodes) == 3
 
 
 def test_five_nodes_with_a_learner_work_with_two_dead(new_cluster):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from quack_testing import clients
 from quack_testing.cluster import Cluster, wait_for
-from quack_testing.history import History, check_counters, check_counts, check_inserts, check_registers, check_sums
+from quack_testing.history import History
 from quack_testing.node import TOKEN
 from quack_testing.process import DatabaseError, ProcessEnded
 from quack_testing.proxy import HEALTHY, Fault, FaultProxy
@@ -41,16 +41,13 @@ class Chaos:
         self.thread.random = random.Random(f"{seed} faults")
         self.history = History(self.folder / "history.jsonl")
         names = [f"n{number}" for number in range(NODES)]
-        self.proxy = FaultProxy(names, self.pids)
+        self.proxy = FaultProxy(names, lambda: self.cluster.pids())
         self.cluster = Cluster(self.folder, NODES, track, addresses=self.proxy.ports)
         self.proxy.targets.update(self.cluster.ports)
         self.ready = dict.fromkeys(names)
         self.counts = Counter()
         self.stop_clients = threading.Event()
         self.wrong = []
-
-    def pids(self):
-        return {node.name: node.process.pid for node in self.cluster.nodes.values() if node.process}
 
     @property
     def random(self):
@@ -385,23 +382,8 @@ class Chaos:
         self.history.event(f"hashes {hashes}")
         (self.hash,) = {rows[0][-1] for rows in hashes.values()}
         for node in self.cluster.alive():
-            self.check_state(node)
-        self.wrong += check_registers(self.history, 0)
-        self.wrong += check_counts(self.history)
-        self.wrong += check_sums(self.history, clients.ACCOUNTS * clients.ACCOUNT_START)
-
-    def check_state(self, node):
-        rows = {
-            (table, key): count
-            for table in ("keyed", "bag")
-            for key, count in node.sql(f"SELECT k, count(*) FROM cp.{table} GROUP BY k")
-        }
-        counters = dict(node.sql("SELECT id, n FROM cp.counters"))
-        wrong = check_inserts(self.history, rows) + check_counters(self.history, counters)
-        total = node.value("SELECT sum(n) FROM cp.accounts")
-        if int(total) != clients.ACCOUNTS * clients.ACCOUNT_START:
-            wrong.append(f"the accounts hold {total}")
-        self.wrong += [f"{node.name}: {line}" for line in wrong]
+            self.wrong += clients.check_tables(self.history, node)
+        self.wrong += clients.check_answers(self.history)
 
     def close(self):
         for node in self.cluster.alive():

@@ -5,7 +5,15 @@ import threading
 import time
 from concurrent.futures import TimeoutError as NoAnswer
 
-from quack_testing.history import FAILED, OK
+from quack_testing.history import (
+    FAILED,
+    OK,
+    check_counters,
+    check_counts,
+    check_inserts,
+    check_registers,
+    check_sums,
+)
 from quack_testing.linearizability import UNKNOWN
 from quack_testing.process import DatabaseError, ProcessEnded
 
@@ -41,6 +49,26 @@ def create_tables(node):
         "CREATE TABLE cp.bag (k BIGINT, node VARCHAR)",
     ):
         node.sql(statement)
+
+
+def check_tables(history, node):
+    """What a node holds at the end, against what the clients were told."""
+    rows = {
+        (table, key): count
+        for table in ("keyed", "bag")
+        for key, count in node.sql(f"SELECT k, count(*) FROM cp.{table} GROUP BY k")
+    }
+    counters = dict(node.sql("SELECT id, n FROM cp.counters"))
+    wrong = check_inserts(history, rows) + check_counters(history, counters)
+    total = node.value("SELECT sum(n) FROM cp.accounts")
+    if int(total) != ACCOUNTS * ACCOUNT_START:
+        wrong.append(f"the accounts hold {total}")
+    return [f"{node.name}: {line}" for line in wrong]
+
+
+def check_answers(history):
+    """What the clients read, against each other."""
+    return check_registers(history, 0) + check_counts(history) + check_sums(history, ACCOUNTS * ACCOUNT_START)
 
 
 class Client(threading.Thread):

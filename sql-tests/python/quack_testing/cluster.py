@@ -1,5 +1,6 @@
 """Clusters of real processes on this machine, with certificates of their own."""
 
+import os
 import socket
 import subprocess
 import time
@@ -24,33 +25,50 @@ def free_ports(count):
 
 
 class Certificates:
-    """An authority and what it has signed."""
+    """An authority and what it has signed, by the clock of `environment`."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, environment=None):
         self.folder = Path(folder)
+        self.environment = environment or {}
         self._run("cert", "init", "--out", self.folder / "ca")
         self.authority = self.folder / "ca" / "ca.crt"
 
     def _run(self, *arguments):
-        subprocess.run([QUACKCTL, *map(str, arguments)], check=True, capture_output=True)
+        environment = {**os.environ, **self.environment}
+        subprocess.run([QUACKCTL, *map(str, arguments)], check=True, capture_output=True, env=environment)
+
+    def renew(self, name, days=30):
+        """Replaces a node's certificate and key."""
+        arguments = ("--node", name, "--out", self.folder / "nodes", "--days", days, "--force")
+        self._run("cert", "issue", "--ca", self.folder / "ca", *arguments)
 
     def issue(self, name):
         """The arguments of `quack_serve` that name a node's files."""
         folder = self.folder / "nodes"
         if not (folder / f"{name}.crt").exists():
-            self._run("cert", "issue", "--ca", self.folder / "ca", "--node", name, "--out", folder)
+            self.renew(name)
         files = {"cert_file": folder / f"{name}.crt", "key_file": folder / f"{name}.key", "client_ca_file": self.authority}
         return {name: f"'{path}'" for name, path in files.items()}
 
 
 class Cluster:
     """Nodes n0, n1, … that know each other. `addresses` are the ports under which they look for each other: their own,
-    or those of proxies in between."""
+    or those of proxies in between; further options are those of the nodes."""
 
-    def __init__(self, folder, count=3, track=lambda thing: thing, addresses=None, learners=()):
+    def __init__(
+        self,
+        folder,
+        count=3,
+        track=lambda thing: thing,
+        addresses=None,
+        learners=(),
+        certificates=None,
+        **node_options,
+    ):
         self.folder = Path(folder)
         self.track = track
-        self.certificates = Certificates(self.folder / "certificates")
+        self.node_options = node_options
+        self.certificates = certificates or Certificates(self.folder / "certificates")
         self.names = [f"n{number}" for number in range(count)]
         ports = free_ports(count)
         self.ports = dict(zip(self.names, ports))
@@ -64,7 +82,7 @@ class Cluster:
 
     def new_node(self, name):
         options = {"peers": self.peers(), **self.certificates.issue(name)}
-        return self.track(Node(self.folder, name, port=self.ports[name], options=options))
+        return self.track(Node(self.folder, name, port=self.ports[name], options=options, **self.node_options))
 
     def add(self, name, role="voter"):
         """A further node, which is not started; the others know nothing of it yet."""
@@ -85,6 +103,13 @@ class Cluster:
 
     def __getitem__(self, name):
         return self.nodes[name]
+
+    def pids(self):
+        """The processes that the nodes are at the moment, as a proxy wants to know."""
+        return {node.name: node.process.pid for node in self.nodes.values() if node.process}
+
+    def others(self, node):
+        return [other for other in self.alive() if other is not node]
 
     def alive(self):
         return [node for node in self.nodes.values() if node.process and node.process.popen.poll() is None]

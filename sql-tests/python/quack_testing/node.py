@@ -12,23 +12,37 @@ class Node:
     """A node: serves the catalog in its data folder, and has it attached as `cp`.
 
     `options` are further arguments of `quack_serve`, by name, as SQL; without `peers` it is a cluster of one.
+    `environment` are variables of its processes from the next start on.
     """
 
-    def __init__(self, folder, name="n0", config=None, port=0, options=None):
+    def __init__(self, folder, name="n0", config=None, port=0, options=None, consistency=None, default_catalog=True):
         self.folder = Path(folder)
         self.name = name
         self.data_dir = self.folder / name
         self.config = config
         self.port = port
         self.options = options or {}
+        self.consistency = consistency
+        self.default_catalog = default_catalog
+        self.environment = {}
         self.process = None
         self.uri = None
         self.url = None
 
     def start(self, attach=True):
         """Starts the process, serves on the port of last time (a free one at first) and attaches."""
-        self.process = Process(self.folder, self.name, config=self.config)
+        self.load()
+        self.serve()
+        if attach:
+            self.attach()
+        return self
+
+    def load(self):
+        """Starts the process, which serves nothing yet."""
+        self.process = Process(self.folder, self.name, config=self.config, environment=self.environment)
         self.process.sql(f"LOAD '{EXTENSION}'")
+
+    def serve(self):
         ((self.uri, self.url, token),) = self.process.sql(
             f"CALL quack_serve('quack:127.0.0.1:{self.port}', token := '{TOKEN}', node_id := '{self.name}', "
             f"data_dir := '{self.data_dir}'"
@@ -37,13 +51,13 @@ class Node:
         )
         assert token == TOKEN
         self.port = int(self.uri.rsplit(":", 1)[1])
-        if attach:
-            self.attach()
-        return self
 
     def attach(self):
-        self.process.sql(f"ATTACH '{self.uri}' AS cp (TYPE quack, TOKEN '{TOKEN}')")
-        self.process.request("prepare_connections", statements=["USE cp"])
+        consistency = f", CONSISTENCY '{self.consistency}'" if self.consistency else ""
+        self.process.sql(f"ATTACH '{self.uri}' AS cp (TYPE quack, TOKEN '{TOKEN}'{consistency})")
+        # With `cp` as the default catalog nothing can be asked without it: not the node's status while there is no
+        # quorum for linearizable reads, nor anything once it is detached or broken.
+        self.process.request("prepare_connections", statements=["USE cp"] if self.default_catalog else [])
 
     def sql(self, statement, connection="default", **options):
         return self.process.sql(statement, connection, **options)
@@ -53,9 +67,12 @@ class Node:
 
     def stop(self):
         """Stops serving, closes the database and ends the process; returns its exit code."""
-        self.process.sql(f"CALL quack_stop('{self.uri}')")
+        self.stop_serving()
         self.process.close_database()
         return self.process.exit()
+
+    def stop_serving(self):
+        self.process.sql(f"CALL quack_stop('{self.uri}')")
 
     def restart(self):
         assert self.stop() == 0, self.process.stderr_tail()

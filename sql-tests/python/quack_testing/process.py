@@ -33,9 +33,9 @@ class ProcessEnded(Exception):
 
 
 class Process:
-    """A process that hosts DuckDB."""
+    """A process that hosts DuckDB; `environment` are variables besides those of the tests themselves."""
 
-    def __init__(self, folder, name, python=PYTHON, stock=False, path=":memory:", config=None):
+    def __init__(self, folder, name, python=PYTHON, stock=False, path=":memory:", config=None, environment=None):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
@@ -44,6 +44,7 @@ class Process:
             self.popen = subprocess.Popen(
                 [python, str(WORKER)],
                 cwd=folder,
+                env={**os.environ, **(environment or {})},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
