@@ -43,6 +43,10 @@ const void *QuackCatalog::Node() const {
 	return node;
 }
 
+void QuackCatalog::Fail(const string &reason) const {
+	quack_rs_node_fail(node, Bytes(reason));
+}
+
 bool QuackCatalog::Serves() const {
 	return quack_rs_node_serves(node);
 }

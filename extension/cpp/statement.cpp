@@ -167,8 +167,20 @@ void StatementState::LeaveGate() {
 	}
 }
 
-void StatementState::QueryEnd(ClientContext &context) {
+//! A block that does not check is this node's own trouble, whoever has met it.
+static void TellOfDamage(AttachedDatabase &db, const ErrorData &error) {
+	auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
+	auto reason = StringUtil::Format("the file '%s' is damaged: %s", catalog.GetDBPath(), error.RawMessage());
+	catalog.Fail(reason);
+}
+
+void StatementState::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 	LeaveGate();
+	auto db = read.lock();
+	read.reset();
+	if (db && error && error->HasError() && error->Type() == ExceptionType::DATA_CORRUPTION) {
+		TellOfDamage(*db, *error);
+	}
 	prepared = nullptr;
 	parameters.clear();
 	writer.reset();

@@ -25,6 +25,7 @@ Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 	if (!ApplierMark::IsSet(context) && checkpointing != std::this_thread::get_id()) {
 		auto &state = StatementState::Get(context);
 		state.EnterGate(context, gate);
+		state.read = db.shared_from_this();
 		if (!state.internal) {
 			Admit(context, db.GetCatalog().Cast<QuackCatalog>());
 		}
@@ -77,7 +78,7 @@ void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 		if (ValidChecker::IsInvalidated(db)) {
 			// DuckDB answers nothing more from this store, whoever has asked for the checkpoint.
 			auto reason = "checkpoint failed: " + ErrorData(ex).RawMessage();
-			quack_rs_node_fail(db.GetCatalog().Cast<QuackCatalog>().Node(), Bytes(reason));
+			db.GetCatalog().Cast<QuackCatalog>().Fail(reason);
 		}
 		throw;
 	}

@@ -557,8 +557,8 @@ impl Server {
 
 /// DuckDB's own word about a store that it cannot read names neither the file nor what to do.
 fn of_file(error: StoreError, path: &Path) -> StoreError {
-    let from_below = [ErrorKind::IO, ErrorKind::SERIALIZATION, ErrorKind::INTERNAL, ErrorKind::FATAL];
-    if !from_below.contains(&error.kind) {
+    // What is ours says what to do.
+    if [ErrorKind::INVALID_INPUT, ErrorKind::CONNECTION, ErrorKind::INTERRUPT].contains(&error.kind) {
         return error;
     }
     let message = format!(

@@ -291,8 +291,9 @@ def verdict(node, right):
         node.attach()
         try:
             found = answers(node)
-        except DatabaseError as error:
-            return str(error)
+        except DatabaseError:
+            # DuckDB's own words for a block that does not check; the node's reason says more.
+            return wait_degraded(node)
         assert found == right, "a wrong answer"
         return None
     finally:

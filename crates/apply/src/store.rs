@@ -19,7 +19,6 @@ impl ErrorKind {
     pub const BINDER: Self = Self(24);
     pub const IO: Self = Self(28);
     pub const INTERRUPT: Self = Self(29);
-    pub const FATAL: Self = Self(30);
     pub const INTERNAL: Self = Self(31);
     pub const INVALID_INPUT: Self = Self(32);
 

@@ -76,6 +76,8 @@ public:
 
 	//! Whether a transaction that begins waits until it sees everything that was acknowledged anywhere before.
 	duckdb::atomic<bool> linearizable {false};
+	//! Tells the node of an error that its store does not survive.
+	void Fail(const duckdb::string &reason) const;
 	//! Whether the node has met no error of its own.
 	bool Serves() const;
 

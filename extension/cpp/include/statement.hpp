@@ -58,7 +58,7 @@ public:
 	bool IsUpsert() const {
 		return gate && passed == StatementKind::UPSERT;
 	}
-	void QueryEnd(duckdb::ClientContext &context) override;
+	void QueryEnd(duckdb::ClientContext &context, duckdb::optional_ptr<duckdb::ErrorData> error) override;
 	//! Remembers what an EXECUTE runs.
 	duckdb::RebindQueryInfo OnRebindPreparedStatement(duckdb::ClientContext &context,
 	                                                  duckdb::BindPreparedStatementCallbackInfo &info,
@@ -73,6 +73,8 @@ public:
 	bool key_conflict = false;
 	//! Statements that are to run with no change beside them: those after a conflict.
 	idx_t cautious = 0;
+	//! The replicated catalog that the statement has begun to read.
+	duckdb::weak_ptr<duckdb::AttachedDatabase> read;
 	//! The prepared statement that runs, if one does, and the values of the parameters.
 	duckdb::optional_ptr<duckdb::PreparedStatementData> prepared;
 	duckdb::identifier_map_t<duckdb::BoundParameterData> parameters;
