@@ -132,6 +132,10 @@ bench-all: bench bench-read bench-failover bench-reseed ## these, and load time,
 soak: dist venv ## the tests that count in rounds, ten times as long, and 20,000 simulated clusters
 	QUACK_SIM_SEEDS=20000 QUACK_LIFECYCLE_ROUNDS=500 QUACK_KILLS=300 cargo run --quiet -p xtask -- test sim process
 
+.PHONY: flips
+flips: ## flip every bit of a log of 1,000 entries and count what is noticed
+	QUACK_FLIPPED_ENTRIES=1000 cargo test --quiet --release -p quack-log --test crashes each_flipped_bit -- --nocapture
+
 .PHONY: clean
 clean: ## remove dist/ and what cargo built, but not the Python environments
 	rm -rf dist
