@@ -8,6 +8,7 @@ mod cluster_host;
 mod ffi;
 mod functions;
 mod host;
+mod logging;
 mod machine;
 mod proposer;
 mod serve;

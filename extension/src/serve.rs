@@ -259,6 +259,7 @@ impl Server {
     /// `host` is the live C++ host.
     pub unsafe fn start(host: *mut c_void, arguments: &Arguments) -> Result<Self, StoreError> {
         let Checked { endpoint, own, peers, tls } = arguments.check()?;
+        quack_logging::name_node(own.as_str());
         let token =
             if arguments.token.is_empty() { random_token().map_err(io)? } else { arguments.token.clone() };
         let mut config = ServerConfig::new(endpoint, token.clone());

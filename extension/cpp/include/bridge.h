@@ -67,6 +67,9 @@ struct QuackServeArguments {
 // Implemented in Rust
 // ---------------------------------------------------------------------------------------------------------------
 
+//! Lets the extension log to standard error, if the environment asks for it. Again and again is as good as once.
+void quack_rs_start_logging(QuackError *error);
+
 //! One per DuckDB instance: its servers. Freed with `quack_rs_host_close`.
 void *quack_rs_host_open(void *host);
 //! Stops every server of the instance and frees the host.
