@@ -105,11 +105,13 @@ def test_a_child_of_the_process_can_log_while_its_parent_does(cluster_with_trace
     """Whatever its parent held when it was forked: the child serves a folder of its own, and logs that."""
     node = cluster_with_trace["n0"]
     code = f"""
-import duckdb, os
+import duckdb, os, signal
 ends = []
 for number in range({CHILDREN}):
     child = os.fork()
     if child == 0:
+        # A child that hangs ends all the same.
+        signal.alarm(30)
         try:
             connection = duckdb.connect(config={{"allow_unsigned_extensions": "true"}})
             connection.execute("LOAD '{EXTENSION}'")

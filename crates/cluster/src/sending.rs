@@ -238,7 +238,7 @@ mod tests {
         assert!(snapshots.piece(&id("n1"), &request, later).is_ok());
         // Nobody else keeps it, and nobody else ends it.
         assert!(snapshots.piece(&id("n2"), &request, later + IDLE).is_err());
-        snapshots.end(&id("n2"), &request);
+        assert_eq!(snapshots.end(&id("n2"), &request), None);
         snapshots.expire(later + IDLE);
         assert!(is_held(&hold));
         // Whoever wants the place need not wait for somebody to look.
@@ -256,7 +256,7 @@ mod tests {
         drop(begun);
         assert!(snapshots.piece(&id("n1"), &PieceRequest { id: 1, number: 1 }, now).is_err());
         assert!(snapshots.piece(&id("n1"), &PieceRequest { id: 1, number: u64::MAX }, now).is_err());
-        snapshots.end(&id("n1"), &PieceRequest { id: 1, number: 0 });
+        assert_eq!(snapshots.end(&id("n1"), &PieceRequest { id: 1, number: 0 }), Some(now));
         assert!(!is_held(&hold));
         let late = snapshots.reserve(&id("n1"), now).unwrap();
         snapshots.close();
