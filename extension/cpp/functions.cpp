@@ -172,6 +172,10 @@ Produce PlanContractStatus(Host &host, TableFunctionBindInput &input) {
 	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_contract_status(host.rust, rows, error); };
 }
 
+Produce PlanMetrics(Host &host, TableFunctionBindInput &input) {
+	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_metrics(host.rust, rows, error); };
+}
+
 Produce PlanStateHash(Host &host, TableFunctionBindInput &input) {
 	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_state_hash(host.rust, rows, error); };
 }
@@ -289,6 +293,13 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	loader.RegisterFunction(
 	    Make("quack_state_hash", {}, host, PlanStateHash,
 	         {{"catalog", LogicalType::VARCHAR}, {"applied_index", LogicalType::UBIGINT}, {"hash", LogicalType::VARCHAR}}));
+	loader.RegisterFunction(Make("quack_metrics", {}, host, PlanMetrics,
+	                             {{"node_id", LogicalType::VARCHAR},
+	                              {"name", LogicalType::VARCHAR},
+	                              {"kind", LogicalType::VARCHAR},
+	                              {"labels", LogicalType::MAP(LogicalType::VARCHAR, LogicalType::VARCHAR)},
+	                              {"value", LogicalType::DOUBLE},
+	                              {"help", LogicalType::VARCHAR}}));
 	loader.RegisterFunction(Make("quack_raft_status", {}, host, PlanRaftStatus,
 	                             {{"group_name", LogicalType::VARCHAR},
 	                              {"group_id", LogicalType::UBIGINT},

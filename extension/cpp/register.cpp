@@ -6,6 +6,9 @@
 #include "duckdb/main/extension/extension_loader.hpp"
 
 extern "C" void quack_cpp_register(void *loader_p) {
+	auto error = quack::NoError();
+	quack_rs_start_logging(&error);
+	quack::ThrowIfError(error);
 	auto &loader = *static_cast<duckdb::ExtensionLoader *>(loader_p);
 	loader.SetDescription("A strongly consistent cluster of DuckDB processes");
 	auto host = quack::RegisterStorage(loader.GetDatabaseInstance());

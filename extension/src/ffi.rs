@@ -162,8 +162,12 @@ pub struct ServeArguments<'a> {
     pub allow_other_hostname: bool,
 }
 
-unsafe extern "C" {
+unsafe extern "C-unwind" {
+    /// Throws what LOAD is refused with.
     pub fn quack_cpp_register(loader: *mut c_void);
+}
+
+unsafe extern "C" {
     pub fn quack_cpp_stop_at_exit();
     pub fn quack_cpp_copy_text(text: Bytes<'_>) -> *mut c_void;
     pub fn quack_cpp_free(pointer: *mut c_void);

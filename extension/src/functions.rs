@@ -56,6 +56,14 @@ unsafe extern "C" fn quack_rs_raft_status(rust_host: *mut c_void, rows: RowSink,
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_metrics(rust_host: *mut c_void, rows: RowSink, error: *mut Error) {
+    barrier::call(error, || {
+        unsafe { host(rust_host) }.metrics().iter().for_each(|row| rows.put(row));
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_state_hash(rust_host: *mut c_void, rows: RowSink, error: *mut Error) {
     barrier::call(error, || {
         unsafe { host(rust_host) }.state_hash()?.iter().for_each(|row| rows.put(row));

@@ -87,6 +87,10 @@ impl Host {
         self.all().iter().flat_map(|server| server.contract_rows()).collect()
     }
 
+    pub fn metrics(&self) -> Vec<Vec<Option<String>>> {
+        self.all().iter().flat_map(|server| server.metric_rows()).collect()
+    }
+
     pub fn state_hash(&self) -> Result<Vec<Vec<Option<String>>>, StoreError> {
         self.all().iter().map(|server| server.hash_row()).collect()
     }

@@ -8,6 +8,7 @@ mod cluster_host;
 mod ffi;
 mod functions;
 mod host;
+mod logging;
 mod machine;
 mod proposer;
 mod serve;
@@ -27,7 +28,7 @@ use libduckdb_sys as _;
 /// # Safety
 /// Called by DuckDB with a loader that is valid for the duration of the call.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn quack_duckdb_cpp_init(loader: *mut c_void) {
+pub unsafe extern "C-unwind" fn quack_duckdb_cpp_init(loader: *mut c_void) {
     host::stop_at_exit();
     // An exception of DuckDB passes through this frame on its way to the host, as in any extension.
     // SAFETY: `loader` is handed on as it came.

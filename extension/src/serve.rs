@@ -259,6 +259,7 @@ impl Server {
     /// `host` is the live C++ host.
     pub unsafe fn start(host: *mut c_void, arguments: &Arguments) -> Result<Self, StoreError> {
         let Checked { endpoint, own, peers, tls } = arguments.check()?;
+        quack_logging::name_node(own.as_str());
         let token =
             if arguments.token.is_empty() { random_token().map_err(io)? } else { arguments.token.clone() };
         let mut config = ServerConfig::new(endpoint, token.clone());
@@ -373,14 +374,14 @@ impl Server {
 
     /// The row that `quack_serve` returns.
     pub fn serve_row(&self) -> Vec<Option<String>> {
-        vec![Some(self.uri()), Some(self.endpoint.url()), Some(self.token.clone())]
+        vec![Some(self.uri()), Some(self.network.url()), Some(self.token.clone())]
     }
 
     /// The row of `quack_server_list`.
     pub fn list_row(&self) -> Vec<Option<String>> {
         vec![
             Some(self.uri()),
-            Some(self.endpoint.url()),
+            Some(self.network.url()),
             Some(self.endpoint.host().to_owned()),
             Some(self.endpoint.port().to_string()),
             Some(self.network.active_connections().to_string()),
@@ -399,6 +400,14 @@ impl Server {
         let roster = self.cluster.as_ref().map(|cluster| cluster.roster().clone());
         let name = |id| Some(roster.as_ref()?.node_of(id)?.to_string());
         running.node.status(name).iter().map(crate::status::raft_row).collect()
+    }
+
+    /// Rows of `quack_metrics`.
+    pub fn metric_rows(&self) -> Vec<Vec<Option<String>>> {
+        let mut samples = crate::status::session_samples(&self.network.session_counts());
+        samples.extend(self.cluster.iter().flat_map(|cluster| cluster.metrics()));
+        samples.extend(self.running.get().iter().flat_map(|running| running.node.metrics()));
+        samples.iter().map(|sample| crate::status::metric_row(&self.own, sample)).collect()
     }
 
     /// Rows of `quack_nodes`.

@@ -1,7 +1,8 @@
 //! Rows of the status functions.
 
 use quack_cluster::{Contract, Feature, NodeView, Verdict};
-use quack_net::Endpoint;
+use quack_net::{Endpoint, SessionCounts};
+use quack_node::metrics::Sample;
 use quack_node::{NodeHandle, NodeStatus};
 use quack_types::{GroupId, NodeId};
 
@@ -104,6 +105,35 @@ pub fn verdict_row(verdict: &Verdict) -> Vec<Option<String>> {
         verdict.hash.clone(),
         Some(verdict.state.to_owned()),
         verdict.reason.clone(),
+    ]
+}
+
+/// A row of `quack_metrics()`.
+pub fn metric_row(node: &NodeId, sample: &Sample) -> Vec<Option<String>> {
+    // No label holds what DuckDB would want quoted in the text of a map.
+    let labels: Vec<_> = sample.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    vec![
+        Some(node.to_string()),
+        Some(sample.name.clone()),
+        Some(sample.kind.to_owned()),
+        Some(format!("{{{}}}", labels.join(", "))),
+        Some(sample.value.to_string()),
+        Some(sample.help.to_owned()),
+    ]
+}
+
+/// What is measured of clients' sessions. How many are open is a column of `quack_server_list()`.
+pub fn session_samples(counts: &SessionCounts) -> Vec<Sample> {
+    let (name, help) = ("quack_sessions_refused_total", "Clients that were sent away.");
+    vec![
+        Sample::counter(
+            "quack_sessions_opened_total",
+            "Sessions that clients have opened.",
+            &[],
+            counts.opened,
+        ),
+        Sample::counter(name, help, &[("reason", "token")], counts.wrong_tokens),
+        Sample::counter(name, help, &[("reason", "limit")], counts.without_place),
     ]
 }
 

@@ -6,6 +6,18 @@ use std::sync::Arc;
 
 use libduckdb_sys as sys;
 
+/// Sets a variable of the environment, in which the extension finds it when it is loaded. Only before the process has a
+/// second thread.
+pub fn tell_extension(variable: &str, value: &str) -> Result<(), String> {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if threads != 1 {
+        return Err(format!("cannot set {variable}: the process has {threads} threads, and may have one"));
+    }
+    // SAFETY: nobody else can be reading the environment; this is the only thread.
+    unsafe { std::env::set_var(variable, value) };
+    Ok(())
+}
+
 /// A row of texts; `None` is NULL.
 pub type Row = Vec<Option<String>>;
 

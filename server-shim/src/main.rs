@@ -11,9 +11,8 @@ mod serve;
 use std::path::Path;
 use std::process::ExitCode;
 
-use quack_admin::config::{self, Configuration, LogFormat};
+use quack_admin::config::{self, Configuration};
 use quack_admin::{certificate, exit_code_of};
-use tracing_subscriber::EnvFilter;
 
 use crate::options::{Command, USAGE};
 
@@ -36,8 +35,7 @@ fn main() -> ExitCode {
             return ExitCode::from(USAGE_EXIT);
         }
     };
-    start_logging(&configuration);
-    match serve::run(&configuration) {
+    match start_logging(&configuration).and_then(|()| serve::run(&configuration)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("quackd: {message}");
@@ -58,13 +56,14 @@ fn load(path: &Path) -> Result<Configuration, ExitCode> {
     }
 }
 
-/// Logs go to standard error; `RUST_LOG` goes before the configuration.
-fn start_logging(configuration: &Configuration) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&configuration.log_level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match configuration.log_format {
-        LogFormat::Text => builder.with_ansi(false).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+/// Logs go to standard error; what the environment says about them goes before the configuration. The extension, which
+/// logs by itself, is told the same.
+fn start_logging(configuration: &Configuration) -> Result<(), String> {
+    let environment = quack_logging::Settings::from_environment().map_err(|error| error.to_string())?;
+    let directives = environment.directives.unwrap_or_else(|| configuration.log_level.clone());
+    let format = environment.format.unwrap_or(configuration.log_format);
+    quack_logging::start(&directives, format).map_err(|error| error.to_string())?;
+    quack_logging::name_node(configuration.name());
+    duckdb::tell_extension(quack_logging::DIRECTIVES_VARIABLE, &directives)?;
+    duckdb::tell_extension(quack_logging::FORMAT_VARIABLE, format.as_str())
 }

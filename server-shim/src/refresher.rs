@@ -47,11 +47,14 @@ impl Drop for Refresher {
 }
 
 fn run(connection: &Connection, board: &Board, period: Duration, stopped: &Receiver<()>) {
-    let (mut raft, mut servers) = (Source::new("quack_raft_status"), Source::new("quack_server_list"));
+    let mut raft = Source::new("quack_raft_status");
+    let mut servers = Source::new("quack_server_list");
+    let mut measured = Source::new("quack_metrics");
+    let mut take = || Ok((raft.take(connection)?, servers.take(connection)?, measured.take(connection)?));
     loop {
-        match raft.take(connection).and_then(|raft| Ok((raft, servers.take(connection)?))) {
-            Ok((raft, servers)) => board.put(raft, servers),
-            Err(error) => {
+        match take() {
+            Ok((raft, servers, measured)) => board.put(raft, servers, measured),
+            Err::<_, String>(error) => {
                 tracing::warn!(%error, "the node does not answer about itself");
                 board.fail(error);
             }

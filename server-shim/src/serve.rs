@@ -64,13 +64,13 @@ pub fn run(configuration: &Configuration) -> Result<(), String> {
     drop(refresher);
     drop(connection);
     drop(admin_server);
-    tracing::info!(node = configuration.name(), "stopped");
+    tracing::info!("stopped");
     stopped
 }
 
 /// Starts to serve; returns the address.
 fn serve(connection: &Connection, configuration: &Configuration) -> Result<String, String> {
-    tracing::info!(node = configuration.name(), data_dir = %configuration.data_dir.display(), "starting");
+    tracing::info!(data_dir = %configuration.data_dir.display(), "starting");
     let rows = connection.query(&serve_statement(configuration))?;
     let row = rows.first().ok_or("quack_serve has returned nothing")?;
     let text = |value: Option<&Option<String>>| value.cloned().flatten().unwrap_or_default();
@@ -81,7 +81,7 @@ fn serve(connection: &Connection, configuration: &Configuration) -> Result<Strin
     } else {
         println!("listening at {uri} as {}", configuration.name());
     }
-    tracing::info!(node = configuration.name(), %uri, "serving");
+    tracing::info!(%uri, "serving");
     Ok(uri)
 }
 

@@ -1,6 +1,7 @@
 """`quackd serve --config`, its health and metrics, and `quackctl`, as an operator uses them."""
 
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quack_testing import node as nodes
-from quack_testing.process import EXTENSION
+from quack_testing.process import EXTENSION, ROOT, DatabaseError
 from quack_testing.quackd import END_SECONDS, QUACKCTL, QUACKD, Quackd, quackctl, run
 
 CONFIGURATION = """
@@ -89,9 +90,75 @@ def test_logs_are_json_and_hide_the_token(tmp_path, start):
     quackd.wait_for("/ready", 200)
     assert quackd.terminate() == 0
     lines = [json.loads(line) for line in quackd.stderr_path.read_text().splitlines()]
-    assert [line["message"] for line in lines] == ["starting", "serving", "stopping", "stopped"]
+    # Those of the program and those of the extension, in one form.
+    assert [line["message"] for line in lines] == ["starting", "log opened", "role", "serving", "stopping", "stopped"]
+    assert {line["node_id"] for line in lines} == {"n0"}
+    assert {line["target"].split("::")[0] for line in lines} == {"quackd", "quack_node"}
     everything = quackd.stderr_path.read_text() + quackd.popen.stdout.read()
     assert nodes.TOKEN not in everything
+
+
+def test_the_environment_says_before_the_configuration_what_is_logged_and_how(tmp_path, start, monkeypatch):
+    write_configuration(tmp_path)
+    monkeypatch.setenv("QUACK_LOG", "off,quack_node=info")
+    monkeypatch.setenv("QUACK_LOG_FORMAT", "text")
+    quackd = start("serve", "--config", "node.yaml")
+    quackd.wait_for("/ready", 200)
+    assert quackd.terminate() == 0
+    opened, role = quackd.stderr_path.read_text().splitlines()
+    assert "quack_node::handle: log opened" in opened and opened.endswith(" node_id=n0")
+    assert 'role="leader"' in role
+
+    monkeypatch.setenv("QUACK_LOG", "inof")
+    result = run(QUACKD, "serve", "--config", "node.yaml", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "QUACK_LOG is not valid: 'inof' does not say what to log" in result.stderr
+    monkeypatch.delenv("QUACK_LOG")
+    path = write_configuration(tmp_path, CONFIGURATION + "  level: inof\n")
+    result = run(QUACKD, "serve", "--config", path)
+    assert result.returncode == 5 and "logging.level: 'inof' does not say what to log" in result.stderr
+
+
+def test_metrics_count_what_clients_do_and_are_those_of_the_page(tmp_path, start, track):
+    write_configuration(tmp_path)
+    quackd = start("serve", "--config", "node.yaml")
+    quackd.wait_for("/ready", 200)
+    client = track(nodes.stock_client(tmp_path, "stock", quackd.uri))
+    client.sql("CREATE TABLE cp.t (i INTEGER PRIMARY KEY)")
+    applied = 'quack_proposal_seconds_count{outcome="applied"}'
+
+    def wait_for_metric(name, value):
+        end = time.monotonic() + END_SECONDS
+        while (now := quackd.metric(name)) != value:
+            assert time.monotonic() < end and now < value, (name, now, value)
+            time.sleep(0.05)
+
+    # The first statement of the process, and the table.
+    wait_for_metric(applied, 2)
+    for i in range(20):
+        client.sql(f"INSERT INTO cp.t VALUES ({i})")
+    with pytest.raises(DatabaseError, match="Duplicate key"):
+        client.sql("INSERT INTO cp.t VALUES (7)")
+    wait_for_metric(applied, 2 + 21)
+    with pytest.raises(DatabaseError, match="Authentication failed"):
+        nodes.stock_client(tmp_path, "thief", quackd.uri, token="a wrong token, but long")
+    wait_for_metric('quack_sessions_refused_total{reason="token"}', 1)
+    assert quackd.metric("quack_apply_entries_sum") == 2 + 21
+    assert quackd.metric('quack_log_append_seconds_count{fsync="true"}') >= 2 + 21
+    assert quackd.metric("quack_proposal_seconds_sum" + '{outcome="applied"}') > 0
+    assert quackd.metric('quack_proposal_seconds_bucket{outcome="applied",le="+Inf"}') == 2 + 21
+    assert quackd.metric('quack_proposal_seconds_count{outcome="unknown"}') == 0
+    assert quackd.metric('quack_raft_leader_changes_total{group="default"}') == 1
+
+    lines = quackd.get("/metrics")[1].splitlines()
+    types = {tuple(line.split(" ")[2:]) for line in lines if line.startswith("# TYPE ")}
+    assert len(types) == sum(line.startswith("# TYPE ") for line in lines), "each family stands once"
+    page = (ROOT / "docs/metrics.md").read_text()
+    described = set(re.findall(r"^\| `(quack_\w+)(?:\{[\w,]+\})?` \| (\w+) \|", page, re.MULTILINE))
+    # Snapshots are between nodes.
+    assert described - types == {("quack_snapshot_seconds", "histogram"), ("quack_snapshot_bytes_total", "counter")}
+    assert types <= described
+    assert quackd.terminate() == 0
 
 
 def test_the_flags_have_the_admin_face_too(tmp_path, start):

@@ -68,9 +68,18 @@ fn servers() -> Table {
     Table { columns, rows: vec![vec![Some("cp".to_owned()), Some("7".to_owned())]] }
 }
 
+fn measured() -> Table {
+    let columns = ["name", "kind", "labels", "value", "help"];
+    let row = ["quack_apply_seconds_count", "histogram", "{}", "12.0", "Time to apply."];
+    Table {
+        columns: columns.map(|name| Column::of_type(name, "VARCHAR")).to_vec(),
+        rows: vec![row.map(|text| Some(text.to_owned())).to_vec()],
+    }
+}
+
 fn board(rows: &[[&str; 16]]) -> Board {
     let board = Board::new(Duration::from_secs(10));
-    board.put(raft(rows), servers());
+    board.put(raft(rows), servers(), measured());
     board.set_phase(Phase::Serving);
     board
 }
@@ -119,9 +128,9 @@ fn a_process_is_alive_while_it_starts_and_stops_and_ready_in_neither() {
     assert!(!ready(&view).ok);
     board.set_phase(Phase::Serving);
     assert!(!ready(&board.view(Instant::now())).ok, "nothing is known yet");
-    board.put(raft(&[LEADER]), Table::default());
+    board.put(raft(&[LEADER]), Table::default(), measured());
     assert!(!ready(&board.view(Instant::now())).ok, "no server");
-    board.put(raft(&[LEADER]), servers());
+    board.put(raft(&[LEADER]), servers(), measured());
     assert!(ready(&board.view(Instant::now())).ok);
     board.set_phase(Phase::Stopping);
     let view = board.view(later);
@@ -142,7 +151,9 @@ fn old_figures_say_that_the_node_is_stuck() {
     let text = metrics(&view);
     assert!(text.contains("\nquack_node_healthy 0\n") && text.contains("\nquack_status_age_seconds 11"));
     assert!(text.contains("\nquack_status_failures_total 1\n"));
-    assert!(!text.contains("quack_raft_"), "old figures must not look like new ones");
+    for old in ["quack_raft_", "quack_apply_"] {
+        assert!(!text.contains(old), "old figures must not look like new ones");
+    }
 }
 
 #[test]
@@ -179,7 +190,7 @@ fn metrics_carry_every_group_and_columns_that_are_new() {
         table.rows.iter_mut().zip(values).for_each(|(row, value)| row.push(Some(value.to_owned())));
     }
     let board = Board::new(Duration::from_secs(10));
-    board.put(table, servers());
+    board.put(table, servers(), measured());
     board.set_phase(Phase::Serving);
     let text = metrics(&board.view(Instant::now()));
     for line in [
@@ -197,6 +208,8 @@ fn metrics_carry_every_group_and_columns_that_are_new() {
         "quack_raft_fsync_seconds{group=\"default\"} 0.25",
         "quack_raft_paused{group=\"default\"} 1",
         "quack_server_connections{catalog=\"cp\"} 7",
+        "# TYPE quack_apply_seconds histogram",
+        "quack_apply_seconds_count 12",
     ] {
         assert!(text.lines().any(|known| known == line), "{line}\n{text}");
     }
@@ -205,10 +218,14 @@ fn metrics_carry_every_group_and_columns_that_are_new() {
 
 #[test]
 fn every_metric_has_its_line_in_the_page() {
-    let page = include_str!("../../../docs/metrics.md");
+    // What the node measures has its own part of the page, and its own test beside it.
+    let page = include_str!("../../../docs/metrics.md").split("\n### ").next().unwrap();
     let text = metrics(&view(&[LEADER]));
-    let names: Vec<&str> =
-        text.lines().filter_map(|line| line.strip_prefix("# TYPE quack_")?.split(' ').next()).collect();
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE quack_")?.split(' ').next())
+        .filter(|name| *name != "apply_seconds")
+        .collect();
     let described: Vec<&str> =
         page.lines().filter_map(|line| line.strip_prefix("| `quack_")?.split(['`', '{']).next()).collect();
     assert_eq!(described, names);
@@ -227,7 +244,7 @@ fn the_http_face_answers_with_what_is_on_the_board() {
     assert_eq!(status["groups"][0]["voters"], serde_json::json!(["n0", "n1", "n2"]));
     assert_eq!(ask("/secrets").status, 404);
 
-    board.put(raft(&[with(&[("state", "degraded"), ("reason", "disk full")])]), servers());
+    board.put(raft(&[with(&[("state", "degraded"), ("reason", "disk full")])]), servers(), measured());
     let answer = ask("/health");
     assert_eq!((answer.status, answer.text.contains("disk full")), (503, true));
     assert_eq!(ask("/ready").status, 503);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use prost::Message as _;
 use quack_net::{PeerHandler, PeerSpec, Peers};
+use quack_node::metrics::Sample;
 use quack_node::{DataFolder, EmptyFolder, NodeHandle, Transport};
 use quack_proto::log::v1::{self as log_proto, entry::Body};
 use quack_proto::peer::v1::{self as proto, Batch, Hello};
@@ -15,6 +16,7 @@ use quack_types::{GroupId, NodeId, RaftId};
 
 use crate::roster::{Member, Roster};
 use crate::sending::Snapshots;
+use crate::transfers::Transfers;
 use crate::transport::PeerTransport;
 
 /// How long a peer may take to say what it is.
@@ -103,6 +105,8 @@ pub struct Cluster {
     pub(crate) roster: Arc<Roster>,
     pub(crate) network: OnceLock<Peers>,
     pub(crate) snapshots: Snapshots,
+    pub(crate) sent: Transfers,
+    pub(crate) received: Transfers,
     /// As what this process has been admitted. It has not worked as that yet, so it may try again.
     pub(crate) admitted: Mutex<Option<proto::Admitted>>,
     /// Held while the members are being changed, which happens one at a time.
@@ -123,6 +127,8 @@ impl Cluster {
             roster,
             network: OnceLock::new(),
             snapshots: Snapshots::default(),
+            sent: Transfers::new("sent"),
+            received: Transfers::new("received"),
             admitted: Mutex::default(),
             changing: Mutex::new(()),
             phase: Mutex::new(phase),
@@ -284,6 +290,14 @@ impl Cluster {
         asking.into_iter().filter_map(|thread| thread.join().ok()).collect()
     }
 
+    /// What is measured of snapshots.
+    pub fn metrics(&self) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        self.sent.read(&mut samples);
+        self.received.read(&mut samples);
+        samples
+    }
+
     fn view(&self, running: &Running, member: Member) -> NodeView {
         let membership = running.node.membership();
         let id = member.raft_id();
@@ -359,7 +373,9 @@ impl Cluster {
             "snapshot" => self.begin_snapshot(peer).map(|snapshot| snapshot.encode_to_vec().into()),
             "snapshot-piece" => {
                 let request = proto::PieceRequest::decode(body).map_err(unreadable)?;
-                self.snapshots.piece(peer, &request, Instant::now()).map(|piece| piece.encode_to_vec().into())
+                let piece = self.snapshots.piece(peer, &request, Instant::now())?;
+                self.sent.piece(piece.data.len());
+                Ok(piece.encode_to_vec().into())
             }
             "verified" => {
                 let request = proto::VerifiedRequest::decode(body).map_err(unreadable)?;
@@ -373,7 +389,10 @@ impl Cluster {
                 Ok(Bytes::new())
             }
             "snapshot-end" => {
-                self.snapshots.end(peer, &proto::PieceRequest::decode(body).map_err(unreadable)?);
+                let request = proto::PieceRequest::decode(body).map_err(unreadable)?;
+                if let Some(began) = self.snapshots.end(peer, &request) {
+                    self.sent.ended(began.elapsed());
+                }
                 Ok(Bytes::new())
             }
             "snapshot-needed" => {

@@ -7,6 +7,7 @@
 //!  birth      an empty node: founds a cluster with the others, or joins theirs
 //!  snapshot   a copy of the store, in pieces, from a member to a node that joins
 //!  sending    the one that is being sent
+//!  transfers  what is measured of snapshots
 //!  members    changes of membership, carried out by the leader
 //!  contract   what may be written into the log: no more than the oldest member can apply
 //!  steward    what the leader looks after by itself: learners that have caught up become voters
@@ -35,6 +36,7 @@ mod roster;
 mod sending;
 mod snapshot;
 mod steward;
+mod transfers;
 mod transport;
 mod verify;
 

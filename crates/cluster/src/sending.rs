@@ -44,6 +44,7 @@ pub(crate) struct Source<H> {
     pub(crate) id: u64,
     pub(crate) file: Arc<File>,
     pub(crate) length: u64,
+    pub(crate) began: Instant,
     /// When a piece was asked for last.
     pub(crate) used: Instant,
     pub(crate) _hold: H,
@@ -128,25 +129,25 @@ impl<H> Snapshots<H> {
         Ok(Piece { data: data.into(), crc32 })
     }
 
-    /// The receiver has all of it.
-    pub(crate) fn end(&self, to: &NodeId, request: &PieceRequest) {
-        self.let_go(|sending, source| sending.to == *to && source.id == request.id);
+    /// The receiver has all of it. Returns when it began, if it is the snapshot that is being sent.
+    pub(crate) fn end(&self, to: &NodeId, request: &PieceRequest) -> Option<Instant> {
+        let ended = self.let_go(|sending, source| sending.to == *to && source.id == request.id)?;
+        ended.source.map(|source| source.began)
     }
 
     /// Lets go of a snapshot that nobody fetches any more.
     pub(crate) fn expire(&self, now: Instant) {
-        if self.let_go(|_, source| now.saturating_duration_since(source.used) > IDLE) {
+        if self.let_go(|_, source| now.saturating_duration_since(source.used) > IDLE).is_some() {
             tracing::info!("nobody fetches the snapshot any more");
         }
     }
 
-    fn let_go(&self, of: impl FnOnce(&Sending<H>, &Source<H>) -> bool) -> bool {
+    /// Returns what it lets go of, so that it ends outside of the lock.
+    fn let_go(&self, of: impl FnOnce(&Sending<H>, &Source<H>) -> bool) -> Option<Sending<H>> {
         let mut slot = self.lock();
         let goes =
             slot.sending.as_ref().is_some_and(|it| it.source.as_ref().is_some_and(|source| of(it, source)));
-        let gone = if goes { slot.sending.take() } else { None };
-        drop(slot);
-        gone.is_some()
+        if goes { slot.sending.take() } else { None }
     }
 
     /// Lets go of everything, for ever.
@@ -184,7 +185,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(bytes, 0).unwrap();
         let (file, length) = (Arc::new(file), bytes.len() as u64);
-        Source { id, file, length, used, _hold: Arc::clone(hold) }
+        Source { id, file, length, began: used, used, _hold: Arc::clone(hold) }
     }
 
     fn is_held(hold: &Arc<()>) -> bool {
@@ -237,7 +238,7 @@ mod tests {
         assert!(snapshots.piece(&id("n1"), &request, later).is_ok());
         // Nobody else keeps it, and nobody else ends it.
         assert!(snapshots.piece(&id("n2"), &request, later + IDLE).is_err());
-        snapshots.end(&id("n2"), &request);
+        assert_eq!(snapshots.end(&id("n2"), &request), None);
         snapshots.expire(later + IDLE);
         assert!(is_held(&hold));
         // Whoever wants the place need not wait for somebody to look.
@@ -255,7 +256,7 @@ mod tests {
         drop(begun);
         assert!(snapshots.piece(&id("n1"), &PieceRequest { id: 1, number: 1 }, now).is_err());
         assert!(snapshots.piece(&id("n1"), &PieceRequest { id: 1, number: u64::MAX }, now).is_err());
-        snapshots.end(&id("n1"), &PieceRequest { id: 1, number: 0 });
+        assert_eq!(snapshots.end(&id("n1"), &PieceRequest { id: 1, number: 0 }), Some(now));
         assert!(!is_held(&hold));
         let late = snapshots.reserve(&id("n1"), now).unwrap();
         snapshots.close();

@@ -56,7 +56,8 @@ impl Cluster {
             duckdb_version: self.settings.duckdb_version.clone(),
         };
         tracing::info!(to = %to, index = snapshot.index, bytes = length, "sending a snapshot");
-        reserved.publish(Source { id, file, length, used: Instant::now(), _hold: hold })?;
+        let now = Instant::now();
+        reserved.publish(Source { id, file, length, began: now, used: now, _hold: hold })?;
         Ok(snapshot)
     }
 
@@ -69,6 +70,7 @@ impl Cluster {
         self.check(from, &snapshot, admitted)?;
         // From here on nobody can found a cluster with this node.
         let Some(folder) = self.take_empty() else { return Ok(()) };
+        let began = Instant::now();
         let received =
             folder.begin_join().map_err(Error::from).and_then(|path| self.receive(from, &snapshot, &path));
         if let Err(error) = received {
@@ -86,6 +88,7 @@ impl Cluster {
         };
         let cluster_id = u128::from_be_bytes(snapshot.cluster_id[..].try_into().unwrap_or_default());
         let folder = folder.join(&Seed { cluster_id, incarnation: admitted.incarnation, floor })?;
+        self.received.ended(began.elapsed());
         tracing::info!(index = snapshot.index, bytes = snapshot.length, "snapshot received");
         self.enter(Phase::Born(Some(folder)));
         Ok(())
@@ -151,6 +154,7 @@ impl Cluster {
                         if piece.data.len() as u64 == whole
                             && piece.crc32 == checksum(snapshot.id, number, &piece.data) =>
                     {
+                        self.received.piece(piece.data.len());
                         return Ok(piece.data);
                     }
                     _ => last = Some(Error::Change(format!("piece {number} of the snapshot is damaged"))),

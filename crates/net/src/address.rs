@@ -67,9 +67,9 @@ impl Endpoint {
         }
     }
 
-    /// The address as `http://host:port`.
-    pub fn url(&self) -> String {
-        format!("http://{}", self.authority())
+    /// The address as `http://host:port`, or `https://host:port`.
+    pub fn url(&self, tls: bool) -> String {
+        format!("{}://{}", if tls { "https" } else { "http" }, self.authority())
     }
 
     /// Looks up the addresses of the host, those of IPv4 first.
@@ -199,7 +199,8 @@ mod tests {
         ] {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!(endpoint.to_string(), canonical);
-            assert_eq!(endpoint.url(), url);
+            assert_eq!(endpoint.url(false), url);
+            assert_eq!(endpoint.url(true), url.replace("http:", "https:"));
             assert_eq!(endpoint.is_local(), local, "{text}");
             assert_eq!(canonical.parse(), Ok(endpoint));
         }

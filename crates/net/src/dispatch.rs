@@ -11,6 +11,7 @@ use quack_wire::protocol_1::{self, Batch, Connected, Connecting, Request, Respon
 use quack_wire::{Header, ResultId, SessionId};
 use tokio::sync::Semaphore;
 
+use crate::counts::{SessionCounters, SessionCounts};
 use crate::random::{random_bytes, tokens_equal};
 use crate::server::in_call;
 use crate::service::{Opening, Service, ServiceError};
@@ -40,6 +41,7 @@ pub(crate) struct Dispatcher {
     duckdb_version: String,
     platform: String,
     limits: Limits,
+    counters: SessionCounters,
 }
 
 impl Dispatcher {
@@ -53,7 +55,12 @@ impl Dispatcher {
             duckdb_version: config.duckdb_version.clone(),
             platform: config.platform.clone(),
             limits: config.limits.clone(),
+            counters: SessionCounters::default(),
         }
+    }
+
+    pub(crate) fn session_counts(&self) -> SessionCounts {
+        self.counters.read()
     }
 
     pub(crate) fn sessions(&self) -> &Sessions {
@@ -99,10 +106,12 @@ impl Dispatcher {
             return refusal(UNSUPPORTED_VERSION);
         }
         if !tokens_equal(&connecting.token, &self.token) {
+            self.counters.wrong_tokens.count();
             tracing::warn!("a client has shown a wrong token");
             return refusal(AUTHENTICATION_FAILED);
         }
         let Some(place) = self.sessions.reserve() else {
+            self.counters.without_place.count();
             tracing::warn!(sessions_max = self.limits.sessions_max, "a client was refused: no session left");
             return refusal(
                 "Too many connections: the server has its maximum, close some or raise its limit",
@@ -131,7 +140,10 @@ impl Dispatcher {
             }
         };
         match self.call(&self.calls, session, turn, call).await {
-            Ok(()) => self.connected().encode(id.as_str()),
+            Ok(()) => {
+                self.counters.opened.count();
+                self.connected().encode(id.as_str())
+            }
             Err(error) => refusal(&error.message),
         }
     }

@@ -32,6 +32,7 @@ mod accept;
 mod address;
 mod body;
 mod config;
+mod counts;
 mod dispatch;
 mod error;
 mod face;
@@ -52,6 +53,7 @@ mod tls;
 
 pub use address::{DEFAULT_PORT, Endpoint, InvalidEndpoint};
 pub use config::{Limits, ServerConfig};
+pub use counts::SessionCounts;
 pub use error::Error;
 pub use handler::{CallError, PeerHandler, PeerStatus};
 pub use peer::{InvalidPeer, PeerRole, PeerSpec};

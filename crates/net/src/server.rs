@@ -15,7 +15,7 @@ use crate::face::{PeerFace, STREAMS_MAX};
 use crate::late::LateService;
 use crate::peers::Peers;
 use crate::session::lock;
-use crate::{Endpoint, Error, ServerConfig, Service, Tls};
+use crate::{Endpoint, Error, ServerConfig, Service, SessionCounts, Tls};
 
 /// Threads that move bytes. Statements run on others.
 const WORKERS: usize = 2;
@@ -53,6 +53,7 @@ pub(crate) fn in_call<T>(call: impl FnOnce() -> T) -> T {
 /// A running server. Dropping it stops it.
 pub struct Server {
     endpoint: Endpoint,
+    speaks_tls: bool,
     address: SocketAddr,
     connections: Arc<Connections>,
     service: Arc<LateService>,
@@ -129,8 +130,18 @@ impl Server {
             runtime.spawn(reload(tls.clone()));
         }
         let endpoint = config.listen.with_port(address.port());
+        let speaks_tls = config.tls.is_some();
         let runtime = Arc::new(Mutex::new(Some(runtime)));
-        Ok(Self { endpoint, address, connections, service, peers, runtime, process: process::id() })
+        Ok(Self {
+            endpoint,
+            speaks_tls,
+            address,
+            connections,
+            service,
+            peers,
+            runtime,
+            process: process::id(),
+        })
     }
 
     /// Gives a server that was made by [`listen`](Self::listen) its service. From now on clients are served.
@@ -159,9 +170,20 @@ impl Server {
         &self.endpoint
     }
 
+    /// The address for clients of HTTP: `https://host:port` when the server speaks TLS. Clients on this machine may
+    /// speak plain HTTP to the same port, unless [`ServerConfig::plain_loopback`] is off.
+    pub fn url(&self) -> String {
+        self.endpoint.url(self.speaks_tls)
+    }
+
     /// How many clients have a session: what the protocol calls connections.
     pub fn active_connections(&self) -> usize {
         self.connections.dispatcher.sessions().count()
+    }
+
+    /// What clients have asked of the server since it was started.
+    pub fn session_counts(&self) -> SessionCounts {
+        self.connections.dispatcher.session_counts()
     }
 
     /// How many sockets are open.

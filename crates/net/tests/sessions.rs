@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::*;
-use quack_net::{Limits, Server};
+use quack_net::{Limits, Server, SessionCounts};
 use quack_wire::protocol_1::{Batch, Request, Response};
 use quack_wire::{Header, ResultId, SessionId};
 
@@ -89,6 +89,8 @@ fn sessions_beyond_the_limit_are_refused_until_one_ends() {
     client.open();
     assert!(fake.events().contains(&format!("disconnect {first}")));
     assert_eq!(server.active_connections(), 2);
+    assert_eq!(client.request("", &connect("a wrong token")).error(), "Authentication failed");
+    assert_eq!(server.session_counts(), SessionCounts { opened: 3, wrong_tokens: 1, without_place: 1 });
 }
 
 #[test]

@@ -211,6 +211,7 @@ fn clients_speak_http_1_over_tls_and_in_plain_on_the_same_port() {
     let mut plain = Client::new(address);
     plain.open();
     let greeting = "This is a DuckDB Quack RPC endpoint.";
+    assert_eq!(nodes[0].server.url(), format!("https://{}", address));
     assert!(https(address, None, &["http/1.1"], GREETING).contains(greeting));
     assert!(https(address, None, &[], GREETING).contains(greeting));
     assert!(https(address, None, &["h2", "http/1.1"], GREETING).contains(greeting), "a browser is a client");

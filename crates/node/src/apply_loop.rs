@@ -4,7 +4,7 @@
 //! node, the larger the batches, and large batches are what makes a column store fast.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quack_log::{DiskOs, EntryKind, LogEntry, LogRead, LogReader};
 use quack_types::{GroupId, LogIndex};
@@ -69,8 +69,10 @@ impl ApplyLoop {
         entries.retain(|entry| entry.kind == EntryKind::Normal && !entry.data.is_empty());
         if !entries.is_empty() {
             let read = |index: LogIndex| self.read(index);
+            let began = Instant::now();
             let outcomes =
                 machine.apply(&entries, &read).map_err(|error| format!("apply failed: {error}"))?;
+            self.shared.metrics.applied(entries.len(), began.elapsed());
             if outcomes.len() != entries.len() {
                 let (given, wanted) = (outcomes.len(), entries.len());
                 return Err(format!("the state machine returned {given} outcomes for {wanted} entries"));

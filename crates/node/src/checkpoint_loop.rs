@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quack_types::LogIndex;
 
@@ -103,7 +103,9 @@ impl CheckpointLoop {
 
     fn checkpoint(&mut self) -> Result<(), String> {
         let held_back = self.shared.progress().log_bytes;
+        let began = Instant::now();
         let result = self.checkpointer.checkpoint(held_back);
+        let time = began.elapsed();
         let made = result.map_err(|error| format!("checkpoint failed: {error}"))?;
         let mut progress = self.shared.progress();
         // The machine knows what it has applied a moment before the apply thread says so.
@@ -124,6 +126,7 @@ impl CheckpointLoop {
         }
         progress.checkpointed = made;
         drop(progress);
+        self.shared.metrics.checkpointed(made.durable > before.durable, time);
         if made.durable > before.durable
             && let Some(through) =
                 self.kept.add(made.releasable(), held_back).filter(|index| *index > LogIndex(0))

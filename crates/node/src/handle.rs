@@ -16,6 +16,7 @@ use crate::checkpoint_loop::{CheckpointLoop, KeptLog};
 use crate::folder::DataFolder;
 use crate::identity::Identity;
 use crate::machine::{Checkpointed, StateMachine};
+use crate::metrics::Sample;
 use crate::pending::Waiter;
 use crate::raft_loop::RaftLoop;
 use crate::shared::{Command, Shared};
@@ -113,6 +114,7 @@ impl NodeHandle {
             shared: Arc::clone(&shared),
             tick,
             applied: known,
+            leader_seen: None,
         };
         let running = spawn_all(&shared, raft, applies, machine, checkpoints, folder)?;
         Ok(Arc::new(Self {
@@ -150,6 +152,17 @@ impl NodeHandle {
         data: Bytes,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Waiter, ProposeError> {
+        let began = Instant::now();
+        self.try_propose(id, data, interrupted)
+            .inspect_err(|error| self.shared.pending.times.record(Err(error), began.elapsed()))
+    }
+
+    fn try_propose(
+        &self,
+        id: ProposalId,
+        data: Bytes,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Waiter, ProposeError> {
         if data.is_empty() {
             return Err(ProposeError::Refused(Refusal::Empty));
         }
@@ -162,7 +175,10 @@ impl NodeHandle {
         let waiter = pending.enter(&self.commands, id, data.len(), bytes_max, wait, interrupted)?;
         match self.commands.send(Command::Propose { id, data }) {
             Ok(()) => Ok(waiter),
-            Err(_) => Err(self.refusal()),
+            Err(_) => {
+                waiter.was_not_sent();
+                Err(self.refusal())
+            }
         }
     }
 
@@ -286,6 +302,14 @@ impl NodeHandle {
                 .unwrap_or_else(|| format!("{id:016x}", id = id.0))
         };
         status::rows(&self.shared.progress(), node, name)
+    }
+
+    /// What this node has measured since it was started.
+    pub fn metrics(&self) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        self.shared.pending.read(&mut samples);
+        self.shared.metrics.read(&mut samples);
+        samples
     }
 
     /// The leader of the root group, when one is known.

@@ -35,6 +35,7 @@ mod folder;
 mod handle;
 mod identity;
 mod machine;
+pub mod metrics;
 mod pending;
 mod raft_loop;
 mod random;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use quack_types::ProposalId;
 
 use crate::ProposeError;
+use crate::metrics::{ProposalTimes, Sample};
 use crate::shared::Command;
 
 /// How often a waiting thread looks whether it was interrupted. Ctrl-C feels immediate
@@ -47,6 +48,7 @@ struct Table {
 pub(crate) struct Pending {
     table: Mutex<Table>,
     room: Condvar,
+    pub times: ProposalTimes,
 }
 
 /// Waits for the outcome of one proposal.
@@ -56,6 +58,9 @@ pub struct Waiter {
     answer: Receiver<Outcome>,
     pending: Arc<Pending>,
     commands: SyncSender<Command>,
+    began: Instant,
+    /// Whether its end has been measured.
+    measured: bool,
 }
 
 impl Pending {
@@ -85,7 +90,8 @@ impl Pending {
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Waiter, ProposeError> {
         let bytes = data_bytes + OVERHEAD_BYTES;
-        let deadline = Instant::now() + wait;
+        let began = Instant::now();
+        let deadline = began + wait;
         let mut table = self.table();
         loop {
             if let Some(reason) = &table.closed {
@@ -115,7 +121,8 @@ impl Pending {
         let (sender, answer) = sync_channel(1);
         table.waiting.insert(id, Waiting { answer: sender, bytes });
         table.bytes += bytes;
-        Ok(Waiter { id, answer, pending: Arc::clone(self), commands: commands.clone() })
+        let (pending, commands) = (Arc::clone(self), commands.clone());
+        Ok(Waiter { id, answer, pending, commands, began, measured: false })
     }
 
     /// Answers proposals. Those that nobody waits for are passed over.
@@ -150,6 +157,18 @@ impl Pending {
         }
     }
 
+    /// Appends what is measured here.
+    pub fn read(&self, into: &mut Vec<Sample>) {
+        self.times.read(into);
+        let table = self.table();
+        let (count, bytes) = (table.waiting.len() as u64, table.bytes as u64);
+        drop(table);
+        let help = "Proposals that wait for their outcome.";
+        into.push(Sample::gauge("quack_proposals_pending", help, count));
+        let help = "Bytes that they occupy; more than proposed_bytes_max have to wait for room.";
+        into.push(Sample::gauge("quack_proposals_pending_bytes", help, bytes));
+    }
+
     /// Gives a proposal up; says whether it was still waited for.
     fn leave(&self, id: ProposalId) -> bool {
         let mut table = self.table();
@@ -173,7 +192,19 @@ impl Waiter {
     /// # Errors
     /// [`ProposeError::Refused`] when it is certain that it has not happened;
     /// [`ProposeError::Unknown`] after the timeout, an interrupt or the node's end.
-    pub fn wait(self, timeout: Duration, interrupted: &dyn Fn() -> bool) -> Result<Bytes, ProposeError> {
+    pub fn wait(mut self, timeout: Duration, interrupted: &dyn Fn() -> bool) -> Result<Bytes, ProposeError> {
+        let outcome = self.outcome(timeout, interrupted);
+        self.measured = true;
+        self.pending.times.record(outcome.as_ref(), self.began.elapsed());
+        outcome
+    }
+
+    /// For a proposal that did not reach the raft thread: this is no end of one.
+    pub(crate) fn was_not_sent(mut self) {
+        self.measured = true;
+    }
+
+    fn outcome(&self, timeout: Duration, interrupted: &dyn Fn() -> bool) -> Outcome {
         let unknown = |why: &str| Err(ProposeError::Unknown { why: why.to_owned() });
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -200,6 +231,9 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
+        if !self.measured {
+            self.pending.times.given_up(self.began.elapsed());
+        }
         if self.pending.leave(self.id) {
             // When there is no room for it, the proposal is offered on, and its outcome is nobody's.
             let _ = self.commands.try_send(Command::Withdraw { id: self.id });

@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use quack_core::{Answer, Durable, Event, Node, Note};
-use quack_log::{DiskOs, Log, LogReader};
-use quack_types::{GroupId, LogIndex};
+use quack_log::{DiskOs, GroupWrite, Log, LogReader};
+use quack_types::{GroupId, LogIndex, RaftId, Term};
 
 use crate::shared::{Command, Shared};
 use crate::transport::Transport;
@@ -33,6 +33,8 @@ pub(crate) struct RaftLoop {
     pub tick: Duration,
     /// What the core knows as applied.
     pub applied: LogIndex,
+    /// The last leader that was known, and its term.
+    pub leader_seen: Option<(RaftId, Term)>,
 }
 
 impl RaftLoop {
@@ -144,7 +146,7 @@ impl RaftLoop {
             self.answer(effects.answers);
             self.note(effects.notes)?;
             let moves_floor = effects.persist.writes.iter().any(|write| write.floor.is_some());
-            self.log.write(&effects.persist.writes, effects.persist.must_sync)?;
+            self.write(&effects.persist.writes, effects.persist.must_sync)?;
             let durable = self.core.persisted(effects.persist)?;
             // Before anybody is answered, so that a client finds its own write in the status.
             self.publish();
@@ -155,6 +157,13 @@ impl RaftLoop {
         }
         self.publish();
         self.shared.moved.notify_all();
+        Ok(())
+    }
+
+    fn write(&mut self, writes: &[GroupWrite], must_sync: bool) -> Result<(), Error> {
+        let began = Instant::now();
+        self.log.write(writes, must_sync)?;
+        self.shared.metrics.appended(writes, must_sync, began.elapsed());
         Ok(())
     }
 
@@ -210,6 +219,11 @@ impl RaftLoop {
         for note in notes {
             match note {
                 Note::RoleChanged { group, role, term, leader } => {
+                    if group == GroupId::ROOT {
+                        let now = leader.map(|leader| (leader, term));
+                        self.shared.metrics.role_changed(role, now, self.leader_seen);
+                        self.leader_seen = now.or(self.leader_seen);
+                    }
                     let leader = leader.map_or(0, |leader| leader.0);
                     tracing::info!(%group, role = role.as_str(), %term, leader, "role");
                 }

@@ -11,6 +11,7 @@ use quack_core::{GroupStatus, MemberChange, Refusal};
 use quack_log::Floor;
 use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
 
+use crate::metrics::Metrics;
 use crate::pending::Pending;
 use crate::{Checkpointed, ProposeError, WaitError};
 
@@ -90,6 +91,7 @@ pub(crate) struct Shared {
     /// Something moved that callers wait for.
     pub moved: Condvar,
     pub pending: Arc<Pending>,
+    pub metrics: Metrics,
     reads: Mutex<HashMap<u64, SyncSender<ReadAnswer>>>,
     /// Membership changes that were refused, by tag; those who asked look here.
     members_refused: Mutex<HashMap<u64, Refusal>>,

@@ -67,6 +67,9 @@ struct QuackServeArguments {
 // Implemented in Rust
 // ---------------------------------------------------------------------------------------------------------------
 
+//! Lets the extension log to standard error, if the environment asks for it. Again and again is as good as once.
+void quack_rs_start_logging(QuackError *error);
+
 //! One per DuckDB instance: its servers. Freed with `quack_rs_host_close`.
 void *quack_rs_host_open(void *host);
 //! Stops every server of the instance and frees the host.
@@ -80,6 +83,8 @@ void quack_rs_serve(void *rust_host, const QuackServeArguments *arguments, Quack
 void quack_rs_stop(void *rust_host, QuackBytes uri, QuackRowSink rows, QuackError *error);
 void quack_rs_server_list(void *rust_host, QuackRowSink rows, QuackError *error);
 void quack_rs_raft_status(void *rust_host, QuackRowSink rows, QuackError *error);
+//! One row for each series that the servers measure.
+void quack_rs_metrics(void *rust_host, QuackRowSink rows, QuackError *error);
 //! One row a server: catalog, applied index, hash of the state at that index.
 void quack_rs_state_hash(void *rust_host, QuackRowSink rows, QuackError *error);
 //! Finds the server of this process that listens at `uri`, checks the token, and waits until its node is ready. Emits

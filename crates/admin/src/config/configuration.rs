@@ -31,16 +31,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 /// Where health and metrics are served, and how fresh they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminFace {
@@ -104,7 +94,7 @@ pub struct Configuration {
     /// Health and metrics; not served when absent.
     pub admin: Option<AdminFace>,
     /// How log lines look.
-    pub log_format: LogFormat,
+    pub log_format: quack_logging::Format,
     /// Which log lines there are: a filter such as `info` or `info,quack_net=debug`.
     pub log_level: String,
     /// DuckDB's `threads`; DuckDB's default when absent.
@@ -138,7 +128,7 @@ impl Configuration {
             tls: None,
             extension: None,
             admin: None,
-            log_format: LogFormat::default(),
+            log_format: quack_logging::Format::default(),
             log_level: Self::LOG_LEVEL.to_owned(),
             duckdb_threads: None,
             duckdb_memory_limit: None,

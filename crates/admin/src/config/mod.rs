@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use crate::Finding;
 
-pub use configuration::{AdminFace, Configuration, LogFormat, Secret};
+pub use configuration::{AdminFace, Configuration, Secret};
 pub use generate::{BASE_PORT, LocalCluster, NODES_MAX, generate_local};
 pub use keys::{KEYS, Key};
 pub use reader::read;

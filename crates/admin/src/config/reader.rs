@@ -7,7 +7,7 @@ use quack_net::{Endpoint, PeerSpec};
 use quack_types::NodeId;
 
 use super::values::Values;
-use super::{AdminFace, Configuration, LogFormat, Secret};
+use super::{AdminFace, Configuration, Secret};
 use crate::certificate::CertificateFiles;
 use crate::files;
 use crate::yaml;
@@ -265,19 +265,15 @@ impl Reader<'_> {
 
     fn logging(&mut self, configuration: &mut Configuration) {
         if let Some(level) = self.values.text("logging.level") {
-            if !level.split(',').all(is_log_directive) {
+            if let Err(error) = quack_logging::check(&level) {
                 let line = self.values.line("logging.level");
-                let message = format!(
-                    "logging.level is '{level}': write off, error, warn, info, debug or trace, or a list such as \
-                     info,quack_admin=debug"
-                );
-                self.values.add(Rule::BadValue, line, message);
+                self.values.add(Rule::BadValue, line, format!("logging.level: {error}"));
             }
             configuration.log_level = level;
         }
         match self.values.text("logging.format").as_deref() {
             None | Some("text") => {}
-            Some("json") => configuration.log_format = LogFormat::Json,
+            Some("json") => configuration.log_format = quack_logging::Format::Json,
             Some(other) => {
                 let line = self.values.line("logging.format");
                 let message = format!("logging.format is '{other}': write text or json");
@@ -304,11 +300,6 @@ impl Reader<'_> {
 
 /// Whether a text is `level` or `target=level`. The filter of the logs would take a misspelled level for a target, and
 /// log nothing.
-fn is_log_directive(text: &str) -> bool {
-    let level = text.rsplit('=').next().unwrap_or(text).trim();
-    ["off", "error", "warn", "info", "debug", "trace"].iter().any(|known| level.eq_ignore_ascii_case(known))
-}
-
 /// Which rule a text breaks that is no peer.
 fn rule_of(peer: &str) -> Rule {
     match peer.split_once('=').and_then(|(member, _)| member.split_once(':')) {

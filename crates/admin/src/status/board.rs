@@ -34,6 +34,7 @@ impl Phase {
 struct Figures {
     raft: Table,
     servers: Table,
+    measured: Table,
 }
 
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub struct View {
     pub raft: Table,
     /// `quack_server_list()`, as it was last answered.
     pub servers: Table,
+    /// `quack_metrics()`, as it was last answered.
+    pub measured: Table,
     /// Time since then; `None` when there was no answer yet.
     pub age: Option<Duration>,
     /// Whether that is too long ago, while the node should answer.
@@ -103,9 +106,9 @@ impl Board {
     }
 
     /// Puts up new figures.
-    pub fn put(&self, raft: Table, servers: Table) {
+    pub fn put(&self, raft: Table, servers: Table, measured: Table) {
         let mut state = self.lock();
-        state.figures = Some((Instant::now(), Figures { raft, servers }));
+        state.figures = Some((Instant::now(), Figures { raft, servers, measured }));
         state.failure = None;
     }
 
@@ -127,6 +130,7 @@ impl Board {
             phase: state.phase,
             raft: figures.raft,
             servers: figures.servers,
+            measured: figures.measured,
             age,
             stale: state.phase == Phase::Serving && waited > self.stale_after,
             failure: state.failure.clone(),
@@ -148,12 +152,12 @@ mod tests {
         assert!(!board.view(late).stale, "a node that starts may take its time");
         board.set_phase(Phase::Serving);
         assert!(!board.view(soon).stale && board.view(late).stale, "never answered");
-        board.put(Table::default(), Table::default());
+        board.put(Table::default(), Table::default(), Table::default());
         assert!(!board.view(soon).stale && board.view(late).stale, "answered once");
         board.fail("stuck".to_owned());
         let view = board.view(late);
         assert_eq!((view.failure.as_deref(), view.failures), (Some("stuck"), 1));
-        board.put(Table::default(), Table::default());
+        board.put(Table::default(), Table::default(), Table::default());
         assert_eq!(board.view(soon).failure, None);
         board.set_phase(Phase::Stopping);
         assert!(!board.view(late).stale, "a node that stops answers no more");

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::UNIX_EPOCH;
 
+use super::measured::measured_metrics;
 use super::process::ProcessFigures;
 use super::report::{health, ready};
 use super::{Kind, Phase, Table, Verdict, View};
@@ -40,6 +41,7 @@ pub fn metrics(view: &View) -> String {
     if !view.stale && view.age.is_some() {
         raft_metrics(&view.raft, &mut text);
         server_metrics(&view.servers, &mut text);
+        measured_metrics(&view.measured, &mut text);
     }
     process_metrics(view, &mut text);
     text.0
@@ -185,18 +187,19 @@ fn process_metrics(view: &View, text: &mut Text) {
 
 /// The page that is being written.
 #[derive(Default)]
-struct Text(String);
+pub(super) struct Text(pub(super) String);
 
 impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}")
             .expect("writing to a text cannot fail");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         let labels: Vec<_> =
             labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escape(value))).collect();
-        writeln!(self.0, "{name}{{{}}} {value}", labels.join(",")).expect("writing to a text cannot fail");
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        writeln!(self.0, "{name}{labels} {value}").expect("writing to a text cannot fail");
     }
 
     fn one(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {

@@ -1,6 +1,7 @@
 //! What a node says about itself: the tables that it answers, the verdict derived from them, and the metrics.
 
 mod board;
+mod measured;
 mod metrics;
 mod process;
 mod report;
