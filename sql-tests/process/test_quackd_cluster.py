@@ -170,6 +170,25 @@ def test_generated_files_make_a_cluster_that_stands_a_kill_and_an_end(cluster):
         assert cluster.terminate(name) == 0, name
 
 
+def test_a_node_that_must_not_work_with_what_it_has_is_rebuilt_without_a_restart(cluster):
+    cluster.start(*NODES)
+    client = cluster.clients_of_a_table()
+    write(client["n0"], 1)
+    name = next(name for name in NODES if name != cluster.leader())
+    data = next(cluster.folder.rglob(f"{name}/identity")).parent
+    # As a node does that has heard from the others that it differs from them, or fell behind their logs.
+    (data / "rebuild").touch()
+    identity = data / "identity"
+    wait_for(lambda: identity.exists() and "incarnation=1\n" in identity.read_text(), "another life of its disk")
+    cluster.running[name].wait_for("/ready", 200)
+    wait_for(lambda: not (data / "superseded").exists(), "the old files to go")
+    # Sessions of its former server are gone.
+    write(cluster.client("n0"), 2)
+    count_is(cluster.client(name), 2)
+    for name in NODES:
+        assert cluster.terminate(name) == 0, name
+
+
 def test_a_node_without_a_quorum_is_healthy_and_not_ready(cluster):
     """To restart it would not help, and to send it clients neither."""
     cluster.start(*NODES)

@@ -1,0 +1,42 @@
+//! Members of different releases: what one of them might not be able to apply is refused on all of them.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use quack_cluster::{Feature, Fence};
+
+fn fence(node: &Node, feature: &Feature) -> Option<Fence> {
+    node.cluster.contract().permits(feature).err()
+}
+
+#[test]
+fn a_member_of_another_release_fences_text_until_all_run_the_same() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    eventually("all releases are recorded", || {
+        nodes.iter().all(|node| fence(node, &Feature::SCHEMA).is_none())
+    });
+    // One comes back with a newer DuckDB.
+    nodes.pop().unwrap().kill();
+    let mut settings = world.settings("n2");
+    settings.duckdb_version = "v2.0.1".to_owned();
+    nodes.push(world.start_with(settings));
+    eventually("all know of it", || {
+        nodes.iter().all(|node| matches!(fence(node, &Feature::SCHEMA), Some(Fence::Refused(_))))
+    });
+    let error = nodes[1].cluster.require(&Feature::SCHEMA).unwrap_err().to_string();
+    assert!(error.contains("'n2' runs v2.0.1"), "{error}");
+    assert!(nodes[1].cluster.verify().unwrap_err().to_string().contains("'n2' runs v2.0.1"));
+    // Rows are values, which every release stores.
+    assert!(nodes.iter().all(|node| fence(node, &Feature::ROWS).is_none()));
+    nodes[0].set("key", "value");
+    // What a member runs is known also while it is dead.
+    nodes.pop().unwrap().kill();
+    assert!(nodes[0].cluster.require(&Feature::SCHEMA).is_err());
+    nodes.push(world.start("n2"));
+    eventually("all are of one release again", || {
+        nodes.iter().all(|node| fence(node, &Feature::SCHEMA).is_none())
+    });
+}
