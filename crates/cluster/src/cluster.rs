@@ -396,7 +396,8 @@ impl Cluster {
                 Ok(Bytes::new())
             }
             "snapshot-needed" => {
-                self.fall_behind();
+                let needed = proto::SnapshotNeeded::decode(body).map_err(unreadable)?;
+                self.fall_behind(RaftId(needed.raft_id));
                 Ok(Bytes::new())
             }
             other => Err(format!("there is no call '{other}' in this release")),
@@ -404,9 +405,10 @@ impl Cluster {
     }
 
     /// The cluster's log does not reach back to where this node is.
-    fn fall_behind(&self) {
+    fn fall_behind(&self, said_to: RaftId) {
         let Some(running) = self.running() else { return };
-        if running.node.degraded().is_none() {
+        // What was meant for an earlier life of this node is void.
+        if running.node.raft_id() == said_to && running.node.degraded().is_none() {
             running.node.degrade_for_good(
                 "it was away for so long that the cluster's log no longer reaches back to it",
             );

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use prost::Message as _;
 use quack_net::Peers;
 use quack_node::{PeerMessage, Transport};
+use quack_proto::peer::v1::SnapshotNeeded;
 use quack_types::RaftId;
 
 use crate::frame;
@@ -48,7 +49,8 @@ impl Transport for PeerTransport {
         let network = self.network.clone();
         // The raft thread must not wait for the answer.
         let tell = move || {
-            if let Err(error) = network.call(&node, "snapshot-needed", Bytes::new(), TELL_TIME) {
+            let needed = SnapshotNeeded { raft_id: peer.0 }.encode_to_vec();
+            if let Err(error) = network.call(&node, "snapshot-needed", needed.into(), TELL_TIME) {
                 tracing::debug!(%error, "it does not hear it yet");
             }
         };

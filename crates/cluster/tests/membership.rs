@@ -8,7 +8,7 @@ use common::*;
 use prost::Message as _;
 use quack_cluster::{Change, Member};
 use quack_net::{PeerRole, PeerSpec};
-use quack_proto::peer::v1::{ChangeMember, Hello};
+use quack_proto::peer::v1::{ChangeMember, Hello, SnapshotNeeded};
 
 fn role(node: &Node, of: &str) -> &'static str {
     let (membership, member) = (node.handle().membership(), node.member(of));
@@ -200,4 +200,23 @@ fn every_node_that_needs_a_snapshot_is_told_not_only_the_first_one() {
     let told = || [0, 1].map(|number| puppets[number].count("snapshot-needed"));
     eventually("both are told", || told().iter().all(|told| *told > 0));
     assert_eq!(told(), [1, 1], "a node is told once in a while");
+}
+
+#[test]
+fn a_node_falls_behind_only_in_the_life_that_was_meant() {
+    let world = World::new(&["n0:voter", "n1:learner"]);
+    let mut nodes = world.found();
+    nodes.truncate(1);
+    let n0 = &nodes[0];
+    let puppet = world.puppet("n1", |_, _| Ok(bytes::Bytes::new()));
+    let tell = |incarnation| {
+        let raft_id = id("n0").raft_id(incarnation).0;
+        puppet.call(&id("n0"), "snapshot-needed", SnapshotNeeded { raft_id }).unwrap();
+    };
+    tell(1);
+    assert_eq!(n0.handle().degraded(), None);
+    tell(0);
+    let reason = n0.handle().degraded().unwrap();
+    assert!(reason.contains("no longer reaches back to it: stop the server and start it again"), "{reason}");
+    assert!(world.data("n0").join("rebuild").exists());
 }
