@@ -26,13 +26,23 @@ impl SplitMix64 {
     }
 }
 
+/// Draws of a node that stands for election with which it hurries: as pre-candidate, and as candidate.
+const HURRIED_DRAWS: u32 = 2;
+
 /// The timeout of one group: fixed while role and term stay, drawn anew when they change.
+///
+/// A follower waits for one to two times the election timeout (Ongaro's thesis, section 9.3). Whoever stands has waited
+/// already: at first it hurries, and tries again after half of that. When two stood at the same moment, or the other
+/// one's lease of the dead leader had not ended, the next try wins. Then it waits as long as a follower does, so that
+/// votes may take their time on a slow network.
 #[derive(Debug)]
 pub(crate) struct ElectionTimeout {
     random: SplitMix64,
     ticks_min: usize,
     ticks: usize,
     drawn_for: (Term, raft::StateRole),
+    /// Draws since it was last a follower or leader.
+    draws: u32,
 }
 
 impl ElectionTimeout {
@@ -41,16 +51,24 @@ impl ElectionTimeout {
     pub(crate) fn new(seed: u64, group: GroupId, election_ticks: usize) -> Self {
         let mut random = SplitMix64::new(seed ^ SplitMix64::new(group.0).next());
         let ticks = draw(&mut random, election_ticks);
-        Self { random, ticks_min: election_ticks, ticks, drawn_for: (Term(0), raft::StateRole::Follower) }
+        let drawn_for = (Term(0), raft::StateRole::Follower);
+        Self { random, ticks_min: election_ticks, ticks, drawn_for, draws: 0 }
     }
 
     /// The timeout in ticks for this term and role.
     pub(crate) fn ticks(&mut self, term: Term, role: raft::StateRole) -> usize {
         if self.drawn_for != (term, role) {
             self.drawn_for = (term, role);
+            let stands = matches!(role, raft::StateRole::PreCandidate | raft::StateRole::Candidate);
+            self.draws = if stands { self.draws + 1 } else { 0 };
             self.ticks = draw(&mut self.random, self.ticks_min);
         }
         self.ticks
+    }
+
+    /// Whether a tick counts twice. (Raft takes no timeout below the one of followers.)
+    pub(crate) fn hurries(&self) -> bool {
+        (1..=HURRIED_DRAWS).contains(&self.draws)
     }
 }
 
@@ -62,7 +80,7 @@ fn draw(random: &mut SplitMix64, ticks_min: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft::StateRole::{Candidate, Follower};
+    use raft::StateRole::{Candidate, Follower, PreCandidate};
 
     #[test]
     fn timeouts_repeat_for_a_seed_stay_within_a_term_and_lie_in_the_range() {
@@ -70,8 +88,8 @@ mod tests {
             let mut timeout = ElectionTimeout::new(seed, GroupId(1), 10);
             (1..200)
                 .map(|term| {
-                    let ticks = timeout.ticks(Term(term), Candidate);
-                    assert_eq!(ticks, timeout.ticks(Term(term), Candidate));
+                    let ticks = timeout.ticks(Term(term), Follower);
+                    assert_eq!(ticks, timeout.ticks(Term(term), Follower));
                     assert!((10..20).contains(&ticks));
                     ticks
                 })
@@ -80,6 +98,23 @@ mod tests {
         assert_eq!(run(1), run(1));
         assert_ne!(run(1), run(2));
         assert_eq!((10..20).filter(|ticks| run(1).contains(ticks)).count(), 10, "every value occurs");
+    }
+
+    #[test]
+    fn whoever_stands_hurries_once_and_then_waits_like_a_follower() {
+        let mut timeout = ElectionTimeout::new(7, GroupId(1), 10);
+        let mut hurries = |term, role| {
+            timeout.ticks(Term(term), role);
+            timeout.hurries()
+        };
+        for term in [3, 8] {
+            assert!(!hurries(term, Follower));
+            assert!(hurries(term, PreCandidate));
+            assert!(hurries(term, PreCandidate), "nothing has changed");
+            assert!(hurries(term + 1, Candidate));
+            assert!(!hurries(term + 1, PreCandidate));
+            assert!(!hurries(term + 2, Candidate));
+        }
     }
 
     #[test]

@@ -31,6 +31,9 @@ impl<L: LogRead> Group<L> {
             return;
         }
         self.step(|raft| raft.tick());
+        if self.timeout.hurries() {
+            self.step(|raft| raft.tick());
+        }
     }
 
     /// A message of a peer.
