@@ -72,7 +72,13 @@ optional_ptr<CatalogEntry> QuackCatalog::CreateSchema(CatalogTransaction transac
 
 optional_ptr<CatalogEntry> QuackCatalog::CreateSchemaEntry(CatalogTransaction transaction, CreateSchemaInfo &info) {
 	if (!info.ParentSchemas().empty()) {
-		throw NotImplementedException("nested schemas are not supported in the replicated catalog");
+		EntryLookupInfo lookup(CatalogType::SCHEMA_ENTRY, info.GetQualifiedName().Parent().Parent());
+		auto parent = LookupSchema(transaction, lookup, OnEntryNotFound::THROW_EXCEPTION);
+		auto nested = parent->Cast<QuackSchemaEntry>().CreateNested(transaction, info);
+		if (!nested) {
+			info.ShouldReplaceOnConflict();
+		}
+		return nested;
 	}
 	LogicalDependencyList dependencies;
 	auto entry = make_uniq<QuackSchemaEntry>(*this, info);

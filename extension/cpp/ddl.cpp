@@ -81,9 +81,11 @@ static void RequireReplayableConstraints(ClientContext &context, const vector<un
 string CreateText(const CreateInfo &info) {
 	if (info.type == CatalogType::SCHEMA_ENTRY) {
 		auto &schema = info.Cast<CreateSchemaInfo>();
+		auto path = schema.ParentSchemas();
+		path.push_back(schema.SchemaName());
 		auto prefix = info.on_conflict == OnCreateConflict::IGNORE_ON_CONFLICT ? "CREATE SCHEMA IF NOT EXISTS "
 		                                                                      : "CREATE SCHEMA ";
-		return prefix + SQLIdentifier::ToString(schema.SchemaName()) + ";";
+		return prefix + QualifiedName::FromPath(std::move(path)).ToString() + ";";
 	}
 	auto copy = info.Copy();
 	copy->StripCatalogQualification();
@@ -151,7 +153,12 @@ string TextOfDrop(DropInfo &info) {
 	auto copy = info.Copy();
 	auto &drop = copy->Cast<DropInfo>();
 	if (is_schema) {
-		drop.SetQualifiedName(QualifiedName(drop.GetQualifiedName().Name()));
+		// The catalog, then the schemas from the outermost inwards.
+		auto path = drop.GetQualifiedName().Path();
+		if (path.size() > 1) {
+			path.erase(path.begin());
+		}
+		drop.SetQualifiedName(QualifiedName::FromPath(std::move(path)));
 	} else {
 		drop.GetQualifiedNameMutable().StripCatalog();
 	}

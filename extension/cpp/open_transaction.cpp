@@ -256,12 +256,9 @@ static vector<reference<DuckTableEntry>> InsertionOrder(LocalStorage &local) {
 		}
 	}
 	vector<reference<DuckTableEntry>> ordered;
-	unordered_set<string> done;
-	auto key = [](const Identifier &schema, const Identifier &table) {
-		return StringUtil::Lower(schema.GetIdentifierName()) + '\0' + StringUtil::Lower(table.GetIdentifierName());
-	};
+	reference_set_t<DuckTableEntry> done;
 	std::function<void(DuckTableEntry &)> place = [&](DuckTableEntry &table) {
-		if (!done.insert(key(table.ParentSchema().name, table.name)).second) {
+		if (!done.insert(table).second) {
 			return;
 		}
 		for (auto &constraint : table.GetConstraints()) {
@@ -273,7 +270,9 @@ static vector<reference<DuckTableEntry>> InsertionOrder(LocalStorage &local) {
 				continue;
 			}
 			for (auto &other : unordered) {
-				if (other.get().name == Identifier(info.table) && other.get().ParentSchema().name == Identifier(info.schema)) {
+				// Foreign keys stay within a schema.
+				if (other.get().name == info.table &&
+				    RefersToSameObject(other.get().ParentSchema(), table.ParentSchema())) {
 					place(other);
 				}
 			}

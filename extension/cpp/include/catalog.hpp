@@ -30,9 +30,6 @@ public:
 	duckdb::string GetCatalogType() override {
 		return "quack";
 	}
-	bool SupportsNestedSchemas() const override {
-		return false;
-	}
 
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateSchema(duckdb::CatalogTransaction transaction,
 	                                                        duckdb::CreateSchemaInfo &info) override;
