@@ -172,7 +172,11 @@ unique_ptr<LogicalOperator> QuackCatalog::BindCreateIndex(Binder &binder, Create
 	if (BuildsIndexNatively(binder.context)) {
 		return DuckCatalog::BindCreateIndex(binder, stmt, table, std::move(plan));
 	}
-	return make_uniq<LogicalProposeDdl>(*this, TextOfCreate(binder.context, *stmt.info));
+	auto info = stmt.info->Copy();
+	// As written it may lack the catalog, and then the name of an outer schema passes for one.
+	auto &name = info->Cast<CreateIndexInfo>().GetIndexName();
+	info->SetQualifiedName(table.ParentSchema().GetQualifiedName(name));
+	return make_uniq<LogicalProposeDdl>(*this, TextOfCreate(binder.context, *info));
 }
 
 unique_ptr<LogicalOperator> QuackCatalog::BindAlterAddIndex(Binder &binder, TableCatalogEntry &table_entry,
