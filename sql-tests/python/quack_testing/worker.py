@@ -6,8 +6,10 @@ named connection has a thread of its own, so that a test can have several statem
 
 Requests have an `id`, which the answer repeats, and an `op`:
 
-- open: path, config, stock (load the stock client), and prepare, a list of statements
+- open: path, config, stock (load the stock client), prepare, a list of statements, and folder, to work in
 - execute: connection, sql, parameters, pickle (rows as Python values instead of text)
+- query: connection, sql, rows; the statements of a text, and the last one's rows if wanted, as DuckDB writes them
+- read_expected: path, columns; the values of a file of results
 - interrupt, close_connection: connection
 - python: code, run in this process with `duckdb`, `database` and `connections` in reach; answers `result`
 - close: every connection; exit: close nothing, end the process
@@ -25,13 +27,16 @@ import traceback
 import duckdb
 
 ANSWERS = threading.Lock()
+# DuckDB prints profiles and the like to the standard output, which would come between the answers.
+CHANNEL = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 
 
 def answer(request, **fields):
     line = json.dumps({"id": request["id"], **fields}) + "\n"
     with ANSWERS:
-        sys.__stdout__.write(line)
-        sys.__stdout__.flush()
+        CHANNEL.write(line)
+        CHANNEL.flush()
 
 
 def text(value, nested=False):
@@ -63,7 +68,7 @@ class Connection:
     def run(self):
         while (request := self.requests.get()) is not None:
             try:
-                answer(request, **self.execute(request))
+                answer(request, **getattr(self, request["op"])(request))
             except Exception as error:
                 answer(request, error=str(error), error_class=type(error).__name__)
 
@@ -76,6 +81,15 @@ class Connection:
             return {**fields, "pickled": base64.b64encode(pickle.dumps(rows)).decode()}
         return {**fields, "rows": [[text(value) for value in row] for row in rows]}
 
+    def query(self, request):
+        # With parameters, even an empty list of them, the statement runs here and now, and the relation holds its
+        # rows; DuckDB casts them on the same connection, because the cast looks at its time zone, for one.
+        relation = self.connection.sql(request["sql"], params=[])
+        if relation is None or not request["rows"]:
+            return {"columns": [], "types": [], "rows": []}
+        rows = relation.project("CAST(COLUMNS(*) AS VARCHAR)").fetchall()
+        return {"columns": relation.columns, "types": [str(t) for t in relation.types], "rows": rows}
+
 
 class Worker:
     def __init__(self):
@@ -84,6 +98,8 @@ class Worker:
         self.connections = {}
 
     def open(self, request):
+        if "folder" in request:
+            os.chdir(request["folder"])
         self.database = duckdb.connect(request.get("path", ":memory:"), config=request.get("config", {}))
         if request.get("stock"):
             from quack_testing import stock
@@ -102,6 +118,14 @@ class Worker:
 
     def execute(self, request):
         self.connection(request.get("connection", "default")).requests.put(request)
+
+    query = execute
+
+    def read_expected(self, request):
+        columns = {name: "VARCHAR" for name in request["columns"]}
+        with duckdb.connect() as plain:
+            result = plain.read_csv(request["path"], header=True, sep="|", columns=columns, auto_detect=False)
+            return {"rows": [["NULL" if value is None else value for value in row] for row in result.fetchall()]}
 
     def prepare_connections(self, request):
         """Statements that every connection runs first, from now on, such as USE."""
