@@ -101,9 +101,9 @@ impl Worker {
         self.request(json!({"op": "open", "path": path, "config": config, "stock": stock})).map(drop)
     }
 
-    /// Opens a database in memory, in a process that works in `folder` from now on.
+    /// Opens a database in memory for [`query`](Self::query), in a process that works in `folder` from now on.
     pub fn open_in(&self, folder: &Path, config: &Value) -> Result<(), Error> {
-        self.request(json!({"op": "open", "config": config, "folder": folder})).map(drop)
+        self.request(json!({"op": "open", "c_api": true, "config": config, "folder": folder})).map(drop)
     }
 
     /// Statements that every connection runs first, from now on.
@@ -117,7 +117,7 @@ impl Worker {
         Ok(rows(&answer))
     }
 
-    /// Runs the statements of `sql` and gives the last one's rows, if they are wanted, as DuckDB writes them.
+    /// Runs the statements of `sql` and gives the rows, if they are wanted, as DuckDB writes them.
     pub fn query(&self, connection: &str, sql: &str, wanted: bool) -> Result<Rows, Error> {
         let request = json!({"op": "query", "connection": connection, "sql": sql, "rows": wanted});
         Ok(rows(&self.request(request)?))

@@ -6,9 +6,10 @@ named connection has a thread of its own, so that a test can have several statem
 
 Requests have an `id`, which the answer repeats, and an `op`:
 
-- open: path, config, stock (load the stock client), prepare, a list of statements, and folder, to work in
+- open: path, config, stock (load the stock client), prepare, a list of statements, folder, to work in, and c_api,
+  to go past the Python API; see capi.py
 - execute: connection, sql, parameters, pickle (rows as Python values instead of text)
-- query: connection, sql, rows; the statements of a text, and the last one's rows if wanted, as DuckDB writes them
+- query: connection, sql, rows; with the C API only: runs a text, and gives the rows, if wanted, as DuckDB writes them
 - read_expected: path, columns; the values of a file of results
 - interrupt, close_connection: connection
 - python: code, run in this process with `duckdb`, `database` and `connections` in reach; answers `result`
@@ -82,13 +83,8 @@ class Connection:
         return {**fields, "rows": [[text(value) for value in row] for row in rows]}
 
     def query(self, request):
-        # With parameters, even an empty list of them, the statement runs here and now, and the relation holds its
-        # rows; DuckDB casts them on the same connection, because the cast looks at its time zone, for one.
-        relation = self.connection.sql(request["sql"], params=[])
-        if relation is None or not request["rows"]:
-            return {"columns": [], "types": [], "rows": []}
-        rows = relation.project("CAST(COLUMNS(*) AS VARCHAR)").fetchall()
-        return {"columns": relation.columns, "types": [str(t) for t in relation.types], "rows": rows}
+        columns, types, rows = self.connection.query(request["sql"], request["rows"])
+        return {"columns": columns, "types": types, "rows": rows}
 
 
 class Worker:
@@ -100,7 +96,13 @@ class Worker:
     def open(self, request):
         if "folder" in request:
             os.chdir(request["folder"])
-        self.database = duckdb.connect(request.get("path", ":memory:"), config=request.get("config", {}))
+        path, config = request.get("path", ":memory:"), request.get("config", {})
+        if request.get("c_api"):
+            from quack_testing import capi
+
+            self.database = capi.Database(path, config)
+        else:
+            self.database = duckdb.connect(path, config=config)
         if request.get("stock"):
             from quack_testing import stock
 

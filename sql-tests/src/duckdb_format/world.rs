@@ -80,7 +80,7 @@ impl World {
         Ok(world)
     }
 
-    /// Runs the statements of `sql`; the last one's rows, if they are wanted.
+    /// Runs the statements of `sql`; the rows, if they are wanted.
     pub fn execute(&self, connection: &str, sql: &str, wanted: bool) -> Result<Rows, Error> {
         self.worker.query(connection, sql, wanted)
     }
@@ -143,7 +143,6 @@ impl World {
             "allow_unsigned_extensions": "true",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            "python_enable_replacements": "false",
             "secret_directory": self.scratch.join("secrets"),
             "temp_directory": self.scratch.join("spilled"),
         });
