@@ -1,64 +1,54 @@
-//! Every file of `duckdb/` as one named test in each world.
+//! Every file of `duckdb/` as one named test in each world, and the table of all by area.
+//!
+//! `cargo test -p quack-sql-tests --test differential -- transactions/` runs the files of an area.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use quack_sql_tests::duckdb_format::parse;
-use quack_sql_tests::duckdb_format::run::{self, Outcome};
-use quack_sql_tests::duckdb_format::world::{Kind, World};
+use quack_sql_tests::duckdb_format::suite::Suite;
+use quack_sql_tests::duckdb_format::world::Kind;
 use quack_sql_tests::environment::Environment;
 
+/// Files mostly wait, for disks and for leaders, so that more of them run than there are processors.
+const THREADS: usize = 8;
+
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("duckdb");
-    let environment = match Environment::read() {
-        Ok(environment) => environment,
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(THREADS));
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let suite = Environment::read()
+        .and_then(|environment| Suite::new(environment, &package.join("duckdb"), &package.join("..")));
+    let suite = match suite {
+        Ok(suite) => Arc::new(suite),
         Err(message) => {
             eprintln!("{message}");
             return ExitCode::FAILURE;
         }
     };
     let mut trials = Vec::new();
-    for path in files(&root) {
-        let name = path.strip_prefix(&root).unwrap_or(&path).with_extension("").display().to_string();
+    for file in &suite.files {
         for kind in Kind::ALL {
-            let (environment, path, root, short) =
-                (environment.clone(), path.clone(), root.clone(), name.clone());
-            trials.push(Trial::ignorable_test(format!("{kind}::{name}"), move || {
-                match outcome(&environment, kind, &path, &short, &root.join("data")) {
-                    Outcome::Passed => Ok(Completion::Completed),
-                    Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
-                    Outcome::Failed(message) => Err(Failed::from(format!("{}: {message}", path.display()))),
+            let (suite, file) = (Arc::clone(&suite), file.clone());
+            trials.push(Trial::ignorable_test(format!("{kind}::{file}"), move || {
+                match suite.run(&file, kind) {
+                    Ok(None) => Ok(Completion::Completed),
+                    Ok(Some(reason)) => Ok(Completion::ignored_with(reason)),
+                    Err(message) => Err(Failed::from(message)),
                 }
             }));
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn outcome(environment: &Environment, kind: Kind, path: &Path, name: &str, data: &Path) -> Outcome {
-    let run = || -> Result<Outcome, String> {
-        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        let script = parse::parse(&text)?;
-        let scratch =
-            tempfile::Builder::new().prefix("quack-duckdb-").tempdir().map_err(|error| error.to_string())?;
-        let world = World::start(environment, kind, scratch.path()).map_err(|error| error.to_string())?;
-        Ok(run::run(&script, name, world, data))
-    };
-    run().unwrap_or_else(Outcome::Failed)
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "test") {
-            found.push(path);
-        }
+    let list = arguments.list;
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if list {
+        return ExitCode::SUCCESS;
     }
-    found.sort();
-    found
+    let (report, problems) = suite.finish();
+    println!("{report}");
+    for problem in &problems {
+        println!("PROBLEM {problem}");
+    }
+    if problems.is_empty() { conclusion.exit_code() } else { ExitCode::FAILURE }
 }

@@ -5,11 +5,18 @@
 
 pub mod compare;
 pub mod condition;
+pub mod differences;
 pub mod groups;
+pub mod node;
 pub mod number;
 pub mod parse;
+pub mod pool;
 pub mod record;
+pub mod report;
 pub mod require;
+pub mod routing;
 pub mod run;
+pub mod sql_text;
+pub mod suite;
 pub mod variables;
 pub mod world;

@@ -54,7 +54,10 @@ pub fn run(script: &Script, name: &str, world: World, data: &Path) -> Outcome {
         print: false,
     };
     let mut run = Run { world, state: Mutex::new(state) };
-    let result = run.records(&script.records);
+    let result = run.records(&script.records).and_then(|()| {
+        let equal = run.world.check_equal();
+        equal.map_err(|error| Stop::Fail(format!("at the end of the file: {error}")))
+    });
     let finished = run.world.finish().map_err(|error| format!("at the end of the file: {error}"));
     match (result, finished) {
         (Err(Stop::Fail(message)), _) => Outcome::Failed(message),
