@@ -194,6 +194,8 @@ Applier::Target &Applier::TargetOf(const QuackTable &table) {
 		}
 		auto created = make_uniq<Target>();
 		created->entry = &entry.Cast<DuckTableEntry>();
+		// Those of a file that was just loaded are not yet, and DuckDB's own operators would do it.
+		created->entry->GetStorage().BindIndexes(context);
 		created->shape = ShapeOf(*created->entry);
 		created->constraints = Binder::CreateBinder(context)->BindConstraints(*created->entry);
 		target = std::move(created);

@@ -71,24 +71,35 @@ optional_ptr<CatalogEntry> QuackCatalog::CreateSchema(CatalogTransaction transac
 }
 
 optional_ptr<CatalogEntry> QuackCatalog::CreateSchemaEntry(CatalogTransaction transaction, CreateSchemaInfo &info) {
-	if (!info.ParentSchemas().empty()) {
+	auto result = AddSchemaEntry(transaction, info);
+	// Throws unless the statement says IF NOT EXISTS or OR REPLACE.
+	if (result || !info.ShouldReplaceOnConflict()) {
+		return result;
+	}
+	DropInfo drop;
+	drop.type = CatalogType::SCHEMA_ENTRY;
+	drop.SetQualifiedName(info.GetQualifiedName().Parent());
+	DropSchemaEntry(transaction, drop);
+	return AddSchemaEntry(transaction, info);
+}
+
+optional_ptr<CatalogEntry> QuackCatalog::AddSchemaEntry(CatalogTransaction transaction, CreateSchemaInfo &info) {
+	auto parents = info.ParentSchemas();
+	if (!parents.empty()) {
+		if (!GetSchemaCatalogSet().GetEntry(transaction, parents[0])) {
+			throw CatalogException("%s is not a catalog or schema", parents[0]);
+		}
 		EntryLookupInfo lookup(CatalogType::SCHEMA_ENTRY, info.GetQualifiedName().Parent().Parent());
 		auto parent = LookupSchema(transaction, lookup, OnEntryNotFound::THROW_EXCEPTION);
-		auto nested = parent->Cast<QuackSchemaEntry>().CreateNested(transaction, info);
-		if (!nested) {
-			info.ShouldReplaceOnConflict();
-		}
-		return nested;
+		return parent->Cast<QuackSchemaEntry>().CreateNested(transaction, info);
 	}
 	LogicalDependencyList dependencies;
 	auto entry = make_uniq<QuackSchemaEntry>(*this, info);
 	auto result = entry.get();
-	if (GetSchemaCatalogSet().CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
-		return result;
+	if (!GetSchemaCatalogSet().CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
+		return nullptr;
 	}
-	// Throws unless the statement says IF NOT EXISTS; the log holds no OR REPLACE.
-	info.ShouldReplaceOnConflict();
-	return nullptr;
+	return result;
 }
 
 void QuackCatalog::DropSchema(ClientContext &context, DropInfo &info) {
