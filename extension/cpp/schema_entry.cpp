@@ -4,6 +4,7 @@
 
 #include "catalog.hpp"
 #include "ddl.hpp"
+#include "sequence.hpp"
 #include "duckdb/parser/parsed_data/create_collation_info.hpp"
 #include "duckdb/parser/parsed_data/create_coordinate_system_info.hpp"
 #include "duckdb/parser/parsed_data/create_function_info.hpp"
@@ -59,7 +60,7 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateView(CatalogTransaction trans
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateSequence(CatalogTransaction transaction, CreateSequenceInfo &info) {
 	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateSequence(transaction, info);
+		return AddEntry(transaction, make_uniq<QuackSequenceEntry>(catalog, *this, info), info.on_conflict);
 	}
 	ProposeCreate(transaction, catalog, info);
 	return nullptr;

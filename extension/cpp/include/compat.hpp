@@ -8,6 +8,8 @@
 
 namespace duckdb {
 class ART;
+class SequenceCatalogEntry;
+struct SequenceData;
 }
 
 namespace quack {
@@ -27,6 +29,9 @@ duckdb::row_t FindKey(const duckdb::ART &index, const duckdb::ARTKey &key);
 
 //! Whether DuckDB runs the user's statement as several, one after the other, and this is not the last of them.
 bool MoreStatementsFollow(duckdb::ClientContext &context);
+
+//! Puts a sequence into a state. DuckDB's own way there leads through a transaction, or takes no lock.
+void MoveSequence(duckdb::SequenceCatalogEntry &sequence, const duckdb::SequenceData &data);
 
 //! Puts a database back under its name, after DuckDB has taken it out for a DETACH that is to be refused.
 void Reattach(duckdb::ClientContext &context, duckdb::AttachedDatabase &db);
