@@ -1,7 +1,7 @@
 //! Values of sequences that a node has reserved and not given out yet.
 //!
-//! They are this node's own: nobody else gets them, and they are lost when it stops. A sequence that has been replaced,
-//! altered or set since has none.
+//! They are this node's own: nobody else gets them, and they are lost when it stops. A sequence that has been replaced
+//! or set since has none.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,7 +17,7 @@ const SEQUENCES_MAX: usize = 4096;
 pub struct Meant {
     pub schema: String,
     pub name: String,
-    /// Number of the entry of this node's catalog: another one after every CREATE and ALTER.
+    /// Number of the entry in this node's catalog: another one after every CREATE.
     pub entry: u64,
     /// How often sequences of the catalog have been set: values from before are not given out after it.
     pub sets: u64,
