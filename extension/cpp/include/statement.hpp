@@ -69,6 +69,8 @@ public:
 	//! Whether the statement that was bound last does something after it has written, so that its changes may be
 	//! proposed only when all of it has ended.
 	bool goes_on_after_write = false;
+	//! What its RETURNING computes from the rows that it emits.
+	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> returning;
 	//! Whether the running statement is of that kind.
 	bool collects = false;
 
