@@ -54,8 +54,17 @@ pub struct Worker {
     child: Mutex<Child>,
     requests: Mutex<Option<ChildStdin>>,
     waiting: Arc<Mutex<Waiting>>,
-    folder: Mutex<PathBuf>,
+    watched: Mutex<Watched>,
     stderr: PathBuf,
+}
+
+/// What the process works for.
+#[derive(Debug)]
+struct Watched {
+    /// The folder that may not grow without bounds.
+    folder: PathBuf,
+    /// Where its part of the standard error begins.
+    stderr_start: u64,
 }
 
 /// Who waits for which answer.
@@ -87,13 +96,15 @@ impl Worker {
             let waiting = Arc::clone(&waiting);
             std::thread::spawn(move || read_answers(output, &waiting));
         }
-        let folder = Mutex::new(folder.to_path_buf());
-        Ok(Self { child: Mutex::new(child), requests, waiting, folder, stderr })
+        let watched = Mutex::new(Watched { folder: folder.to_path_buf(), stderr_start: 0 });
+        Ok(Self { child: Mutex::new(child), requests, waiting, watched, stderr })
     }
 
-    /// From now on `folder` is the one that may not grow without bounds.
+    /// From now on `folder` is the one that may not grow without bounds, and failures show what the process
+    /// writes to its standard error after this.
     pub fn watch(&self, folder: &Path) {
-        *lock(&self.folder) = folder.to_path_buf();
+        let stderr_start = std::fs::metadata(&self.stderr).map_or(0, |metadata| metadata.len());
+        *lock(&self.watched) = Watched { folder: folder.to_path_buf(), stderr_start };
     }
 
     /// Opens the database at `path`.
@@ -213,7 +224,9 @@ impl Worker {
                     self.kill();
                     return Err(self.failure("gave no answer within 120 s and was killed"));
                 }
-                Err(RecvTimeoutError::Timeout) if folder_bytes(&lock(&self.folder)) > FOLDER_BYTES_MAX => {
+                Err(RecvTimeoutError::Timeout)
+                    if folder_bytes(&lock(&self.watched).folder) > FOLDER_BYTES_MAX =>
+                {
                     self.kill();
                     return Err(self.failure("wrote more than 8 GiB to its folder and was killed"));
                 }
@@ -223,7 +236,9 @@ impl Worker {
     }
 
     fn failure(&self, what: &str) -> Error {
-        let log = std::fs::read_to_string(&self.stderr).unwrap_or_default();
+        let log = std::fs::read(&self.stderr).unwrap_or_default();
+        let start = usize::try_from(lock(&self.watched).stderr_start).unwrap_or(0);
+        let log = String::from_utf8_lossy(log.get(start..).unwrap_or_default()).into_owned();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(STDERR_LINES_MAX)..].join("\n");
         let note = if tail.is_empty() { String::new() } else { format!("\nits standard error:\n{tail}") };

@@ -76,7 +76,34 @@ fn stages(root: &Path) -> Vec<Stage> {
         Stage {
             name: "sql",
             title: "SQL suites on real DuckDB processes",
-            command: program(root, "cargo", &["test", "--quiet", "-p", "quack-sql-tests", "-p", "xtask"]),
+            command: program(
+                root,
+                "cargo",
+                &[
+                    "test",
+                    "--quiet",
+                    "-p",
+                    "quack-sql-tests",
+                    "-p",
+                    "xtask",
+                    "--lib",
+                    "--bins",
+                    "--test",
+                    "suites",
+                    "--test",
+                    "runner",
+                ],
+            ),
+            closing: Closing::Libtest,
+        },
+        Stage {
+            name: "differential",
+            title: "files in DuckDB's format, on DuckDB and on clusters",
+            command: program(
+                root,
+                "cargo",
+                &["test", "--quiet", "-p", "quack-sql-tests", "--test", "differential"],
+            ),
             closing: Closing::Libtest,
         },
         Stage {
