@@ -64,8 +64,9 @@ static vector<unique_ptr<Expression>> ReturningOf(const LogicalOperator &project
 		auto copy = expression->Copy();
 		ExpressionIterator::EnumerateExpression(copy, [](unique_ptr<Expression> &part) {
 			if (part->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
-				auto index = part->Cast<BoundColumnRefExpression>().Binding().column_index;
-				part = make_uniq<BoundReferenceExpression>(part->GetReturnType(), index);
+				auto &column = part->Cast<BoundColumnRefExpression>();
+				auto index = column.Binding().column_index;
+				part = make_uniq<BoundReferenceExpression>(column.GetName(), column.GetReturnType(), index);
 			}
 		});
 		result.push_back(std::move(copy));

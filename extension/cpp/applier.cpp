@@ -506,7 +506,7 @@ void Applier::Ddl(const string &sql) {
 		lock_guard<mutex> guard(catalog.sequences.commit_lock);
 		moves.Publish(catalog);
 	}
-	RunWithSettings(*connection, sql);
+	RunWithSettings(*connection, Identifier(store.CatalogName()), sql);
 	ForgetTargets();
 }
 

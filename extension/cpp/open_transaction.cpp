@@ -223,7 +223,7 @@ void OpenTransaction::Touch(DataTableInfo *table) {
 }
 
 void OpenTransaction::Record(const string &text) {
-	record->Ddl(WithSettings(context, text));
+	record->Ddl(WithSettings(context, catalog.GetName(), text));
 	// A statement that changes the catalog may replace the entries of tables.
 	tables.clear();
 }
