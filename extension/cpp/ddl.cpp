@@ -28,6 +28,7 @@
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
 #include "duckdb/parser/parsed_data/drop_info.hpp"
 #include "duckdb/parser/parsed_expression_iterator.hpp"
+#include "duckdb/planner/binder.hpp"
 
 using namespace duckdb;
 
@@ -143,7 +144,8 @@ static void RequireOwnTables(ClientContext &context, QueryNode &node) {
 		    if (ref.type != TableReferenceType::BASE_TABLE) {
 			    return;
 		    }
-		    auto &name = ref.Cast<BaseTableRef>().GetQualifiedName();
+		    CatalogEntryRetriever retriever(context);
+		    auto name = Binder::BindTableName(retriever, ref.Cast<BaseTableRef>().GetQualifiedName());
 		    EntryLookupInfo lookup(CatalogType::TABLE_ENTRY, name);
 		    auto entry = Catalog::GetEntry(context, lookup, OnEntryNotFound::RETURN_NULL);
 		    if (!entry || entry->ParentCatalog().IsSystemCatalog() || QuackCatalog::Is(entry->ParentCatalog())) {

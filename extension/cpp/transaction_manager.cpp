@@ -21,6 +21,7 @@ namespace quack {
 
 //! How long a transaction may keep checkpoints away, and with them the release of the log.
 constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
+constexpr idx_t CHECKPOINT_ATTEMPTS = 100;
 
 QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, StatementGate &gate)
     : DuckTransactionManager(db), gate(gate), automatic_checkpoints_off(SharedCheckpointLock()) {
@@ -204,14 +205,24 @@ bool QuackTransactionManager::DoomOverdue() {
 }
 
 void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
-	try {
-		WriteCheckpoint(context, force);
-	} catch (TransactionException &) {
-		if (!DoomOverdue()) {
-			throw;
+	for (idx_t attempt = 1;; attempt++) {
+		try {
+			WriteCheckpoint(context, force);
+			return;
+		} catch (TransactionException &) {
+			// The applier's transactions end in a moment; one that a client has open may not.
+			if (attempt == CHECKPOINT_ATTEMPTS || (HasNatives() && !DoomOverdue())) {
+				throw;
+			}
 		}
-		WriteCheckpoint(context, force);
+		context.InterruptCheck();
+		std::this_thread::sleep_for(std::chrono::milliseconds(10));
 	}
+}
+
+bool QuackTransactionManager::HasNatives() {
+	lock_guard<mutex> guard(natives_lock);
+	return !natives.empty();
 }
 
 void QuackTransactionManager::WriteCheckpoint(ClientContext &context, bool force) {

@@ -36,6 +36,8 @@ pub struct Effects {
     only_connection: bool,
     /// The last BEGIN (true), COMMIT or ROLLBACK (false).
     transaction: Option<bool>,
+    /// There is a BEGIN.
+    begins: bool,
     /// There are several statements, and those before the one that fails have worked.
     several: bool,
     /// It sets what outlives a restart of DuckDB's own runner.
@@ -85,12 +87,14 @@ impl Router {
     /// Takes note of what a text has done; `worked` tells whether it did.
     pub fn done(&mut self, connection: &str, effects: Effects, node: usize, worked: bool) {
         let kept = self.connections.entry(connection.to_owned()).or_default();
-        match effects.transaction {
-            Some(true) if worked || effects.several => kept.transaction = Some(node),
+        kept.transaction = match effects.transaction {
+            // Nobody knows which of several statements has failed: the connection stays where a transaction may be.
+            _ if !worked && effects.several => kept.transaction.or(effects.begins.then_some(node)),
+            Some(true) if worked => Some(node),
             // A COMMIT that fails has ended the transaction all the same.
-            Some(false) => kept.transaction = None,
-            _ => {}
-        }
+            Some(false) => None,
+            _ => kept.transaction,
+        };
         if effects.local && worked {
             kept.pinned = Some(node);
         }
@@ -121,6 +125,7 @@ impl Effects {
             about_the_connection |= is_about_the_connection(statement);
             effects.setting &= is_setting(statement);
             effects.only_connection |= word(statement, 0) == "USE";
+            effects.begins |= transaction(statement) == Some(true);
             effects.transaction = transaction(statement).or(effects.transaction);
             effects.local |= is_local(statement);
             effects.process |= is_of_the_process(statement);
@@ -240,8 +245,14 @@ mod tests {
         router.done("a", Effects::of("BEGIN"), 0, true);
         router.done("a", Effects::of("COMMIT"), 0, false);
         assert_eq!(router.connections["a"].transaction, None);
-        router.done("a", Effects::of("BEGIN; SELECT error('x')"), 2, false);
-        assert_eq!(router.connections["a"].transaction, Some(2));
+        for text in ["BEGIN; SELECT error('x')", "BEGIN; SELECT error('x'); COMMIT"] {
+            router.done("a", Effects::of(text), 2, false);
+            assert_eq!(router.connections["a"].transaction, Some(2));
+            router.done("a", Effects::of("SELECT error('x'); COMMIT"), 2, false);
+            assert_eq!(router.connections["a"].transaction, Some(2));
+            router.done("a", Effects::of("ROLLBACK; SELECT 1"), 2, true);
+            assert_eq!(router.connections["a"].transaction, None);
+        }
     }
 
     #[test]
