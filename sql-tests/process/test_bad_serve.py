@@ -8,7 +8,7 @@ import pytest
 from quack_testing import node as nodes
 from quack_testing.process import EXTENSION, DatabaseError
 
-CLASSES = r"^(Binder|Invalid Input|IO|Connection|Parser|Catalog|Not implemented|Permission|HTTP) Error: "
+CLASSES = r"^(Binder|Invalid Input|IO|Connection|Parser|Catalog|Not implemented|Permission|HTTP|TransactionContext) Error: "
 
 
 @pytest.fixture(scope="module")
