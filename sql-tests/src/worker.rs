@@ -211,7 +211,8 @@ impl Worker {
     }
 
     fn answer(&self, answers: &Receiver<Value>) -> Result<Value, Error> {
-        let start = Instant::now();
+        // Intervals are counted, because no time passes for a process that is stopped together with this one.
+        let mut waited = Duration::ZERO;
         loop {
             match answers.recv_timeout(FOLDER_INTERVAL) {
                 Ok(answer) => return Ok(answer),
@@ -220,17 +221,15 @@ impl Worker {
                     let status = self.kill().map_or_else(String::new, |status| format!(" ({status})"));
                     return Err(self.failure(&format!("{reason}{status}")));
                 }
-                Err(RecvTimeoutError::Timeout) if start.elapsed() > ANSWER_TIMEOUT => {
-                    self.kill();
-                    return Err(self.failure("gave no answer within 120 s and was killed"));
-                }
-                Err(RecvTimeoutError::Timeout)
-                    if folder_bytes(&lock(&self.watched).folder) > FOLDER_BYTES_MAX =>
-                {
-                    self.kill();
-                    return Err(self.failure("wrote more than 8 GiB to its folder and was killed"));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => waited += FOLDER_INTERVAL,
+            }
+            if waited > ANSWER_TIMEOUT {
+                self.kill();
+                return Err(self.failure("gave no answer within 120 s and was killed"));
+            }
+            if folder_bytes(&lock(&self.watched).folder) > FOLDER_BYTES_MAX {
+                self.kill();
+                return Err(self.failure("wrote more than 8 GiB to its folder and was killed"));
             }
         }
     }

@@ -36,6 +36,8 @@ pub struct Effects {
     only_connection: bool,
     /// The last BEGIN (true), COMMIT or ROLLBACK (false).
     transaction: Option<bool>,
+    /// There is a BEGIN.
+    begins: bool,
     /// There are several statements, and those before the one that fails have worked.
     several: bool,
     /// It sets what outlives a restart of DuckDB's own runner.
@@ -85,12 +87,14 @@ impl Router {
     /// Takes note of what a text has done; `worked` tells whether it did.
     pub fn done(&mut self, connection: &str, effects: Effects, node: usize, worked: bool) {
         let kept = self.connections.entry(connection.to_owned()).or_default();
-        match effects.transaction {
-            Some(true) if worked || effects.several => kept.transaction = Some(node),
+        kept.transaction = match effects.transaction {
+            // Nobody knows which of several statements has failed: the connection stays where a transaction may be.
+            _ if !worked && effects.several => kept.transaction.or(effects.begins.then_some(node)),
+            Some(true) if worked => Some(node),
             // A COMMIT that fails has ended the transaction all the same.
-            Some(false) => kept.transaction = None,
-            _ => {}
-        }
+            Some(false) => None,
+            _ => kept.transaction,
+        };
         if effects.local && worked {
             kept.pinned = Some(node);
         }
@@ -121,6 +125,7 @@ impl Effects {
             about_the_connection |= is_about_the_connection(statement);
             effects.setting &= is_setting(statement);
             effects.only_connection |= word(statement, 0) == "USE";
+            effects.begins |= transaction(statement) == Some(true);
             effects.transaction = transaction(statement).or(effects.transaction);
             effects.local |= is_local(statement);
             effects.process |= is_of_the_process(statement);
@@ -133,6 +138,18 @@ impl Effects {
     /// Whether the text does nothing but set what outlives a restart.
     pub fn is_setting(self) -> bool {
         self.setting
+    }
+
+    /// What a text that [is a setting](Self::is_setting) sets: a later one of the same name makes up for it.
+    pub fn setting_name(text: &str) -> String {
+        let statements = sql_text::statements(text);
+        let [statement] = statements.as_slice() else { return text.to_owned() };
+        let scope = ["GLOBAL", "SESSION", "LOCAL"].contains(&word(statement, 1));
+        match word(statement, if scope { 2 } else { 1 }) {
+            _ if word(statement, 0) == "USE" => "SCHEMA".to_owned(),
+            "SEARCH_PATH" => "SCHEMA".to_owned(),
+            name => name.to_owned(),
+        }
     }
 }
 
@@ -240,8 +257,14 @@ mod tests {
         router.done("a", Effects::of("BEGIN"), 0, true);
         router.done("a", Effects::of("COMMIT"), 0, false);
         assert_eq!(router.connections["a"].transaction, None);
-        router.done("a", Effects::of("BEGIN; SELECT error('x')"), 2, false);
-        assert_eq!(router.connections["a"].transaction, Some(2));
+        for text in ["BEGIN; SELECT error('x')", "BEGIN; SELECT error('x'); COMMIT"] {
+            router.done("a", Effects::of(text), 2, false);
+            assert_eq!(router.connections["a"].transaction, Some(2));
+            router.done("a", Effects::of("SELECT error('x'); COMMIT"), 2, false);
+            assert_eq!(router.connections["a"].transaction, Some(2));
+            router.done("a", Effects::of("ROLLBACK; SELECT 1"), 2, true);
+            assert_eq!(router.connections["a"].transaction, None);
+        }
     }
 
     #[test]
@@ -250,6 +273,14 @@ mod tests {
             ["SET x = 1", "SET GLOBAL x = 1", "RESET x", "USE s", "PRAGMA x = 1", "SET a = 1; SET b = 2"]
         {
             assert!(Effects::of(text).is_setting(), "{text}");
+        }
+        for (text, name) in
+            [("SET x = 1", "X"), ("SET GLOBAL x = 1", "X"), ("RESET SESSION x", "X"), ("PRAGMA x = 1", "X")]
+        {
+            assert_eq!(Effects::setting_name(text), name);
+        }
+        for text in ["USE s", "SET schema = 's'", "SET search_path = 's'"] {
+            assert_eq!(Effects::setting_name(text), "SCHEMA");
         }
         for text in ["SET VARIABLE x = 1", "PRAGMA table_info('t')", "SET a = 1; SELECT 1", "SELECT 1", ""] {
             assert!(!Effects::of(text).is_setting(), "{text}");
