@@ -5,11 +5,13 @@
 #include "chunk.hpp"
 #include "compat.hpp"
 #include "error.hpp"
+#include "rows.hpp"
+#include "settings.hpp"
+#include "transaction_manager.hpp"
 #include "statement.hpp"
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
-#include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
 #include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/main/appender.hpp"
 #include "duckdb/parser/constraints/unique_constraint.hpp"
@@ -33,6 +35,7 @@ Applier::Applier(Store &store) : store(store), connection(store.Connect(true)), 
 	context.registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
 	// Rows are appended in the order of the log, and a statement's text means the same on every node.
 	Run("SET preserve_insertion_order = true");
+	PinSettings(*connection);
 }
 
 Applier::~Applier() {
@@ -117,6 +120,7 @@ void Applier::Begin() {
 		UseStore(context, catalog_name);
 		targets.clear();
 	}
+	touched.clear();
 	connection->BeginTransaction();
 	auto &meta = MetaTransaction::Get(context);
 	// Everything that an entry may do, so that DuckDB takes the locks it takes for such a statement.
@@ -154,13 +158,17 @@ void Applier::CommitTransaction() {
 		table_locks.push_back(transaction.SharedLockTable(*target->entry->GetStorage().GetDataTableInfo()));
 	}
 	inserted.clear();
+	auto &catalog = store.Catalog();
+	lock_guard<mutex> guard(catalog.sequences.commit_lock);
 	connection->Commit();
+	moves.Publish(catalog);
 }
 
 void Applier::Rollback() {
 	append_state.reset();
 	appending = nullptr;
 	inserted.clear();
+	moves.Forget();
 	ForgetFound();
 	// The rolled back transaction may have altered tables.
 	ForgetTargets();
@@ -182,13 +190,15 @@ Applier::Target &Applier::TargetOf(const QuackTable &table) {
 	auto &target = targets[key];
 	if (!target) {
 		auto &entry = Catalog::GetEntry(context, CatalogType::TABLE_ENTRY,
-		                                QualifiedName(Identifier(store.CatalogName()), Identifier(schema), Identifier(name)));
+		                                NameIn(store.CatalogName(), schema, name));
 		if (entry.type != CatalogType::TABLE_ENTRY) {
 			targets.erase(key);
 			throw CatalogException("\"%s\" is not a table", name);
 		}
 		auto created = make_uniq<Target>();
 		created->entry = &entry.Cast<DuckTableEntry>();
+		// Those of a file that was just loaded are not yet, and DuckDB's own operators would do it.
+		created->entry->GetStorage().BindIndexes(context);
 		created->shape = ShapeOf(*created->entry);
 		created->constraints = Binder::CreateBinder(context)->BindConstraints(*created->entry);
 		target = std::move(created);
@@ -197,6 +207,7 @@ Applier::Target &Applier::TargetOf(const QuackTable &table) {
 		throw TransactionException("Conflict on table \"%s\": its columns have changed since the statement was evaluated",
 		                           name);
 	}
+	touched.insert(target->entry->GetStorage().GetDataTableInfo().get());
 	return *target;
 }
 
@@ -344,9 +355,7 @@ void Applier::FollowHints(Target &target, DataChunk &sought, const vector<row_t>
 
 bool Applier::Search(Target &target, DataChunk &sought, vector<row_t> &ids, const vector<idx_t> &missing) {
 	auto columns = target.entry->GetStorage().GetTypes().size();
-	auto table = SQLIdentifier::ToString(store.CatalogName()) + "." +
-	             SQLIdentifier::ToString(target.entry->ParentSchema().name) + "." +
-	             SQLIdentifier::ToString(target.entry->name);
+	auto table = target.entry->ParentSchema().GetQualifiedName(target.entry->name).ToString();
 	string names, equal;
 	for (auto &column : target.entry->GetColumns().Physical()) {
 		auto name = SQLIdentifier::ToString(column.Name());
@@ -410,9 +419,12 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 		throw InvalidInputException("the changed rows of table \"%s\" do not have its columns",
 		                            target.entry->name.GetIdentifierName());
 	}
-	if (search && !found.empty()) {
-		// A search sees what has been changed, not what is about to be.
-		ChangeFound();
+	if (search) {
+		// A search sees what has been changed and inserted, not what is about to be.
+		FlushAppend();
+		if (!found.empty()) {
+			ChangeFound();
+		}
 	}
 	vector<row_t> ids(count, -1);
 	vector<idx_t> missing;
@@ -461,60 +473,16 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 	return true;
 }
 
-void Applier::Delete(Found &rows) {
-	auto &entry = *rows.target->entry;
-	auto &storage = entry.GetStorage();
-	auto types = storage.GetTypes();
-	if (storage.HasUniqueIndexes()) {
-		// The keys are free again for insertions of the same transaction.
-		DataChunk keys;
-		keys.InitializeEmpty(types);
-		for (idx_t i = 0; i < types.size(); i++) {
-			keys.data[i].Reference(rows.rows->data[i]);
-		}
-		keys.SetChildCardinality(rows.count);
-		LocalAppendState index_state;
-		storage.InitializeLocalStorage(index_state, entry, context, rows.target->constraints);
-		index_state.storage->AppendToDeleteIndexes(rows.row_ids, keys);
-	}
-	auto state = storage.InitializeDelete(entry, context, rows.target->constraints);
-	storage.Delete(*state, context, entry, rows.row_ids, rows.count);
-}
-
-void Applier::Update(Found &rows) {
-	auto &entry = *rows.target->entry;
-	auto &storage = entry.GetStorage();
-	vector<PhysicalIndex> columns;
-	DataChunk values;
-	vector<LogicalType> types;
-	for (idx_t i = 0; i < rows.updated->ColumnCount(); i++) {
-		if (VectorOperations::DistinctFrom(rows.rows->data[i], rows.updated->data[i], nullptr, rows.count, nullptr,
-		                                   nullptr) > 0) {
-			columns.emplace_back(i);
-			types.push_back(rows.updated->data[i].GetType());
-		}
-	}
-	if (columns.empty()) {
-		return;
-	}
-	values.InitializeEmpty(types);
-	for (idx_t i = 0; i < columns.size(); i++) {
-		values.data[i].Reference(rows.updated->data[columns[i].index]);
-	}
-	values.SetChildCardinality(rows.count);
-	auto state = storage.InitializeUpdate(entry, context, rows.target->constraints);
-	storage.Update(*state, context, entry, rows.row_ids, columns, values);
-}
-
 void Applier::ChangeFound() {
 	FlushAppend();
 	for (auto &rows : found) {
 		rows.rows->Flatten();
+		auto &target = *rows.target;
 		if (rows.updated) {
 			rows.updated->Flatten();
-			Update(rows);
+			UpdateRows(context, *target.entry, target.constraints, rows.row_ids, *rows.rows, *rows.updated);
 		} else {
-			Delete(rows);
+			DeleteRows(context, *target.entry, target.constraints, rows.row_ids, *rows.rows);
 		}
 	}
 	ForgetFound();
@@ -525,25 +493,43 @@ void Applier::ForgetFound() {
 	taken.clear();
 }
 
-void Applier::Ddl(const string &sql) {
-	FlushAppend();
-	Run(sql);
-	ForgetTargets();
-	auto &catalog = store.Catalog();
-	lock_guard<mutex> guard(catalog.sequences_lock);
-	catalog.sequences_logged.clear();
+bool Applier::ClearWay(ExceptionType error) {
+	return QuackTransactionManager::Get(store.Catalog()).Doom(error, touched);
 }
 
-void Applier::Sequence(const string &schema, const string &name, uint64_t usage_count, int64_t counter) {
-	auto entry = Catalog::GetEntry<SequenceCatalogEntry>(
-	    context, QualifiedName(Identifier(store.CatalogName()), Identifier(schema), Identifier(name)),
-	    OnEntryNotFound::RETURN_NULL);
-	if (!entry) {
-		// Dropped since: there is nothing to remember.
-		return;
+void Applier::Ddl(const string &sql) {
+	FlushAppend();
+	{
+		// The statement may copy a sequence, or drop it. Those that have been moved are the transaction's own, or the
+		// entry says where they are whatever they were.
+		auto &catalog = store.Catalog();
+		lock_guard<mutex> guard(catalog.sequences.commit_lock);
+		moves.Publish(catalog);
 	}
-	entry->ReplayValue(usage_count, counter, optional<int64_t>());
-	entry->DeriveLastValue();
+	RunWithSettings(*connection, Identifier(store.CatalogName()), sql);
+	ForgetTargets();
+}
+
+optional_ptr<SequenceCatalogEntry> Applier::FindSequence(const string &schema, const string &name) {
+	return Catalog::GetEntry<SequenceCatalogEntry>(
+	    context, NameIn(store.CatalogName(), schema, name),
+	    OnEntryNotFound::RETURN_NULL);
+}
+
+bool Applier::Sequence(const string &schema, const string &name, QuackSequenceState &state) {
+	auto sequence = FindSequence(schema, name);
+	if (sequence) {
+		state = StateForLog(moves.StateOf(*sequence));
+	}
+	return sequence != nullptr;
+}
+
+void Applier::MoveSequence(const string &schema, const string &name, const QuackSequenceState &state, bool is_set) {
+	auto sequence = FindSequence(schema, name);
+	if (!sequence) {
+		throw InternalException("the sequence \"%s\" was there just now", name);
+	}
+	moves.Move(*sequence, state, is_set);
 }
 
 } // namespace quack
@@ -608,13 +594,30 @@ extern "C" void quack_cpp_applier_insert(void *applier, QuackTable table, QuackB
 	Guard(error, [&]() { static_cast<Applier *>(applier)->Insert(table, chunk); });
 }
 
+extern "C" bool quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error) {
+	bool result = false;
+	Guard(error, [&]() {
+		result = static_cast<Applier *>(applier)->ClearWay(static_cast<duckdb::ExceptionType>(error_kind));
+	});
+	return result;
+}
+
 extern "C" void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error) {
 	Guard(error, [&]() { static_cast<Applier *>(applier)->Ddl(quack::Text(sql)); });
 }
 
-extern "C" void quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name, uint64_t usage_count,
-                                           int64_t counter, QuackError *error) {
+extern "C" bool quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name,
+                                           QuackSequenceState *state, QuackError *error) {
+	bool result = false;
 	Guard(error, [&]() {
-		static_cast<Applier *>(applier)->Sequence(quack::Text(schema), quack::Text(name), usage_count, counter);
+		result = static_cast<Applier *>(applier)->Sequence(quack::Text(schema), quack::Text(name), *state);
+	});
+	return result;
+}
+
+extern "C" void quack_cpp_applier_move_sequence(void *applier, QuackBytes schema, QuackBytes name,
+                                                const QuackSequenceState *state, bool is_set, QuackError *error) {
+	Guard(error, [&]() {
+		static_cast<Applier *>(applier)->MoveSequence(quack::Text(schema), quack::Text(name), *state, is_set);
 	});
 }

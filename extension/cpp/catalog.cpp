@@ -24,6 +24,12 @@ bool ApplierMark::IsSet(ClientContext &context) {
 	return context.registered_state->Get<ApplierMark>(KEY) != nullptr;
 }
 
+void RequireNotReserved(const Identifier &schema) {
+	if (schema == INTERNAL_SCHEMA) {
+		throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
+	}
+}
+
 QuackCatalog::QuackCatalog(AttachedDatabase &db, const void *node) : DuckCatalog(db), node(node) {
 }
 
@@ -57,33 +63,56 @@ void QuackCatalog::Seal(const string &reason) {
 }
 
 optional_ptr<CatalogEntry> QuackCatalog::CreateSchema(CatalogTransaction transaction, CreateSchemaInfo &info) {
-	if (!PassesThrough(transaction)) {
-		if (info.SchemaName() == INTERNAL_SCHEMA) {
-			throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
-		}
-		ProposeCreate(transaction, *this, info);
-		return nullptr;
+	auto text = [&]() {
+		RequireNotReserved(info.SchemaName());
+		return TextOfCreate(transaction.GetContext(), info);
+	};
+	return ChangeCatalog(transaction, *this, text, [&]() { return CreateSchemaEntry(transaction, info); });
+}
+
+optional_ptr<CatalogEntry> QuackCatalog::CreateSchemaEntry(CatalogTransaction transaction, CreateSchemaInfo &info) {
+	auto result = AddSchemaEntry(transaction, info);
+	// Throws unless the statement says IF NOT EXISTS or OR REPLACE.
+	if (result || !info.ShouldReplaceOnConflict()) {
+		return result;
 	}
-	if (!info.ParentSchemas().empty()) {
-		throw NotImplementedException("nested schemas are not supported in the replicated catalog");
+	DropInfo drop;
+	drop.type = CatalogType::SCHEMA_ENTRY;
+	drop.SetQualifiedName(info.GetQualifiedName().Parent());
+	DropSchemaEntry(transaction, drop);
+	return AddSchemaEntry(transaction, info);
+}
+
+optional_ptr<CatalogEntry> QuackCatalog::AddSchemaEntry(CatalogTransaction transaction, CreateSchemaInfo &info) {
+	auto parents = info.ParentSchemas();
+	if (!parents.empty()) {
+		if (!GetSchemaCatalogSet().GetEntry(transaction, parents[0])) {
+			throw CatalogException("%s is not a catalog or schema", parents[0]);
+		}
+		EntryLookupInfo lookup(CatalogType::SCHEMA_ENTRY, info.GetQualifiedName().Parent().Parent());
+		auto parent = LookupSchema(transaction, lookup, OnEntryNotFound::THROW_EXCEPTION);
+		return parent->Cast<QuackSchemaEntry>().CreateNested(transaction, info);
 	}
 	LogicalDependencyList dependencies;
 	auto entry = make_uniq<QuackSchemaEntry>(*this, info);
 	auto result = entry.get();
-	if (GetSchemaCatalogSet().CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
-		return result;
+	if (!GetSchemaCatalogSet().CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
+		return nullptr;
 	}
-	// Throws unless the statement says IF NOT EXISTS; the log holds no OR REPLACE.
-	info.ShouldReplaceOnConflict();
-	return nullptr;
+	return result;
 }
 
 void QuackCatalog::DropSchema(ClientContext &context, DropInfo &info) {
 	auto transaction = GetCatalogTransaction(context);
-	if (!PassesThrough(transaction)) {
-		ProposeDrop(context, *this, info);
-		return;
-	}
+	ChangeCatalog(
+	    transaction, *this, [&]() { return TextOfDrop(info); },
+	    [&]() {
+		    DropSchemaEntry(transaction, info);
+		    return true;
+	    });
+}
+
+void QuackCatalog::DropSchemaEntry(CatalogTransaction transaction, DropInfo &info) {
 	EntryLookupInfo lookup(CatalogType::SCHEMA_ENTRY, info.GetQualifiedName());
 	auto schema = LookupSchema(transaction, lookup, info.if_not_found);
 	if (!schema) {
@@ -135,19 +164,37 @@ PhysicalOperator &QuackCatalog::PlanMergeInto(ClientContext &context, PhysicalPl
 	return WritePlan(context, planner, *this).MergeInto(op, plan);
 }
 
+bool QuackCatalog::BuildsIndexNatively(ClientContext &context) {
+	if (ApplierMark::IsSet(context)) {
+		return true;
+	}
+	if (!IsPartOfTransaction(context)) {
+		return false;
+	}
+	// An index is made of all rows that the store shows, before the catalog knows of it.
+	auto &open = OpenTransactionOf(context, *this);
+	open.NoteIndex();
+	open.GoNative();
+	return true;
+}
+
 unique_ptr<LogicalOperator> QuackCatalog::BindCreateIndex(Binder &binder, CreateStatement &stmt,
                                                           TableCatalogEntry &table, unique_ptr<LogicalOperator> plan) {
-	if (ApplierMark::IsSet(binder.context)) {
+	if (BuildsIndexNatively(binder.context)) {
 		return DuckCatalog::BindCreateIndex(binder, stmt, table, std::move(plan));
 	}
-	return make_uniq<LogicalProposeDdl>(*this, CreateText(*stmt.info));
+	auto info = stmt.info->Copy();
+	// As written it may lack the catalog, and then the name of an outer schema passes for one.
+	auto &name = info->Cast<CreateIndexInfo>().GetIndexName();
+	info->SetQualifiedName(table.ParentSchema().GetQualifiedName(name));
+	return make_uniq<LogicalProposeDdl>(*this, TextOfCreate(binder.context, *info));
 }
 
 unique_ptr<LogicalOperator> QuackCatalog::BindAlterAddIndex(Binder &binder, TableCatalogEntry &table_entry,
                                                             unique_ptr<LogicalOperator> plan,
                                                             unique_ptr<CreateIndexInfo> create_info,
                                                             unique_ptr<AlterTableInfo> alter_info) {
-	if (ApplierMark::IsSet(binder.context)) {
+	if (BuildsIndexNatively(binder.context)) {
 		return DuckCatalog::BindAlterAddIndex(binder, table_entry, std::move(plan), std::move(create_info),
 		                                      std::move(alter_info));
 	}
@@ -167,11 +214,9 @@ void QuackCatalog::ScanSchemas(ClientContext &context, std::function<void(Schema
 optional_ptr<SchemaCatalogEntry> QuackCatalog::LookupSchema(CatalogTransaction transaction,
                                                             const EntryLookupInfo &schema_lookup,
                                                             OnEntryNotFound if_not_found) {
-	if (!PassesThrough(transaction) && schema_lookup.GetEntryIdentifier() == INTERNAL_SCHEMA) {
-		if (if_not_found == OnEntryNotFound::THROW_EXCEPTION) {
-			throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
-		}
-		return nullptr;
+	if (transaction.HasContext()) {
+		// Instead of not finding what it has created.
+		ThrowIfDoomed(transaction.GetContext());
 	}
 	return DuckCatalog::LookupSchema(transaction, schema_lookup, if_not_found);
 }

@@ -3,6 +3,7 @@
 
 #include "compat.hpp"
 
+#include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
 #include "duckdb/execution/index/index_lock.hpp"
@@ -10,6 +11,7 @@
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/database_manager.hpp"
 #include "duckdb/storage/storage_lock.hpp"
+#include "duckdb/transaction/local_storage.hpp"
 
 using namespace duckdb;
 
@@ -40,6 +42,18 @@ struct VacuumLockMember {
 };
 template struct Reveal<VacuumLockMember, &DuckTransaction::vacuum_lock>;
 
+struct LocalTables {
+	using type = LocalTableManager LocalStorage::*;
+	friend type Member(LocalTables);
+};
+template struct Reveal<LocalTables, &LocalStorage::table_manager>;
+
+struct ContextLock {
+	using type = mutex ClientContext::*;
+	friend type Member(ContextLock);
+};
+template struct Reveal<ContextLock, &ClientContext::context_lock>;
+
 struct ActiveQuery {
 	using type = unique_ptr<ActiveQueryContext> ClientContext::*;
 	friend type Member(ActiveQuery);
@@ -64,6 +78,18 @@ struct SearchEqual {
 };
 template struct Reveal<SearchEqual, &ART::SearchEqual>;
 
+struct SequenceLock {
+	using type = mutex SequenceCatalogEntry::*;
+	friend type Member(SequenceLock);
+};
+template struct Reveal<SequenceLock, &SequenceCatalogEntry::lock>;
+
+struct SequenceDataMember {
+	using type = SequenceData SequenceCatalogEntry::*;
+	friend type Member(SequenceDataMember);
+};
+template struct Reveal<SequenceDataMember, &SequenceCatalogEntry::data>;
+
 } // namespace
 
 namespace quack {
@@ -72,9 +98,24 @@ void HideDatabase(AttachedDatabase &db) {
 	db.*Member(Visibility()) = AttachVisibility::HIDDEN;
 }
 
-void ReleaseCheckpointLocks(DuckTransaction &transaction) {
+void ReleaseCheckpointLock(DuckTransaction &transaction) {
 	(transaction.*Member(CheckpointLockMember())).reset();
+}
+
+void ReleaseVacuumLock(DuckTransaction &transaction) {
 	(transaction.*Member(VacuumLockMember())).reset();
+}
+
+vector<shared_ptr<LocalTableStorage>> EntriesOf(LocalStorage &storage) {
+	return (storage.*Member(LocalTables())).GetEntries();
+}
+
+mutex &LockOf(ClientContext &context) {
+	return context.*Member(ContextLock());
+}
+
+bool HasActiveQuery(ClientContext &context) {
+	return context.*Member(ActiveQuery()) != nullptr;
 }
 
 string CurrentQuery(ClientContext &context) {
@@ -82,9 +123,9 @@ string CurrentQuery(ClientContext &context) {
 	return active ? active->query : string();
 }
 
-bool MoreStatementsFollow(ClientContext &context) {
+bool ExpandsIntoSeveral(ClientContext &context) {
 	auto &active = context.*Member(ActiveQuery());
-	return active && active->ExpandsIntoSeveral() && active->HasNextStatement();
+	return active && active->ExpandsIntoSeveral();
 }
 
 row_t FindKey(const ART &index, const ARTKey &key) {
@@ -98,6 +139,11 @@ void Reattach(ClientContext &context, AttachedDatabase &db) {
 	auto &manager = DatabaseManager::Get(context);
 	lock_guard<mutex> guard(manager.*Member(DatabasesLock()));
 	(manager.*Member(Databases()))[db.GetName()] = db.shared_from_this();
+}
+
+void MoveSequence(SequenceCatalogEntry &sequence, const SequenceData &data) {
+	lock_guard<mutex> guard(sequence.*Member(SequenceLock()));
+	sequence.*Member(SequenceDataMember()) = data;
 }
 
 } // namespace quack

@@ -3,17 +3,32 @@
 #include "ddl.hpp"
 
 #include "catalog.hpp"
+#include "settings.hpp"
 #include "statement.hpp"
+#include "duckdb/catalog/catalog_entry/macro_catalog_entry.hpp"
+#include "duckdb/common/logical_type_info.hpp"
 #include "duckdb/catalog/catalog_entry/scalar_function_catalog_entry.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
+#include "duckdb/function/scalar_macro_function.hpp"
+#include "duckdb/parser/expression/cast_expression.hpp"
+#include "duckdb/parser/expression/columnref_expression.hpp"
+#include "duckdb/parser/expression/subquery_expression.hpp"
+#include "duckdb/parser/parsed_data/create_macro_info.hpp"
+#include "duckdb/parser/parsed_data/create_view_info.hpp"
+#include "duckdb/parser/query_node.hpp"
+#include "duckdb/parser/statement/select_statement.hpp"
+#include "duckdb/parser/tableref/basetableref.hpp"
+#include "duckdb/function/table_macro_function.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
 #include "duckdb/parser/expression/function_expression.hpp"
 #include "duckdb/parser/keyword_helper.hpp"
 #include "duckdb/parser/parsed_data/alter_table_info.hpp"
+#include "duckdb/parser/parsed_data/create_index_info.hpp"
 #include "duckdb/parser/parsed_data/create_schema_info.hpp"
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
 #include "duckdb/parser/parsed_data/drop_info.hpp"
 #include "duckdb/parser/parsed_expression_iterator.hpp"
+#include "duckdb/planner/binder.hpp"
 
 using namespace duckdb;
 
@@ -23,34 +38,55 @@ bool PassesThrough(CatalogTransaction transaction) {
 	return !transaction.HasContext() || ApplierMark::IsSet(transaction.GetContext());
 }
 
-static void ProposeText(ClientContext &context, Catalog &catalog_p, const string &sql) {
-	auto &catalog = reinterpret_cast<QuackCatalog &>(catalog_p);
-	auto writer = OpenWriter(context, catalog);
-	writer->Ddl(sql);
-	FinishWriter(context, catalog, std::move(writer));
+void ProposeText(ClientContext &context, QuackCatalog &catalog, const string &sql) {
+	Writer writer(catalog.Node());
+	writer.Ddl(WithSettings(context, catalog.GetName(), sql));
+	FinishWriter(context, catalog, writer);
+}
+
+//! Macros within macros that are looked into. DuckDB refuses those that call themselves.
+constexpr idx_t MACRO_DEPTH_MAX = 32;
+
+static bool IsConsistent(ScalarFunctionCatalogEntry &function) {
+	for (auto &overload : function.functions.functions) {
+		if (overload->GetStability() != FunctionStability::CONSISTENT) {
+			return false;
+		}
+	}
+	return true;
 }
 
 //! Whether every function in the expression returns the same value for the same arguments, at any time.
-static bool IsReplayable(ClientContext &context, const ParsedExpression &expression) {
+static bool IsReplayable(ClientContext &context, const ParsedExpression &expression, idx_t depth = 0) {
 	if (expression.GetExpressionClass() == ExpressionClass::SUBQUERY) {
-		return false;
+		// DuckDB itself takes none here.
+		return true;
 	}
 	if (expression.GetExpressionClass() == ExpressionClass::FUNCTION) {
 		auto &function = expression.Cast<FunctionExpression>();
-		EntryLookupInfo lookup(CatalogType::SCALAR_FUNCTION_ENTRY, function.GetQualifiedName());
-		auto entry = Catalog::GetEntry(context, lookup, OnEntryNotFound::RETURN_NULL);
-		if (!entry || entry->type != CatalogType::SCALAR_FUNCTION_ENTRY) {
+		auto &name = function.FunctionName().GetIdentifierName();
+		if (StringUtil::CIEquals(name, "current_localtimestamp") || StringUtil::CIEquals(name, "current_localtime")) {
+			// DuckDB 2.0.0 takes them for functions of nothing but their arguments.
 			return false;
 		}
-		for (auto &overload : entry->Cast<ScalarFunctionCatalogEntry>().functions.functions) {
-			if (overload->GetStability() != FunctionStability::CONSISTENT) {
-				return false;
+		EntryLookupInfo lookup(CatalogType::SCALAR_FUNCTION_ENTRY, function.GetQualifiedName());
+		auto entry = Catalog::GetEntry(context, lookup, OnEntryNotFound::RETURN_NULL);
+		if (entry && entry->type == CatalogType::MACRO_ENTRY) {
+			for (auto &macro : entry->Cast<MacroCatalogEntry>().macros) {
+				if (depth > MACRO_DEPTH_MAX || macro->type != MacroType::SCALAR_MACRO ||
+				    !IsReplayable(context, *macro->Cast<ScalarMacroFunction>().expression, depth + 1)) {
+					return false;
+				}
 			}
+		} else if (entry && entry->type == CatalogType::SCALAR_FUNCTION_ENTRY &&
+		           !IsConsistent(entry->Cast<ScalarFunctionCatalogEntry>())) {
+			return false;
 		}
+		// Anything else DuckDB itself does not take here, and says so better.
 	}
 	bool replayable = true;
 	ParsedExpressionIterator::EnumerateChildren(expression, [&](const ParsedExpression &child) {
-		replayable = replayable && IsReplayable(context, child);
+		replayable = replayable && IsReplayable(context, child, depth);
 	});
 	return replayable;
 }
@@ -75,29 +111,84 @@ static void RequireReplayableConstraints(ClientContext &context, const vector<un
 string CreateText(const CreateInfo &info) {
 	if (info.type == CatalogType::SCHEMA_ENTRY) {
 		auto &schema = info.Cast<CreateSchemaInfo>();
-		auto prefix = info.on_conflict == OnCreateConflict::IGNORE_ON_CONFLICT ? "CREATE SCHEMA IF NOT EXISTS "
-		                                                                      : "CREATE SCHEMA ";
-		return prefix + SQLIdentifier::ToString(schema.SchemaName()) + ";";
+		auto path = schema.ParentSchemas();
+		path.push_back(schema.SchemaName());
+		string prefix = "CREATE SCHEMA ";
+		if (info.on_conflict == OnCreateConflict::IGNORE_ON_CONFLICT) {
+			prefix += "IF NOT EXISTS ";
+		} else if (info.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT) {
+			prefix = "CREATE OR REPLACE SCHEMA ";
+		}
+		return prefix + QualifiedName::FromPath(std::move(path)).ToString() + ";";
 	}
 	auto copy = info.Copy();
 	copy->StripCatalogQualification();
 	return copy->ToString();
 }
 
-void ProposeCreate(CatalogTransaction &transaction, Catalog &catalog, CreateInfo &info) {
-	auto &context = transaction.GetContext();
+static void RequireOwnTables(ClientContext &context, QueryNode &node);
+
+static void RequireOwnTables(ClientContext &context, ParsedExpression &expression) {
+	if (expression.GetExpressionClass() == ExpressionClass::SUBQUERY) {
+		RequireOwnTables(context, *expression.Cast<SubqueryExpression>().SubqueryMutable()->node);
+	}
+	ParsedExpressionIterator::EnumerateChildren(expression,
+	                                            [&](ParsedExpression &child) { RequireOwnTables(context, child); });
+}
+
+//! Refuses a query that reads what this process has and other nodes may not: they could not define it.
+static void RequireOwnTables(ClientContext &context, QueryNode &node) {
+	ParsedExpressionIterator::EnumerateQueryNodeChildren(
+	    node, [&](unique_ptr<ParsedExpression> &child) { RequireOwnTables(context, *child); },
+	    [&](TableRef &ref) {
+		    if (ref.type != TableReferenceType::BASE_TABLE) {
+			    return;
+		    }
+		    CatalogEntryRetriever retriever(context);
+		    auto name = Binder::BindTableName(retriever, ref.Cast<BaseTableRef>().GetQualifiedName());
+		    EntryLookupInfo lookup(CatalogType::TABLE_ENTRY, name);
+		    auto entry = Catalog::GetEntry(context, lookup, OnEntryNotFound::RETURN_NULL);
+		    if (!entry || entry->ParentCatalog().IsSystemCatalog() || QuackCatalog::Is(entry->ParentCatalog())) {
+			    return;
+		    }
+		    throw NotImplementedException("\"%s\" lies in the database \"%s\", which is this process's own: other nodes of the "
+		                                  "replicated catalog could not look into it",
+		                                  name.ToString(), entry->ParentCatalog().GetName().GetIdentifierName());
+	    });
+}
+
+static void RequireOwnTables(ClientContext &context, CreateInfo &info) {
+	if (info.type == CatalogType::VIEW_ENTRY) {
+		RequireOwnTables(context, *info.Cast<CreateViewInfo>().query->node);
+	}
+	if (info.type != CatalogType::MACRO_ENTRY && info.type != CatalogType::TABLE_MACRO_ENTRY) {
+		return;
+	}
+	for (auto &macro : info.Cast<CreateMacroInfo>().macros) {
+		if (macro->type == MacroType::SCALAR_MACRO) {
+			RequireOwnTables(context, *macro->Cast<ScalarMacroFunction>().expression);
+		} else if (macro->type == MacroType::TABLE_MACRO) {
+			RequireOwnTables(context, *macro->Cast<TableMacroFunction>().query_node);
+		}
+	}
+}
+
+string TextOfCreate(ClientContext &context, CreateInfo &info) {
+	RequireNotReserved(info.GetQualifiedName().Schema());
 	if (info.temporary) {
 		throw InternalException("a temporary entry cannot live in a replicated catalog");
 	}
-	if (info.type == CatalogType::SCHEMA_ENTRY && info.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT) {
-		throw NotImplementedException("CREATE OR REPLACE SCHEMA is not supported in the replicated catalog: use DROP "
-		                              "SCHEMA and CREATE SCHEMA");
-	}
+	RequireOwnTables(context, info);
 	if (info.type == CatalogType::TABLE_ENTRY) {
 		auto &table = info.Cast<CreateTableInfo>();
 		RequireReplayableConstraints(context, table.constraints);
 	}
-	ProposeText(context, catalog, CreateText(info));
+	if (info.type == CatalogType::INDEX_ENTRY) {
+		for (auto &expression : info.Cast<CreateIndexInfo>().parsed_expressions) {
+			RequireReplayable(context, *expression, "CREATE INDEX over");
+		}
+	}
+	return CreateText(info);
 }
 
 static void RequireReplayableAlter(ClientContext &context, AlterInfo &info) {
@@ -126,23 +217,79 @@ static void RequireReplayableAlter(ClientContext &context, AlterInfo &info) {
 	}
 }
 
-void ProposeAlter(CatalogTransaction &transaction, Catalog &catalog, AlterInfo &info) {
-	auto &context = transaction.GetContext();
+//! DuckDB's own text of it leaves out the column's collation.
+static string AddColumnText(AddColumnInfo &info) {
+	string result = "ALTER TABLE ";
+	if (info.if_not_found == OnEntryNotFound::RETURN_NULL) {
+		result += "IF EXISTS ";
+	}
+	result += info.GetQualifiedName().ToString() + " ADD COLUMN ";
+	if (info.if_column_not_exists) {
+		result += "IF NOT EXISTS ";
+	}
+	result += info.new_column.ToSQLString();
+	if (info.add_column_constraints.add_not_null) {
+		result += " NOT NULL";
+	}
+	if (info.add_column_constraints.add_unique) {
+		result += " UNIQUE";
+	}
+	return result + ";";
+}
+
+//! The conversion that ALTER ... TYPE does by itself. Its text would not be read again when the type has a collation.
+static void OmitPlainCast(ChangeColumnTypeInfo &info) {
+	if (!info.expression || info.expression->GetExpressionClass() != ExpressionClass::CAST) {
+		return;
+	}
+	auto &cast = info.expression->Cast<CastExpression>();
+	auto type = info.target_type.ToString();
+	auto &type_info = info.target_type.GetTypeInfo();
+	if (type_info.type == LogicalTypeInfoType::STRING_TYPE_INFO && !type_info.Cast<StringTypeInfo>().collation.empty()) {
+		type += " COLLATE " + type_info.Cast<StringTypeInfo>().collation;
+	}
+	if (cast.IsTryCast() || !StringUtil::CIEquals(cast.TargetType().ToString(), type) ||
+	    cast.Child().GetExpressionClass() != ExpressionClass::COLUMN_REF || info.column_path.size() != 1) {
+		return;
+	}
+	if (cast.Child().Cast<ColumnRefExpression>().GetColumnName() == info.column_path[0]) {
+		info.expression.reset();
+	}
+}
+
+string TextOfAlter(ClientContext &context, AlterInfo &info) {
+	RequireNotReserved(info.GetQualifiedName().Schema());
 	RequireReplayableAlter(context, info);
 	auto copy = info.Copy();
 	copy->GetQualifiedNameMutable().StripCatalog();
-	ProposeText(context, catalog, copy->ToString());
+	if (info.type == AlterType::ALTER_TABLE) {
+		auto &alter = copy->Cast<AlterTableInfo>();
+		if (alter.alter_table_type == AlterTableType::ADD_COLUMN) {
+			return AddColumnText(alter.Cast<AddColumnInfo>());
+		}
+		if (alter.alter_table_type == AlterTableType::ALTER_COLUMN_TYPE) {
+			OmitPlainCast(alter.Cast<ChangeColumnTypeInfo>());
+		}
+	}
+	return copy->ToString();
 }
 
-void ProposeDrop(ClientContext &context, Catalog &catalog, DropInfo &info) {
+string TextOfDrop(DropInfo &info) {
+	auto is_schema = info.type == CatalogType::SCHEMA_ENTRY;
+	RequireNotReserved(is_schema ? info.GetQualifiedName().Name() : info.GetQualifiedName().Schema());
 	auto copy = info.Copy();
 	auto &drop = copy->Cast<DropInfo>();
-	if (drop.type == CatalogType::SCHEMA_ENTRY) {
-		drop.SetQualifiedName(QualifiedName(drop.GetQualifiedName().Name()));
+	if (is_schema) {
+		// The catalog, then the schemas from the outermost inwards.
+		auto path = drop.GetQualifiedName().Path();
+		if (path.size() > 1) {
+			path.erase(path.begin());
+		}
+		drop.SetQualifiedName(QualifiedName::FromPath(std::move(path)));
 	} else {
 		drop.GetQualifiedNameMutable().StripCatalog();
 	}
-	ProposeText(context, catalog, drop.ToString());
+	return drop.ToString();
 }
 
 namespace {
@@ -150,9 +297,10 @@ namespace {
 //! Proposes a text when it is pulled.
 class PhysicalProposeDdl : public PhysicalOperator {
 public:
-	PhysicalProposeDdl(PhysicalPlan &plan, vector<LogicalType> types, QuackCatalog &catalog, string sql)
+	PhysicalProposeDdl(PhysicalPlan &plan, vector<LogicalType> types, QuackCatalog &catalog, string sql,
+	                   LogicalProposeDdl::Native native)
 	    : PhysicalOperator(plan, PhysicalOperatorType::EXTENSION, std::move(types), 1), catalog(catalog),
-	      sql(std::move(sql)) {
+	      sql(std::move(sql)), native(std::move(native)) {
 	}
 
 	string GetName() const override {
@@ -165,23 +313,36 @@ public:
 protected:
 	SourceResultType GetDataInternal(ExecutionContext &context, DataChunk &chunk,
 	                                 OperatorSourceInput &input) const override {
-		ProposeText(context.client, catalog, sql);
+		auto &client = context.client;
+		if (!IsPartOfTransaction(client)) {
+			ProposeText(client, catalog, sql);
+			return SourceResultType::FINISHED;
+		}
+		if (!native) {
+			throw TransactionException("this statement was prepared outside of the transaction: prepare it again");
+		}
+		OpenTransactionOf(client, catalog).ChangeCatalog(sql, [&]() {
+			native(client);
+			return true;
+		});
 		return SourceResultType::FINISHED;
 	}
 
 private:
 	QuackCatalog &catalog;
 	string sql;
+	LogicalProposeDdl::Native native;
 };
 
 } // namespace
 
-LogicalProposeDdl::LogicalProposeDdl(QuackCatalog &catalog, string sql) : catalog(catalog), sql(std::move(sql)) {
+LogicalProposeDdl::LogicalProposeDdl(QuackCatalog &catalog, string sql, Native native)
+    : catalog(catalog), sql(std::move(sql)), native(std::move(native)) {
 }
 
 PhysicalOperator &LogicalProposeDdl::CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) {
-	RequireProposable(context, catalog);
-	return planner.Make<PhysicalProposeDdl>(types, catalog, sql);
+	catalog.Node();
+	return planner.Make<PhysicalProposeDdl>(types, catalog, sql, native);
 }
 
 vector<ColumnBinding> LogicalProposeDdl::GetColumnBindings() {

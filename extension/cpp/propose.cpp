@@ -3,6 +3,7 @@
 #include "capture.hpp"
 #include "repeat.hpp"
 #include "duckdb/common/types/column/column_data_collection.hpp"
+#include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/parallel/meta_pipeline.hpp"
 #include "duckdb/parallel/pipeline.hpp"
 
@@ -42,10 +43,12 @@ void PhysicalPropose::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipel
 	// here, with nothing proposed.
 	auto &context = meta_pipeline.GetExecutor().context;
 	auto &state = StatementState::Get(context);
-	auto writer = state.unfinished == 0 ? OpenWriter(context, catalog) : state.writer;
-	state.writer = writer;
+	state.collects = state.collects || proposal->goes_on_after_write;
+	if (state.unfinished == 0) {
+		state.changes = OpenChanges(context, catalog);
+	}
 	state.unfinished++;
-	proposal->writer = std::move(writer);
+	proposal->changes = state.changes;
 	PhysicalOperator::BuildPipelines(current, meta_pipeline);
 }
 
@@ -58,17 +61,39 @@ SinkResultType PhysicalPropose::Sink(ExecutionContext &context, DataChunk &chunk
 	return SinkResultType::NEED_MORE_INPUT;
 }
 
+//! Computes what RETURNING will, so that an error in it comes before the write.
+void PhysicalPropose::TryReturning(ClientContext &context, ColumnDataCollection &emitted) const {
+	if (proposal->returning.empty()) {
+		return;
+	}
+	vector<LogicalType> returned_types;
+	for (auto &expression : proposal->returning) {
+		returned_types.push_back(expression->GetReturnType());
+	}
+	ExpressionExecutor executor(context, proposal->returning);
+	DataChunk returned;
+	returned.Initialize(context, returned_types);
+	for (auto &chunk : emitted.Chunks()) {
+		returned.Reset();
+		executor.Execute(chunk, returned);
+	}
+}
+
 SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
                                            OperatorSinkFinalizeInput &input) const {
-	proposal->writer.reset();
+	proposal->changes.reset();
 	auto &state = StatementState::Get(context);
 	if (--state.unfinished > 0) {
-		// The last part proposes them all.
+		if (state.open) {
+			// Other parts of the statement, which come after this one, see what it has written.
+			state.open->EndStatement();
+		}
 		return SinkFinalizeType::READY;
 	}
 	auto &emitted = input.global_state.Cast<ProposeState>().emitted;
+	TryReturning(context, emitted);
 	try {
-		FinishWriter(context, catalog, std::move(state.writer));
+		FinishChanges(context, catalog, std::move(state.changes));
 	} catch (...) {
 		if (!state.conflicted || !MayRepeat(context, children[0])) {
 			throw;

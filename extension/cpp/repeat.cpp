@@ -10,9 +10,6 @@
 #include "duckdb/main/client_data.hpp"
 #include "duckdb/main/prepared_statement_data.hpp"
 #include "duckdb/main/query_parameters.hpp"
-#include "duckdb/planner/binder.hpp"
-#include "duckdb/planner/bound_parameter_map.hpp"
-#include "duckdb/planner/planner_extension.hpp"
 
 using namespace duckdb;
 
@@ -25,20 +22,6 @@ constexpr idx_t KEY_ATTEMPTS_MAX = 10;
 //! After a conflict, so many statements of the connection run with no change beside them at once: where clients fight
 //! for the same rows, running twice costs more than waiting.
 constexpr idx_t CAUTIOUS_STATEMENTS = 16;
-
-static void KeepParameters(PlannerExtensionInput &input, BoundStatement &) {
-	auto state = input.context.registered_state->Get<StatementState>(StatementState::KEY);
-	auto parameters = input.binder.GetParameters();
-	if (state && state->HasPassedGate() && parameters && !parameters->GetParameterData().empty()) {
-		state->parameters = parameters->GetParameterData();
-	}
-}
-
-void RegisterParameters(DatabaseInstance &instance) {
-	PlannerExtension extension;
-	extension.post_bind_function = KeepParameters;
-	PlannerExtension::Register(DBConfig::GetConfig(instance), std::move(extension));
-}
 
 static bool CanReadAgain(const PhysicalOperator &plan) {
 	switch (plan.type) {
@@ -68,7 +51,7 @@ static bool CanReadAgain(const PhysicalOperator &plan) {
 
 bool MayRepeat(ClientContext &context, PhysicalOperator &plan) {
 	auto &state = StatementState::Get(context);
-	return !state.collecting && !state.repeated && context.transaction.IsAutoCommit() && CanReadAgain(plan);
+	return !state.repeated && !IsPartOfTransaction(context) && CanReadAgain(plan);
 }
 
 //! A connection whose statements mean what they would mean in `context`.

@@ -4,6 +4,7 @@
 
 #include "catalog.hpp"
 #include "ddl.hpp"
+#include "sequence.hpp"
 #include "duckdb/parser/parsed_data/create_collation_info.hpp"
 #include "duckdb/parser/parsed_data/create_coordinate_system_info.hpp"
 #include "duckdb/parser/parsed_data/create_function_info.hpp"
@@ -21,65 +22,64 @@ using namespace duckdb;
 
 namespace quack {
 
-QuackSchemaEntry::QuackSchemaEntry(Catalog &catalog, CreateSchemaInfo &info) : DuckSchemaEntry(catalog, info) {
+QuackSchemaEntry::QuackSchemaEntry(Catalog &catalog, CreateSchemaInfo &info, optional_ptr<SchemaCatalogEntry> parent)
+    : DuckSchemaEntry(catalog, info, parent) {
+}
+
+optional_ptr<CatalogEntry> QuackSchemaEntry::CreateNested(CatalogTransaction transaction, CreateSchemaInfo &info) {
+	LogicalDependencyList dependencies;
+	dependencies.AddDependency(*this);
+	auto entry = make_uniq<QuackSchemaEntry>(catalog, info, *this);
+	auto result = entry.get();
+	auto &schemas = GetCatalogSet(CatalogType::SCHEMA_ENTRY);
+	if (!schemas.CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
+		return nullptr;
+	}
+	return result;
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTable(CatalogTransaction transaction, BoundCreateTableInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateTable(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info.Base());
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info.Base()); },
+	    [&]() { return DuckSchemaEntry::CreateTable(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateFunction(CatalogTransaction transaction, CreateFunctionInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateFunction(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateFunction(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateIndex(CatalogTransaction transaction, CreateIndexInfo &info,
                                                          TableCatalogEntry &table) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateIndex(transaction, info, table);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateIndex(transaction, info, table); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateView(CatalogTransaction transaction, CreateViewInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateView(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateView(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateSequence(CatalogTransaction transaction, CreateSequenceInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateSequence(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return AddEntry(transaction, make_uniq<QuackSequenceEntry>(catalog, *this, info), info.on_conflict); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateType(CatalogTransaction transaction, CreateTypeInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateType(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateType(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTableFunction(CatalogTransaction transaction,
                                                                  CreateTableFunctionInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateTableFunction(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateTableFunction(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateCollation(CatalogTransaction transaction,
@@ -101,26 +101,27 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateCoordinateSystem(CatalogTrans
 }
 
 void QuackSchemaEntry::Alter(CatalogTransaction transaction, AlterInfo &info) {
-	if (PassesThrough(transaction)) {
-		DuckSchemaEntry::Alter(transaction, info);
-		return;
-	}
-	ProposeAlter(transaction, catalog, info);
+	ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfAlter(transaction.GetContext(), info); },
+	    [&]() {
+		    DuckSchemaEntry::Alter(transaction, info);
+		    return true;
+	    });
 }
 
 void QuackSchemaEntry::DropEntry(ClientContext &context, DropInfo &info) {
-	auto transaction = GetCatalogTransaction(context);
-	if (PassesThrough(transaction)) {
-		DuckSchemaEntry::DropEntry(context, info);
-		return;
-	}
-	ProposeDrop(context, catalog, info);
+	ChangeCatalog(
+	    GetCatalogTransaction(context), catalog, [&]() { return TextOfDrop(info); },
+	    [&]() {
+		    DuckSchemaEntry::DropEntry(context, info);
+		    return true;
+	    });
 }
 
 unique_ptr<CatalogEntry> QuackSchemaEntry::Copy(ClientContext &context) const {
 	auto info_copy = GetInfo();
 	auto &info = info_copy->Cast<CreateSchemaInfo>();
-	return make_uniq<QuackSchemaEntry>(catalog, info);
+	return make_uniq<QuackSchemaEntry>(catalog, info, parent_schema);
 }
 
 } // namespace quack

@@ -15,6 +15,10 @@ namespace quack {
 WritePlan::WritePlan(ClientContext &context, PhysicalPlanGenerator &planner, QuackCatalog &catalog)
     : context(context), planner(planner), catalog(catalog), proposal(make_shared_ptr<Proposal>()) {
 	catalog.Node();
+	auto &state = StatementState::Get(context);
+	proposal->goes_on_after_write = state.goes_on_after_write;
+	proposal->returning = std::move(state.returning);
+	state.returning.clear();
 }
 
 PhysicalOperator &WritePlan::Propose(PhysicalOperator &captured) {
@@ -32,9 +36,6 @@ PhysicalCapture &WritePlan::CaptureInsert(LogicalInsert &op, PhysicalOperator &p
 }
 
 PhysicalCapture &WritePlan::CaptureUpdate(LogicalUpdate &op, PhysicalOperator &plan) {
-	if (op.capture_old_rows) {
-		throw NotImplementedException("triggers are not supported in a replicated catalog");
-	}
 	auto &capture = planner.Make<PhysicalCaptureUpdate>(
 	    op.types, op.estimated_cardinality, proposal, op.return_chunk, op.table.Cast<DuckTableEntry>(), op.columns,
 	    std::move(op.expressions), std::move(op.bound_defaults), op.row_id_handling);
@@ -70,7 +71,8 @@ PhysicalOperator &WritePlan::Delete(LogicalDelete &op, PhysicalOperator &plan) {
 PhysicalOperator &WritePlan::CreateTableAs(LogicalCreateTable &op, PhysicalOperator &plan) {
 	auto info = op.info->Base().Copy();
 	info->Cast<CreateTableInfo>().query.reset();
-	auto &capture = planner.Make<PhysicalCaptureCreate>(op.types, op.estimated_cardinality, proposal, std::move(info));
+	auto &capture = planner.Make<PhysicalCaptureCreate>(op.types, op.estimated_cardinality, proposal, op.schema,
+	                                                    std::move(info));
 	capture.children.push_back(plan);
 	return Propose(capture);
 }

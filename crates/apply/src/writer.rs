@@ -57,8 +57,8 @@ const DDL_BYTES_MAX: usize = ENTRY_BYTES_MAX - PART_BYTES - (1 << 20);
 pub struct Writer<P: Proposer> {
     proposer: P,
     steps: Vec<proto::Step>,
-    /// How far sequences have been used since the last change of the catalog.
-    sequences: Vec<proto::SequenceUsage>,
+    /// Whether the next rows begin a step of their own.
+    statement_begins: bool,
     /// Bytes of the rows in `steps`, which are not in a part yet.
     bytes: usize,
     ddl_bytes: usize,
@@ -77,7 +77,7 @@ impl<P: Proposer> Writer<P> {
         Self {
             proposer,
             steps: Vec::new(),
-            sequences: Vec::new(),
+            statement_begins: false,
             bytes: 0,
             ddl_bytes: 0,
             transaction: None,
@@ -94,7 +94,7 @@ impl<P: Proposer> Writer<P> {
 
     /// Whether nothing has been written.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.sequences.is_empty()
+        self.steps.is_empty()
     }
 
     /// Adds rows to the current step of row changes. After an error the transaction can only be given up.
@@ -123,6 +123,13 @@ impl<P: Proposer> Writer<P> {
         Ok(())
     }
 
+    /// Rows that follow take effect after all that came before: they may change rows of an earlier statement.
+    pub fn begin_statement(&mut self) {
+        if matches!(self.steps.last(), Some(proto::Step { kind: Some(StepKind::Write(_)) })) {
+            self.statement_begins = true;
+        }
+    }
+
     /// Adds a statement that changes the catalog.
     ///
     /// # Errors
@@ -132,32 +139,19 @@ impl<P: Proposer> Writer<P> {
         if self.ddl_bytes > DDL_BYTES_MAX {
             return Err(self.proposer.too_large(self.ddl_bytes, DDL_BYTES_MAX));
         }
-        // The statement may drop a sequence, or make one of the same name.
-        self.place_sequences();
         self.steps.push(proto::Step { kind: Some(StepKind::Ddl(proto::Ddl { sql })) });
         Ok(())
     }
 
-    /// Records how far a sequence has been used. Rows may still be added to the current step.
+    /// Records how far a sequence has been used that a statement of this transaction has created: nobody else can have
+    /// drawn from it. From any other one values are drawn with an entry of their own.
     pub fn sequence(&mut self, usage: proto::SequenceUsage) {
-        let same =
-            |known: &&mut proto::SequenceUsage| known.name == usage.name && known.schema == usage.schema;
-        match self.sequences.iter_mut().find(same) {
-            Some(known) if known.usage_count >= usage.usage_count => {}
-            Some(known) => *known = usage,
-            None => self.sequences.push(usage),
-        }
-    }
-
-    fn place_sequences(&mut self) {
-        let steps =
-            self.sequences.drain(..).map(|usage| proto::Step { kind: Some(StepKind::Sequence(usage)) });
-        self.steps.extend(steps);
+        self.steps.push(proto::Step { kind: Some(StepKind::Sequence(usage)) });
     }
 
     fn current_write(&mut self) -> &mut proto::Write {
         let writing = matches!(self.steps.last(), Some(proto::Step { kind: Some(StepKind::Write(_)) }));
-        if !writing {
+        if !writing || std::mem::take(&mut self.statement_begins) {
             self.steps.push(proto::Step { kind: Some(StepKind::Write(proto::Write::default())) });
         }
         match self.steps.last_mut().and_then(|step| step.kind.as_mut()) {
@@ -219,7 +213,6 @@ impl<P: Proposer> Writer<P> {
         if self.is_empty() {
             return Ok(entry::applied());
         }
-        self.place_sequences();
         if self.bytes > PART_BYTES {
             // One large row: it does not share its entry with statements.
             self.send_parts()?;

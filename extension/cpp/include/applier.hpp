@@ -1,6 +1,7 @@
 //! The only writer of the store.
 #pragma once
 
+#include "sequence.hpp"
 #include "store.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/planner/bound_constraint.hpp"
@@ -29,7 +30,12 @@ public:
 	void ForgetFound();
 	void Insert(const QuackTable &table, QuackBytes chunk);
 	void Ddl(const duckdb::string &sql);
-	void Sequence(const duckdb::string &schema, const duckdb::string &name, uint64_t usage_count, int64_t counter);
+	//! After an error, with everything rolled back: ends the clients' transactions that may have caused it. Returns
+	//! whether there were any.
+	bool ClearWay(duckdb::ExceptionType error);
+	bool Sequence(const duckdb::string &schema, const duckdb::string &name, QuackSequenceState &state);
+	void MoveSequence(const duckdb::string &schema, const duckdb::string &name, const QuackSequenceState &state,
+	                  bool is_set);
 
 private:
 	//! A table as the running transaction sees it, with what is costly to set up for each chunk.
@@ -49,6 +55,8 @@ private:
 
 	Target &TargetOf(const QuackTable &table);
 	void ForgetTargets();
+	duckdb::optional_ptr<duckdb::SequenceCatalogEntry> FindSequence(const duckdb::string &schema,
+	                                                                const duckdb::string &name);
 	void FlushAppend();
 	//! Commits; a checkpoint that is writing one of the tables is waited for before DuckDB's transaction lock is taken.
 	void CommitTransaction();
@@ -64,8 +72,6 @@ private:
 	//! Looks the missing rows up by their values.
 	bool Search(Target &target, duckdb::DataChunk &sought, duckdb::vector<duckdb::row_t> &ids,
 	            const duckdb::vector<idx_t> &missing);
-	void Delete(Found &found);
-	void Update(Found &found);
 
 	Store &store;
 	duckdb::unique_ptr<duckdb::Connection> connection;
@@ -78,6 +84,9 @@ private:
 	duckdb::unordered_map<Target *, duckdb::unordered_set<duckdb::row_t>> taken;
 	//! Tables that the running transaction has inserted into.
 	duckdb::unordered_set<Target *> inserted;
+	//! Tables that the last transaction had to do with.
+	duckdb::unordered_set<duckdb::DataTableInfo *> touched;
+	SequenceMoves moves;
 	//! The run of insertions into one table that is under way.
 	Target *appending = nullptr;
 	duckdb::unique_ptr<duckdb::LocalAppendState> append_state;

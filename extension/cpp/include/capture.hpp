@@ -9,9 +9,13 @@
 
 namespace quack {
 
-//! What the operators of one plan share while it runs: the writer of the statement.
+//! What the operators of one plan share while it runs: where its row changes go.
 struct Proposal {
-	duckdb::shared_ptr<Writer> writer;
+	duckdb::shared_ptr<Changes> changes;
+	//! `StatementState::goes_on_after_write`, as it was when the plan was made.
+	bool goes_on_after_write;
+	//! `StatementState::returning`, likewise.
+	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> returning;
 };
 
 //! Writes the rows that the plan below yields into the statement's transaction; the store stays as it is.
@@ -69,7 +73,7 @@ class PhysicalCaptureCreate : public PhysicalCapture {
 public:
 	PhysicalCaptureCreate(duckdb::PhysicalPlan &plan, duckdb::vector<duckdb::LogicalType> types,
 	                      idx_t estimated_cardinality, duckdb::shared_ptr<Proposal> proposal,
-	                      duckdb::unique_ptr<duckdb::CreateInfo> info);
+	                      duckdb::SchemaCatalogEntry &schema, duckdb::unique_ptr<duckdb::CreateInfo> info);
 
 	duckdb::string GetName() const override {
 		return "QUACK_CREATE_TABLE_AS";
@@ -78,6 +82,7 @@ public:
 	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
 	             duckdb::GlobalSinkState &state) const override;
 
+	duckdb::SchemaCatalogEntry &schema;
 	duckdb::unique_ptr<duckdb::CreateInfo> info;
 };
 
@@ -151,6 +156,9 @@ public:
 
 	QuackCatalog &catalog;
 	duckdb::shared_ptr<Proposal> proposal;
+
+private:
+	void TryReturning(duckdb::ClientContext &context, duckdb::ColumnDataCollection &emitted) const;
 
 protected:
 	duckdb::SourceResultType GetDataInternal(duckdb::ExecutionContext &context, duckdb::DataChunk &chunk,

@@ -3,6 +3,7 @@
 
 #include "bridge.h"
 #include "host.hpp"
+#include "sequence.hpp"
 #include "duckdb/catalog/duck_catalog.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_context_state.hpp"
@@ -18,6 +19,8 @@ public:
 
 //! The schema that holds the applier's position, in the same file as the tables.
 constexpr const char *INTERNAL_SCHEMA = "quack_internal";
+//! Refuses to change anything in that schema on behalf of a client.
+void RequireNotReserved(const duckdb::Identifier &schema);
 
 //! The catalog of a store. Reads are DuckDB's own; writes are captured and proposed.
 class QuackCatalog : public duckdb::DuckCatalog {
@@ -27,12 +30,6 @@ public:
 
 	duckdb::string GetCatalogType() override {
 		return "quack";
-	}
-	bool SupportsNestedSchemas() const override {
-		return false;
-	}
-	bool SupportsMultipleDMLCTEs() const override {
-		return false;
 	}
 
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateSchema(duckdb::CatalogTransaction transaction,
@@ -58,7 +55,7 @@ public:
 	                  duckdb::unique_ptr<duckdb::CreateIndexInfo> create_info,
 	                  duckdb::unique_ptr<duckdb::AlterTableInfo> alter_info) override;
 	void OnDetach(duckdb::ClientContext &context) override;
-	//! Clients do not see the schema in which the applier keeps its position.
+	//! Listings leave out the schema in which the applier keeps its position.
 	void ScanSchemas(duckdb::ClientContext &context,
 	                 std::function<void(duckdb::SchemaCatalogEntry &)> callback) override;
 	duckdb::optional_ptr<duckdb::SchemaCatalogEntry> LookupSchema(duckdb::CatalogTransaction transaction,
@@ -81,13 +78,19 @@ public:
 	//! Whether the node has met no error of its own.
 	bool Serves() const;
 
-	//! How far each sequence's use is in the log already, by qualified name.
-	duckdb::mutex sequences_lock;
-	duckdb::unordered_map<duckdb::string, uint64_t> sequences_logged;
+	SequenceStates sequences;
 
 	static bool Is(duckdb::Catalog &catalog);
 
 private:
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateSchemaEntry(duckdb::CatalogTransaction transaction,
+	                                                             duckdb::CreateSchemaInfo &info);
+	//! Null when there is such a schema.
+	duckdb::optional_ptr<duckdb::CatalogEntry> AddSchemaEntry(duckdb::CatalogTransaction transaction,
+	                                                          duckdb::CreateSchemaInfo &info);
+	void DropSchemaEntry(duckdb::CatalogTransaction transaction, duckdb::DropInfo &info);
+	//! Whether an index is built by the connection's own plan: the applier's, or that of a transaction that goes on.
+	bool BuildsIndexNatively(duckdb::ClientContext &context);
 	void DropSchema(duckdb::ClientContext &context, duckdb::DropInfo &info) override;
 
 private:

@@ -1,6 +1,7 @@
 //! Statements that change the catalog, as texts in the log.
 #pragma once
 
+#include "statement.hpp"
 #include "duckdb.hpp"
 #include "duckdb/catalog/catalog.hpp"
 #include "duckdb/execution/physical_operator.hpp"
@@ -9,14 +10,35 @@
 
 namespace quack {
 
-class QuackCatalog;
-
 //! Whether a catalog change goes to DuckDB: the applier makes it, or the file is being loaded.
 bool PassesThrough(duckdb::CatalogTransaction transaction);
 
-void ProposeCreate(duckdb::CatalogTransaction &transaction, duckdb::Catalog &catalog, duckdb::CreateInfo &info);
-void ProposeAlter(duckdb::CatalogTransaction &transaction, duckdb::Catalog &catalog, duckdb::AlterInfo &info);
-void ProposeDrop(duckdb::ClientContext &context, duckdb::Catalog &catalog, duckdb::DropInfo &info);
+//! The texts of statements as they go to the log: without the catalog's name, which is each node's own. They refuse what
+//! not every node would execute alike.
+duckdb::string TextOfCreate(duckdb::ClientContext &context, duckdb::CreateInfo &info);
+duckdb::string TextOfAlter(duckdb::ClientContext &context, duckdb::AlterInfo &info);
+duckdb::string TextOfDrop(duckdb::DropInfo &info);
+
+//! Proposes a change of the catalog as a transaction of its own.
+void ProposeText(duckdb::ClientContext &context, QuackCatalog &catalog, const duckdb::string &sql);
+
+//! Leads a change of the catalog where it belongs. For the applier, and while the file is loaded, that is DuckDB; in a
+//! transaction that goes on it is DuckDB as well, and the transaction's record; otherwise the log alone.
+template <class TEXT, class NATIVE>
+auto ChangeCatalog(duckdb::CatalogTransaction transaction, duckdb::Catalog &catalog_p, TEXT &&text,
+                   NATIVE &&native) -> decltype(native()) {
+	if (PassesThrough(transaction)) {
+		return native();
+	}
+	auto &context = transaction.GetContext();
+	auto &catalog = reinterpret_cast<QuackCatalog &>(catalog_p);
+	if (!IsPartOfTransaction(context)) {
+		ProposeText(context, catalog, text());
+		return decltype(native())();
+	}
+	auto &open = OpenTransactionOf(context, catalog);
+	return open.IsInsideCatalogChange() ? native() : open.ChangeCatalog(text(), native);
+}
 
 //! The text of a CREATE statement as it goes to the log: without the catalog's name, which is each node's own.
 duckdb::string CreateText(const duckdb::CreateInfo &info);
@@ -25,9 +47,13 @@ duckdb::string CreateText(const duckdb::CreateInfo &info);
 void RequireReplayable(duckdb::ClientContext &context, const duckdb::ParsedExpression &expression,
                        const duckdb::string &clause);
 
-//! A statement that DuckDB would run as a plan of its own (CREATE INDEX, ADD PRIMARY KEY): it proposes its text.
+//! A statement that does not pass the catalog's hooks (CREATE INDEX, ADD PRIMARY KEY, triggers): it proposes its text.
 struct LogicalProposeDdl : public duckdb::LogicalExtensionOperator {
-	LogicalProposeDdl(QuackCatalog &catalog, duckdb::string sql);
+	using Native = std::function<void(duckdb::ClientContext &)>;
+
+	//! `native` makes the change in the store, for a transaction that goes on; without it the statement must be a
+	//! transaction of its own.
+	LogicalProposeDdl(QuackCatalog &catalog, duckdb::string sql, Native native = nullptr);
 
 	duckdb::PhysicalOperator &CreatePlan(duckdb::ClientContext &context,
 	                                     duckdb::PhysicalPlanGenerator &planner) override;
@@ -36,6 +62,7 @@ struct LogicalProposeDdl : public duckdb::LogicalExtensionOperator {
 
 	QuackCatalog &catalog;
 	duckdb::string sql;
+	Native native;
 
 protected:
 	void ResolveTypes() override;
