@@ -192,3 +192,15 @@ fn nodes_that_do_not_all_take_a_statement_about_the_process_are_a_failure() {
     let outcome = outcome(&pool(folder.path()), Kind::Three, &text);
     assert!(matches!(&outcome, Outcome::Failed(message) if message.contains("did not: ")), "{outcome:?}");
 }
+
+#[test]
+fn nodes_with_different_states_are_a_failure() {
+    let folder = tempfile::tempdir().expect("there is room");
+    // A macro that stands before the function of this name, and gives another hash wherever it is asked.
+    let hash = "CREATE MACRO quack_state_hash() AS TABLE SELECT 1 AS applied_index, uuid()::VARCHAR AS hash";
+    let outcome = outcome(&pool(folder.path()), Kind::Three, &format!("statement ok\n{hash}\n"));
+    assert!(
+        matches!(&outcome, Outcome::Failed(message) if message.contains("nodes that differ")),
+        "{outcome:?}"
+    );
+}

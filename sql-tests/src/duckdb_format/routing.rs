@@ -139,6 +139,18 @@ impl Effects {
     pub fn is_setting(self) -> bool {
         self.setting
     }
+
+    /// What a text that [is a setting](Self::is_setting) sets: a later one of the same name makes up for it.
+    pub fn setting_name(text: &str) -> String {
+        let statements = sql_text::statements(text);
+        let [statement] = statements.as_slice() else { return text.to_owned() };
+        let scope = ["GLOBAL", "SESSION", "LOCAL"].contains(&word(statement, 1));
+        match word(statement, if scope { 2 } else { 1 }) {
+            _ if word(statement, 0) == "USE" => "SCHEMA".to_owned(),
+            "SEARCH_PATH" => "SCHEMA".to_owned(),
+            name => name.to_owned(),
+        }
+    }
 }
 
 fn is_about_the_connection(statement: &[Token]) -> bool {
@@ -261,6 +273,14 @@ mod tests {
             ["SET x = 1", "SET GLOBAL x = 1", "RESET x", "USE s", "PRAGMA x = 1", "SET a = 1; SET b = 2"]
         {
             assert!(Effects::of(text).is_setting(), "{text}");
+        }
+        for (text, name) in
+            [("SET x = 1", "X"), ("SET GLOBAL x = 1", "X"), ("RESET SESSION x", "X"), ("PRAGMA x = 1", "X")]
+        {
+            assert_eq!(Effects::setting_name(text), name);
+        }
+        for text in ["USE s", "SET schema = 's'", "SET search_path = 's'"] {
+            assert_eq!(Effects::setting_name(text), "SCHEMA");
         }
         for text in ["SET VARIABLE x = 1", "PRAGMA table_info('t')", "SET a = 1; SELECT 1", "SELECT 1", ""] {
             assert!(!Effects::of(text).is_setting(), "{text}");

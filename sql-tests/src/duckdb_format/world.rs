@@ -119,7 +119,9 @@ impl World {
         let result = self.nodes[target.node].leased.worker.query(connection, sql, wanted);
         self.router().done(connection, effects, target.node, result.is_ok());
         if connection == DEFAULT && effects.is_setting() && result.is_ok() {
-            self.settings.lock().unwrap_or_else(PoisonError::into_inner).push(sql.to_owned());
+            let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+            settings.retain(|earlier| Effects::setting_name(earlier) != Effects::setting_name(sql));
+            settings.push(sql.to_owned());
         }
         if target.all && result.is_ok() {
             for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| *index != target.node) {
