@@ -21,14 +21,6 @@ QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, Statement
 }
 
 Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
-	if (!ApplierMark::IsSet(context) && checkpointing != std::this_thread::get_id()) {
-		auto &state = StatementState::Get(context);
-		state.EnterGate(context, gate);
-		state.read = db.shared_from_this();
-		if (!state.internal) {
-			Admit(context, db.GetCatalog().Cast<QuackCatalog>());
-		}
-	}
 	if (checkpointing == std::this_thread::get_id()) {
 		// What the checkpoint holds of sequences is of the same commit as what it holds of rows.
 		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
@@ -36,6 +28,14 @@ Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 		auto &transaction = DuckTransactionManager::StartTransaction(context);
 		catalog.sequences.Freeze(catalog);
 		return transaction;
+	}
+	if (!ApplierMark::IsSet(context)) {
+		auto &state = StatementState::Get(context);
+		state.EnterGate(context, gate);
+		state.read = db.shared_from_this();
+		if (!state.internal) {
+			Admit(context, db.GetCatalog().Cast<QuackCatalog>());
+		}
 	}
 	return DuckTransactionManager::StartTransaction(context);
 }
