@@ -217,9 +217,18 @@ void RegisterSequences(ExtensionLoader &loader) {
 	Lead(loader, "setval", SequenceCall::SET);
 }
 
-bool IsOwnSequence(ClientContext &context, const SequenceCatalogEntry &sequence) {
-	auto &catalog = const_cast<SequenceCatalogEntry &>(sequence).ParentCatalog();
-	return sequence.timestamp == DuckTransaction::Get(context, catalog).GetTransactionId();
+bool IsOwnSequence(ClientContext &context, SequenceCatalogEntry &sequence) {
+	auto own = DuckTransaction::Get(context, sequence.ParentCatalog()).GetTransactionId();
+	optional_ptr<CatalogEntry> version = &sequence;
+	while (version->timestamp == own) {
+		// Below what was created there is nothing, or what says that nothing was there; below what was altered, the
+		// version before.
+		if (!version->HasChild() || version->Child().deleted) {
+			return true;
+		}
+		version = &version->Child();
+	}
+	return false;
 }
 
 QuackSequenceState StateForLog(const SequenceData &data) {

@@ -32,7 +32,15 @@ QuackTransactionManager &QuackTransactionManager::Get(QuackCatalog &catalog) {
 }
 
 Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
-	if (!ApplierMark::IsSet(context) && checkpointing != std::this_thread::get_id()) {
+	if (checkpointing == std::this_thread::get_id()) {
+		// What the checkpoint holds of sequences is of the same commit as what it holds of rows.
+		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
+		lock_guard<mutex> guard(catalog.sequences.commit_lock);
+		auto &transaction = DuckTransactionManager::StartTransaction(context);
+		catalog.sequences.Freeze(catalog);
+		return transaction;
+	}
+	if (!ApplierMark::IsSet(context)) {
 		auto &state = StatementState::Get(context);
 		auto doomed = state.open && state.open->doomed;
 		if (!doomed) {
@@ -42,14 +50,6 @@ Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 		if (!state.internal && !doomed) {
 			Admit(context, db.GetCatalog().Cast<QuackCatalog>());
 		}
-	}
-	if (checkpointing == std::this_thread::get_id()) {
-		// What the checkpoint holds of sequences is of the same commit as what it holds of rows.
-		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
-		lock_guard<mutex> guard(catalog.sequences.commit_lock);
-		auto &transaction = DuckTransactionManager::StartTransaction(context);
-		catalog.sequences.Freeze(catalog);
-		return transaction;
 	}
 	return DuckTransactionManager::StartTransaction(context);
 }

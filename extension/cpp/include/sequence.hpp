@@ -18,7 +18,7 @@ void RegisterSequences(duckdb::ExtensionLoader &loader);
 
 //! Whether the open transaction of `context` has created the sequence. Nobody else can draw from it, and no entry of
 //! the log could name it: its values are DuckDB's own, and its state is for the transaction to bring along.
-bool IsOwnSequence(duckdb::ClientContext &context, const duckdb::SequenceCatalogEntry &sequence);
+bool IsOwnSequence(duckdb::ClientContext &context, duckdb::SequenceCatalogEntry &sequence);
 
 //! A state in the words of the log.
 QuackSequenceState StateForLog(const duckdb::SequenceData &data);
