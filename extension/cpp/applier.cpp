@@ -5,6 +5,8 @@
 #include "chunk.hpp"
 #include "compat.hpp"
 #include "error.hpp"
+#include "rows.hpp"
+#include "transaction_manager.hpp"
 #include "statement.hpp"
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
@@ -117,6 +119,7 @@ void Applier::Begin() {
 		UseStore(context, catalog_name);
 		targets.clear();
 	}
+	touched.clear();
 	connection->BeginTransaction();
 	auto &meta = MetaTransaction::Get(context);
 	// Everything that an entry may do, so that DuckDB takes the locks it takes for such a statement.
@@ -197,6 +200,7 @@ Applier::Target &Applier::TargetOf(const QuackTable &table) {
 		throw TransactionException("Conflict on table \"%s\": its columns have changed since the statement was evaluated",
 		                           name);
 	}
+	touched.insert(target->entry->GetStorage().GetDataTableInfo().get());
 	return *target;
 }
 
@@ -410,9 +414,12 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 		throw InvalidInputException("the changed rows of table \"%s\" do not have its columns",
 		                            target.entry->name.GetIdentifierName());
 	}
-	if (search && !found.empty()) {
-		// A search sees what has been changed, not what is about to be.
-		ChangeFound();
+	if (search) {
+		// A search sees what has been changed and inserted, not what is about to be.
+		FlushAppend();
+		if (!found.empty()) {
+			ChangeFound();
+		}
 	}
 	vector<row_t> ids(count, -1);
 	vector<idx_t> missing;
@@ -461,60 +468,16 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 	return true;
 }
 
-void Applier::Delete(Found &rows) {
-	auto &entry = *rows.target->entry;
-	auto &storage = entry.GetStorage();
-	auto types = storage.GetTypes();
-	if (storage.HasUniqueIndexes()) {
-		// The keys are free again for insertions of the same transaction.
-		DataChunk keys;
-		keys.InitializeEmpty(types);
-		for (idx_t i = 0; i < types.size(); i++) {
-			keys.data[i].Reference(rows.rows->data[i]);
-		}
-		keys.SetChildCardinality(rows.count);
-		LocalAppendState index_state;
-		storage.InitializeLocalStorage(index_state, entry, context, rows.target->constraints);
-		index_state.storage->AppendToDeleteIndexes(rows.row_ids, keys);
-	}
-	auto state = storage.InitializeDelete(entry, context, rows.target->constraints);
-	storage.Delete(*state, context, entry, rows.row_ids, rows.count);
-}
-
-void Applier::Update(Found &rows) {
-	auto &entry = *rows.target->entry;
-	auto &storage = entry.GetStorage();
-	vector<PhysicalIndex> columns;
-	DataChunk values;
-	vector<LogicalType> types;
-	for (idx_t i = 0; i < rows.updated->ColumnCount(); i++) {
-		if (VectorOperations::DistinctFrom(rows.rows->data[i], rows.updated->data[i], nullptr, rows.count, nullptr,
-		                                   nullptr) > 0) {
-			columns.emplace_back(i);
-			types.push_back(rows.updated->data[i].GetType());
-		}
-	}
-	if (columns.empty()) {
-		return;
-	}
-	values.InitializeEmpty(types);
-	for (idx_t i = 0; i < columns.size(); i++) {
-		values.data[i].Reference(rows.updated->data[columns[i].index]);
-	}
-	values.SetChildCardinality(rows.count);
-	auto state = storage.InitializeUpdate(entry, context, rows.target->constraints);
-	storage.Update(*state, context, entry, rows.row_ids, columns, values);
-}
-
 void Applier::ChangeFound() {
 	FlushAppend();
 	for (auto &rows : found) {
 		rows.rows->Flatten();
+		auto &target = *rows.target;
 		if (rows.updated) {
 			rows.updated->Flatten();
-			Update(rows);
+			UpdateRows(context, *target.entry, target.constraints, rows.row_ids, *rows.rows, *rows.updated);
 		} else {
-			Delete(rows);
+			DeleteRows(context, *target.entry, target.constraints, rows.row_ids, *rows.rows);
 		}
 	}
 	ForgetFound();
@@ -523,6 +486,10 @@ void Applier::ChangeFound() {
 void Applier::ForgetFound() {
 	found.clear();
 	taken.clear();
+}
+
+bool Applier::ClearWay(ExceptionType error) {
+	return QuackTransactionManager::Get(store.Catalog()).Doom(error, touched);
 }
 
 void Applier::Ddl(const string &sql) {
@@ -606,6 +573,14 @@ extern "C" void quack_cpp_applier_forget_found(void *applier) {
 
 extern "C" void quack_cpp_applier_insert(void *applier, QuackTable table, QuackBytes chunk, QuackError *error) {
 	Guard(error, [&]() { static_cast<Applier *>(applier)->Insert(table, chunk); });
+}
+
+extern "C" bool quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error) {
+	bool result = false;
+	Guard(error, [&]() {
+		result = static_cast<Applier *>(applier)->ClearWay(static_cast<duckdb::ExceptionType>(error_kind));
+	});
+	return result;
 }
 
 extern "C" void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error) {

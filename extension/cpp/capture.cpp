@@ -3,6 +3,9 @@
 #include "capture.hpp"
 
 #include "ddl.hpp"
+#include "rows.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/common/type_visitor.hpp"
 #include "duckdb/common/types/column/column_data_collection.hpp"
@@ -37,31 +40,18 @@ public:
 	RowIdDeduplicator seen;
 };
 
+class CreateState : public CaptureState {
+public:
+	using CaptureState::CaptureState;
+	//! The new table, when the transaction goes on and therefore must see it.
+	optional_ptr<DuckTableEntry> table;
+};
+
 class EmitState : public GlobalSourceState {
 public:
 	ColumnDataScanState scan;
 	bool started = false;
 };
-
-//! All physical columns of the rows with these ids, then the ids, in the table's order of columns.
-void FetchRows(ClientContext &context, DuckTableEntry &table, Vector &row_ids, idx_t count, DataChunk &result) {
-	auto &storage = table.GetStorage();
-	auto types = storage.GetTypes();
-	vector<StorageIndex> column_ids;
-	for (idx_t i = 0; i < types.size(); i++) {
-		column_ids.emplace_back(i);
-	}
-	types.push_back(LogicalType::ROW_TYPE);
-	column_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
-	result.Initialize(context, types, MaxValue<idx_t>(count, 1));
-	row_ids.Flatten();
-	ColumnFetchState fetch_state;
-	storage.Fetch(DuckTransaction::Get(context, storage.db), result, column_ids, row_ids, count, fetch_state);
-	if (result.size() != count) {
-		throw TransactionException("Conflict on table \"%s\": a row that the statement has read is gone",
-		                           table.name.GetIdentifierName());
-	}
-}
 
 //! Keeps the rows whose ids the statement has not met yet; returns how many.
 idx_t KeepFirst(CaptureState &state, Vector &row_ids, idx_t count, DataChunk &chunk, Vector &kept_ids) {
@@ -149,7 +139,7 @@ PhysicalCaptureInsert::PhysicalCaptureInsert(PhysicalPlan &plan, vector<LogicalT
 
 void PhysicalCaptureInsert::Capture(ClientContext &context, DataChunk &chunk, GlobalSinkState &state_p) const {
 	auto &state = state_p.Cast<CaptureState>();
-	proposal->writer->Inserted(table, chunk);
+	proposal->changes->Inserted(table, chunk);
 	state.count += chunk.size();
 	if (return_chunk) {
 		state.returned.Append(chunk);
@@ -157,20 +147,37 @@ void PhysicalCaptureInsert::Capture(ClientContext &context, DataChunk &chunk, Gl
 }
 
 PhysicalCaptureCreate::PhysicalCaptureCreate(PhysicalPlan &plan, vector<LogicalType> types, idx_t estimated_cardinality,
-                                             shared_ptr<Proposal> proposal, unique_ptr<CreateInfo> info)
-    : PhysicalCapture(plan, std::move(types), estimated_cardinality, std::move(proposal), false),
+                                             shared_ptr<Proposal> proposal, QuackCatalog &catalog,
+                                             unique_ptr<CreateInfo> info)
+    : PhysicalCapture(plan, std::move(types), estimated_cardinality, std::move(proposal), false), catalog(catalog),
       info(std::move(info)) {
 }
 
 unique_ptr<GlobalSinkState> PhysicalCaptureCreate::GetGlobalSinkState(ClientContext &context) const {
-	proposal->writer->Ddl(CreateText(*info));
-	return PhysicalCapture::GetGlobalSinkState(context);
+	auto state = make_uniq<CreateState>(context, *this);
+	if (!IsPartOfTransaction(context)) {
+		static_cast<Writer &>(*proposal->changes).Ddl(CreateText(*info));
+		return std::move(state);
+	}
+	auto copy = info->Copy();
+	auto &schema = catalog.GetSchema(context, copy->GetQualifiedName().Schema());
+	auto bound = Binder::CreateBinder(context)->BindCreateTableInfo(std::move(copy), schema);
+	auto created = schema.CreateTable(catalog.GetCatalogTransaction(context), *bound);
+	if (created) {
+		state->table = created->Cast<DuckTableEntry>();
+	}
+	return std::move(state);
 }
 
 void PhysicalCaptureCreate::Capture(ClientContext &context, DataChunk &chunk, GlobalSinkState &state_p) const {
-	auto &state = state_p.Cast<CaptureState>();
-	auto &name = info->GetQualifiedName();
-	proposal->writer->InsertedInto(name.Schema().GetIdentifierName(), name.Name().GetIdentifierName(), chunk);
+	auto &state = state_p.Cast<CreateState>();
+	if (state.table) {
+		proposal->changes->Inserted(*state.table, chunk);
+	} else {
+		auto &name = info->GetQualifiedName();
+		static_cast<Writer &>(*proposal->changes)
+		    .InsertedInto(name.Schema().GetIdentifierName(), name.Name().GetIdentifierName(), chunk);
+	}
 	state.count += chunk.size();
 }
 
@@ -219,7 +226,7 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Gl
 	}
 
 	DataChunk old_rows;
-	FetchRows(context, table, row_ids, count, old_rows);
+	FetchRows(DuckTransaction::Get(context, table.ParentCatalog()), table, row_ids, count, old_rows);
 	DataChunk new_rows;
 	new_rows.InitializeEmpty(table.GetStorage().GetTypes());
 	for (idx_t i = 0; i < new_rows.ColumnCount(); i++) {
@@ -243,10 +250,10 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Gl
 			both.data[old_rows.ColumnCount() + i].Reference(new_rows.data[i]);
 		}
 		both.SetChildCardinality(count);
-		proposal->writer->Updated(table, both);
+		proposal->changes->Updated(table, both);
 	} else {
-		proposal->writer->Deleted(table, old_rows);
-		proposal->writer->Inserted(table, new_rows);
+		proposal->changes->Deleted(table, old_rows);
+		proposal->changes->Inserted(table, new_rows);
 	}
 	state.count += count;
 	if (return_chunk) {
@@ -269,8 +276,8 @@ void PhysicalCaptureDelete::Capture(ClientContext &context, DataChunk &chunk, Gl
 		return;
 	}
 	DataChunk rows;
-	FetchRows(context, table, row_ids, count, rows);
-	proposal->writer->Deleted(table, rows);
+	FetchRows(DuckTransaction::Get(context, table.ParentCatalog()), table, row_ids, count, rows);
+	proposal->changes->Deleted(table, rows);
 	state.count += count;
 	if (!return_chunk) {
 		return;

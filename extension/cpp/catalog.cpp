@@ -57,13 +57,16 @@ void QuackCatalog::Seal(const string &reason) {
 }
 
 optional_ptr<CatalogEntry> QuackCatalog::CreateSchema(CatalogTransaction transaction, CreateSchemaInfo &info) {
-	if (!PassesThrough(transaction)) {
+	auto text = [&]() {
 		if (info.SchemaName() == INTERNAL_SCHEMA) {
 			throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
 		}
-		ProposeCreate(transaction, *this, info);
-		return nullptr;
-	}
+		return TextOfCreate(transaction.GetContext(), info);
+	};
+	return ChangeCatalog(transaction, *this, text, [&]() { return CreateSchemaEntry(transaction, info); });
+}
+
+optional_ptr<CatalogEntry> QuackCatalog::CreateSchemaEntry(CatalogTransaction transaction, CreateSchemaInfo &info) {
 	if (!info.ParentSchemas().empty()) {
 		throw NotImplementedException("nested schemas are not supported in the replicated catalog");
 	}
@@ -80,10 +83,15 @@ optional_ptr<CatalogEntry> QuackCatalog::CreateSchema(CatalogTransaction transac
 
 void QuackCatalog::DropSchema(ClientContext &context, DropInfo &info) {
 	auto transaction = GetCatalogTransaction(context);
-	if (!PassesThrough(transaction)) {
-		ProposeDrop(context, *this, info);
-		return;
-	}
+	ChangeCatalog(
+	    transaction, *this, [&]() { return TextOfDrop(info); },
+	    [&]() {
+		    DropSchemaEntry(transaction, info);
+		    return true;
+	    });
+}
+
+void QuackCatalog::DropSchemaEntry(CatalogTransaction transaction, DropInfo &info) {
 	EntryLookupInfo lookup(CatalogType::SCHEMA_ENTRY, info.GetQualifiedName());
 	auto schema = LookupSchema(transaction, lookup, info.if_not_found);
 	if (!schema) {
@@ -135,9 +143,23 @@ PhysicalOperator &QuackCatalog::PlanMergeInto(ClientContext &context, PhysicalPl
 	return WritePlan(context, planner, *this).MergeInto(op, plan);
 }
 
+bool QuackCatalog::BuildsIndexNatively(ClientContext &context) {
+	if (ApplierMark::IsSet(context)) {
+		return true;
+	}
+	if (!IsPartOfTransaction(context)) {
+		return false;
+	}
+	// An index is made of all rows that the store shows, before the catalog knows of it.
+	auto &open = OpenTransactionOf(context, *this);
+	open.NoteIndex();
+	open.GoNative();
+	return true;
+}
+
 unique_ptr<LogicalOperator> QuackCatalog::BindCreateIndex(Binder &binder, CreateStatement &stmt,
                                                           TableCatalogEntry &table, unique_ptr<LogicalOperator> plan) {
-	if (ApplierMark::IsSet(binder.context)) {
+	if (BuildsIndexNatively(binder.context)) {
 		return DuckCatalog::BindCreateIndex(binder, stmt, table, std::move(plan));
 	}
 	return make_uniq<LogicalProposeDdl>(*this, CreateText(*stmt.info));
@@ -147,7 +169,7 @@ unique_ptr<LogicalOperator> QuackCatalog::BindAlterAddIndex(Binder &binder, Tabl
                                                             unique_ptr<LogicalOperator> plan,
                                                             unique_ptr<CreateIndexInfo> create_info,
                                                             unique_ptr<AlterTableInfo> alter_info) {
-	if (ApplierMark::IsSet(binder.context)) {
+	if (BuildsIndexNatively(binder.context)) {
 		return DuckCatalog::BindAlterAddIndex(binder, table_entry, std::move(plan), std::move(create_info),
 		                                      std::move(alter_info));
 	}
@@ -172,6 +194,10 @@ optional_ptr<SchemaCatalogEntry> QuackCatalog::LookupSchema(CatalogTransaction t
 			throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
 		}
 		return nullptr;
+	}
+	if (transaction.HasContext()) {
+		// Instead of not finding what it has created.
+		ThrowIfDoomed(transaction.GetContext());
 	}
 	return DuckCatalog::LookupSchema(transaction, schema_lookup, if_not_found);
 }

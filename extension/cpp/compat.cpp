@@ -10,6 +10,7 @@
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/database_manager.hpp"
 #include "duckdb/storage/storage_lock.hpp"
+#include "duckdb/transaction/local_storage.hpp"
 
 using namespace duckdb;
 
@@ -39,6 +40,18 @@ struct VacuumLockMember {
 	friend type Member(VacuumLockMember);
 };
 template struct Reveal<VacuumLockMember, &DuckTransaction::vacuum_lock>;
+
+struct LocalTables {
+	using type = LocalTableManager LocalStorage::*;
+	friend type Member(LocalTables);
+};
+template struct Reveal<LocalTables, &LocalStorage::table_manager>;
+
+struct ContextLock {
+	using type = mutex ClientContext::*;
+	friend type Member(ContextLock);
+};
+template struct Reveal<ContextLock, &ClientContext::context_lock>;
 
 struct ActiveQuery {
 	using type = unique_ptr<ActiveQueryContext> ClientContext::*;
@@ -72,9 +85,24 @@ void HideDatabase(AttachedDatabase &db) {
 	db.*Member(Visibility()) = AttachVisibility::HIDDEN;
 }
 
-void ReleaseCheckpointLocks(DuckTransaction &transaction) {
+void ReleaseCheckpointLock(DuckTransaction &transaction) {
 	(transaction.*Member(CheckpointLockMember())).reset();
+}
+
+void ReleaseVacuumLock(DuckTransaction &transaction) {
 	(transaction.*Member(VacuumLockMember())).reset();
+}
+
+vector<shared_ptr<LocalTableStorage>> EntriesOf(LocalStorage &storage) {
+	return (storage.*Member(LocalTables())).GetEntries();
+}
+
+mutex &LockOf(ClientContext &context) {
+	return context.*Member(ContextLock());
+}
+
+bool HasActiveQuery(ClientContext &context) {
+	return context.*Member(ActiveQuery()) != nullptr;
 }
 
 string CurrentQuery(ClientContext &context) {
@@ -82,9 +110,9 @@ string CurrentQuery(ClientContext &context) {
 	return active ? active->query : string();
 }
 
-bool MoreStatementsFollow(ClientContext &context) {
+bool ExpandsIntoSeveral(ClientContext &context) {
 	auto &active = context.*Member(ActiveQuery());
-	return active && active->ExpandsIntoSeveral() && active->HasNextStatement();
+	return active && active->ExpandsIntoSeveral();
 }
 
 row_t FindKey(const ART &index, const ARTKey &key) {

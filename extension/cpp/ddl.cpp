@@ -23,11 +23,10 @@ bool PassesThrough(CatalogTransaction transaction) {
 	return !transaction.HasContext() || ApplierMark::IsSet(transaction.GetContext());
 }
 
-static void ProposeText(ClientContext &context, Catalog &catalog_p, const string &sql) {
-	auto &catalog = reinterpret_cast<QuackCatalog &>(catalog_p);
-	auto writer = OpenWriter(context, catalog);
-	writer->Ddl(sql);
-	FinishWriter(context, catalog, std::move(writer));
+void ProposeText(ClientContext &context, QuackCatalog &catalog, const string &sql) {
+	Writer writer(catalog.Node());
+	writer.Ddl(sql);
+	FinishWriter(context, catalog, writer);
 }
 
 //! Whether every function in the expression returns the same value for the same arguments, at any time.
@@ -84,8 +83,7 @@ string CreateText(const CreateInfo &info) {
 	return copy->ToString();
 }
 
-void ProposeCreate(CatalogTransaction &transaction, Catalog &catalog, CreateInfo &info) {
-	auto &context = transaction.GetContext();
+string TextOfCreate(ClientContext &context, CreateInfo &info) {
 	if (info.temporary) {
 		throw InternalException("a temporary entry cannot live in a replicated catalog");
 	}
@@ -97,7 +95,7 @@ void ProposeCreate(CatalogTransaction &transaction, Catalog &catalog, CreateInfo
 		auto &table = info.Cast<CreateTableInfo>();
 		RequireReplayableConstraints(context, table.constraints);
 	}
-	ProposeText(context, catalog, CreateText(info));
+	return CreateText(info);
 }
 
 static void RequireReplayableAlter(ClientContext &context, AlterInfo &info) {
@@ -126,15 +124,14 @@ static void RequireReplayableAlter(ClientContext &context, AlterInfo &info) {
 	}
 }
 
-void ProposeAlter(CatalogTransaction &transaction, Catalog &catalog, AlterInfo &info) {
-	auto &context = transaction.GetContext();
+string TextOfAlter(ClientContext &context, AlterInfo &info) {
 	RequireReplayableAlter(context, info);
 	auto copy = info.Copy();
 	copy->GetQualifiedNameMutable().StripCatalog();
-	ProposeText(context, catalog, copy->ToString());
+	return copy->ToString();
 }
 
-void ProposeDrop(ClientContext &context, Catalog &catalog, DropInfo &info) {
+string TextOfDrop(DropInfo &info) {
 	auto copy = info.Copy();
 	auto &drop = copy->Cast<DropInfo>();
 	if (drop.type == CatalogType::SCHEMA_ENTRY) {
@@ -142,7 +139,7 @@ void ProposeDrop(ClientContext &context, Catalog &catalog, DropInfo &info) {
 	} else {
 		drop.GetQualifiedNameMutable().StripCatalog();
 	}
-	ProposeText(context, catalog, drop.ToString());
+	return drop.ToString();
 }
 
 namespace {
@@ -180,7 +177,7 @@ LogicalProposeDdl::LogicalProposeDdl(QuackCatalog &catalog, string sql) : catalo
 }
 
 PhysicalOperator &LogicalProposeDdl::CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) {
-	RequireProposable(context, catalog);
+	catalog.Node();
 	return planner.Make<PhysicalProposeDdl>(types, catalog, sql);
 }
 

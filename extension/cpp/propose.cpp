@@ -42,10 +42,11 @@ void PhysicalPropose::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipel
 	// here, with nothing proposed.
 	auto &context = meta_pipeline.GetExecutor().context;
 	auto &state = StatementState::Get(context);
-	auto writer = state.unfinished == 0 ? OpenWriter(context, catalog) : state.writer;
-	state.writer = writer;
+	if (state.unfinished == 0) {
+		state.changes = OpenChanges(context, catalog);
+	}
 	state.unfinished++;
-	proposal->writer = std::move(writer);
+	proposal->changes = state.changes;
 	PhysicalOperator::BuildPipelines(current, meta_pipeline);
 }
 
@@ -60,7 +61,7 @@ SinkResultType PhysicalPropose::Sink(ExecutionContext &context, DataChunk &chunk
 
 SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
                                            OperatorSinkFinalizeInput &input) const {
-	proposal->writer.reset();
+	proposal->changes.reset();
 	auto &state = StatementState::Get(context);
 	if (--state.unfinished > 0) {
 		// The last part proposes them all.
@@ -68,7 +69,7 @@ SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, Cli
 	}
 	auto &emitted = input.global_state.Cast<ProposeState>().emitted;
 	try {
-		FinishWriter(context, catalog, std::move(state.writer));
+		FinishChanges(context, catalog, std::move(state.changes));
 	} catch (...) {
 		if (!state.conflicted || !MayRepeat(context, children[0])) {
 			throw;

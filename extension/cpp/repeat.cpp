@@ -26,7 +26,8 @@ constexpr idx_t KEY_ATTEMPTS_MAX = 10;
 //! for the same rows, running twice costs more than waiting.
 constexpr idx_t CAUTIOUS_STATEMENTS = 16;
 
-static void KeepParameters(PlannerExtensionInput &input, BoundStatement &) {
+static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement) {
+	HideRows(input.context, statement);
 	auto state = input.context.registered_state->Get<StatementState>(StatementState::KEY);
 	auto parameters = input.binder.GetParameters();
 	if (state && state->HasPassedGate() && parameters && !parameters->GetParameterData().empty()) {
@@ -36,7 +37,7 @@ static void KeepParameters(PlannerExtensionInput &input, BoundStatement &) {
 
 void RegisterParameters(DatabaseInstance &instance) {
 	PlannerExtension extension;
-	extension.post_bind_function = KeepParameters;
+	extension.post_bind_function = AfterBinding;
 	PlannerExtension::Register(DBConfig::GetConfig(instance), std::move(extension));
 }
 
@@ -68,7 +69,7 @@ static bool CanReadAgain(const PhysicalOperator &plan) {
 
 bool MayRepeat(ClientContext &context, PhysicalOperator &plan) {
 	auto &state = StatementState::Get(context);
-	return !state.collecting && !state.repeated && context.transaction.IsAutoCommit() && CanReadAgain(plan);
+	return !state.repeated && !IsPartOfTransaction(context) && CanReadAgain(plan);
 }
 
 //! A connection whose statements mean what they would mean in `context`.

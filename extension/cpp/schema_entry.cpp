@@ -25,61 +25,47 @@ QuackSchemaEntry::QuackSchemaEntry(Catalog &catalog, CreateSchemaInfo &info) : D
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTable(CatalogTransaction transaction, BoundCreateTableInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateTable(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info.Base());
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info.Base()); },
+	    [&]() { return DuckSchemaEntry::CreateTable(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateFunction(CatalogTransaction transaction, CreateFunctionInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateFunction(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateFunction(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateIndex(CatalogTransaction transaction, CreateIndexInfo &info,
                                                          TableCatalogEntry &table) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateIndex(transaction, info, table);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateIndex(transaction, info, table); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateView(CatalogTransaction transaction, CreateViewInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateView(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateView(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateSequence(CatalogTransaction transaction, CreateSequenceInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateSequence(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateSequence(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateType(CatalogTransaction transaction, CreateTypeInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateType(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateType(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTableFunction(CatalogTransaction transaction,
                                                                  CreateTableFunctionInfo &info) {
-	if (PassesThrough(transaction)) {
-		return DuckSchemaEntry::CreateTableFunction(transaction, info);
-	}
-	ProposeCreate(transaction, catalog, info);
-	return nullptr;
+	return ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    [&]() { return DuckSchemaEntry::CreateTableFunction(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateCollation(CatalogTransaction transaction,
@@ -101,20 +87,21 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateCoordinateSystem(CatalogTrans
 }
 
 void QuackSchemaEntry::Alter(CatalogTransaction transaction, AlterInfo &info) {
-	if (PassesThrough(transaction)) {
-		DuckSchemaEntry::Alter(transaction, info);
-		return;
-	}
-	ProposeAlter(transaction, catalog, info);
+	ChangeCatalog(
+	    transaction, catalog, [&]() { return TextOfAlter(transaction.GetContext(), info); },
+	    [&]() {
+		    DuckSchemaEntry::Alter(transaction, info);
+		    return true;
+	    });
 }
 
 void QuackSchemaEntry::DropEntry(ClientContext &context, DropInfo &info) {
-	auto transaction = GetCatalogTransaction(context);
-	if (PassesThrough(transaction)) {
-		DuckSchemaEntry::DropEntry(context, info);
-		return;
-	}
-	ProposeDrop(context, catalog, info);
+	ChangeCatalog(
+	    GetCatalogTransaction(context), catalog, [&]() { return TextOfDrop(info); },
+	    [&]() {
+		    DuckSchemaEntry::DropEntry(context, info);
+		    return true;
+	    });
 }
 
 unique_ptr<CatalogEntry> QuackSchemaEntry::Copy(ClientContext &context) const {

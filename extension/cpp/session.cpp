@@ -6,8 +6,6 @@
 #include "store.hpp"
 #include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/main/query_result_stream.hpp"
-#include "duckdb/parser/parsed_data/transaction_info.hpp"
-#include "duckdb/parser/statement/transaction_statement.hpp"
 #include "duckdb/storage/data_table.hpp"
 
 using namespace duckdb;
@@ -16,8 +14,7 @@ namespace quack {
 
 //! One client: a connection whose default database is the store, and the result that the client is reading.
 //!
-//! A stock client sends each change of the catalog, with the rows that belong to it, between BEGIN and COMMIT of its
-//! own making. The session collects such a transaction and proposes it at COMMIT; nothing of it is visible before.
+//! A text of several statements is one transaction, unless it begins and ends transactions itself or runs within one.
 class Session {
 public:
 	explicit Session(Store &store)
@@ -39,12 +36,13 @@ public:
 	}
 
 private:
-	void Run(unique_ptr<SQLStatement> statement, bool is_last);
+	void Run(unique_ptr<SQLStatement> statement, bool is_last, bool may_stream);
 	unique_ptr<QueryResult> Submit(unique_ptr<SQLStatement> statement, bool may_stream, bool &streams);
-	void RunTransactionStatement(TransactionStatement &statement);
-	void RequireCollectable(const SQLStatement &statement);
 	QuackCatalog &ReplicatedCatalog();
-	void AppendRows(Writer &writer, const string &schema, const string &table, DataChunk &rows);
+	void AppendRows(Changes &changes, const string &schema, const string &table, DataChunk &rows);
+	//! Runs a text's statements; those that it does not put into transactions itself are one together.
+	void RunAll(vector<unique_ptr<SQLStatement>> statements);
+	void RunAlone(const char *transaction_statement);
 
 	void FollowName();
 
@@ -60,8 +58,6 @@ private:
 	vector<LogicalType> result_types;
 	vector<Identifier> result_names;
 	bool has_result = false;
-	//! An error inside BEGIN ... COMMIT: only ROLLBACK helps.
-	bool aborted = false;
 };
 
 //! An ATTACH of the host gives the catalog another name.
@@ -81,58 +77,6 @@ QuackCatalog &Session::ReplicatedCatalog() {
 	return reinterpret_cast<QuackCatalog &>(catalog);
 }
 
-void Session::RunTransactionStatement(TransactionStatement &statement) {
-	auto &state = StatementState::Get(context);
-	switch (statement.info->type) {
-	case TransactionType::BEGIN_TRANSACTION:
-		if (state.collecting) {
-			throw TransactionException("cannot start a transaction within a transaction");
-		}
-		state.collecting = true;
-		aborted = false;
-		break;
-	case TransactionType::COMMIT: {
-		if (!state.collecting) {
-			throw TransactionException("cannot commit - no transaction is active");
-		}
-		auto writer = std::move(state.collected);
-		state.collected.reset();
-		state.collecting = false;
-		if (aborted) {
-			throw TransactionException("Current transaction is aborted: it has been rolled back");
-		}
-		if (writer) {
-			context.RunFunctionInTransaction([&]() { FinishWriter(context, ReplicatedCatalog(), std::move(writer)); });
-		}
-		break;
-	}
-	case TransactionType::ROLLBACK:
-		if (!state.collecting) {
-			throw TransactionException("cannot rollback - no transaction is active");
-		}
-		state.collected.reset();
-		state.collecting = false;
-		break;
-	default:
-		throw NotImplementedException("this transaction statement is not supported");
-	}
-	if (!has_result) {
-		result_types = {LogicalType::BOOLEAN};
-		result_names = {Identifier("Success")};
-	}
-}
-
-void Session::RequireCollectable(const SQLStatement &statement) {
-	auto &state = StatementState::Get(context);
-	if (aborted && state.collecting) {
-		throw TransactionException("Current transaction is aborted (please ROLLBACK)");
-	}
-	if (state.collected && statement.type == StatementType::SELECT_STATEMENT) {
-		throw NotImplementedException("reading inside BEGIN ... COMMIT after a write is not supported yet: the transaction "
-		                              "would not see what it has written");
-	}
-}
-
 unique_ptr<QueryResult> Session::Submit(unique_ptr<SQLStatement> statement, bool may_stream, bool &streams) {
 	auto written_type = statement->type;
 	auto submitted = connection->Submit(std::move(statement));
@@ -144,14 +88,44 @@ unique_ptr<QueryResult> Session::Submit(unique_ptr<SQLStatement> statement, bool
 	return submitted;
 }
 
-void Session::Run(unique_ptr<SQLStatement> statement, bool is_last) {
-	if (statement->type == StatementType::TRANSACTION_STATEMENT) {
-		RunTransactionStatement(statement->Cast<TransactionStatement>());
-		return;
+void Session::RunAlone(const char *transaction_statement) {
+	auto result = connection->Query(transaction_statement);
+	result->ThrowIfError();
+}
+
+void Session::RunAll(vector<unique_ptr<SQLStatement>> statements) {
+	auto several = statements.size() > 1;
+	auto together = false;
+	try {
+		for (idx_t i = 0; i < statements.size(); i++) {
+			auto is_last = i + 1 == statements.size();
+			if (statements[i]->type == StatementType::TRANSACTION_STATEMENT) {
+				if (together) {
+					together = false;
+					RunAlone("COMMIT");
+				}
+			} else if (several && context.transaction.IsAutoCommit()) {
+				RunAlone("BEGIN");
+				together = true;
+			}
+			// A result that is still being read would keep the transaction open.
+			Run(std::move(statements[i]), is_last, is_last && !together);
+		}
+		if (together) {
+			together = false;
+			RunAlone("COMMIT");
+		}
+	} catch (...) {
+		if (together) {
+			RunAlone("ROLLBACK");
+		}
+		throw;
 	}
-	RequireCollectable(*statement);
+}
+
+void Session::Run(unique_ptr<SQLStatement> statement, bool is_last, bool may_stream) {
 	bool streams;
-	auto submitted = Submit(std::move(statement), is_last && !has_result, streams);
+	auto submitted = Submit(std::move(statement), may_stream && !has_result, streams);
 	auto returns_rows = submitted->GetStatementProperties().return_type == StatementReturnType::QUERY_RESULT;
 	if (has_result || (!is_last && !returns_rows)) {
 		return;
@@ -173,18 +147,11 @@ void Session::Query(const string &sql, QuackSink types, QuackSink names) {
 	result_types.clear();
 	result_names.clear();
 	FollowName();
-	try {
-		auto statements = connection->ExtractStatements(sql);
-		if (statements.empty()) {
-			throw InvalidInputException("Query did not return any columns");
-		}
-		for (idx_t i = 0; i < statements.size(); i++) {
-			Run(std::move(statements[i]), i + 1 == statements.size());
-		}
-	} catch (...) {
-		aborted = true;
-		throw;
+	auto statements = connection->ExtractStatements(sql);
+	if (statements.empty()) {
+		throw InvalidInputException("Query did not return any columns");
 	}
+	RunAll(std::move(statements));
 	for (idx_t i = 0; i < result_types.size(); i++) {
 		auto type = SerializeTypeForClient(result_types[i]);
 		types.take(types.context, QuackBytes {type->GetData(), type->GetPosition()});
@@ -214,24 +181,17 @@ bool Session::Fetch(size_t chunks_max, QuackSink chunks) {
 	return true;
 }
 
-void Session::AppendRows(Writer &writer, const string &schema, const string &table, DataChunk &rows) {
-	auto entry = Catalog::GetEntry(
-	    context,
-	    EntryLookupInfo(CatalogType::TABLE_ENTRY, QualifiedName(Identifier(catalog_name), Identifier(schema), Identifier(table))),
-	    StatementState::Get(context).collecting ? OnEntryNotFound::RETURN_NULL : OnEntryNotFound::THROW_EXCEPTION);
-	if (!entry) {
-		// The transaction that is being collected creates the table.
-		writer.InsertedInto(schema, table, rows);
-		return;
+void Session::AppendRows(Changes &changes, const string &schema, const string &table, DataChunk &rows) {
+	auto &entry = Catalog::GetEntry(
+	    context, CatalogType::TABLE_ENTRY, QualifiedName(Identifier(catalog_name), Identifier(schema), Identifier(table)));
+	if (entry.type != CatalogType::TABLE_ENTRY) {
+		throw CatalogException("%s is not a table", SQLIdentifier::ToString(entry.name));
 	}
-	if (entry->type != CatalogType::TABLE_ENTRY) {
-		throw CatalogException("%s is not a table", SQLIdentifier::ToString(entry->name));
-	}
-	auto &target = entry->Cast<DuckTableEntry>();
+	auto &target = entry.Cast<DuckTableEntry>();
 	auto types = target.GetStorage().GetTypes();
 	if (rows.ColumnCount() != types.size()) {
 		throw InvalidInputException("table %s has %llu columns but %llu columns were supplied",
-		                            SQLIdentifier::ToString(entry->name), types.size(), rows.ColumnCount());
+		                            SQLIdentifier::ToString(entry.name), types.size(), rows.ColumnCount());
 	}
 	DataChunk cast;
 	cast.Initialize(context, types, MaxValue<idx_t>(rows.size(), 1));
@@ -243,7 +203,7 @@ void Session::AppendRows(Writer &writer, const string &schema, const string &tab
 		}
 	}
 	cast.SetChildCardinality(rows.size());
-	writer.Inserted(target, cast);
+	changes.Inserted(target, cast);
 }
 
 void Session::Append(const string &schema, const string &table, QuackBytes bytes) {
@@ -251,28 +211,26 @@ void Session::Append(const string &schema, const string &table, QuackBytes bytes
 	result.reset();
 	FollowName();
 	auto &state = StatementState::Get(context);
-	if (aborted && state.collecting) {
-		throw TransactionException("Current transaction is aborted (please ROLLBACK)");
-	}
 	try {
-		state.EnterGate(context, host.gate, StatementKind::INSERT);
+		if (context.transaction.IsAutoCommit()) {
+			state.EnterGate(context, host.gate, StatementKind::INSERT);
+		}
 		context.RunFunctionInTransaction([&]() {
 			DataChunk rows;
 			DeserializeChunk(context, bytes, rows);
 			auto &catalog = ReplicatedCatalog();
-			auto writer = OpenWriter(context, catalog);
+			auto changes = OpenChanges(context, catalog);
 			// Some clients send a whole batch of rows as one chunk.
 			for (idx_t begin = 0; begin < rows.size(); begin += STANDARD_VECTOR_SIZE) {
 				auto piece = SliceOf(rows, begin, MinValue<idx_t>(begin + STANDARD_VECTOR_SIZE, rows.size()));
 				piece->Flatten();
-				AppendRows(*writer, schema.empty() ? string(DEFAULT_SCHEMA) : schema, table, *piece);
+				AppendRows(*changes, schema.empty() ? string(DEFAULT_SCHEMA) : schema, table, *piece);
 			}
-			FinishWriter(context, catalog, std::move(writer));
+			FinishChanges(context, catalog, std::move(changes));
 		});
 		state.LeaveGate();
 	} catch (...) {
 		state.LeaveGate();
-		aborted = true;
 		throw;
 	}
 }

@@ -5,6 +5,7 @@
 #include "chunk.hpp"
 #include "compat.hpp"
 #include "error.hpp"
+#include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
 
@@ -52,20 +53,25 @@ static const string &SchemaOf(const DuckTableEntry &table) {
 	return table.ParentSchema().name.GetIdentifierName();
 }
 
-void Writer::Deleted(const DuckTableEntry &table, DataChunk &chunk) {
+void Writer::Deleted(DuckTableEntry &table, DataChunk &chunk) {
 	Rows(quack_rs_writer_deleted, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), chunk);
 }
 
-void Writer::Inserted(const DuckTableEntry &table, DataChunk &chunk) {
+void Writer::Inserted(DuckTableEntry &table, DataChunk &chunk) {
 	Rows(quack_rs_writer_inserted, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), chunk);
 }
 
-void Writer::Updated(const DuckTableEntry &table, DataChunk &chunk) {
+void Writer::Updated(DuckTableEntry &table, DataChunk &chunk) {
 	Rows(quack_rs_writer_updated, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), chunk);
 }
 
 void Writer::InsertedInto(const string &schema, const string &table, DataChunk &chunk) {
 	Rows(quack_rs_writer_inserted, schema, table, 0, chunk);
+}
+
+void Writer::BeginStatement() {
+	lock_guard<mutex> guard(lock);
+	quack_rs_writer_begin_statement(handle);
 }
 
 void Writer::Ddl(const string &sql) {
@@ -140,12 +146,13 @@ StatementState &StatementState::Get(ClientContext &context) {
 }
 
 void StatementState::EnterGate(ClientContext &context, StatementGate &gate_p) {
-	if (gate) {
+	if (gate || !context.transaction.IsAutoCommit()) {
+		// What a longer transaction has read is settled at its COMMIT.
 		return;
 	}
 	auto kind = KindOf(context);
-	if (kind == StatementKind::OPTIMISTIC_CHANGE && (cautious > 0 || collecting)) {
-		cautious -= cautious > 0 ? 1 : 0;
+	if (kind == StatementKind::OPTIMISTIC_CHANGE && cautious > 0) {
+		cautious--;
 		kind = StatementKind::CHANGE;
 	}
 	EnterGate(context, gate_p, kind);
@@ -183,8 +190,22 @@ void StatementState::QueryEnd(ClientContext &context, optional_ptr<ErrorData> er
 	}
 	prepared = nullptr;
 	parameters.clear();
-	writer.reset();
+	changes.reset();
 	unfinished = 0;
+	if (open) {
+		open->EndStatement();
+	}
+}
+
+void StatementState::TransactionCommit(MetaTransaction &, ClientContext &) {
+	open.reset();
+}
+
+void StatementState::TransactionRollback(MetaTransaction &, ClientContext &) {
+	if (open) {
+		open->Forget();
+	}
+	open.reset();
 }
 
 RebindQueryInfo StatementState::OnRebindPreparedStatement(ClientContext &context,
@@ -192,7 +213,9 @@ RebindQueryInfo StatementState::OnRebindPreparedStatement(ClientContext &context
                                                           RebindQueryInfo current_rebind) {
 	prepared = info.prepared_statement;
 	parameters = info.parameters ? *info.parameters : identifier_map_t<BoundParameterData>();
-	return RebindQueryInfo::DO_NOT_REBIND;
+	ThrowIfDoomed(context);
+	// Its plan may be without the filter that hides what the transaction has deleted.
+	return open ? RebindQueryInfo::ATTEMPT_TO_REBIND : RebindQueryInfo::DO_NOT_REBIND;
 }
 
 bool IsInterrupted(ClientContext &context) {
@@ -200,49 +223,55 @@ bool IsInterrupted(ClientContext &context) {
 	return context.IsInterrupted() || (state.repeated && state.repeated->IsInterrupted());
 }
 
-//! Refuses a statement that DuckDB runs as several: its first would be in the log before a later one fails.
-static void RequireSingle(ClientContext &context) {
-	if (!MoreStatementsFollow(context)) {
-		return;
-	}
-	throw NotImplementedException(
-	    "DuckDB runs this statement as several, which a replicated catalog cannot do as one transaction yet: write the steps "
-	    "yourself (for ADD COLUMN: add the column without NOT NULL, UNIQUE and DEFAULT, UPDATE it, then ALTER COLUMN ... SET "
-	    "NOT NULL or SET DEFAULT; for COPY FROM DATABASE and IMPORT DATABASE: create and fill the tables one by one)");
+bool IsPartOfTransaction(ClientContext &context) {
+	return !context.transaction.IsAutoCommit() || ExpandsIntoSeveral(context);
 }
 
-void RequireProposable(ClientContext &context, QuackCatalog &catalog) {
-	catalog.Node();
-	RequireSingle(context);
-	auto &state = StatementState::Get(context);
-	if (!state.collecting && !context.transaction.IsAutoCommit()) {
-		throw NotImplementedException(
-		    "writing to the replicated catalog \"%s\" inside BEGIN ... COMMIT is not supported yet: run the statement on "
-		    "its own, outside a transaction",
-		    catalog.GetName().GetIdentifierName());
+TransactionException LostConflict() {
+	return TransactionException("Conflict: another transaction has committed a change that this one is in the way of, and "
+	                            "this one has been rolled back: run it again");
+}
+
+void ThrowIfDoomed(ClientContext &context) {
+	auto state = context.registered_state->Get<StatementState>(StatementState::KEY);
+	if (state && state->open && state->open->doomed) {
+		throw LostConflict();
 	}
 }
 
-shared_ptr<Writer> OpenWriter(ClientContext &context, QuackCatalog &catalog) {
-	RequireProposable(context, catalog);
+OpenTransaction &OpenTransactionOf(ClientContext &context, QuackCatalog &catalog) {
+	ThrowIfDoomed(context);
 	auto &state = StatementState::Get(context);
-	if (!state.collecting) {
+	if (!state.open) {
+		catalog.Node();
+		state.open = make_shared_ptr<OpenTransaction>(context, catalog);
+	}
+	return *state.open;
+}
+
+shared_ptr<Changes> OpenChanges(ClientContext &context, QuackCatalog &catalog) {
+	if (!IsPartOfTransaction(context)) {
 		return make_shared_ptr<Writer>(catalog.Node());
 	}
-	if (!state.collected) {
-		state.collected = make_shared_ptr<Writer>(catalog.Node());
-	}
-	return state.collected;
+	OpenTransactionOf(context, catalog).BeginStatement();
+	return StatementState::Get(context).open;
 }
 
-void FinishWriter(ClientContext &context, QuackCatalog &catalog, shared_ptr<Writer> writer) {
-	if (StatementState::Get(context).collected == writer) {
+void FinishChanges(ClientContext &context, QuackCatalog &catalog, shared_ptr<Changes> changes) {
+	auto &open = StatementState::Get(context).open;
+	if (open && open.get() == changes.get()) {
+		open->EndStatement();
 		return;
 	}
-	writer->SequencesOf(catalog);
+	FinishWriter(context, catalog, static_cast<Writer &>(*changes));
+}
+
+void FinishWriter(ClientContext &context, QuackCatalog &catalog, Writer &writer) {
+	writer.SequencesOf(catalog);
 	// This connection's transaction has changed nothing: it must not hold up checkpoints while it waits.
-	ReleaseCheckpointLocks(DuckTransaction::Get(context, catalog));
-	writer->Commit(context, catalog);
+	ReleaseCheckpointLock(DuckTransaction::Get(context, catalog));
+	ReleaseVacuumLock(DuckTransaction::Get(context, catalog));
+	writer.Commit(context, catalog);
 }
 
 static void Mix(uint64_t &hash, const string &text) {

@@ -4,6 +4,7 @@
 
 #include "admission.hpp"
 #include "catalog.hpp"
+#include "compat.hpp"
 #include "error.hpp"
 #include "statement.hpp"
 #include "duckdb/main/attached_database.hpp"
@@ -12,21 +13,32 @@
 #include "duckdb/storage/storage_manager.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 #include "duckdb/transaction/local_storage.hpp"
+#include "duckdb/transaction/meta_transaction.hpp"
 
 using namespace duckdb;
 
 namespace quack {
 
+//! How long a transaction may keep checkpoints away, and with them the release of the log.
+constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
+
 QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, StatementGate &gate)
     : DuckTransactionManager(db), gate(gate), automatic_checkpoints_off(SharedCheckpointLock()) {
+}
+
+QuackTransactionManager &QuackTransactionManager::Get(QuackCatalog &catalog) {
+	return static_cast<QuackTransactionManager &>(catalog.GetAttached().GetTransactionManager());
 }
 
 Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 	if (!ApplierMark::IsSet(context) && checkpointing != std::this_thread::get_id()) {
 		auto &state = StatementState::Get(context);
-		state.EnterGate(context, gate);
+		auto doomed = state.open && state.open->doomed;
+		if (!doomed) {
+			state.EnterGate(context, gate);
+		}
 		state.read = db.shared_from_this();
-		if (!state.internal) {
+		if (!state.internal && !doomed) {
 			Admit(context, db.GetCatalog().Cast<QuackCatalog>());
 		}
 	}
@@ -35,7 +47,13 @@ Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 
 ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Transaction &transaction_p) {
 	auto &transaction = transaction_p.Cast<DuckTransaction>();
-	if (ApplierMark::IsSet(context) || !transaction.ChangesMade()) {
+	if (ApplierMark::IsSet(context)) {
+		return DuckTransactionManager::CommitTransaction(context, transaction_p);
+	}
+	if (StatementState::Get(context).open) {
+		return Propose(context, transaction);
+	}
+	if (!transaction.ChangesMade()) {
 		return DuckTransactionManager::CommitTransaction(context, transaction_p);
 	}
 	// All that a client's transaction may have changed natively is the state of sequences.
@@ -60,7 +78,153 @@ ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Tra
 	return DuckTransactionManager::CommitTransaction(context, transaction_p);
 }
 
+ErrorData QuackTransactionManager::Propose(ClientContext &context, DuckTransaction &transaction) {
+	auto open = std::move(StatementState::Get(context).open);
+	auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
+	ErrorData error;
+	shared_ptr<Writer> writer;
+	try {
+		writer = open->Finish(transaction);
+		writer->SequencesOf(catalog);
+	} catch (std::exception &ex) {
+		error = ErrorData(ex);
+	}
+	// What it did in the store was for its own eyes. The applier brings the changes, after those that came first.
+	RollbackTransaction(transaction);
+	// Not sooner: until now the applier may have met them. And from now on it waits for this transaction no more, which
+	// is about to wait for the applier.
+	if (!RemoveNative(*open)) {
+		error = ErrorData(LostConflict());
+	}
+	if (error.HasError()) {
+		return error;
+	}
+	try {
+		writer->Commit(context, catalog);
+	} catch (std::exception &ex) {
+		return ErrorData(ex);
+	}
+	return ErrorData();
+}
+
+void QuackTransactionManager::RollbackTransaction(Transaction &transaction) {
+	// Before DuckDB takes the lock that every other transaction needs to begin and to commit.
+	transaction.Cast<DuckTransaction>().GetLocalStorage().Rollback();
+	DuckTransactionManager::RollbackTransaction(transaction);
+}
+
+void QuackTransactionManager::AddNative(ClientContext &context, shared_ptr<OpenTransaction> transaction) {
+	lock_guard<mutex> guard(natives_lock);
+	natives.push_back(Native {context.shared_from_this(), std::move(transaction), std::chrono::steady_clock::now()});
+}
+
+bool QuackTransactionManager::RemoveNative(OpenTransaction &transaction) {
+	lock_guard<mutex> guard(natives_lock);
+	for (idx_t i = 0; i < natives.size(); i++) {
+		if (natives[i].transaction.get() == &transaction) {
+			natives.erase_at(i);
+			break;
+		}
+	}
+	return !transaction.doomed;
+}
+
+bool QuackTransactionManager::IsNative(OpenTransaction &transaction) {
+	lock_guard<mutex> guard(natives_lock);
+	for (auto &native : natives) {
+		if (native.transaction.get() == &transaction) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void QuackTransactionManager::RollBackDoomed(Native &native) {
+	while (IsNative(*native.transaction)) {
+		auto context = native.context.lock();
+		if (!context) {
+			// The connection is being closed, and rolls back by itself.
+			std::this_thread::yield();
+			continue;
+		}
+		std::unique_lock<mutex> guard(LockOf(*context), std::try_to_lock);
+		if (!guard.owns_lock()) {
+			// Again and again: a statement that begins forgets an interruption from before.
+			context->Interrupt();
+			std::this_thread::sleep_for(std::chrono::milliseconds(1));
+			continue;
+		}
+		if (HasActiveQuery(*context)) {
+			guard.unlock();
+			context->Interrupt();
+			context->CancelTransaction();
+			continue;
+		}
+		if (!IsNative(*native.transaction)) {
+			return;
+		}
+		// An empty transaction takes its place, and refuses to commit.
+		auto &meta = MetaTransaction::Get(*context);
+		auto transaction = meta.TryGetTransaction(db);
+		if (transaction) {
+			RollbackTransaction(*transaction);
+			meta.RemoveTransaction(db);
+			meta.GetTransaction(db);
+		}
+		RemoveNative(*native.transaction);
+	}
+}
+
+bool QuackTransactionManager::Doom(ExceptionType error, const unordered_set<DataTableInfo *> &tables) {
+	vector<Native> doomed;
+	{
+		lock_guard<mutex> guard(natives_lock);
+		for (auto &native : natives) {
+			auto &transaction = *native.transaction;
+			auto rival = error == ExceptionType::CONSTRAINT ? transaction.HasMadeIndex()
+			                                                : transaction.MayBeInTheWayOf(tables);
+			if (rival) {
+				transaction.doomed = true;
+				doomed.push_back(native);
+			}
+		}
+	}
+	for (auto &native : doomed) {
+		RollBackDoomed(native);
+	}
+	return !doomed.empty();
+}
+
+bool QuackTransactionManager::DoomOverdue() {
+	auto limit = std::chrono::steady_clock::now() - CHECKPOINT_PATIENCE;
+	vector<Native> doomed;
+	{
+		lock_guard<mutex> guard(natives_lock);
+		for (auto &native : natives) {
+			if (native.since < limit) {
+				native.transaction->doomed = true;
+				doomed.push_back(native);
+			}
+		}
+	}
+	for (auto &native : doomed) {
+		RollBackDoomed(native);
+	}
+	return !doomed.empty();
+}
+
 void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
+	try {
+		WriteCheckpoint(context, force);
+	} catch (TransactionException &) {
+		if (!DoomOverdue()) {
+			throw;
+		}
+		WriteCheckpoint(context, force);
+	}
+}
+
+void QuackTransactionManager::WriteCheckpoint(ClientContext &context, bool force) {
 	lock_guard<mutex> guard(checkpoint_mutex);
 	auto &storage = db.GetStorageManager();
 	// DuckDB skips a checkpoint when it knows of no changes, and forgets those that were committed while the last one

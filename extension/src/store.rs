@@ -3,6 +3,7 @@
 use std::ffi::c_void;
 use std::sync::Mutex;
 
+use quack_apply::store::ErrorKind;
 use quack_apply::{Store, StoreError};
 use quack_proto::log::v1::{Rows, SequenceUsage};
 use quack_types::LogIndex;
@@ -222,6 +223,14 @@ impl Store for DuckDbStore {
         self.call(|applier, error| unsafe {
             ffi::quack_cpp_applier_insert(applier, table(rows), Bytes::new(&rows.chunk), error);
         })
+    }
+
+    fn clear_way(&mut self, error: ErrorKind) -> Result<bool, StoreError> {
+        let mut cleared = false;
+        self.call(|applier, failure| unsafe {
+            cleared = ffi::quack_cpp_applier_clear_way(applier, error.0, failure);
+        })?;
+        Ok(cleared)
     }
 
     fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {

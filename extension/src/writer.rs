@@ -111,6 +111,12 @@ take_rows!(quack_rs_writer_inserted, Change::Inserted);
 take_rows!(quack_rs_writer_updated, Change::Updated);
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_writer_begin_statement(handle: *mut c_void) {
+    // SAFETY: as the header asks of C++.
+    unsafe { writer(handle) }.begin_statement();
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_writer_ddl(handle: *mut c_void, sql: Bytes<'_>, error: *mut Error) {
     barrier::call(error, || {
         // SAFETY: as the header asks of C++.

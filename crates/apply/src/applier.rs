@@ -354,21 +354,26 @@ impl<S: Store> Applier<S> {
                 "a part of the transaction belongs to none of its steps",
             )));
         }
-        self.store.begin()?;
-        let refused = match steps::run_alone(&mut self.store, transaction, &open, log) {
-            Ok(true) => match self.commit_alone(id, index) {
-                Ok(()) => return Ok(None),
-                Err(error) => refuse(error, false),
-            },
-            Ok(false) => Ok(refusal::conflict()),
-            // The store's only writer meets this error when a table has changed since the statement was evaluated.
-            Err(error) => {
-                let conflict = error.kind == ErrorKind::TRANSACTION;
-                refuse(error, conflict)
+        loop {
+            self.store.begin()?;
+            let attempt = match steps::run_alone(&mut self.store, transaction, &open, log) {
+                Ok(true) => self.commit_alone(id, index).map_err(|error| (error, false)),
+                Ok(false) => {
+                    self.store.rollback();
+                    return Ok(Some(refusal::conflict()));
+                }
+                // The store's only writer meets this error when a table has changed since the statement was evaluated.
+                Err(error) => {
+                    let conflict = error.kind == ErrorKind::TRANSACTION;
+                    Err((error, conflict))
+                }
+            };
+            let Err((error, conflict)) = attempt else { return Ok(None) };
+            self.store.rollback();
+            if !self.store.clear_way(error.kind)? {
+                return refuse(error, conflict).map(Some);
             }
-        };
-        self.store.rollback();
-        refused.map(Some)
+        }
     }
 
     /// Commits an entry that ran alone. It counts as applied in the state that is written with it.

@@ -123,6 +123,13 @@ pub trait Store {
     /// Inserts rows.
     fn insert(&mut self, rows: &Rows) -> Result<(), StoreError>;
 
+    /// After an operation has met `error` and everything was rolled back: ends what others have under way in the store
+    /// and what may be the cause. Returns whether there was any; then the error decides nothing, and the entry is to be
+    /// applied again. A store whose tables nobody else touches has nothing to end.
+    fn clear_way(&mut self, _error: ErrorKind) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     /// Runs a statement that changes the catalog.
     fn ddl(&mut self, sql: &str) -> Result<(), StoreError>;
 

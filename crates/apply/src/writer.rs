@@ -57,6 +57,8 @@ const DDL_BYTES_MAX: usize = ENTRY_BYTES_MAX - PART_BYTES - (1 << 20);
 pub struct Writer<P: Proposer> {
     proposer: P,
     steps: Vec<proto::Step>,
+    /// Whether the next rows begin a step of their own.
+    statement_begins: bool,
     /// How far sequences have been used since the last change of the catalog.
     sequences: Vec<proto::SequenceUsage>,
     /// Bytes of the rows in `steps`, which are not in a part yet.
@@ -77,6 +79,7 @@ impl<P: Proposer> Writer<P> {
         Self {
             proposer,
             steps: Vec::new(),
+            statement_begins: false,
             sequences: Vec::new(),
             bytes: 0,
             ddl_bytes: 0,
@@ -123,6 +126,13 @@ impl<P: Proposer> Writer<P> {
         Ok(())
     }
 
+    /// Rows that follow take effect after all that came before: they may change rows of an earlier statement.
+    pub fn begin_statement(&mut self) {
+        if matches!(self.steps.last(), Some(proto::Step { kind: Some(StepKind::Write(_)) })) {
+            self.statement_begins = true;
+        }
+    }
+
     /// Adds a statement that changes the catalog.
     ///
     /// # Errors
@@ -157,7 +167,7 @@ impl<P: Proposer> Writer<P> {
 
     fn current_write(&mut self) -> &mut proto::Write {
         let writing = matches!(self.steps.last(), Some(proto::Step { kind: Some(StepKind::Write(_)) }));
-        if !writing {
+        if !writing || std::mem::take(&mut self.statement_begins) {
             self.steps.push(proto::Step { kind: Some(StepKind::Write(proto::Write::default())) });
         }
         match self.steps.last_mut().and_then(|step| step.kind.as_mut()) {

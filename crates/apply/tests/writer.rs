@@ -79,6 +79,28 @@ fn a_small_transaction_is_one_entry() {
 }
 
 #[test]
+fn a_statement_may_delete_what_an_earlier_one_has_inserted() {
+    for bytes in [0, MIB] {
+        let log = log_with_tables();
+        let mut writer = writer(&log);
+        for key in 0..6 {
+            insert(&mut writer, key, bytes).unwrap();
+        }
+        writer.begin_statement();
+        let sought = Sought { row: (3, 0), hint: -1, new: None };
+        writer.rows(Change::Deleted, changed("bag", &[sought], 0)).unwrap();
+        writer.begin_statement();
+        insert(&mut writer, 3, bytes).unwrap();
+        insert(&mut writer, 7, bytes).unwrap();
+        assert_eq!(writer.commit(), Ok(entry::applied()));
+        let mut keys = keys(&log);
+        keys.sort_unstable();
+        assert_eq!(keys, [0, 1, 2, 3, 4, 5, 7]);
+        assert_settled(&log);
+    }
+}
+
+#[test]
 fn an_empty_transaction_is_applied_without_an_entry() {
     let log = Log::new();
     let empty = writer(&log);

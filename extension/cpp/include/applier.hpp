@@ -29,6 +29,9 @@ public:
 	void ForgetFound();
 	void Insert(const QuackTable &table, QuackBytes chunk);
 	void Ddl(const duckdb::string &sql);
+	//! After an error, with everything rolled back: ends the clients' transactions that may have caused it. Returns
+	//! whether there were any.
+	bool ClearWay(duckdb::ExceptionType error);
 	void Sequence(const duckdb::string &schema, const duckdb::string &name, uint64_t usage_count, int64_t counter);
 
 private:
@@ -64,8 +67,6 @@ private:
 	//! Looks the missing rows up by their values.
 	bool Search(Target &target, duckdb::DataChunk &sought, duckdb::vector<duckdb::row_t> &ids,
 	            const duckdb::vector<idx_t> &missing);
-	void Delete(Found &found);
-	void Update(Found &found);
 
 	Store &store;
 	duckdb::unique_ptr<duckdb::Connection> connection;
@@ -78,6 +79,8 @@ private:
 	duckdb::unordered_map<Target *, duckdb::unordered_set<duckdb::row_t>> taken;
 	//! Tables that the running transaction has inserted into.
 	duckdb::unordered_set<Target *> inserted;
+	//! Tables that the last transaction had to do with.
+	duckdb::unordered_set<duckdb::DataTableInfo *> touched;
 	//! The run of insertions into one table that is under way.
 	Target *appending = nullptr;
 	duckdb::unique_ptr<duckdb::LocalAppendState> append_state;

@@ -118,6 +118,8 @@ void *quack_rs_writer_open(const void *node, QuackError *error);
 void quack_rs_writer_deleted(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
 void quack_rs_writer_inserted(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
 void quack_rs_writer_updated(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
+//! Rows that follow take effect after all that came before.
+void quack_rs_writer_begin_statement(void *writer);
 void quack_rs_writer_ddl(void *writer, QuackBytes sql, QuackError *error);
 void quack_rs_writer_sequence(void *writer, QuackBytes schema, QuackBytes name, uint64_t usage_count, int64_t counter,
                               QuackError *error);
@@ -176,6 +178,9 @@ bool quack_cpp_applier_find(void *applier, QuackTable table, QuackBytes chunk, b
 void quack_cpp_applier_change_found(void *applier, QuackError *error);
 void quack_cpp_applier_forget_found(void *applier);
 void quack_cpp_applier_insert(void *applier, QuackTable table, QuackBytes chunk, QuackError *error);
+//! After an error of this kind, with everything rolled back: ends the clients' transactions that may be its cause.
+//! Returns whether there were any.
+bool quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error);
 void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error);
 void quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name, uint64_t usage_count, int64_t counter,
                                 QuackError *error);

@@ -9,9 +9,9 @@
 
 namespace quack {
 
-//! What the operators of one plan share while it runs: the writer of the statement.
+//! What the operators of one plan share while it runs: where its row changes go.
 struct Proposal {
-	duckdb::shared_ptr<Writer> writer;
+	duckdb::shared_ptr<Changes> changes;
 };
 
 //! Writes the rows that the plan below yields into the statement's transaction; the store stays as it is.
@@ -69,7 +69,7 @@ class PhysicalCaptureCreate : public PhysicalCapture {
 public:
 	PhysicalCaptureCreate(duckdb::PhysicalPlan &plan, duckdb::vector<duckdb::LogicalType> types,
 	                      idx_t estimated_cardinality, duckdb::shared_ptr<Proposal> proposal,
-	                      duckdb::unique_ptr<duckdb::CreateInfo> info);
+	                      QuackCatalog &catalog, duckdb::unique_ptr<duckdb::CreateInfo> info);
 
 	duckdb::string GetName() const override {
 		return "QUACK_CREATE_TABLE_AS";
@@ -78,6 +78,7 @@ public:
 	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
 	             duckdb::GlobalSinkState &state) const override;
 
+	QuackCatalog &catalog;
 	duckdb::unique_ptr<duckdb::CreateInfo> info;
 };
 

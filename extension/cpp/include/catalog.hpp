@@ -88,6 +88,11 @@ public:
 	static bool Is(duckdb::Catalog &catalog);
 
 private:
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateSchemaEntry(duckdb::CatalogTransaction transaction,
+	                                                             duckdb::CreateSchemaInfo &info);
+	void DropSchemaEntry(duckdb::CatalogTransaction transaction, duckdb::DropInfo &info);
+	//! Whether an index is built by the connection's own plan: the applier's, or that of a transaction that goes on.
+	bool BuildsIndexNatively(duckdb::ClientContext &context);
 	void DropSchema(duckdb::ClientContext &context, duckdb::DropInfo &info) override;
 
 private:

@@ -8,6 +8,8 @@
 
 namespace duckdb {
 class ART;
+class LocalStorage;
+class LocalTableStorage;
 }
 
 namespace quack {
@@ -15,9 +17,19 @@ namespace quack {
 //! Hides a database from listings. DuckDB takes this from the ATTACH statement only.
 void HideDatabase(duckdb::AttachedDatabase &db);
 
-//! Gives up the locks by which a writing transaction keeps checkpoints away. For a transaction that only proposes and
-//! changes nothing in the store itself: without this, a client that waits for its outcome would starve checkpoints.
-void ReleaseCheckpointLocks(duckdb::DuckTransaction &transaction);
+//! Gives up the lock by which a writing transaction keeps checkpoints away. For a transaction that changes nothing in
+//! the store itself: without this, a client that waits for its outcome would starve checkpoints.
+void ReleaseCheckpointLock(duckdb::DuckTransaction &transaction);
+//! Gives up the lock by which a writing transaction keeps row ids as they are. For one that needs no row id any more.
+void ReleaseVacuumLock(duckdb::DuckTransaction &transaction);
+
+//! What a transaction has added to tables, by table.
+duckdb::vector<duckdb::shared_ptr<duckdb::LocalTableStorage>> EntriesOf(duckdb::LocalStorage &storage);
+
+//! The lock under which a connection does everything that it does.
+duckdb::mutex &LockOf(duckdb::ClientContext &context);
+//! Whether a connection has a statement under way, or a result that is still being read. Needs that lock.
+bool HasActiveQuery(duckdb::ClientContext &context);
 
 //! The text of the statement that a connection runs; empty when it runs none.
 duckdb::string CurrentQuery(duckdb::ClientContext &context);
@@ -25,8 +37,8 @@ duckdb::string CurrentQuery(duckdb::ClientContext &context);
 //! Where a unique index says that a key is; -1 when it is not there, or there more than once.
 duckdb::row_t FindKey(const duckdb::ART &index, const duckdb::ARTKey &key);
 
-//! Whether DuckDB runs the user's statement as several, one after the other, and this is not the last of them.
-bool MoreStatementsFollow(duckdb::ClientContext &context);
+//! Whether DuckDB runs what the user wrote as several statements, in one transaction.
+bool ExpandsIntoSeveral(duckdb::ClientContext &context);
 
 //! Puts a database back under its name, after DuckDB has taken it out for a DETACH that is to be refused.
 void Reattach(duckdb::ClientContext &context, duckdb::AttachedDatabase &db);

@@ -1,6 +1,7 @@
 //! Statements that change the catalog, as texts in the log.
 #pragma once
 
+#include "statement.hpp"
 #include "duckdb.hpp"
 #include "duckdb/catalog/catalog.hpp"
 #include "duckdb/execution/physical_operator.hpp"
@@ -9,14 +10,35 @@
 
 namespace quack {
 
-class QuackCatalog;
-
 //! Whether a catalog change goes to DuckDB: the applier makes it, or the file is being loaded.
 bool PassesThrough(duckdb::CatalogTransaction transaction);
 
-void ProposeCreate(duckdb::CatalogTransaction &transaction, duckdb::Catalog &catalog, duckdb::CreateInfo &info);
-void ProposeAlter(duckdb::CatalogTransaction &transaction, duckdb::Catalog &catalog, duckdb::AlterInfo &info);
-void ProposeDrop(duckdb::ClientContext &context, duckdb::Catalog &catalog, duckdb::DropInfo &info);
+//! The texts of statements as they go to the log: without the catalog's name, which is each node's own. They refuse what
+//! not every node would execute alike.
+duckdb::string TextOfCreate(duckdb::ClientContext &context, duckdb::CreateInfo &info);
+duckdb::string TextOfAlter(duckdb::ClientContext &context, duckdb::AlterInfo &info);
+duckdb::string TextOfDrop(duckdb::DropInfo &info);
+
+//! Proposes a change of the catalog as a transaction of its own.
+void ProposeText(duckdb::ClientContext &context, QuackCatalog &catalog, const duckdb::string &sql);
+
+//! Leads a change of the catalog where it belongs. For the applier, and while the file is loaded, that is DuckDB; in a
+//! transaction that goes on it is DuckDB as well, and the transaction's record; otherwise the log alone.
+template <class TEXT, class NATIVE>
+auto ChangeCatalog(duckdb::CatalogTransaction transaction, duckdb::Catalog &catalog_p, TEXT &&text,
+                   NATIVE &&native) -> decltype(native()) {
+	if (PassesThrough(transaction)) {
+		return native();
+	}
+	auto &context = transaction.GetContext();
+	auto &catalog = reinterpret_cast<QuackCatalog &>(catalog_p);
+	if (!IsPartOfTransaction(context)) {
+		ProposeText(context, catalog, text());
+		return decltype(native())();
+	}
+	auto &open = OpenTransactionOf(context, catalog);
+	return open.IsInsideCatalogChange() ? native() : open.ChangeCatalog(text(), native);
+}
 
 //! The text of a CREATE statement as it goes to the log: without the catalog's name, which is each node's own.
 duckdb::string CreateText(const duckdb::CreateInfo &info);

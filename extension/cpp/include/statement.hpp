@@ -3,7 +3,9 @@
 
 #include "bridge.h"
 #include "catalog.hpp"
+#include "changes.hpp"
 #include "gate.hpp"
+#include "open_transaction.hpp"
 #include "duckdb.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/main/client_context_state.hpp"
@@ -11,17 +13,18 @@
 namespace quack {
 
 //! Owns a transaction that is being written for the log: aborts it unless it was committed.
-//! Thread-safe: the pipelines of one statement may write at the same time.
-class Writer {
+class Writer : public Changes {
 public:
 	explicit Writer(const void *node);
-	~Writer();
+	~Writer() override;
 
-	void Deleted(const duckdb::DuckTableEntry &table, duckdb::DataChunk &chunk);
-	void Inserted(const duckdb::DuckTableEntry &table, duckdb::DataChunk &chunk);
-	void Updated(const duckdb::DuckTableEntry &table, duckdb::DataChunk &chunk);
+	void Deleted(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
+	void Inserted(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
+	void Updated(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
 	//! Rows for a table that an earlier step of the same transaction creates.
 	void InsertedInto(const duckdb::string &schema, const duckdb::string &table, duckdb::DataChunk &chunk);
+	//! Rows that follow take effect after all that came before.
+	void BeginStatement();
 	void Ddl(const duckdb::string &sql);
 	//! Records how far the sequences of the catalog have been used, so that no value is drawn again. Returns whether
 	//! there was anything to record.
@@ -59,6 +62,8 @@ public:
 		return gate && passed == StatementKind::UPSERT;
 	}
 	void QueryEnd(duckdb::ClientContext &context, duckdb::optional_ptr<duckdb::ErrorData> error) override;
+	void TransactionCommit(duckdb::MetaTransaction &transaction, duckdb::ClientContext &context) override;
+	void TransactionRollback(duckdb::MetaTransaction &transaction, duckdb::ClientContext &context) override;
 	//! Remembers what an EXECUTE runs.
 	duckdb::RebindQueryInfo OnRebindPreparedStatement(duckdb::ClientContext &context,
 	                                                  duckdb::BindPreparedStatementCallbackInfo &info,
@@ -66,6 +71,9 @@ public:
 
 	//! Whether the connection is the node's own, for checkpoints and hashes: its transactions wait for no quorum.
 	bool internal = false;
+	//! The transaction of several statements that the connection has open, once it has written to a replicated catalog.
+	duckdb::shared_ptr<OpenTransaction> open;
+
 	//! Whether the last proposal of the connection met a conflict, or an upsert a key that it had not found: it has
 	//! changed nothing, and may turn out differently when it runs again.
 	bool conflicted = false;
@@ -84,14 +92,9 @@ public:
 	duckdb::optional_ptr<duckdb::ColumnDataCollection> repeated_into;
 
 	//! What the running statement writes, in all its parts: WITH may hold an INSERT, UPDATE or DELETE of its own.
-	duckdb::shared_ptr<Writer> writer;
+	duckdb::shared_ptr<Changes> changes;
 	//! Parts of the running statement that have not ended yet.
 	duckdb::atomic<idx_t> unfinished {0};
-
-	//! Set while a client's session collects the writes between BEGIN and COMMIT; null otherwise.
-	duckdb::shared_ptr<Writer> collected;
-	//! Whether the session collects at all: its connection then is in autocommit mode although its client is not.
-	bool collecting = false;
 
 private:
 	duckdb::optional_ptr<StatementGate> gate;
@@ -100,12 +103,21 @@ private:
 
 //! Whether the statement is to end, or the one that it repeats.
 bool IsInterrupted(duckdb::ClientContext &context);
-//! Throws unless a write may be proposed by this connection now.
-void RequireProposable(duckdb::ClientContext &context, QuackCatalog &catalog);
-//! The writer for a statement: a new one, or that of the transaction that the session collects.
-duckdb::shared_ptr<Writer> OpenWriter(duckdb::ClientContext &context, QuackCatalog &catalog);
-//! Commits the writer, unless it belongs to a transaction that goes on.
-void FinishWriter(duckdb::ClientContext &context, QuackCatalog &catalog, duckdb::shared_ptr<Writer> writer);
+//! Whether the running statement belongs to a transaction that goes on after it: between BEGIN and COMMIT, or one of
+//! several that DuckDB makes of what the user wrote.
+bool IsPartOfTransaction(duckdb::ClientContext &context);
+//! The connection's open transaction, begun if need be; throws when another one has won over it.
+OpenTransaction &OpenTransactionOf(duckdb::ClientContext &context, QuackCatalog &catalog);
+//! What a client is told whose transaction the applier has rolled back.
+duckdb::TransactionException LostConflict();
+//! Throws when the applier has rolled the connection's open transaction back.
+void ThrowIfDoomed(duckdb::ClientContext &context);
+//! Takes the row changes of a statement that begins: its own transaction for the log, or the open one.
+duckdb::shared_ptr<Changes> OpenChanges(duckdb::ClientContext &context, QuackCatalog &catalog);
+//! The statement has ended: commits its changes, unless they belong to a transaction that goes on.
+void FinishChanges(duckdb::ClientContext &context, QuackCatalog &catalog, duckdb::shared_ptr<Changes> changes);
+//! Commits changes of the catalog that are a transaction of their own.
+void FinishWriter(duckdb::ClientContext &context, QuackCatalog &catalog, Writer &writer);
 
 //! Fingerprint of a table's column names and types (FNV-1a, 64 bits), see `Rows.shape`.
 uint64_t ShapeOf(const duckdb::TableCatalogEntry &table);

@@ -3,22 +3,53 @@
 
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "gate.hpp"
+#include "open_transaction.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 namespace quack {
 
-//! DuckDB's own transaction manager, with checkpoints made on our terms and client transactions that change nothing.
+//! DuckDB's own transaction manager, with checkpoints made on our terms, client transactions that are never committed
+//! but proposed, and an applier that always wins.
 class QuackTransactionManager : public duckdb::DuckTransactionManager {
 public:
 	QuackTransactionManager(duckdb::AttachedDatabase &db, StatementGate &gate);
 
 	duckdb::Transaction &StartTransaction(duckdb::ClientContext &context) override;
 	duckdb::ErrorData CommitTransaction(duckdb::ClientContext &context, duckdb::Transaction &transaction) override;
+	void RollbackTransaction(duckdb::Transaction &transaction) override;
 	void Checkpoint(duckdb::ClientContext &context, bool force = false) override;
 
+	static QuackTransactionManager &Get(QuackCatalog &catalog);
+
+	//! A client's transaction has begun to change the store itself.
+	void AddNative(duckdb::ClientContext &context, duckdb::shared_ptr<OpenTransaction> transaction);
+	//! It does so no more. Returns false when it has been doomed before.
+	bool RemoveNative(OpenTransaction &transaction);
+	//! For the applier, which has met an error: rolls back the clients' transactions whose uncommitted changes in the
+	//! store may be its cause. They have lost: what the applier brings was committed first. Returns whether there were
+	//! any. Waits for the statements that they run to heed their interruption.
+	bool Doom(duckdb::ExceptionType error, const duckdb::unordered_set<duckdb::DataTableInfo *> &tables);
+
 private:
+	struct Native {
+		duckdb::weak_ptr<duckdb::ClientContext> context;
+		duckdb::shared_ptr<OpenTransaction> transaction;
+		std::chrono::steady_clock::time_point since;
+	};
+
+	bool IsNative(OpenTransaction &transaction);
+	void RollBackDoomed(Native &native);
+	//! Dooms those that have been open for longer than anybody may keep checkpoints away.
+	bool DoomOverdue();
+	duckdb::ErrorData Propose(duckdb::ClientContext &context, duckdb::DuckTransaction &transaction);
+	void WriteCheckpoint(duckdb::ClientContext &context, bool force);
+
+	duckdb::mutex natives_lock;
+	duckdb::vector<Native> natives;
+
 	StatementGate &gate;
 	//! Held except during our own checkpoint: DuckDB's automatic checkpoints find the lock taken and do nothing.
 	duckdb::mutex checkpoint_mutex;

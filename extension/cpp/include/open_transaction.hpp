@@ -1,0 +1,128 @@
+//! A client's transaction of several statements that has written to the replicated catalog.
+#pragma once
+
+#include "catalog.hpp"
+#include "changes.hpp"
+#include "hidden_rows.hpp"
+#include "rows.hpp"
+
+namespace quack {
+
+class Writer;
+
+//! What an explicit transaction has changed so far, visible to itself alone, and proposed as a whole at COMMIT.
+//!
+//! It is in one of two states:
+//! - **local**, at first: new rows lie in DuckDB's transaction-local storage, rows that were there before are hidden from
+//!   the transaction's own scans. The store is not touched, so nothing here can be in the applier's way. What goes to the
+//!   log is the difference, computed at COMMIT.
+//! - **native**, once it changes the catalog, or rows that foreign keys refer to: DuckDB executes the changes in the store,
+//!   uncommitted, so that the transaction sees their effects, and they are recorded in their order. They are never
+//!   committed there: at COMMIT the transaction is rolled back and the record proposed. Where the applier meets such a
+//!   change, it wins (`QuackTransactionManager::Doom`).
+//!
+//! DuckDB's transaction keeps the row ids that are remembered here valid, by its lock against vacuuming.
+class OpenTransaction : public Changes {
+public:
+	OpenTransaction(duckdb::ClientContext &context, QuackCatalog &catalog);
+
+	void Deleted(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
+	void Inserted(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
+	void Updated(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
+
+	//! Announces changes of rows to DuckDB before a statement makes any, and keeps only those of its locks that they need.
+	void BeginStatement();
+	//! What the statement has deleted is hidden from those that follow.
+	void EndStatement();
+
+	//! Everything from here on happens in the store, uncommitted.
+	void GoNative();
+	bool IsNative() const {
+		return native;
+	}
+	//! Runs a change of the catalog in the store, and records its text.
+	template <class CHANGE>
+	auto ChangeCatalog(const duckdb::string &text, CHANGE &&change) {
+		GoNative();
+		catalog_changes++;
+		struct Scope {
+			explicit Scope(idx_t &depth) : depth(depth) {
+				depth++;
+			}
+			~Scope() {
+				depth--;
+			}
+			idx_t &depth;
+		} scope(inside_catalog_change);
+		auto result = change();
+		Record(text);
+		return result;
+	}
+	//! Whether the change of the catalog that runs now is a part of one that is recorded already.
+	bool IsInsideCatalogChange() const {
+		return inside_catalog_change > 0;
+	}
+
+	bool Hides() const {
+		return hides;
+	}
+	//! The hidden rows of a table, as they stay while a statement runs; null when there are none.
+	duckdb::shared_ptr<const HiddenRows> HiddenIn(const duckdb::DataTableInfo &table) const;
+
+	//! It has been rolled back.
+	void Forget();
+	//! The whole transaction, for the log. Ends this object's use.
+	duckdb::shared_ptr<Writer> Finish(duckdb::DuckTransaction &transaction);
+
+	//! Whether the applier may meet what this transaction has done in the store to one of these tables.
+	bool MayBeInTheWayOf(const duckdb::unordered_set<duckdb::DataTableInfo *> &tables) const;
+	bool HasMadeIndex() const {
+		return indexes_made;
+	}
+	void NoteIndex() {
+		indexes_made = true;
+	}
+
+	//! Set when the applier has rolled this transaction back: another one was first.
+	duckdb::atomic<bool> doomed {false};
+
+private:
+	struct Table {
+		explicit Table(duckdb::DuckTableEntry &entry) : entry(entry) {
+		}
+		//! As the running statement sees it.
+		duckdb::reference<duckdb::DuckTableEntry> entry;
+		BoundConstraints constraints;
+		//! Hidden since earlier statements, and by the running one.
+		duckdb::shared_ptr<HiddenRows> hidden;
+		HiddenRows deleted_now;
+
+		void HideDeleted();
+	};
+
+	Table &TableOf(duckdb::DuckTableEntry &table);
+	void EnterNativeState();
+	void Touch(duckdb::DataTableInfo *table);
+	void Record(const duckdb::string &text);
+	void DeleteLocally(Table &table, duckdb::DataChunk &rows);
+	//! The changes so far as the difference to the store.
+	void WriteDifference(duckdb::DuckTransaction &transaction, Writer &writer);
+
+	duckdb::ClientContext &context;
+	QuackCatalog &catalog;
+	//! Recursive: a change of rows may turn out to need the native state.
+	mutable std::recursive_mutex lock;
+	std::map<duckdb::DataTableInfo *, Table> tables;
+	duckdb::atomic<bool> hides {false};
+	duckdb::atomic<bool> native {false};
+	duckdb::atomic<bool> indexes_made {false};
+	duckdb::atomic<idx_t> catalog_changes {0};
+	idx_t inside_catalog_change = 0;
+	//! What was changed in the native state, and before: from then on in its order.
+	duckdb::shared_ptr<Writer> record;
+	//! Tables whose rows were changed in the store, or are about to be. With a lock of its own, which the applier takes.
+	mutable duckdb::mutex touched_lock;
+	duckdb::unordered_set<duckdb::DataTableInfo *> touched;
+};
+
+} // namespace quack

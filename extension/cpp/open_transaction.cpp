@@ -1,0 +1,320 @@
+//! Implementation of open transactions.
+
+#include "open_transaction.hpp"
+
+#include "compat.hpp"
+#include "error.hpp"
+#include "statement.hpp"
+#include "transaction_manager.hpp"
+#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/parser/constraints/foreign_key_constraint.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/table/append_state.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
+#include "duckdb/storage/table/delete_state.hpp"
+#include "duckdb/storage/table/scan_state.hpp"
+#include "duckdb/transaction/local_storage.hpp"
+#include "duckdb/transaction/meta_transaction.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+OpenTransaction::OpenTransaction(ClientContext &context, QuackCatalog &catalog) : context(context), catalog(catalog) {
+}
+
+OpenTransaction::Table &OpenTransaction::TableOf(DuckTableEntry &entry) {
+	auto key = entry.GetStorage().GetDataTableInfo().get();
+	auto &table = tables.emplace(key, Table(entry)).first->second;
+	if (table.constraints.empty() || !RefersToSameObject(table.entry.get(), entry)) {
+		table.entry = entry;
+		table.constraints = Binder::CreateBinder(context)->BindConstraints(entry);
+	}
+	return table;
+}
+
+shared_ptr<const HiddenRows> OpenTransaction::HiddenIn(const DataTableInfo &table) const {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	auto found = tables.find(const_cast<DataTableInfo *>(&table));
+	return found == tables.end() ? nullptr : found->second.hidden;
+}
+
+void OpenTransaction::Table::HideDeleted() {
+	if (deleted_now.Empty()) {
+		return;
+	}
+	if (!hidden) {
+		hidden = make_shared_ptr<HiddenRows>();
+	}
+	hidden->Add(deleted_now);
+	deleted_now.Clear();
+}
+
+void OpenTransaction::BeginStatement() {
+	DatabaseModificationType rows;
+	rows |= DatabaseModificationType::INSERT_DATA;
+	rows |= DatabaseModificationType::DELETE_DATA;
+	MetaTransaction::Get(context).ModifyDatabase(catalog.GetAttached(), rows);
+	if (native) {
+		record->BeginStatement();
+	} else {
+		// A statement that DuckDB takes for an UPDATE in place would keep checkpoints away for as long as the
+		// transaction is open.
+		ReleaseCheckpointLock(DuckTransaction::Get(context, catalog));
+	}
+}
+
+void OpenTransaction::EndStatement() {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	for (auto &entry : tables) {
+		auto &table = entry.second;
+		table.HideDeleted();
+		hides = hides || table.hidden;
+		// They refer to the binder of the statement.
+		table.constraints.clear();
+	}
+}
+
+static bool IsReferenced(const TableCatalogEntry &table) {
+	for (auto &constraint : table.GetConstraints()) {
+		if (constraint->type == ConstraintType::FOREIGN_KEY &&
+		    constraint->Cast<ForeignKeyConstraint>().info.type != ForeignKeyType::FK_TYPE_FOREIGN_KEY_TABLE) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void OpenTransaction::DeleteLocally(Table &table, DataChunk &rows) {
+	auto &entry = table.entry.get();
+	auto &row_ids = rows.data[entry.GetStorage().GetTypes().size()];
+	row_ids.Flatten();
+	auto ids = FlatVector::GetData<row_t>(row_ids);
+	// The transaction's own rows go where they lie; the others are only hidden.
+	SelectionVector own(rows.size());
+	idx_t own_count = 0;
+	for (idx_t i = 0; i < rows.size(); i++) {
+		if (ids[i] >= MAX_ROW_ID) {
+			own.set_index(own_count++, i);
+		} else {
+			table.deleted_now.Add(ids[i]);
+		}
+	}
+	FreeKeys(context, entry, table.constraints, row_ids, rows);
+	if (own_count > 0) {
+		Vector own_ids(row_ids, own, own_count);
+		own_ids.Flatten();
+		auto &storage = entry.GetStorage();
+		auto state = storage.InitializeDelete(entry, context, table.constraints);
+		storage.Delete(*state, context, entry, own_ids, own_count);
+	}
+}
+
+void OpenTransaction::Deleted(DuckTableEntry &entry, DataChunk &rows) {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	auto &table = TableOf(entry);
+	if (!native && IsReferenced(entry)) {
+		// Whether somebody still refers to the rows is for DuckDB to say.
+		EnterNativeState();
+	}
+	if (!native) {
+		DeleteLocally(table, rows);
+		return;
+	}
+	Touch(entry.GetStorage().GetDataTableInfo().get());
+	record->Deleted(entry, rows);
+	DeleteRows(context, entry, table.constraints, rows.data[entry.GetStorage().GetTypes().size()], rows);
+}
+
+void OpenTransaction::Inserted(DuckTableEntry &entry, DataChunk &rows) {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	auto &table = TableOf(entry);
+	if (native) {
+		record->Inserted(entry, rows);
+	}
+	// A chunk at a time, and no longer: DuckDB locks the table meanwhile, and a checkpoint waits for that lock with the
+	// applier behind it.
+	entry.GetStorage().LocalAppend(entry, context, rows, table.constraints);
+}
+
+void OpenTransaction::Updated(DuckTableEntry &entry, DataChunk &rows) {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	auto &table = TableOf(entry);
+	EnterNativeState();
+	Touch(entry.GetStorage().GetDataTableInfo().get());
+	record->Updated(entry, rows);
+	auto columns = entry.GetStorage().GetTypes();
+	DataChunk old_rows;
+	old_rows.InitializeEmpty(columns);
+	DataChunk new_rows;
+	new_rows.InitializeEmpty(columns);
+	for (idx_t i = 0; i < columns.size(); i++) {
+		old_rows.data[i].Reference(rows.data[i]);
+		new_rows.data[i].Reference(rows.data[columns.size() + 1 + i]);
+	}
+	old_rows.SetChildCardinality(rows.size());
+	new_rows.SetChildCardinality(rows.size());
+	UpdateRows(context, entry, table.constraints, rows.data[columns.size()], old_rows, new_rows);
+}
+
+void OpenTransaction::GoNative() {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	EnterNativeState();
+}
+
+void OpenTransaction::EnterNativeState() {
+	if (native) {
+		return;
+	}
+	QuackTransactionManager::Get(catalog).AddNative(context, StatementState::Get(context).open);
+	auto &transaction = DuckTransaction::Get(context, catalog);
+	record = make_shared_ptr<Writer>(catalog.Node());
+	WriteDifference(transaction, *record);
+	record->BeginStatement();
+	// From now on the store itself hides what is deleted, also from DuckDB's own checks of the rows.
+	for (auto &known : tables) {
+		auto &table = known.second;
+		auto &entry = table.entry.get();
+		table.HideDeleted();
+		if (!table.hidden) {
+			continue;
+		}
+		Touch(known.first);
+		if (table.constraints.empty()) {
+			table.constraints = Binder::CreateBinder(context)->BindConstraints(entry);
+		}
+		auto state = entry.GetStorage().InitializeDelete(entry, context, table.constraints);
+		table.hidden->ForEachVector([&](Vector &row_ids, idx_t count) {
+			entry.GetStorage().Delete(*state, context, entry, row_ids, count);
+		});
+		// A scan that is under way keeps it: it does not see the deletion in the store yet.
+		table.hidden.reset();
+	}
+	hides = false;
+	native = true;
+}
+
+void OpenTransaction::Touch(DataTableInfo *table) {
+	lock_guard<mutex> guard(touched_lock);
+	touched.insert(table);
+}
+
+void OpenTransaction::Record(const string &text) {
+	record->Ddl(text);
+	// A statement that changes the catalog may replace the entries of tables.
+	tables.clear();
+}
+
+bool OpenTransaction::MayBeInTheWayOf(const unordered_set<DataTableInfo *> &others) const {
+	if (catalog_changes > 0) {
+		return true;
+	}
+	lock_guard<mutex> guard(touched_lock);
+	for (auto table : touched) {
+		if (others.count(table) > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+//! The rows that a transaction has added to a table, in their order.
+static void ScanOwnRows(LocalStorage &local, DataTable &table, const std::function<void(DataChunk &rows)> &callback) {
+	auto own = local.GetStorage(table);
+	if (!own || own->GetCollection().GetTotalRows() == 0) {
+		return;
+	}
+	vector<StorageIndex> column_ids;
+	for (idx_t i = 0; i < table.ColumnCount(); i++) {
+		column_ids.emplace_back(i);
+	}
+	TableScanState state;
+	state.Initialize(column_ids);
+	local.InitializeScan(table, state.local_state, nullptr);
+	DataChunk rows;
+	rows.Initialize(Allocator::Get(table.db), table.GetTypes());
+	while (true) {
+		rows.Reset();
+		local.Scan(state.local_state, column_ids, rows);
+		if (rows.size() == 0) {
+			return;
+		}
+		rows.Flatten();
+		callback(rows);
+	}
+}
+
+//! The tables to which the transaction has added rows, those that foreign keys refer to before those that refer.
+static vector<reference<DuckTableEntry>> InsertionOrder(LocalStorage &local) {
+	vector<reference<DuckTableEntry>> unordered;
+	for (auto &storage : EntriesOf(local)) {
+		if (storage->table_entry && !storage->is_dropped) {
+			unordered.push_back(*storage->table_entry);
+		}
+	}
+	vector<reference<DuckTableEntry>> ordered;
+	unordered_set<string> done;
+	auto key = [](const Identifier &schema, const Identifier &table) {
+		return StringUtil::Lower(schema.GetIdentifierName()) + '\0' + StringUtil::Lower(table.GetIdentifierName());
+	};
+	std::function<void(DuckTableEntry &)> place = [&](DuckTableEntry &table) {
+		if (!done.insert(key(table.ParentSchema().name, table.name)).second) {
+			return;
+		}
+		for (auto &constraint : table.GetConstraints()) {
+			if (constraint->type != ConstraintType::FOREIGN_KEY) {
+				continue;
+			}
+			auto &info = constraint->Cast<ForeignKeyConstraint>().info;
+			if (info.type == ForeignKeyType::FK_TYPE_PRIMARY_KEY_TABLE) {
+				continue;
+			}
+			for (auto &other : unordered) {
+				if (other.get().name == Identifier(info.table) && other.get().ParentSchema().name == Identifier(info.schema)) {
+					place(other);
+				}
+			}
+		}
+		ordered.push_back(table);
+	};
+	for (auto &table : unordered) {
+		place(table);
+	}
+	return ordered;
+}
+
+void OpenTransaction::WriteDifference(DuckTransaction &transaction, Writer &writer) {
+	for (auto &known : tables) {
+		auto &table = known.second;
+		table.HideDeleted();
+		if (!table.hidden) {
+			continue;
+		}
+		table.hidden->ForEachVector([&](Vector &row_ids, idx_t count) {
+			DataChunk rows;
+			FetchRows(transaction, table.entry, row_ids, count, rows);
+			writer.Deleted(table.entry, rows);
+		});
+	}
+	auto &local = transaction.GetLocalStorage();
+	for (auto &table : InsertionOrder(local)) {
+		ScanOwnRows(local, table.get().GetStorage(), [&](DataChunk &rows) { writer.Inserted(table, rows); });
+	}
+}
+
+void OpenTransaction::Forget() {
+	QuackTransactionManager::Get(catalog).RemoveNative(*this);
+}
+
+shared_ptr<Writer> OpenTransaction::Finish(DuckTransaction &transaction) {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	if (native) {
+		return record;
+	}
+	auto writer = make_shared_ptr<Writer>(catalog.Node());
+	WriteDifference(transaction, *writer);
+	return writer;
+}
+
+} // namespace quack
