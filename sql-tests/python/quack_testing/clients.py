@@ -74,6 +74,8 @@ def check_answers(history):
 class Client(threading.Thread):
     """One client: an operation at a time, on a node of its choice among those that are `ready`."""
 
+    weights = WEIGHTS
+
     def __init__(self, number, seed, ready, history, stop):
         super().__init__(daemon=True)
         self.number = number
@@ -105,7 +107,7 @@ class Client(threading.Thread):
             self.home = None
             time.sleep(PAUSE_SECONDS)
             return
-        (kind,) = self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        (kind,) = self.random.choices(list(self.weights), list(self.weights.values()))
         getattr(self, kind)()
         time.sleep(self.random.random() * THINK_SECONDS)
 
