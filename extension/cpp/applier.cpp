@@ -6,6 +6,7 @@
 #include "compat.hpp"
 #include "error.hpp"
 #include "rows.hpp"
+#include "settings.hpp"
 #include "transaction_manager.hpp"
 #include "statement.hpp"
 #include "duckdb/execution/index/art/art.hpp"
@@ -35,6 +36,7 @@ Applier::Applier(Store &store) : store(store), connection(store.Connect(true)), 
 	context.registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
 	// Rows are appended in the order of the log, and a statement's text means the same on every node.
 	Run("SET preserve_insertion_order = true");
+	PinSettings(*connection);
 }
 
 Applier::~Applier() {
@@ -494,7 +496,7 @@ bool Applier::ClearWay(ExceptionType error) {
 
 void Applier::Ddl(const string &sql) {
 	FlushAppend();
-	Run(sql);
+	RunWithSettings(*connection, sql);
 	ForgetTargets();
 	auto &catalog = store.Catalog();
 	lock_guard<mutex> guard(catalog.sequences_lock);

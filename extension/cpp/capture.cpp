@@ -4,6 +4,7 @@
 
 #include "ddl.hpp"
 #include "rows.hpp"
+#include "settings.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
@@ -156,7 +157,7 @@ PhysicalCaptureCreate::PhysicalCaptureCreate(PhysicalPlan &plan, vector<LogicalT
 unique_ptr<GlobalSinkState> PhysicalCaptureCreate::GetGlobalSinkState(ClientContext &context) const {
 	auto state = make_uniq<CreateState>(context, *this);
 	if (!IsPartOfTransaction(context)) {
-		static_cast<Writer &>(*proposal->changes).Ddl(CreateText(*info));
+		static_cast<Writer &>(*proposal->changes).Ddl(WithSettings(context, CreateText(*info)));
 		return std::move(state);
 	}
 	auto copy = info->Copy();
@@ -256,9 +257,18 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Gl
 		proposal->changes->Inserted(table, new_rows);
 	}
 	state.count += count;
-	if (return_chunk) {
-		state.returned.Append(new_rows);
+	if (!return_chunk) {
+		return;
 	}
+	// For a trigger the old rows follow.
+	DataChunk returned;
+	returned.InitializeEmpty(types);
+	for (idx_t i = 0; i < types.size(); i++) {
+		auto columns_count = new_rows.ColumnCount();
+		returned.data[i].Reference(i < columns_count ? new_rows.data[i] : old_rows.data[i - columns_count]);
+	}
+	returned.SetChildCardinality(count);
+	state.returned.Append(returned);
 }
 
 PhysicalCaptureDelete::PhysicalCaptureDelete(PhysicalPlan &plan, vector<LogicalType> types, idx_t estimated_cardinality,

@@ -24,6 +24,12 @@ bool ApplierMark::IsSet(ClientContext &context) {
 	return context.registered_state->Get<ApplierMark>(KEY) != nullptr;
 }
 
+void RequireNotReserved(const Identifier &schema) {
+	if (schema == INTERNAL_SCHEMA) {
+		throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
+	}
+}
+
 QuackCatalog::QuackCatalog(AttachedDatabase &db, const void *node) : DuckCatalog(db), node(node) {
 }
 
@@ -58,9 +64,7 @@ void QuackCatalog::Seal(const string &reason) {
 
 optional_ptr<CatalogEntry> QuackCatalog::CreateSchema(CatalogTransaction transaction, CreateSchemaInfo &info) {
 	auto text = [&]() {
-		if (info.SchemaName() == INTERNAL_SCHEMA) {
-			throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
-		}
+		RequireNotReserved(info.SchemaName());
 		return TextOfCreate(transaction.GetContext(), info);
 	};
 	return ChangeCatalog(transaction, *this, text, [&]() { return CreateSchemaEntry(transaction, info); });
@@ -162,7 +166,7 @@ unique_ptr<LogicalOperator> QuackCatalog::BindCreateIndex(Binder &binder, Create
 	if (BuildsIndexNatively(binder.context)) {
 		return DuckCatalog::BindCreateIndex(binder, stmt, table, std::move(plan));
 	}
-	return make_uniq<LogicalProposeDdl>(*this, CreateText(*stmt.info));
+	return make_uniq<LogicalProposeDdl>(*this, TextOfCreate(binder.context, *stmt.info));
 }
 
 unique_ptr<LogicalOperator> QuackCatalog::BindAlterAddIndex(Binder &binder, TableCatalogEntry &table_entry,
@@ -189,12 +193,6 @@ void QuackCatalog::ScanSchemas(ClientContext &context, std::function<void(Schema
 optional_ptr<SchemaCatalogEntry> QuackCatalog::LookupSchema(CatalogTransaction transaction,
                                                             const EntryLookupInfo &schema_lookup,
                                                             OnEntryNotFound if_not_found) {
-	if (!PassesThrough(transaction) && schema_lookup.GetEntryIdentifier() == INTERNAL_SCHEMA) {
-		if (if_not_found == OnEntryNotFound::THROW_EXCEPTION) {
-			throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
-		}
-		return nullptr;
-	}
 	if (transaction.HasContext()) {
 		// Instead of not finding what it has created.
 		ThrowIfDoomed(transaction.GetContext());

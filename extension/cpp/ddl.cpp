@@ -3,6 +3,7 @@
 #include "ddl.hpp"
 
 #include "catalog.hpp"
+#include "settings.hpp"
 #include "statement.hpp"
 #include "duckdb/catalog/catalog_entry/scalar_function_catalog_entry.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
@@ -10,6 +11,7 @@
 #include "duckdb/parser/expression/function_expression.hpp"
 #include "duckdb/parser/keyword_helper.hpp"
 #include "duckdb/parser/parsed_data/alter_table_info.hpp"
+#include "duckdb/parser/parsed_data/create_index_info.hpp"
 #include "duckdb/parser/parsed_data/create_schema_info.hpp"
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
 #include "duckdb/parser/parsed_data/drop_info.hpp"
@@ -25,7 +27,7 @@ bool PassesThrough(CatalogTransaction transaction) {
 
 void ProposeText(ClientContext &context, QuackCatalog &catalog, const string &sql) {
 	Writer writer(catalog.Node());
-	writer.Ddl(sql);
+	writer.Ddl(WithSettings(context, sql));
 	FinishWriter(context, catalog, writer);
 }
 
@@ -36,6 +38,11 @@ static bool IsReplayable(ClientContext &context, const ParsedExpression &express
 	}
 	if (expression.GetExpressionClass() == ExpressionClass::FUNCTION) {
 		auto &function = expression.Cast<FunctionExpression>();
+		auto &name = function.FunctionName().GetIdentifierName();
+		if (StringUtil::CIEquals(name, "current_localtimestamp") || StringUtil::CIEquals(name, "current_localtime")) {
+			// DuckDB 2.0.0 takes them for functions of nothing but their arguments.
+			return false;
+		}
 		EntryLookupInfo lookup(CatalogType::SCALAR_FUNCTION_ENTRY, function.GetQualifiedName());
 		auto entry = Catalog::GetEntry(context, lookup, OnEntryNotFound::RETURN_NULL);
 		if (!entry || entry->type != CatalogType::SCALAR_FUNCTION_ENTRY) {
@@ -84,6 +91,7 @@ string CreateText(const CreateInfo &info) {
 }
 
 string TextOfCreate(ClientContext &context, CreateInfo &info) {
+	RequireNotReserved(info.GetQualifiedName().Schema());
 	if (info.temporary) {
 		throw InternalException("a temporary entry cannot live in a replicated catalog");
 	}
@@ -94,6 +102,11 @@ string TextOfCreate(ClientContext &context, CreateInfo &info) {
 	if (info.type == CatalogType::TABLE_ENTRY) {
 		auto &table = info.Cast<CreateTableInfo>();
 		RequireReplayableConstraints(context, table.constraints);
+	}
+	if (info.type == CatalogType::INDEX_ENTRY) {
+		for (auto &expression : info.Cast<CreateIndexInfo>().parsed_expressions) {
+			RequireReplayable(context, *expression, "CREATE INDEX over");
+		}
 	}
 	return CreateText(info);
 }
@@ -125,6 +138,7 @@ static void RequireReplayableAlter(ClientContext &context, AlterInfo &info) {
 }
 
 string TextOfAlter(ClientContext &context, AlterInfo &info) {
+	RequireNotReserved(info.GetQualifiedName().Schema());
 	RequireReplayableAlter(context, info);
 	auto copy = info.Copy();
 	copy->GetQualifiedNameMutable().StripCatalog();
@@ -132,9 +146,11 @@ string TextOfAlter(ClientContext &context, AlterInfo &info) {
 }
 
 string TextOfDrop(DropInfo &info) {
+	auto is_schema = info.type == CatalogType::SCHEMA_ENTRY;
+	RequireNotReserved(is_schema ? info.GetQualifiedName().Name() : info.GetQualifiedName().Schema());
 	auto copy = info.Copy();
 	auto &drop = copy->Cast<DropInfo>();
-	if (drop.type == CatalogType::SCHEMA_ENTRY) {
+	if (is_schema) {
 		drop.SetQualifiedName(QualifiedName(drop.GetQualifiedName().Name()));
 	} else {
 		drop.GetQualifiedNameMutable().StripCatalog();
@@ -147,9 +163,10 @@ namespace {
 //! Proposes a text when it is pulled.
 class PhysicalProposeDdl : public PhysicalOperator {
 public:
-	PhysicalProposeDdl(PhysicalPlan &plan, vector<LogicalType> types, QuackCatalog &catalog, string sql)
+	PhysicalProposeDdl(PhysicalPlan &plan, vector<LogicalType> types, QuackCatalog &catalog, string sql,
+	                   LogicalProposeDdl::Native native)
 	    : PhysicalOperator(plan, PhysicalOperatorType::EXTENSION, std::move(types), 1), catalog(catalog),
-	      sql(std::move(sql)) {
+	      sql(std::move(sql)), native(std::move(native)) {
 	}
 
 	string GetName() const override {
@@ -162,23 +179,36 @@ public:
 protected:
 	SourceResultType GetDataInternal(ExecutionContext &context, DataChunk &chunk,
 	                                 OperatorSourceInput &input) const override {
-		ProposeText(context.client, catalog, sql);
+		auto &client = context.client;
+		if (!IsPartOfTransaction(client)) {
+			ProposeText(client, catalog, sql);
+			return SourceResultType::FINISHED;
+		}
+		if (!native) {
+			throw TransactionException("this statement was prepared outside of the transaction: prepare it again");
+		}
+		OpenTransactionOf(client, catalog).ChangeCatalog(sql, [&]() {
+			native(client);
+			return true;
+		});
 		return SourceResultType::FINISHED;
 	}
 
 private:
 	QuackCatalog &catalog;
 	string sql;
+	LogicalProposeDdl::Native native;
 };
 
 } // namespace
 
-LogicalProposeDdl::LogicalProposeDdl(QuackCatalog &catalog, string sql) : catalog(catalog), sql(std::move(sql)) {
+LogicalProposeDdl::LogicalProposeDdl(QuackCatalog &catalog, string sql, Native native)
+    : catalog(catalog), sql(std::move(sql)), native(std::move(native)) {
 }
 
 PhysicalOperator &LogicalProposeDdl::CreatePlan(ClientContext &context, PhysicalPlanGenerator &planner) {
 	catalog.Node();
-	return planner.Make<PhysicalProposeDdl>(types, catalog, sql);
+	return planner.Make<PhysicalProposeDdl>(types, catalog, sql, native);
 }
 
 vector<ColumnBinding> LogicalProposeDdl::GetColumnBindings() {

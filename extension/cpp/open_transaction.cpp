@@ -4,6 +4,7 @@
 
 #include "compat.hpp"
 #include "error.hpp"
+#include "settings.hpp"
 #include "statement.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
@@ -26,6 +27,7 @@ OpenTransaction::OpenTransaction(ClientContext &context, QuackCatalog &catalog) 
 
 OpenTransaction::Table &OpenTransaction::TableOf(DuckTableEntry &entry) {
 	auto key = entry.GetStorage().GetDataTableInfo().get();
+	RequireNotReserved(entry.ParentSchema().name);
 	auto &table = tables.emplace(key, Table(entry)).first->second;
 	if (table.constraints.empty() || !RefersToSameObject(table.entry.get(), entry)) {
 		table.entry = entry;
@@ -44,10 +46,10 @@ void OpenTransaction::Table::HideDeleted() {
 	if (deleted_now.Empty()) {
 		return;
 	}
-	if (!hidden) {
-		hidden = make_shared_ptr<HiddenRows>();
-	}
-	hidden->Add(deleted_now);
+	// Scans that are under way keep the set that they have begun with.
+	auto all = hidden ? make_shared_ptr<HiddenRows>(*hidden) : make_shared_ptr<HiddenRows>();
+	all->Add(deleted_now);
+	hidden = std::move(all);
 	deleted_now.Clear();
 }
 
@@ -201,7 +203,7 @@ void OpenTransaction::Touch(DataTableInfo *table) {
 }
 
 void OpenTransaction::Record(const string &text) {
-	record->Ddl(text);
+	record->Ddl(WithSettings(context, text));
 	// A statement that changes the catalog may replace the entries of tables.
 	tables.clear();
 }

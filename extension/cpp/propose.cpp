@@ -42,6 +42,7 @@ void PhysicalPropose::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipel
 	// here, with nothing proposed.
 	auto &context = meta_pipeline.GetExecutor().context;
 	auto &state = StatementState::Get(context);
+	state.collects = state.collects || proposal->goes_on_after_write;
 	if (state.unfinished == 0) {
 		state.changes = OpenChanges(context, catalog);
 	}
@@ -64,7 +65,10 @@ SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, Cli
 	proposal->changes.reset();
 	auto &state = StatementState::Get(context);
 	if (--state.unfinished > 0) {
-		// The last part proposes them all.
+		if (state.open) {
+			// Other parts of the statement, which come after this one, see what it has written.
+			state.open->EndStatement();
+		}
 		return SinkFinalizeType::READY;
 	}
 	auto &emitted = input.global_state.Cast<ProposeState>().emitted;

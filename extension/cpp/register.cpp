@@ -1,8 +1,8 @@
 //! What LOAD does.
 
+#include "after_binding.hpp"
 #include "error.hpp"
 #include "host.hpp"
-#include "repeat.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 
 extern "C" void quack_cpp_register(void *loader_p) {
@@ -12,7 +12,7 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	auto &loader = *static_cast<duckdb::ExtensionLoader *>(loader_p);
 	loader.SetDescription("A strongly consistent cluster of DuckDB processes");
 	auto host = quack::RegisterStorage(loader.GetDatabaseInstance());
-	quack::RegisterParameters(loader.GetDatabaseInstance());
+	quack::RegisterAfterBinding(loader.GetDatabaseInstance());
 	quack::RegisterSecret(loader);
 	quack::RegisterFunctions(loader, host);
 }

@@ -10,9 +10,6 @@
 #include "duckdb/main/client_data.hpp"
 #include "duckdb/main/prepared_statement_data.hpp"
 #include "duckdb/main/query_parameters.hpp"
-#include "duckdb/planner/binder.hpp"
-#include "duckdb/planner/bound_parameter_map.hpp"
-#include "duckdb/planner/planner_extension.hpp"
 
 using namespace duckdb;
 
@@ -25,21 +22,6 @@ constexpr idx_t KEY_ATTEMPTS_MAX = 10;
 //! After a conflict, so many statements of the connection run with no change beside them at once: where clients fight
 //! for the same rows, running twice costs more than waiting.
 constexpr idx_t CAUTIOUS_STATEMENTS = 16;
-
-static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement) {
-	HideRows(input.context, statement);
-	auto state = input.context.registered_state->Get<StatementState>(StatementState::KEY);
-	auto parameters = input.binder.GetParameters();
-	if (state && state->HasPassedGate() && parameters && !parameters->GetParameterData().empty()) {
-		state->parameters = parameters->GetParameterData();
-	}
-}
-
-void RegisterParameters(DatabaseInstance &instance) {
-	PlannerExtension extension;
-	extension.post_bind_function = AfterBinding;
-	PlannerExtension::Register(DBConfig::GetConfig(instance), std::move(extension));
-}
 
 static bool CanReadAgain(const PhysicalOperator &plan) {
 	switch (plan.type) {

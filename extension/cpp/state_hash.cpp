@@ -2,6 +2,7 @@
 
 #include "applier.hpp"
 #include "error.hpp"
+#include "settings.hpp"
 
 #include "duckdb/common/types/hash.hpp"
 
@@ -16,6 +17,8 @@ class StateHasher {
 public:
 	explicit StateHasher(Store &store) : store(store), connection(store.Connect(true)) {
 		connection->context->registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
+		// Computed columns are a part of what clients see.
+		PinSettings(*connection);
 		connection->BeginTransaction();
 	}
 	~StateHasher() {

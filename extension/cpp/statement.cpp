@@ -50,6 +50,7 @@ void Writer::Rows(Put put, const string &schema, const string &table, uint64_t s
 }
 
 static const string &SchemaOf(const DuckTableEntry &table) {
+	RequireNotReserved(table.ParentSchema().name);
 	return table.ParentSchema().name.GetIdentifierName();
 }
 
@@ -192,6 +193,7 @@ void StatementState::QueryEnd(ClientContext &context, optional_ptr<ErrorData> er
 	parameters.clear();
 	changes.reset();
 	unfinished = 0;
+	collects = false;
 	if (open) {
 		open->EndStatement();
 	}
@@ -224,7 +226,7 @@ bool IsInterrupted(ClientContext &context) {
 }
 
 bool IsPartOfTransaction(ClientContext &context) {
-	return !context.transaction.IsAutoCommit() || ExpandsIntoSeveral(context);
+	return !context.transaction.IsAutoCommit() || ExpandsIntoSeveral(context) || StatementState::Get(context).collects;
 }
 
 TransactionException LostConflict() {

@@ -15,6 +15,7 @@ namespace quack {
 WritePlan::WritePlan(ClientContext &context, PhysicalPlanGenerator &planner, QuackCatalog &catalog)
     : context(context), planner(planner), catalog(catalog), proposal(make_shared_ptr<Proposal>()) {
 	catalog.Node();
+	proposal->goes_on_after_write = StatementState::Get(context).goes_on_after_write;
 }
 
 PhysicalOperator &WritePlan::Propose(PhysicalOperator &captured) {
@@ -32,9 +33,6 @@ PhysicalCapture &WritePlan::CaptureInsert(LogicalInsert &op, PhysicalOperator &p
 }
 
 PhysicalCapture &WritePlan::CaptureUpdate(LogicalUpdate &op, PhysicalOperator &plan) {
-	if (op.capture_old_rows) {
-		throw NotImplementedException("triggers are not supported in a replicated catalog");
-	}
 	auto &capture = planner.Make<PhysicalCaptureUpdate>(
 	    op.types, op.estimated_cardinality, proposal, op.return_chunk, op.table.Cast<DuckTableEntry>(), op.columns,
 	    std::move(op.expressions), std::move(op.bound_defaults), op.row_id_handling);

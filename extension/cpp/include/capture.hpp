@@ -12,6 +12,8 @@ namespace quack {
 //! What the operators of one plan share while it runs: where its row changes go.
 struct Proposal {
 	duckdb::shared_ptr<Changes> changes;
+	//! `StatementState::goes_on_after_write`, as it was when the plan was made.
+	bool goes_on_after_write;
 };
 
 //! Writes the rows that the plan below yields into the statement's transaction; the store stays as it is.

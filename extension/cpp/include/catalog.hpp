@@ -18,6 +18,8 @@ public:
 
 //! The schema that holds the applier's position, in the same file as the tables.
 constexpr const char *INTERNAL_SCHEMA = "quack_internal";
+//! Refuses to change anything in that schema on behalf of a client.
+void RequireNotReserved(const duckdb::Identifier &schema);
 
 //! The catalog of a store. Reads are DuckDB's own; writes are captured and proposed.
 class QuackCatalog : public duckdb::DuckCatalog {
@@ -29,9 +31,6 @@ public:
 		return "quack";
 	}
 	bool SupportsNestedSchemas() const override {
-		return false;
-	}
-	bool SupportsMultipleDMLCTEs() const override {
 		return false;
 	}
 
@@ -58,7 +57,7 @@ public:
 	                  duckdb::unique_ptr<duckdb::CreateIndexInfo> create_info,
 	                  duckdb::unique_ptr<duckdb::AlterTableInfo> alter_info) override;
 	void OnDetach(duckdb::ClientContext &context) override;
-	//! Clients do not see the schema in which the applier keeps its position.
+	//! Listings leave out the schema in which the applier keeps its position.
 	void ScanSchemas(duckdb::ClientContext &context,
 	                 std::function<void(duckdb::SchemaCatalogEntry &)> callback) override;
 	duckdb::optional_ptr<duckdb::SchemaCatalogEntry> LookupSchema(duckdb::CatalogTransaction transaction,

@@ -47,9 +47,13 @@ duckdb::string CreateText(const duckdb::CreateInfo &info);
 void RequireReplayable(duckdb::ClientContext &context, const duckdb::ParsedExpression &expression,
                        const duckdb::string &clause);
 
-//! A statement that DuckDB would run as a plan of its own (CREATE INDEX, ADD PRIMARY KEY): it proposes its text.
+//! A statement that does not pass the catalog's hooks (CREATE INDEX, ADD PRIMARY KEY, triggers): it proposes its text.
 struct LogicalProposeDdl : public duckdb::LogicalExtensionOperator {
-	LogicalProposeDdl(QuackCatalog &catalog, duckdb::string sql);
+	using Native = std::function<void(duckdb::ClientContext &)>;
+
+	//! `native` makes the change in the store, for a transaction that goes on; without it the statement must be a
+	//! transaction of its own.
+	LogicalProposeDdl(QuackCatalog &catalog, duckdb::string sql, Native native = nullptr);
 
 	duckdb::PhysicalOperator &CreatePlan(duckdb::ClientContext &context,
 	                                     duckdb::PhysicalPlanGenerator &planner) override;
@@ -58,6 +62,7 @@ struct LogicalProposeDdl : public duckdb::LogicalExtensionOperator {
 
 	QuackCatalog &catalog;
 	duckdb::string sql;
+	Native native;
 
 protected:
 	void ResolveTypes() override;

@@ -94,7 +94,7 @@ private:
 		duckdb::reference<duckdb::DuckTableEntry> entry;
 		BoundConstraints constraints;
 		//! Hidden since earlier statements, and by the running one.
-		duckdb::shared_ptr<HiddenRows> hidden;
+		duckdb::shared_ptr<const HiddenRows> hidden;
 		HiddenRows deleted_now;
 
 		void HideDeleted();

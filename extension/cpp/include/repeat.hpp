@@ -6,9 +6,6 @@
 
 namespace quack {
 
-//! Makes DuckDB's planner tell which values a statement is given for its parameters; nothing keeps them otherwise.
-void RegisterParameters(duckdb::DatabaseInstance &instance);
-
 //! Whether the running statement, which has met a conflict and so has changed nothing, may run again: it is a
 //! transaction of its own, and everything that it reads is still there to be read. An open file or a stream of a
 //! program may not be.

@@ -71,6 +71,12 @@ public:
 
 	//! Whether the connection is the node's own, for checkpoints and hashes: its transactions wait for no quorum.
 	bool internal = false;
+	//! Whether the statement that was bound last does something after it has written, so that its changes may be
+	//! proposed only when all of it has ended.
+	bool goes_on_after_write = false;
+	//! Whether the running statement is of that kind.
+	bool collects = false;
+
 	//! The transaction of several statements that the connection has open, once it has written to a replicated catalog.
 	duckdb::shared_ptr<OpenTransaction> open;
 
@@ -103,8 +109,8 @@ private:
 
 //! Whether the statement is to end, or the one that it repeats.
 bool IsInterrupted(duckdb::ClientContext &context);
-//! Whether the running statement belongs to a transaction that goes on after it: between BEGIN and COMMIT, or one of
-//! several that DuckDB makes of what the user wrote.
+//! Whether the running statement's changes are committed with its transaction, not when they are made: between BEGIN and
+//! COMMIT, in one of several statements that DuckDB makes of what the user wrote, or when it goes on after a write.
 bool IsPartOfTransaction(duckdb::ClientContext &context);
 //! The connection's open transaction, begun if need be; throws when another one has won over it.
 OpenTransaction &OpenTransactionOf(duckdb::ClientContext &context, QuackCatalog &catalog);

@@ -1,0 +1,153 @@
+//! Implementation of what follows binding: hiding rows, choosing transactions, triggers, values of parameters.
+
+#include "after_binding.hpp"
+
+#include "catalog.hpp"
+#include "ddl.hpp"
+#include "hidden_rows.hpp"
+#include "statement.hpp"
+#include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
+#include "duckdb/parser/parsed_data/create_trigger_info.hpp"
+#include "duckdb/parser/parsed_data/drop_info.hpp"
+#include "duckdb/parser/parsed_data/extra_drop_info.hpp"
+#include "duckdb/parser/tableref/basetableref.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/bound_parameter_map.hpp"
+#include "duckdb/planner/bound_statement.hpp"
+#include "duckdb/planner/logical_operator.hpp"
+#include "duckdb/planner/operator/logical_create.hpp"
+#include "duckdb/planner/operator/logical_drop.hpp"
+#include "duckdb/planner/operator/logical_projection.hpp"
+#include "duckdb/planner/planner_extension.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+static bool WritesRows(const LogicalOperator &op) {
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_INSERT:
+	case LogicalOperatorType::LOGICAL_UPDATE:
+	case LogicalOperatorType::LOGICAL_DELETE:
+	case LogicalOperatorType::LOGICAL_MERGE_INTO:
+	case LogicalOperatorType::LOGICAL_CREATE_TABLE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool HasWrite(const LogicalOperator &op) {
+	if (WritesRows(op)) {
+		return true;
+	}
+	for (auto &child : op.children) {
+		if (child && HasWrite(*child)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+//! Whether something runs after a write that can fail, or see what was written: the outcome must wait for it.
+static bool GoesOnAfterWrite(const LogicalOperator &op) {
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_PREPARE:
+	case LogicalOperatorType::LOGICAL_EXECUTE:
+	case LogicalOperatorType::LOGICAL_EXPLAIN:
+		return !op.children.empty() && op.children[0] && GoesOnAfterWrite(*op.children[0]);
+	case LogicalOperatorType::LOGICAL_PROJECTION: {
+		// RETURNING of columns as they are.
+		for (auto &expression : op.expressions) {
+			if (expression->GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF) {
+				return HasWrite(op);
+			}
+		}
+		return GoesOnAfterWrite(*op.children[0]);
+	}
+	default:
+		break;
+	}
+	if (!WritesRows(op)) {
+		return HasWrite(op);
+	}
+	for (auto &child : op.children) {
+		if (child && HasWrite(*child)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void KeepParameters(StatementState &state, Binder &binder) {
+	auto parameters = binder.GetParameters();
+	if (state.HasPassedGate() && parameters && !parameters->GetParameterData().empty()) {
+		state.parameters = parameters->GetParameterData();
+	}
+}
+
+//! A trigger belongs to its table's entry, not to a schema that could lead the change to the log.
+static void LeadTriggers(ClientContext &context, BoundStatement &statement) {
+	auto &op = *statement.plan;
+	if (op.type == LogicalOperatorType::LOGICAL_CREATE_TRIGGER) {
+		auto &info = op.Cast<LogicalCreate>().info->Cast<CreateTriggerInfo>();
+		auto &catalog = Catalog::GetCatalog(context, info.GetQualifiedName().Catalog());
+		if (!QuackCatalog::Is(catalog)) {
+			return;
+		}
+		auto table = info.GetQualifiedName().WithName(info.base_table->GetQualifiedName().Name());
+		auto copy = info.Copy();
+		auto &text = copy->Cast<CreateTriggerInfo>();
+		text.SetQualifiedName(QualifiedName(info.GetTriggerName()));
+		text.base_table->SetQualifiedName(table);
+		text.base_table->GetQualifiedNameMutable().StripCatalog();
+		shared_ptr<CreateInfo> native(info.Copy().release());
+		statement.plan = make_uniq<LogicalProposeDdl>(
+		    reinterpret_cast<QuackCatalog &>(catalog), text.ToString(), [table, native](ClientContext &client) {
+			    auto &entry = Catalog::GetEntry<TableCatalogEntry>(client, table);
+			    entry.CreateTrigger(entry.ParentCatalog().GetCatalogTransaction(client), native->Cast<CreateTriggerInfo>());
+		    });
+	} else if (op.type == LogicalOperatorType::LOGICAL_DROP && op.Cast<LogicalDrop>().info->type == CatalogType::TRIGGER_ENTRY) {
+		auto &info = *op.Cast<LogicalDrop>().info;
+		auto table = info.extra_drop_info->Cast<ExtraDropTriggerInfo>().base_table->Cast<BaseTableRef>().GetQualifiedName();
+		auto &catalog = Catalog::GetEntry<TableCatalogEntry>(context, table).ParentCatalog();
+		if (!QuackCatalog::Is(catalog)) {
+			return;
+		}
+		auto copy = info.Copy();
+		auto &text = copy->Cast<DropInfo>();
+		text.SetQualifiedName(QualifiedName(info.GetQualifiedName().Name()));
+		text.extra_drop_info->Cast<ExtraDropTriggerInfo>().base_table->Cast<BaseTableRef>().GetQualifiedNameMutable().StripCatalog();
+		auto name = info.GetQualifiedName().Name();
+		auto cascade = info.cascade;
+		auto if_exists = info.if_not_found == OnEntryNotFound::RETURN_NULL;
+		statement.plan = make_uniq<LogicalProposeDdl>(
+		    reinterpret_cast<QuackCatalog &>(catalog), text.ToString(), [=](ClientContext &client) {
+			    auto &entry = Catalog::GetEntry<TableCatalogEntry>(client, table);
+			    auto transaction = entry.ParentCatalog().GetCatalogTransaction(client);
+			    if (!entry.DropTrigger(transaction, name, cascade) && !if_exists) {
+				    throw CatalogException("Trigger with name %s does not exist on table %s", name, entry.name);
+			    }
+		    });
+	}
+}
+
+static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement) {
+	auto &context = input.context;
+	auto state = context.registered_state->Get<StatementState>(StatementState::KEY);
+	if (!state || ApplierMark::IsSet(context) || !statement.plan) {
+		return;
+	}
+	KeepParameters(*state, input.binder);
+	HideRows(context, statement);
+	LeadTriggers(context, statement);
+	state->goes_on_after_write = GoesOnAfterWrite(*statement.plan);
+}
+
+void RegisterAfterBinding(DatabaseInstance &instance) {
+	PlannerExtension extension;
+	extension.post_bind_function = AfterBinding;
+	PlannerExtension::Register(DBConfig::GetConfig(instance), std::move(extension));
+}
+
+} // namespace quack

@@ -1,0 +1,18 @@
+//! Settings that decide what a statement means.
+#pragma once
+
+#include "duckdb.hpp"
+
+namespace quack {
+
+//! Gives a connection of the node's own the same meaning of every expression as on all other nodes, whatever the settings
+//! of this process are.
+void PinSettings(duckdb::Connection &connection);
+
+//! A statement's text, with the settings of the session before it that would make it mean something else elsewhere.
+duckdb::string WithSettings(duckdb::ClientContext &context, const duckdb::string &sql);
+
+//! Runs such a text on a connection with pinned settings, and pins them again.
+void RunWithSettings(duckdb::Connection &connection, const duckdb::string &sql);
+
+} // namespace quack
