@@ -36,6 +36,11 @@ WEIGHTS = {
 }  # fmt: skip
 
 
+CLIENTS = 6
+# What goes through as soon as a node takes writes, without effect.
+PROGRESS = "UPDATE cp.counters SET n = n WHERE id = 0"
+
+
 def create_tables(node):
     for statement in (
         "CREATE TABLE cp.registers (k BIGINT PRIMARY KEY, v BIGINT)",
@@ -69,6 +74,21 @@ def check_tables(history, node):
 def check_answers(history):
     """What the clients read, against each other."""
     return check_registers(history, 0) + check_counts(history) + check_sums(history, ACCOUNTS * ACCOUNT_START)
+
+
+def check(history, nodes, consistency):
+    """All that must hold at the end. Less than linearizable is not made allowances for: it must be found."""
+    return [line for node in nodes for line in check_tables(history, node)] + check_answers(history)
+
+
+def summary(history):
+    """Further lines about what happened."""
+    return []
+
+
+def make_clients(run):
+    """The clients of a run under faults."""
+    return [Client(number, run.seed, run.ready, run.history, run.stop_clients) for number in range(CLIENTS)]
 
 
 class Client(threading.Thread):

@@ -28,22 +28,29 @@ def is_conflict(text):
 class TransactionClient(Client):
     """What the operations of its subclasses are made of."""
 
+    begin_first = None
+
+    def sql(self, statement, parameters=None):
+        begin, self.begin_first = self.begin_first, None
+        if begin:
+            super().sql(begin)
+        return super().sql(statement, parameters)
+
     @contextmanager
     def transaction(self, fields, begin="BEGIN"):
         """Runs the block between BEGIN and COMMIT, and records it; the block gets the record to fill in.
 
-        Every statement by `self.sql` belongs to it. With `begin` None its statements commit by themselves: then there
+        BEGIN is sent with the first statement, so that its failure is one of the block. Every statement by `self.sql` belongs to it. With `begin` None its statements commit by themselves: then there
         may be one at most that writes."""
         operation = {"kind": "transaction", "operations": [], **fields}
         operation.update(client=self.number, node=self.home, session=f"{self.name()} of {self.process.pid}")
         operation.update(start=self.history.now(), outcome=OK)
         self.sent = False
         self.ending = begin is None
+        self.begin_first = begin
         try:
-            if begin:
-                self.sql(begin)
             yield operation
-            if begin:
+            if begin and not self.begin_first:
                 self.ending = True
                 self.sql("COMMIT")
         except RolledBack:
@@ -51,16 +58,21 @@ class TransactionClient(Client):
             operation["error"] = "ROLLBACK"
         except DatabaseError as error:
             text = str(error)
-            unknown = self.ending and self.sent and any(part in text for part in UNKNOWN_TEXTS)
+            unknown = self.ending and self.sent and self.is_unknown(text)
             operation.update(outcome=UNKNOWN if unknown else FAILED, error=text[:300])
         except (NoAnswer, ProcessEnded) as error:
             unknown = self.ending and self.sent
             operation.update(outcome=UNKNOWN if unknown else FAILED, error=type(error).__name__)
+        self.begin_first = None
         operation["end"] = self.history.now()
         operation["conflict"] = is_conflict(operation.get("error", ""))
         self.history.add(operation)
         if operation["outcome"] != OK and not self.rolled_back(operation):
             self.leave()
+
+    def is_unknown(self, text):
+        """Whether the error of a COMMIT leaves it open if there was one."""
+        return any(part in text for part in UNKNOWN_TEXTS)
 
     def rolled_back(self, operation):
         """Whether the connection is at once fit for the next transaction: after its own ROLLBACK, and after a conflict."""
