@@ -139,9 +139,9 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 		return;
 	}
 	KeepParameters(*state, input.binder);
-	HideRows(context, statement);
-	LeadTriggers(context, statement);
 	state->goes_on_after_write = GoesOnAfterWrite(*statement.plan);
+	HideRows(context, statement, state->goes_on_after_write);
+	LeadTriggers(context, statement);
 }
 
 void RegisterAfterBinding(DatabaseInstance &instance) {

@@ -187,13 +187,15 @@ Applier::Target &Applier::TargetOf(const QuackTable &table) {
 	auto &target = targets[key];
 	if (!target) {
 		auto &entry = Catalog::GetEntry(context, CatalogType::TABLE_ENTRY,
-		                                QualifiedName(Identifier(store.CatalogName()), Identifier(schema), Identifier(name)));
+		                                NameIn(store.CatalogName(), schema, name));
 		if (entry.type != CatalogType::TABLE_ENTRY) {
 			targets.erase(key);
 			throw CatalogException("\"%s\" is not a table", name);
 		}
 		auto created = make_uniq<Target>();
 		created->entry = &entry.Cast<DuckTableEntry>();
+		// Those of a file that was just loaded are not yet, and DuckDB's own operators would do it.
+		created->entry->GetStorage().BindIndexes(context);
 		created->shape = ShapeOf(*created->entry);
 		created->constraints = Binder::CreateBinder(context)->BindConstraints(*created->entry);
 		target = std::move(created);
@@ -350,9 +352,7 @@ void Applier::FollowHints(Target &target, DataChunk &sought, const vector<row_t>
 
 bool Applier::Search(Target &target, DataChunk &sought, vector<row_t> &ids, const vector<idx_t> &missing) {
 	auto columns = target.entry->GetStorage().GetTypes().size();
-	auto table = SQLIdentifier::ToString(store.CatalogName()) + "." +
-	             SQLIdentifier::ToString(target.entry->ParentSchema().name) + "." +
-	             SQLIdentifier::ToString(target.entry->name);
+	auto table = target.entry->ParentSchema().GetQualifiedName(target.entry->name).ToString();
 	string names, equal;
 	for (auto &column : target.entry->GetColumns().Physical()) {
 		auto name = SQLIdentifier::ToString(column.Name());
@@ -505,7 +505,7 @@ void Applier::Ddl(const string &sql) {
 
 void Applier::Sequence(const string &schema, const string &name, uint64_t usage_count, int64_t counter) {
 	auto entry = Catalog::GetEntry<SequenceCatalogEntry>(
-	    context, QualifiedName(Identifier(store.CatalogName()), Identifier(schema), Identifier(name)),
+	    context, NameIn(store.CatalogName(), schema, name),
 	    OnEntryNotFound::RETURN_NULL);
 	if (!entry) {
 		// Dropped since: there is nothing to remember.

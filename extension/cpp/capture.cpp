@@ -148,9 +148,9 @@ void PhysicalCaptureInsert::Capture(ClientContext &context, DataChunk &chunk, Gl
 }
 
 PhysicalCaptureCreate::PhysicalCaptureCreate(PhysicalPlan &plan, vector<LogicalType> types, idx_t estimated_cardinality,
-                                             shared_ptr<Proposal> proposal, QuackCatalog &catalog,
+                                             shared_ptr<Proposal> proposal, SchemaCatalogEntry &schema,
                                              unique_ptr<CreateInfo> info)
-    : PhysicalCapture(plan, std::move(types), estimated_cardinality, std::move(proposal), false), catalog(catalog),
+    : PhysicalCapture(plan, std::move(types), estimated_cardinality, std::move(proposal), false), schema(schema),
       info(std::move(info)) {
 }
 
@@ -160,10 +160,8 @@ unique_ptr<GlobalSinkState> PhysicalCaptureCreate::GetGlobalSinkState(ClientCont
 		static_cast<Writer &>(*proposal->changes).Ddl(WithSettings(context, CreateText(*info)));
 		return std::move(state);
 	}
-	auto copy = info->Copy();
-	auto &schema = catalog.GetSchema(context, copy->GetQualifiedName().Schema());
-	auto bound = Binder::CreateBinder(context)->BindCreateTableInfo(std::move(copy), schema);
-	auto created = schema.CreateTable(catalog.GetCatalogTransaction(context), *bound);
+	auto bound = Binder::CreateBinder(context)->BindCreateTableInfo(info->Copy(), schema);
+	auto created = schema.CreateTable(schema.GetCatalogTransaction(context), *bound);
 	if (created) {
 		state->table = created->Cast<DuckTableEntry>();
 	}
@@ -175,9 +173,8 @@ void PhysicalCaptureCreate::Capture(ClientContext &context, DataChunk &chunk, Gl
 	if (state.table) {
 		proposal->changes->Inserted(*state.table, chunk);
 	} else {
-		auto &name = info->GetQualifiedName();
 		static_cast<Writer &>(*proposal->changes)
-		    .InsertedInto(name.Schema().GetIdentifierName(), name.Name().GetIdentifierName(), chunk);
+		    .InsertedInto(PathOf(schema), info->GetQualifiedName().Name().GetIdentifierName(), chunk);
 	}
 	state.count += chunk.size();
 }

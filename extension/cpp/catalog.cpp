@@ -71,18 +71,35 @@ optional_ptr<CatalogEntry> QuackCatalog::CreateSchema(CatalogTransaction transac
 }
 
 optional_ptr<CatalogEntry> QuackCatalog::CreateSchemaEntry(CatalogTransaction transaction, CreateSchemaInfo &info) {
-	if (!info.ParentSchemas().empty()) {
-		throw NotImplementedException("nested schemas are not supported in the replicated catalog");
+	auto result = AddSchemaEntry(transaction, info);
+	// Throws unless the statement says IF NOT EXISTS or OR REPLACE.
+	if (result || !info.ShouldReplaceOnConflict()) {
+		return result;
+	}
+	DropInfo drop;
+	drop.type = CatalogType::SCHEMA_ENTRY;
+	drop.SetQualifiedName(info.GetQualifiedName().Parent());
+	DropSchemaEntry(transaction, drop);
+	return AddSchemaEntry(transaction, info);
+}
+
+optional_ptr<CatalogEntry> QuackCatalog::AddSchemaEntry(CatalogTransaction transaction, CreateSchemaInfo &info) {
+	auto parents = info.ParentSchemas();
+	if (!parents.empty()) {
+		if (!GetSchemaCatalogSet().GetEntry(transaction, parents[0])) {
+			throw CatalogException("%s is not a catalog or schema", parents[0]);
+		}
+		EntryLookupInfo lookup(CatalogType::SCHEMA_ENTRY, info.GetQualifiedName().Parent().Parent());
+		auto parent = LookupSchema(transaction, lookup, OnEntryNotFound::THROW_EXCEPTION);
+		return parent->Cast<QuackSchemaEntry>().CreateNested(transaction, info);
 	}
 	LogicalDependencyList dependencies;
 	auto entry = make_uniq<QuackSchemaEntry>(*this, info);
 	auto result = entry.get();
-	if (GetSchemaCatalogSet().CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
-		return result;
+	if (!GetSchemaCatalogSet().CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
+		return nullptr;
 	}
-	// Throws unless the statement says IF NOT EXISTS; the log holds no OR REPLACE.
-	info.ShouldReplaceOnConflict();
-	return nullptr;
+	return result;
 }
 
 void QuackCatalog::DropSchema(ClientContext &context, DropInfo &info) {
@@ -166,7 +183,11 @@ unique_ptr<LogicalOperator> QuackCatalog::BindCreateIndex(Binder &binder, Create
 	if (BuildsIndexNatively(binder.context)) {
 		return DuckCatalog::BindCreateIndex(binder, stmt, table, std::move(plan));
 	}
-	return make_uniq<LogicalProposeDdl>(*this, TextOfCreate(binder.context, *stmt.info));
+	auto info = stmt.info->Copy();
+	// As written it may lack the catalog, and then the name of an outer schema passes for one.
+	auto &name = info->Cast<CreateIndexInfo>().GetIndexName();
+	info->SetQualifiedName(table.ParentSchema().GetQualifiedName(name));
+	return make_uniq<LogicalProposeDdl>(*this, TextOfCreate(binder.context, *info));
 }
 
 unique_ptr<LogicalOperator> QuackCatalog::BindAlterAddIndex(Binder &binder, TableCatalogEntry &table_entry,

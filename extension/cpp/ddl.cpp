@@ -5,8 +5,13 @@
 #include "catalog.hpp"
 #include "settings.hpp"
 #include "statement.hpp"
+#include "duckdb/catalog/catalog_entry/macro_catalog_entry.hpp"
+#include "duckdb/common/logical_type_info.hpp"
 #include "duckdb/catalog/catalog_entry/scalar_function_catalog_entry.hpp"
 #include "duckdb/execution/physical_plan_generator.hpp"
+#include "duckdb/function/scalar_macro_function.hpp"
+#include "duckdb/parser/expression/cast_expression.hpp"
+#include "duckdb/parser/expression/columnref_expression.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
 #include "duckdb/parser/expression/function_expression.hpp"
 #include "duckdb/parser/keyword_helper.hpp"
@@ -31,10 +36,23 @@ void ProposeText(ClientContext &context, QuackCatalog &catalog, const string &sq
 	FinishWriter(context, catalog, writer);
 }
 
+//! Macros within macros that are looked into. DuckDB refuses those that call themselves.
+constexpr idx_t MACRO_DEPTH_MAX = 32;
+
+static bool IsConsistent(ScalarFunctionCatalogEntry &function) {
+	for (auto &overload : function.functions.functions) {
+		if (overload->GetStability() != FunctionStability::CONSISTENT) {
+			return false;
+		}
+	}
+	return true;
+}
+
 //! Whether every function in the expression returns the same value for the same arguments, at any time.
-static bool IsReplayable(ClientContext &context, const ParsedExpression &expression) {
+static bool IsReplayable(ClientContext &context, const ParsedExpression &expression, idx_t depth = 0) {
 	if (expression.GetExpressionClass() == ExpressionClass::SUBQUERY) {
-		return false;
+		// DuckDB itself takes none here.
+		return true;
 	}
 	if (expression.GetExpressionClass() == ExpressionClass::FUNCTION) {
 		auto &function = expression.Cast<FunctionExpression>();
@@ -45,18 +63,22 @@ static bool IsReplayable(ClientContext &context, const ParsedExpression &express
 		}
 		EntryLookupInfo lookup(CatalogType::SCALAR_FUNCTION_ENTRY, function.GetQualifiedName());
 		auto entry = Catalog::GetEntry(context, lookup, OnEntryNotFound::RETURN_NULL);
-		if (!entry || entry->type != CatalogType::SCALAR_FUNCTION_ENTRY) {
+		if (entry && entry->type == CatalogType::MACRO_ENTRY) {
+			for (auto &macro : entry->Cast<MacroCatalogEntry>().macros) {
+				if (depth > MACRO_DEPTH_MAX || macro->type != MacroType::SCALAR_MACRO ||
+				    !IsReplayable(context, *macro->Cast<ScalarMacroFunction>().expression, depth + 1)) {
+					return false;
+				}
+			}
+		} else if (entry && entry->type == CatalogType::SCALAR_FUNCTION_ENTRY &&
+		           !IsConsistent(entry->Cast<ScalarFunctionCatalogEntry>())) {
 			return false;
 		}
-		for (auto &overload : entry->Cast<ScalarFunctionCatalogEntry>().functions.functions) {
-			if (overload->GetStability() != FunctionStability::CONSISTENT) {
-				return false;
-			}
-		}
+		// Anything else DuckDB itself does not take here, and says so better.
 	}
 	bool replayable = true;
 	ParsedExpressionIterator::EnumerateChildren(expression, [&](const ParsedExpression &child) {
-		replayable = replayable && IsReplayable(context, child);
+		replayable = replayable && IsReplayable(context, child, depth);
 	});
 	return replayable;
 }
@@ -81,9 +103,15 @@ static void RequireReplayableConstraints(ClientContext &context, const vector<un
 string CreateText(const CreateInfo &info) {
 	if (info.type == CatalogType::SCHEMA_ENTRY) {
 		auto &schema = info.Cast<CreateSchemaInfo>();
-		auto prefix = info.on_conflict == OnCreateConflict::IGNORE_ON_CONFLICT ? "CREATE SCHEMA IF NOT EXISTS "
-		                                                                      : "CREATE SCHEMA ";
-		return prefix + SQLIdentifier::ToString(schema.SchemaName()) + ";";
+		auto path = schema.ParentSchemas();
+		path.push_back(schema.SchemaName());
+		string prefix = "CREATE SCHEMA ";
+		if (info.on_conflict == OnCreateConflict::IGNORE_ON_CONFLICT) {
+			prefix += "IF NOT EXISTS ";
+		} else if (info.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT) {
+			prefix = "CREATE OR REPLACE SCHEMA ";
+		}
+		return prefix + QualifiedName::FromPath(std::move(path)).ToString() + ";";
 	}
 	auto copy = info.Copy();
 	copy->StripCatalogQualification();
@@ -94,10 +122,6 @@ string TextOfCreate(ClientContext &context, CreateInfo &info) {
 	RequireNotReserved(info.GetQualifiedName().Schema());
 	if (info.temporary) {
 		throw InternalException("a temporary entry cannot live in a replicated catalog");
-	}
-	if (info.type == CatalogType::SCHEMA_ENTRY && info.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT) {
-		throw NotImplementedException("CREATE OR REPLACE SCHEMA is not supported in the replicated catalog: use DROP "
-		                              "SCHEMA and CREATE SCHEMA");
 	}
 	if (info.type == CatalogType::TABLE_ENTRY) {
 		auto &table = info.Cast<CreateTableInfo>();
@@ -137,11 +161,60 @@ static void RequireReplayableAlter(ClientContext &context, AlterInfo &info) {
 	}
 }
 
+//! DuckDB's own text of it leaves out the column's collation.
+static string AddColumnText(AddColumnInfo &info) {
+	string result = "ALTER TABLE ";
+	if (info.if_not_found == OnEntryNotFound::RETURN_NULL) {
+		result += "IF EXISTS ";
+	}
+	result += info.GetQualifiedName().ToString() + " ADD COLUMN ";
+	if (info.if_column_not_exists) {
+		result += "IF NOT EXISTS ";
+	}
+	result += info.new_column.ToSQLString();
+	if (info.add_column_constraints.add_not_null) {
+		result += " NOT NULL";
+	}
+	if (info.add_column_constraints.add_unique) {
+		result += " UNIQUE";
+	}
+	return result + ";";
+}
+
+//! The conversion that ALTER ... TYPE does by itself. Its text would not be read again when the type has a collation.
+static void OmitPlainCast(ChangeColumnTypeInfo &info) {
+	if (!info.expression || info.expression->GetExpressionClass() != ExpressionClass::CAST) {
+		return;
+	}
+	auto &cast = info.expression->Cast<CastExpression>();
+	auto type = info.target_type.ToString();
+	auto &type_info = info.target_type.GetTypeInfo();
+	if (type_info.type == LogicalTypeInfoType::STRING_TYPE_INFO && !type_info.Cast<StringTypeInfo>().collation.empty()) {
+		type += " COLLATE " + type_info.Cast<StringTypeInfo>().collation;
+	}
+	if (cast.IsTryCast() || !StringUtil::CIEquals(cast.TargetType().ToString(), type) ||
+	    cast.Child().GetExpressionClass() != ExpressionClass::COLUMN_REF || info.column_path.size() != 1) {
+		return;
+	}
+	if (cast.Child().Cast<ColumnRefExpression>().GetColumnName() == info.column_path[0]) {
+		info.expression.reset();
+	}
+}
+
 string TextOfAlter(ClientContext &context, AlterInfo &info) {
 	RequireNotReserved(info.GetQualifiedName().Schema());
 	RequireReplayableAlter(context, info);
 	auto copy = info.Copy();
 	copy->GetQualifiedNameMutable().StripCatalog();
+	if (info.type == AlterType::ALTER_TABLE) {
+		auto &alter = copy->Cast<AlterTableInfo>();
+		if (alter.alter_table_type == AlterTableType::ADD_COLUMN) {
+			return AddColumnText(alter.Cast<AddColumnInfo>());
+		}
+		if (alter.alter_table_type == AlterTableType::ALTER_COLUMN_TYPE) {
+			OmitPlainCast(alter.Cast<ChangeColumnTypeInfo>());
+		}
+	}
 	return copy->ToString();
 }
 
@@ -151,7 +224,12 @@ string TextOfDrop(DropInfo &info) {
 	auto copy = info.Copy();
 	auto &drop = copy->Cast<DropInfo>();
 	if (is_schema) {
-		drop.SetQualifiedName(QualifiedName(drop.GetQualifiedName().Name()));
+		// The catalog, then the schemas from the outermost inwards.
+		auto path = drop.GetQualifiedName().Path();
+		if (path.size() > 1) {
+			path.erase(path.begin());
+		}
+		drop.SetQualifiedName(QualifiedName::FromPath(std::move(path)));
 	} else {
 		drop.GetQualifiedNameMutable().StripCatalog();
 	}

@@ -132,16 +132,19 @@ unique_ptr<Expression> VisibilityOf(LogicalGet &get, shared_ptr<DataTableInfo> t
 	                                          make_uniq<IsVisibleData>(std::move(table)));
 }
 
-void HideRowsIn(const OpenTransaction &transaction, unique_ptr<LogicalOperator> &op);
+//! Without a transaction, in all tables.
+using Hiding = optional_ptr<const OpenTransaction>;
 
-void HideRowsIn(const OpenTransaction &transaction, Expression &expression) {
+void HideRowsIn(Hiding transaction, unique_ptr<LogicalOperator> &op);
+
+void HideRowsIn(Hiding transaction, Expression &expression) {
 	if (expression.GetExpressionClass() == ExpressionClass::BOUND_SUBQUERY) {
 		HideRowsIn(transaction, expression.Cast<BoundSubqueryExpression>().SubqueryMutable().plan);
 	}
 	ExpressionIterator::EnumerateChildren(expression, [&](Expression &child) { HideRowsIn(transaction, child); });
 }
 
-void HideRowsIn(const OpenTransaction &transaction, unique_ptr<LogicalOperator> &op) {
+void HideRowsIn(Hiding transaction, unique_ptr<LogicalOperator> &op) {
 	if (!op || op->type == LogicalOperatorType::LOGICAL_CREATE_INDEX) {
 		// An index is made when its table hides nothing any more (`OpenTransaction::GoNative`).
 		return;
@@ -156,7 +159,10 @@ void HideRowsIn(const OpenTransaction &transaction, unique_ptr<LogicalOperator> 
 	}
 	auto &get = op->Cast<LogicalGet>();
 	auto table = get.GetTable();
-	if (!table || !QuackCatalog::Is(table->ParentCatalog()) || !transaction.HiddenIn(*table->GetStorage().GetDataTableInfo())) {
+	if (!table || !QuackCatalog::Is(table->ParentCatalog())) {
+		return;
+	}
+	if (transaction && !transaction->HiddenIn(*table->GetStorage().GetDataTableInfo())) {
 		return;
 	}
 	auto filter = make_uniq<LogicalFilter>(VisibilityOf(get, table->GetStorage().GetDataTableInfo()));
@@ -166,10 +172,14 @@ void HideRowsIn(const OpenTransaction &transaction, unique_ptr<LogicalOperator> 
 
 } // namespace
 
-void HideRows(ClientContext &context, BoundStatement &statement) {
-	auto state = context.registered_state->Get<StatementState>(StatementState::KEY);
-	if (state && state->open && state->open->Hides()) {
-		HideRowsIn(*state->open, statement.plan);
+void HideRows(ClientContext &context, BoundStatement &statement, bool goes_on_after_write) {
+	if (goes_on_after_write) {
+		HideRowsIn(nullptr, statement.plan);
+		return;
+	}
+	auto &open = StatementState::Get(context).open;
+	if (open && open->Hides()) {
+		HideRowsIn(*open, statement.plan);
 	}
 }
 

@@ -31,6 +31,7 @@ OpenTransaction::Table &OpenTransaction::TableOf(DuckTableEntry &entry) {
 	auto &table = tables.emplace(key, Table(entry)).first->second;
 	if (table.constraints.empty() || !RefersToSameObject(table.entry.get(), entry)) {
 		table.entry = entry;
+		entry.GetStorage().BindIndexes(context);
 		table.constraints = Binder::CreateBinder(context)->BindConstraints(entry);
 	}
 	return table;
@@ -88,6 +89,21 @@ static bool IsReferenced(const TableCatalogEntry &table) {
 	return false;
 }
 
+//! Throws as DuckDB does when a transaction that was committed since this one began has deleted or replaced some of these
+//! rows. Of rows that are the transaction's own none is committed.
+static void RequireCurrent(DuckTableEntry &table, Vector &row_ids, idx_t count, idx_t committed_count) {
+	DataChunk current;
+	current.Initialize(Allocator::DefaultAllocator(), {LogicalType::ROW_TYPE});
+	vector<StorageIndex> column_ids;
+	column_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
+	ColumnFetchState state;
+	// The transaction's own ids are beyond those that it knows, and are skipped.
+	table.GetStorage().FetchCommitted(current, column_ids, row_ids, count, state);
+	if (current.size() != committed_count) {
+		throw TransactionException("Conflict on tuple deletion!");
+	}
+}
+
 void OpenTransaction::DeleteLocally(Table &table, DataChunk &rows) {
 	auto &entry = table.entry.get();
 	auto &row_ids = rows.data[entry.GetStorage().GetTypes().size()];
@@ -102,6 +118,9 @@ void OpenTransaction::DeleteLocally(Table &table, DataChunk &rows) {
 		} else {
 			table.deleted_now.Add(ids[i]);
 		}
+	}
+	if (own_count < rows.size()) {
+		RequireCurrent(entry, row_ids, rows.size(), rows.size() - own_count);
 	}
 	FreeKeys(context, entry, table.constraints, row_ids, rows);
 	if (own_count > 0) {
@@ -256,12 +275,9 @@ static vector<reference<DuckTableEntry>> InsertionOrder(LocalStorage &local) {
 		}
 	}
 	vector<reference<DuckTableEntry>> ordered;
-	unordered_set<string> done;
-	auto key = [](const Identifier &schema, const Identifier &table) {
-		return StringUtil::Lower(schema.GetIdentifierName()) + '\0' + StringUtil::Lower(table.GetIdentifierName());
-	};
+	reference_set_t<DuckTableEntry> done;
 	std::function<void(DuckTableEntry &)> place = [&](DuckTableEntry &table) {
-		if (!done.insert(key(table.ParentSchema().name, table.name)).second) {
+		if (!done.insert(table).second) {
 			return;
 		}
 		for (auto &constraint : table.GetConstraints()) {
@@ -273,7 +289,9 @@ static vector<reference<DuckTableEntry>> InsertionOrder(LocalStorage &local) {
 				continue;
 			}
 			for (auto &other : unordered) {
-				if (other.get().name == Identifier(info.table) && other.get().ParentSchema().name == Identifier(info.schema)) {
+				// Foreign keys stay within a schema.
+				if (other.get().name == info.table &&
+				    RefersToSameObject(other.get().ParentSchema(), table.ParentSchema())) {
 					place(other);
 				}
 			}

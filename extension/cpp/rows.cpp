@@ -14,6 +14,24 @@ using namespace duckdb;
 
 namespace quack {
 
+constexpr char PATH_SEPARATOR = '\x1f';
+
+string PathOf(const SchemaCatalogEntry &schema) {
+	string result;
+	for (auto &name : schema.GetSchemaPath()) {
+		result += (result.empty() ? "" : string(1, PATH_SEPARATOR)) + name.GetIdentifierName();
+	}
+	return result;
+}
+
+QualifiedName NameIn(const string &catalog, const string &schema_path, const string &name) {
+	vector<Identifier> path;
+	for (auto &schema : StringUtil::Split(schema_path, PATH_SEPARATOR)) {
+		path.emplace_back(schema);
+	}
+	return QualifiedName::FromCatalogSchema(Identifier(catalog), std::move(path), Identifier(name));
+}
+
 void FetchRows(DuckTransaction &transaction, DuckTableEntry &table, Vector &row_ids, idx_t count, DataChunk &result) {
 	auto &storage = table.GetStorage();
 	auto types = storage.GetTypes();

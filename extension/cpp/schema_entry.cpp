@@ -21,7 +21,20 @@ using namespace duckdb;
 
 namespace quack {
 
-QuackSchemaEntry::QuackSchemaEntry(Catalog &catalog, CreateSchemaInfo &info) : DuckSchemaEntry(catalog, info) {
+QuackSchemaEntry::QuackSchemaEntry(Catalog &catalog, CreateSchemaInfo &info, optional_ptr<SchemaCatalogEntry> parent)
+    : DuckSchemaEntry(catalog, info, parent) {
+}
+
+optional_ptr<CatalogEntry> QuackSchemaEntry::CreateNested(CatalogTransaction transaction, CreateSchemaInfo &info) {
+	LogicalDependencyList dependencies;
+	dependencies.AddDependency(*this);
+	auto entry = make_uniq<QuackSchemaEntry>(catalog, info, *this);
+	auto result = entry.get();
+	auto &schemas = GetCatalogSet(CatalogType::SCHEMA_ENTRY);
+	if (!schemas.CreateEntry(transaction, info.SchemaName(), std::move(entry), dependencies)) {
+		return nullptr;
+	}
+	return result;
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTable(CatalogTransaction transaction, BoundCreateTableInfo &info) {
@@ -107,7 +120,7 @@ void QuackSchemaEntry::DropEntry(ClientContext &context, DropInfo &info) {
 unique_ptr<CatalogEntry> QuackSchemaEntry::Copy(ClientContext &context) const {
 	auto info_copy = GetInfo();
 	auto &info = info_copy->Cast<CreateSchemaInfo>();
-	return make_uniq<QuackSchemaEntry>(catalog, info);
+	return make_uniq<QuackSchemaEntry>(catalog, info, parent_schema);
 }
 
 } // namespace quack

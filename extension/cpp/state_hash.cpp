@@ -4,7 +4,10 @@
 #include "error.hpp"
 #include "settings.hpp"
 
+#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/common/types/hash.hpp"
+
+#include <set>
 
 using namespace duckdb;
 
@@ -94,9 +97,10 @@ void StateHasher::MixCatalog() {
 	    "cycle) FROM duckdb_sequences() WHERE database_name = %s UNION ALL "
 	    "SELECT 'type', schema_name, type_name, array_to_string(labels, ',') FROM duckdb_types() WHERE database_name = %s AND "
 	    "NOT internal UNION ALL "
+	    "SELECT 'trigger', schema_name, trigger_name, sql FROM duckdb_triggers() WHERE database_name = %s UNION ALL "
 	    "SELECT 'macro', schema_name, function_name, macro_definition FROM duckdb_functions() WHERE database_name = %s AND "
 	    "NOT internal) WHERE schema_name <> %s ORDER BY ALL",
-	    name, name, name, name, name, name, name, name, SQLString(INTERNAL_SCHEMA)));
+	    name, name, name, name, name, name, name, name, name, SQLString(INTERNAL_SCHEMA)));
 	for (auto &row : rows) {
 		for (auto &value : row) {
 			Mix(value.ToString());
@@ -105,17 +109,25 @@ void StateHasher::MixCatalog() {
 }
 
 void StateHasher::MixTables() {
-	auto tables = Rows(StringUtil::Format(
-	    "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = %s AND schema_name <> %s ORDER BY ALL",
-	    SQLString(store.CatalogName()), SQLString(INTERNAL_SCHEMA)));
+	std::set<string> tables;
+	store.Catalog().DuckCatalog::ScanSchemas(*connection->context, [&](SchemaCatalogEntry &schema) {
+		if (schema.name == INTERNAL_SCHEMA) {
+			return;
+		}
+		schema.Scan(*connection->context, CatalogType::TABLE_ENTRY, [&](CatalogEntry &entry) {
+			if (entry.type == CatalogType::TABLE_ENTRY) {
+				auto path = schema.GetSchemaPath();
+				path.push_back(entry.name);
+				tables.insert(QualifiedName::FromPath(std::move(path)).ToString());
+			}
+		});
+	});
 	for (auto &table : tables) {
-		auto schema = table[0].ToString();
-		auto name = table[1].ToString();
 		// Sums of row hashes: a table is a bag. The halves are summed apart, so that nothing overflows.
 		auto row = Rows(StringUtil::Format(
-		    "SELECT count(*), sum((h >> 32)::BIGINT), sum((h & 4294967295)::BIGINT) FROM (SELECT hash(t) AS h FROM %s.%s.%s t)",
-		    SQLIdentifier::ToString(store.CatalogName()), SQLIdentifier::ToString(schema), SQLIdentifier::ToString(name)));
-		Mix(schema + "." + name);
+		    "SELECT count(*), sum((h >> 32)::BIGINT), sum((h & 4294967295)::BIGINT) FROM (SELECT hash(t) AS h FROM %s.%s t)",
+		    SQLIdentifier::ToString(store.CatalogName()), table));
+		Mix(table);
 		for (auto &value : row[0]) {
 			Mix(value.ToString());
 		}

@@ -5,6 +5,7 @@
 #include "chunk.hpp"
 #include "compat.hpp"
 #include "error.hpp"
+#include "rows.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
@@ -49,9 +50,9 @@ void Writer::Rows(Put put, const string &schema, const string &table, uint64_t s
 	ThrowIfError(error);
 }
 
-static const string &SchemaOf(const DuckTableEntry &table) {
+static string SchemaOf(const DuckTableEntry &table) {
 	RequireNotReserved(table.ParentSchema().name);
-	return table.ParentSchema().name.GetIdentifierName();
+	return PathOf(table.ParentSchema());
 }
 
 void Writer::Deleted(DuckTableEntry &table, DataChunk &chunk) {

@@ -68,7 +68,8 @@ PhysicalOperator &WritePlan::Delete(LogicalDelete &op, PhysicalOperator &plan) {
 PhysicalOperator &WritePlan::CreateTableAs(LogicalCreateTable &op, PhysicalOperator &plan) {
 	auto info = op.info->Base().Copy();
 	info->Cast<CreateTableInfo>().query.reset();
-	auto &capture = planner.Make<PhysicalCaptureCreate>(op.types, op.estimated_cardinality, proposal, catalog, std::move(info));
+	auto &capture = planner.Make<PhysicalCaptureCreate>(op.types, op.estimated_cardinality, proposal, op.schema,
+	                                                    std::move(info));
 	capture.children.push_back(plan);
 	return Propose(capture);
 }

@@ -13,6 +13,8 @@ pub struct Environment {
     pub extension: PathBuf,
     /// The folder that `INSTALL quack FROM` takes.
     pub repository: PathBuf,
+    /// The program that makes certificates; the differential runs need it.
+    pub quackctl: PathBuf,
     /// The program that hosts DuckDB in either Python.
     pub worker: PathBuf,
 }
@@ -32,10 +34,16 @@ impl Environment {
                 }
             }
         };
+        let extension = file("QUACK_EXTENSION", "dist/extension/quack.duckdb_extension", "dist")?;
+        let quackctl = std::env::var_os("QUACK_CTL").map_or_else(
+            || extension.parent().unwrap_or(Path::new("")).join("../bin/quackctl"),
+            PathBuf::from,
+        );
         Ok(Self {
             python: file("QUACK_PYTHON", ".venv-duckdb-2.0.0/bin/python", "venv")?,
             python_stock: file("QUACK_STOCK_PYTHON", ".venv-stock/bin/python", "venv")?,
-            extension: file("QUACK_EXTENSION", "dist/extension/quack.duckdb_extension", "dist")?,
+            extension,
+            quackctl,
             repository: file("QUACK_REPOSITORY", "dist/repository", "dist")?,
             worker: Path::new(env!("CARGO_MANIFEST_DIR")).join("python/quack_testing/worker.py"),
         })

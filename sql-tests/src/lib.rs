@@ -8,6 +8,7 @@
 //! This crate does not see DuckDB; it asks a Python process, which loads the extension like any user.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod duckdb_format;
 pub mod environment;
 pub mod script;
 pub mod session;

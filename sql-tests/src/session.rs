@@ -71,7 +71,7 @@ impl Session {
 
     /// Ends everything in the ordinary way; a process that crashes or hangs fails the test.
     pub fn finish(&mut self) -> Result<(), Error> {
-        for client in self.clients.values_mut() {
+        for client in self.clients.values() {
             client.close()?;
         }
         self.stop()
@@ -91,7 +91,7 @@ impl Session {
 
     fn start_host(&mut self) -> Result<(), Error> {
         let environment = &self.environment;
-        let mut worker = Worker::start(&environment.python, &environment.worker, &self.scratch, "host")?;
+        let worker = Worker::start(&environment.python, &environment.worker, &self.scratch, "host")?;
         let unsigned = json!({"allow_unsigned_extensions": "true"});
         worker.open(":memory:", &unsigned, false)?;
         let mut prepare = vec!["USE cp".to_owned()];
@@ -126,8 +126,7 @@ impl Session {
     fn client(&mut self, name: &str) -> Result<&mut Worker, Error> {
         if !self.clients.contains_key(name) {
             let environment = &self.environment;
-            let mut worker =
-                Worker::start(&environment.python_stock, &environment.worker, &self.scratch, name)?;
+            let worker = Worker::start(&environment.python_stock, &environment.worker, &self.scratch, name)?;
             worker.open(":memory:", &json!({}), true)?;
             let attach = format!("ATTACH '{}' AS cp (TYPE quack, TOKEN '{TOKEN}')", self.listen_uri);
             worker.execute(name, &attach)?;

@@ -96,7 +96,8 @@ fn load(path: &Path) -> Result<Script, String> {
     script::parse(&path.display().to_string(), &text)
 }
 
-fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+/// The `.test` files below `folder`, in order.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {

@@ -1,13 +1,16 @@
 //! A child process that hosts DuckDB, and the lines of JSON that it understands.
 //!
-//! Invariants: a request has one answer; a worker that gives none in time is killed, so that no test hangs;
-//! no worker outlives its [`Worker`].
+//! Several threads may ask at the same time; each waits for its own answer. Invariants: a request has one
+//! answer; a worker that gives none in time is killed, so that no test hangs; no worker outlives its
+//! [`Worker`].
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -39,6 +42,8 @@ pub enum Error {
 pub struct Rows {
     /// Names of the columns.
     pub columns: Vec<String>,
+    /// Types of the columns, as DuckDB writes them.
+    pub types: Vec<String>,
     /// The values, row by row.
     pub rows: Vec<Vec<Option<String>>>,
 }
@@ -46,12 +51,20 @@ pub struct Rows {
 /// One process.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
-    requests: Option<ChildStdin>,
-    answers: Receiver<String>,
-    folder: PathBuf,
+    child: Mutex<Child>,
+    requests: Mutex<Option<ChildStdin>>,
+    waiting: Arc<Mutex<Waiting>>,
+    folder: Mutex<PathBuf>,
     stderr: PathBuf,
+}
+
+/// Who waits for which answer.
+#[derive(Debug, Default)]
+struct Waiting {
     next_id: u64,
+    senders: BTreeMap<u64, Sender<Value>>,
+    /// Why there will be no more answers.
+    ended: Option<String>,
 }
 
 impl Worker {
@@ -68,49 +81,72 @@ impl Worker {
             .stderr(log)
             .spawn()
             .map_err(failed)?;
-        let requests = child.stdin.take();
-        let (sender, answers) = channel();
+        let requests = Mutex::new(child.stdin.take());
+        let waiting = Arc::new(Mutex::new(Waiting::default()));
         if let Some(output) = child.stdout.take() {
-            std::thread::spawn(move || {
-                for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    if sender.send(line).is_err() {
-                        break;
-                    }
-                }
-            });
+            let waiting = Arc::clone(&waiting);
+            std::thread::spawn(move || read_answers(output, &waiting));
         }
-        Ok(Self { child, requests, answers, folder: folder.to_path_buf(), stderr, next_id: 0 })
+        let folder = Mutex::new(folder.to_path_buf());
+        Ok(Self { child: Mutex::new(child), requests, waiting, folder, stderr })
+    }
+
+    /// From now on `folder` is the one that may not grow without bounds.
+    pub fn watch(&self, folder: &Path) {
+        *lock(&self.folder) = folder.to_path_buf();
     }
 
     /// Opens the database at `path`.
-    pub fn open(&mut self, path: &str, config: &Value, stock: bool) -> Result<(), Error> {
+    pub fn open(&self, path: &str, config: &Value, stock: bool) -> Result<(), Error> {
         self.request(json!({"op": "open", "path": path, "config": config, "stock": stock})).map(drop)
     }
 
+    /// Opens a database in memory for [`query`](Self::query), in a process that works in `folder` from now on.
+    pub fn open_in(&self, folder: &Path, config: &Value) -> Result<(), Error> {
+        self.request(json!({"op": "open", "c_api": true, "config": config, "folder": folder})).map(drop)
+    }
+
     /// Statements that every connection runs first, from now on.
-    pub fn prepare_connections(&mut self, statements: &[String]) -> Result<(), Error> {
+    pub fn prepare_connections(&self, statements: &[String]) -> Result<(), Error> {
         self.request(json!({"op": "prepare_connections", "statements": statements})).map(drop)
     }
 
     /// Runs `sql` on the connection called `connection`, which is made at its first use.
-    pub fn execute(&mut self, connection: &str, sql: &str) -> Result<Rows, Error> {
+    pub fn execute(&self, connection: &str, sql: &str) -> Result<Rows, Error> {
         let answer = self.request(json!({"op": "execute", "connection": connection, "sql": sql}))?;
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let columns = list(&answer["columns"]).iter().filter_map(text).collect();
-        let rows = list(&answer["rows"]).iter().map(|row| list(row).iter().map(text).collect()).collect();
-        Ok(Rows { columns, rows })
+        Ok(rows(&answer))
+    }
+
+    /// Runs the statements of `sql` and gives the rows, if they are wanted, as DuckDB writes them.
+    pub fn query(&self, connection: &str, sql: &str, wanted: bool) -> Result<Rows, Error> {
+        let request = json!({"op": "query", "connection": connection, "sql": sql, "rows": wanted});
+        Ok(rows(&self.request(request)?))
+    }
+
+    /// The values of a file of results, row by row, read by a DuckDB of its own.
+    pub fn read_expected(&self, path: &str, columns: &[String]) -> Result<Rows, Error> {
+        Ok(rows(&self.request(json!({"op": "read_expected", "path": path, "columns": columns}))?))
+    }
+
+    /// Closes a connection; its next use makes it anew.
+    pub fn close_connection(&self, connection: &str) -> Result<(), Error> {
+        self.request(json!({"op": "close_connection", "connection": connection})).map(drop)
+    }
+
+    /// Closes the database; the process can open another one.
+    pub fn close_database(&self) -> Result<(), Error> {
+        self.request(json!({"op": "close"})).map(drop)
     }
 
     /// Closes the database and ends the process in the ordinary way.
     ///
     /// Fails when it does not end by itself with exit code 0.
-    pub fn close(&mut self) -> Result<(), Error> {
-        self.request(json!({"op": "close"}))?;
-        self.requests = None;
+    pub fn close(&self) -> Result<(), Error> {
+        self.close_database()?;
+        *lock(&self.requests) = None;
         let start = Instant::now();
         while start.elapsed() < EXIT_TIMEOUT {
-            let status = self.child.try_wait();
+            let status = lock(&self.child).try_wait();
             match status.map_err(|error| Error::Process(format!("cannot be waited for: {error}")))? {
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => return Err(self.failure(&format!("ended badly ({status})"))),
@@ -122,28 +158,25 @@ impl Worker {
     }
 
     /// Ends the process with SIGKILL and waits until it is gone.
-    pub fn kill(&mut self) -> Option<ExitStatus> {
+    pub fn kill(&self) -> Option<ExitStatus> {
+        let mut child = lock(&self.child);
         // A process that has ended already cannot be killed, which is what is wanted.
-        let _ = self.child.kill();
-        self.child.wait().ok()
+        let _ = child.kill();
+        child.wait().ok()
     }
 
-    fn request(&mut self, mut request: Value) -> Result<Value, Error> {
-        self.next_id += 1;
-        request["id"] = json!(self.next_id);
-        let sent = match &mut self.requests {
+    fn request(&self, mut request: Value) -> Result<Value, Error> {
+        let (sender, answers) = channel();
+        let id = self.expect_answer(sender)?;
+        request["id"] = json!(id);
+        let sent = match lock(&self.requests).as_mut() {
             Some(pipe) => writeln!(pipe, "{request}").and_then(|()| pipe.flush()),
             None => return Err(self.failure("was closed before")),
         };
         if let Err(error) = sent {
             return Err(self.failure(&format!("takes no more requests: {error}")));
         }
-        let line = self.answer()?;
-        let answer: Value = serde_json::from_str(&line)
-            .map_err(|error| self.failure(&format!("answered with something else: {line:?}: {error}")))?;
-        if answer["id"] != request["id"] {
-            return Err(self.failure(&format!("answered another request: {line:?}")));
-        }
+        let answer = self.answer(&answers)?;
         match answer["error"].as_str() {
             // The addresses of an internal error tell nothing and fill pages.
             Some(error) => {
@@ -153,20 +186,34 @@ impl Worker {
         }
     }
 
-    fn answer(&mut self) -> Result<String, Error> {
+    /// Takes a number for a request whose answer goes to `sender`.
+    fn expect_answer(&self, sender: Sender<Value>) -> Result<u64, Error> {
+        let mut waiting = lock(&self.waiting);
+        if let Some(reason) = waiting.ended.clone() {
+            drop(waiting);
+            return Err(self.failure(&reason));
+        }
+        waiting.next_id += 1;
+        let id = waiting.next_id;
+        waiting.senders.insert(id, sender);
+        Ok(id)
+    }
+
+    fn answer(&self, answers: &Receiver<Value>) -> Result<Value, Error> {
         let start = Instant::now();
         loop {
-            match self.answers.recv_timeout(FOLDER_INTERVAL) {
-                Ok(line) => return Ok(line),
+            match answers.recv_timeout(FOLDER_INTERVAL) {
+                Ok(answer) => return Ok(answer),
                 Err(RecvTimeoutError::Disconnected) => {
+                    let reason = lock(&self.waiting).ended.clone().unwrap_or_default();
                     let status = self.kill().map_or_else(String::new, |status| format!(" ({status})"));
-                    return Err(self.failure(&format!("ended without an answer{status}")));
+                    return Err(self.failure(&format!("{reason}{status}")));
                 }
                 Err(RecvTimeoutError::Timeout) if start.elapsed() > ANSWER_TIMEOUT => {
                     self.kill();
                     return Err(self.failure("gave no answer within 120 s and was killed"));
                 }
-                Err(RecvTimeoutError::Timeout) if folder_bytes(&self.folder) > FOLDER_BYTES_MAX => {
+                Err(RecvTimeoutError::Timeout) if folder_bytes(&lock(&self.folder)) > FOLDER_BYTES_MAX => {
                     self.kill();
                     return Err(self.failure("wrote more than 8 GiB to its folder and was killed"));
                 }
@@ -182,6 +229,40 @@ impl Worker {
         let note = if tail.is_empty() { String::new() } else { format!("\nits standard error:\n{tail}") };
         Error::Process(format!("{what}{note}"))
     }
+}
+
+/// Hands every line of `output` to the one who waits for it. After the end, or a line that nobody can have
+/// asked for, all who wait learn that there is no answer.
+fn read_answers(output: ChildStdout, waiting: &Mutex<Waiting>) {
+    let mut reason = "ended without an answer".to_owned();
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        let answer = serde_json::from_str::<Value>(&line).unwrap_or_default();
+        let sender = answer["id"].as_u64().and_then(|id| lock(waiting).senders.remove(&id));
+        let Some(sender) = sender else {
+            reason = format!("answered with something else: {line:?}");
+            break;
+        };
+        // Whoever has stopped waiting has killed the process.
+        let _ = sender.send(answer);
+    }
+    let mut waiting = lock(waiting);
+    waiting.ended = Some(reason);
+    waiting.senders.clear();
+}
+
+fn rows(answer: &Value) -> Rows {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    Rows {
+        columns: list(&answer["columns"]).iter().filter_map(text).collect(),
+        types: list(&answer["types"]).iter().filter_map(text).collect(),
+        rows: list(&answer["rows"]).iter().map(|row| list(row).iter().map(text).collect()).collect(),
+    }
+}
+
+/// A thread that has panicked has failed its test; the others go on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bytes of all files below `folder`. Files come and go meanwhile, so what cannot be read counts nothing.

@@ -71,7 +71,7 @@ class PhysicalCaptureCreate : public PhysicalCapture {
 public:
 	PhysicalCaptureCreate(duckdb::PhysicalPlan &plan, duckdb::vector<duckdb::LogicalType> types,
 	                      idx_t estimated_cardinality, duckdb::shared_ptr<Proposal> proposal,
-	                      QuackCatalog &catalog, duckdb::unique_ptr<duckdb::CreateInfo> info);
+	                      duckdb::SchemaCatalogEntry &schema, duckdb::unique_ptr<duckdb::CreateInfo> info);
 
 	duckdb::string GetName() const override {
 		return "QUACK_CREATE_TABLE_AS";
@@ -80,7 +80,7 @@ public:
 	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
 	             duckdb::GlobalSinkState &state) const override;
 
-	QuackCatalog &catalog;
+	duckdb::SchemaCatalogEntry &schema;
 	duckdb::unique_ptr<duckdb::CreateInfo> info;
 };
 

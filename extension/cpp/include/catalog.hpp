@@ -30,9 +30,6 @@ public:
 	duckdb::string GetCatalogType() override {
 		return "quack";
 	}
-	bool SupportsNestedSchemas() const override {
-		return false;
-	}
 
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateSchema(duckdb::CatalogTransaction transaction,
 	                                                        duckdb::CreateSchemaInfo &info) override;
@@ -89,6 +86,9 @@ public:
 private:
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateSchemaEntry(duckdb::CatalogTransaction transaction,
 	                                                             duckdb::CreateSchemaInfo &info);
+	//! Null when there is such a schema.
+	duckdb::optional_ptr<duckdb::CatalogEntry> AddSchemaEntry(duckdb::CatalogTransaction transaction,
+	                                                          duckdb::CreateSchemaInfo &info);
 	void DropSchemaEntry(duckdb::CatalogTransaction transaction, duckdb::DropInfo &info);
 	//! Whether an index is built by the connection's own plan: the applier's, or that of a transaction that goes on.
 	bool BuildsIndexNatively(duckdb::ClientContext &context);

@@ -34,7 +34,8 @@ private:
 	std::map<idx_t, Bitmap> vectors;
 };
 
-//! Makes every scan in the statement's plan skip the rows that the connection's open transaction hides.
-void HideRows(duckdb::ClientContext &context, duckdb::BoundStatement &statement);
+//! Makes every scan in the statement's plan skip the rows that the connection's open transaction hides, or that the
+//! statement itself will have hidden when the scan begins.
+void HideRows(duckdb::ClientContext &context, duckdb::BoundStatement &statement, bool goes_on_after_write);
 
 } // namespace quack

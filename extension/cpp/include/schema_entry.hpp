@@ -9,8 +9,12 @@ namespace quack {
 //! loaded.
 class QuackSchemaEntry : public duckdb::DuckSchemaEntry {
 public:
-	QuackSchemaEntry(duckdb::Catalog &catalog, duckdb::CreateSchemaInfo &info);
+	QuackSchemaEntry(duckdb::Catalog &catalog, duckdb::CreateSchemaInfo &info,
+	                 duckdb::optional_ptr<duckdb::SchemaCatalogEntry> parent = nullptr);
 
+	//! A schema within this one. `QuackCatalog` leads the change to the log.
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateNested(duckdb::CatalogTransaction transaction,
+	                                                        duckdb::CreateSchemaInfo &info);
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateTable(duckdb::CatalogTransaction transaction,
 	                                                       duckdb::BoundCreateTableInfo &info) override;
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateFunction(duckdb::CatalogTransaction transaction,

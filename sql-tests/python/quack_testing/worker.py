@@ -6,8 +6,11 @@ named connection has a thread of its own, so that a test can have several statem
 
 Requests have an `id`, which the answer repeats, and an `op`:
 
-- open: path, config, stock (load the stock client), and prepare, a list of statements
+- open: path, config, stock (load the stock client), prepare, a list of statements, folder, to work in, and c_api,
+  to go past the Python API; see capi.py
 - execute: connection, sql, parameters, pickle (rows as Python values instead of text)
+- query: connection, sql, rows; with the C API only: runs a text, and gives the rows, if wanted, as DuckDB writes them
+- read_expected: path, columns; the values of a file of results
 - interrupt, close_connection: connection
 - python: code, run in this process with `duckdb`, `database` and `connections` in reach; answers `result`
 - close: every connection; exit: close nothing, end the process
@@ -25,13 +28,16 @@ import traceback
 import duckdb
 
 ANSWERS = threading.Lock()
+# DuckDB prints profiles and the like to the standard output, which would come between the answers.
+CHANNEL = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 
 
 def answer(request, **fields):
     line = json.dumps({"id": request["id"], **fields}) + "\n"
     with ANSWERS:
-        sys.__stdout__.write(line)
-        sys.__stdout__.flush()
+        CHANNEL.write(line)
+        CHANNEL.flush()
 
 
 def text(value, nested=False):
@@ -63,7 +69,7 @@ class Connection:
     def run(self):
         while (request := self.requests.get()) is not None:
             try:
-                answer(request, **self.execute(request))
+                answer(request, **getattr(self, request["op"])(request))
             except Exception as error:
                 answer(request, error=str(error), error_class=type(error).__name__)
 
@@ -76,6 +82,10 @@ class Connection:
             return {**fields, "pickled": base64.b64encode(pickle.dumps(rows)).decode()}
         return {**fields, "rows": [[text(value) for value in row] for row in rows]}
 
+    def query(self, request):
+        columns, types, rows = self.connection.query(request["sql"], request["rows"])
+        return {"columns": columns, "types": types, "rows": rows}
+
 
 class Worker:
     def __init__(self):
@@ -84,7 +94,15 @@ class Worker:
         self.connections = {}
 
     def open(self, request):
-        self.database = duckdb.connect(request.get("path", ":memory:"), config=request.get("config", {}))
+        if "folder" in request:
+            os.chdir(request["folder"])
+        path, config = request.get("path", ":memory:"), request.get("config", {})
+        if request.get("c_api"):
+            from quack_testing import capi
+
+            self.database = capi.Database(path, config)
+        else:
+            self.database = duckdb.connect(path, config=config)
         if request.get("stock"):
             from quack_testing import stock
 
@@ -102,6 +120,14 @@ class Worker:
 
     def execute(self, request):
         self.connection(request.get("connection", "default")).requests.put(request)
+
+    query = execute
+
+    def read_expected(self, request):
+        columns = {name: "VARCHAR" for name in request["columns"]}
+        with duckdb.connect() as plain:
+            result = plain.read_csv(request["path"], header=True, sep="|", columns=columns, auto_detect=False)
+            return {"rows": [["NULL" if value is None else value for value in row] for row in result.fetchall()]}
 
     def prepare_connections(self, request):
         """Statements that every connection runs first, from now on, such as USE."""
