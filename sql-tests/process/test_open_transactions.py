@@ -7,6 +7,7 @@ with, and its own changes. Nothing here passes or fails by a measured time: what
 
 import os
 import signal
+import time
 
 import pytest
 from quack_testing import cluster as clusters
@@ -26,8 +27,9 @@ NODES = 3
 ROUNDS = 4
 # Rows of a result that no buffer between a node and a client holds at once.
 MANY_ROWS = 2_000_000
-# A checkpoint waits for a minute before it ends what is in its way.
-CHECKPOINT_SECONDS = 300
+# A checkpoint waits for a minute before it ends what is in its way. Each load is 2 MB of log.
+CHECKPOINT_SECONDS = 240
+CHECKPOINT_LOADS = 30
 
 
 @pytest.fixture(scope="module")
@@ -266,13 +268,14 @@ def test_the_log_is_released_though_transactions_stay_open(cluster, name):
     released = "SELECT snapshot_index FROM quack_raft_status()"
     change_catalog_on_all(cluster)
     before = {node.name: node.value(released) for node in cluster.alive()}
-    rounds = iter(range(10_000))
-
-    def all_released():
-        # What makes a checkpoint due.
-        number = next(rounds)
+    # More than makes a checkpoint due.
+    for number in range(CHECKPOINT_LOADS):
         rows = "SELECT range, 1, repeat(md5(range::VARCHAR), 30) FROM range(2000)"
         cluster.alive()[number % NODES].sql(f"INSERT INTO bag {rows}", "other")
+
+    def all_released():
+        time.sleep(0.5)
+        cluster.alive()[0].sql("UPDATE t SET n = n + 1 WHERE id = 200", "other")
         return all(node.value(released) > before[node.name] for node in cluster.alive())
 
     wait_for(all_released, "checkpoints on all nodes", CHECKPOINT_SECONDS)

@@ -20,6 +20,7 @@ PLACES = {
     "n2": {"TimeZone": "'America/New_York'", "threads": "4", "Calendar": "'japanese'", "integer_division": "true"},
 }
 NATIVE = "native"
+SHOWN_MAX = 20
 # After these a database is of no use any more.
 BROKEN = ("FATAL Error", "INTERNAL Error")
 
@@ -48,7 +49,7 @@ class Found:
                 f"determinism: {sum(self.written.values())} calls written: {dict(sorted(self.written.items()))}",
                 f"refused by DuckDB itself: {len(self.refused)}, {dict(classes.most_common())}",
                 f"refused by the cluster alone: {len(self.different)}",
-                *self.different,
+                *self.different[:SHOWN_MAX],
             ]
         )
 
@@ -133,7 +134,7 @@ class Writes:
             if str(native_error).split(":")[0] == error.split(":")[0]:
                 self.found.refused[call.title] = text
                 return
-            text += f" instead of {native_error}"
+            text += " instead of " + str(native_error).split("\n")[0]
         self.found.different.append(f"{call.title}: {text} in {statement[:300]}")
 
     def wrong(self):
