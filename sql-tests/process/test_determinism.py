@@ -35,8 +35,9 @@ def places(new_cluster):
     return cluster
 
 
-def test_every_function_writes_the_same_on_all_nodes(places):
-    writes = Writes(places)
+@pytest.mark.parametrize("in_transactions", [False, True])
+def test_every_function_writes_the_same_on_all_nodes(places, in_transactions):
+    writes = Writes(places, in_transactions)
     writes.run(writes.prepare(SKIPPED))
     print(writes.found.summary())
     print(f"skipped: {SKIPPED}")

@@ -57,8 +57,9 @@ class Found:
 class Writes:
     """The statements, on all nodes of a cluster."""
 
-    def __init__(self, cluster):
+    def __init__(self, cluster, in_transactions=False):
         self.cluster = cluster
+        self.in_transactions = in_transactions
         self.nodes = cluster.alive()
         self.turn = 0
         self.tables = 0
@@ -105,19 +106,28 @@ class Writes:
         self.tables += 1
         self.turn += 1
         self.calls_of[self.tables] = calls
-        for number, statement in enumerate(statements(calls, self.tables)):
-            node = self.nodes[(self.turn + number) % len(self.nodes)]
-            try:
+        try:
+            for number, statement in enumerate(self.ordered(statements(calls, self.tables))):
+                node = self.nodes[(self.turn + (0 if self.in_transactions else number)) % len(self.nodes)]
                 node.sql(statement)
-            except DatabaseError as error:
-                if len(calls) == 1:
-                    self.refused(calls[0], statements, node, statement, str(error))
-                else:
-                    half = len(calls) // 2
-                    self.batch(calls[:half], statements)
-                    self.batch(calls[half:], statements)
-                return
+        except DatabaseError as error:
+            roll_back(node)
+            if len(calls) == 1:
+                self.refused(calls[0], statements, node, statement, str(error))
+            else:
+                half = len(calls) // 2
+                self.batch(calls[:half], statements)
+                self.batch(calls[half:], statements)
+            return
         self.found.written.update(call.kind for call in calls)
+
+    def ordered(self, statements):
+        """With transactions, tables are made before one and everything else happens in it."""
+        statements = list(statements)
+        if not self.in_transactions:
+            return statements
+        made = [statement for statement in statements if statement.startswith("CREATE")]
+        return [*made, "BEGIN", *(statement for statement in statements if statement not in made), "COMMIT"]
 
     def refused(self, call, statements, node, statement, error):
         """Whether DuckDB refuses it, too, with the settings of the same node."""
@@ -126,11 +136,12 @@ class Writes:
             self.found.different.append(f"{call.title}: {text} in {statement[:300]}")
             raise AssertionError(self.found.different[-1])
         try:
-            for native in statements([call], self.tables):
+            for native in self.ordered(statements([call], self.tables)):
                 node.sql(native, NATIVE)
                 if native == statement:
                     break
         except DatabaseError as native_error:
+            roll_back(node, NATIVE)
             if str(native_error).split(":")[0] == error.split(":")[0]:
                 self.found.refused[call.title] = text
                 return
@@ -166,6 +177,14 @@ class Writes:
         if len(calls) < 2:
             return [call.title for call in calls] or ["it"]
         return [call.title for call, query in zip(calls, queries) if self.differs(query)]
+
+
+def roll_back(node, connection="default"):
+    """Ends a transaction if there is one."""
+    try:
+        node.sql("ROLLBACK", connection)
+    except DatabaseError as error:
+        assert "no transaction is active" in str(error)
 
 
 def key(number):
