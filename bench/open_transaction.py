@@ -56,7 +56,9 @@ result = [worker.watch.worst, worker.watch.lag, worker.watch.looks]
 BATCHES = "SELECT labels['le'], value FROM quack_metrics() WHERE name = 'quack_apply_seconds_bucket'"
 
 LOADS = {
-    "inserts": ["INSERT INTO t SELECT {rows} * {count} + {first} + range, 0, 'open ' || md5(range::VARCHAR) FROM range({rows})"],
+    "inserts": [
+        "INSERT INTO t SELECT {rows} * {count} + {first} + range, 0, 'open ' || md5(range::VARCHAR) FROM range({rows})"
+    ],
     "updates and deletes": [
         "UPDATE t SET n = n + 1, note = 'open ' || note WHERE id >= {first} AND id < {first} + {rows} // 2",
         "DELETE FROM t WHERE id >= {first} + {rows} // 2 AND id < {first} + {rows}",
@@ -112,7 +114,8 @@ class Phase:
         for node in self.bench.nodes:
             worst, lag, looks = node.process.python(WATCHED_CODE)
             batch = longest(self.before[node.name], batches(node))
-            appliers[node.name] = {"standstill_ms": worst * 1000, "lag_entries": lag, "batch_ms_max": batch * 1000, "looks": looks}
+            seconds = {"standstill_ms": worst * 1000, "batch_ms_max": batch * 1000}
+            appliers[node.name] = {**seconds, "lag_entries": lag, "looks": looks}
         self.results = {**self.writing.results, "appliers": appliers}
         self.bench.show(self.name, self.results)
 
@@ -170,7 +173,8 @@ class Bench:
             for node in self.nodes[1:]:
                 node.sql("ROLLBACK", OPEN, timeout=STATEMENT_SECONDS_MAX)
         self.cluster.wait_equal()
-        print(f"  {name}: {self.rows:,} rows on each node came in {seconds:.1f} s, one committed in {commit_seconds:.1f} s", flush=True)
+        print(f"  {name}: {self.rows:,} rows on each node came in {seconds:.1f} s, one committed in {commit_seconds:.1f} s",
+              flush=True)  # fmt: skip
         self.results[name] = {
             "coming": coming.results, "open": still.results, "ending": ending.results,
             "coming_seconds": seconds, "commit_seconds": commit_seconds,

@@ -57,7 +57,7 @@ def test_every_function_of_a_row_converts_a_column_in_the_same_way_on_all_nodes(
     assert [reason for reason in writes.found.different if REFUSED_AS_IT_DEPENDS not in reason] == []
 
 
-# Each evaluates something on every node that a session's settings have a part in; `error` is what may refuse it instead.
+# Each evaluates something on every node that a session's settings have a part in.
 EVALUATED_EVERYWHERE = {
     "check": [
         "CREATE TABLE {t} (id INTEGER, ts TIMESTAMPTZ, CHECK (ts::DATE = '2024-01-01'))",
@@ -135,14 +135,15 @@ def test_settings_of_a_node_do_not_change_what_it_holds(places):
         print(f"{name}: {outcomes}")
         # A statement may be refused, if that is so on all nodes; what comes before it must not be.
         assert outcomes[0] == "done" or REFUSED_AS_IT_DEPENDS in outcomes[0]
-    wait_for(lambda: len({node.value("SELECT applied_index FROM quack_raft_status()") for node in places.alive()}) == 1, "rest")
+    applied = "SELECT applied_index FROM quack_raft_status()"
+    wait_for(lambda: len({node.value(applied) for node in places.alive()}) == 1, "one position on all nodes")
     different = []
     for node in places.alive():
         # What is computed when it is read depends on who reads.
         node.sql("SET TimeZone = 'UTC'; SET Calendar = 'gregorian'", "look")
     for table, name in tables.items():
-        held = {str(node.sql(f"SELECT count(*), sum(hash(t)::HUGEINT) FROM cp.{table} t", "look")) for node in places.alive()}
-        if len(held) > 1:
+        look = f"SELECT count(*), sum(hash(t)::HUGEINT) FROM cp.{table} t"
+        if len({str(node.sql(look, "look")) for node in places.alive()}) > 1:
             different.append(name)
     assert different == []
     # Comparing the nodes must not find a difference where there is none, as in what is computed when it is read.

@@ -42,7 +42,11 @@ ANOMALIES = {
     "lost update, unknown": [transaction("x= x+1", UNKNOWN), transaction("x= x+2"), transaction("x=12")],
     # Against time: what has ended is there for whoever begins later.
     "G-SIb-time": [transaction("x+1", end=1), transaction("x=", start=2), transaction("x=1", start=3)],
-    "G-SIb-time, rolled back": [transaction("x+1", end=1), transaction("x= y+1", FAILED, start=2), transaction("x=1", start=3)],
+    "G-SIb-time, rolled back": [
+        transaction("x+1", end=1),
+        transaction("x= y+1", FAILED, start=2),
+        transaction("x=1", start=3),
+    ],
     "G-nonadjacent-time": [
         transaction("x+1", end=1),
         transaction("y+2"),
@@ -63,7 +67,11 @@ def test_each_anomaly_is_found(name):
 
 VALID = {
     "nothing": [],
-    "one after the other": [transaction("x= x+1", end=1), transaction("x=1 x+2", start=2, end=3), transaction("x=12", start=4)],
+    "one after the other": [
+        transaction("x= x+1", end=1),
+        transaction("x=1 x+2", start=2, end=3),
+        transaction("x=12", start=4),
+    ],
     "own appends": [transaction("x= x+1 x=1 x+2 x=12"), transaction("x=12")],
     "write skew": [transaction("x= y= x+1"), transaction("x= y= y+1"), transaction("x=1 y=1")],
     # Two anti-dependencies that follow each other, and a reader that sees only one of the writers.
@@ -74,7 +82,12 @@ VALID = {
         transaction("x=1 y=2", start=10),
     ],
     "rolled back appends are not read": [transaction("x+1", FAILED, end=1), transaction("x=", start=2)],
-    "rolled back, and read its own": [transaction("x+1"), transaction("x=1 x+2 x=12", FAILED), transaction("x=1 x+3"), transaction("x=13")],
+    "rolled back, and read its own": [
+        transaction("x+1"),
+        transaction("x=1 x+2 x=12", FAILED),
+        transaction("x=1 x+3"),
+        transaction("x=13"),
+    ],
     "unknown and not there": [transaction("x+1", UNKNOWN, end=1), transaction("x=", start=2, final=True)],
     "unknown and there": [transaction("x+1", UNKNOWN, end=1), transaction("x=1", start=2)],
     "unknown and there much later": [
@@ -82,8 +95,16 @@ VALID = {
         transaction("x=", start=2, end=3),
         transaction("x=1", start=4),
     ],
-    "old, but begun before": [transaction("x+1", start=1, end=2), transaction("x=", start=0, end=9), transaction("x=1", start=3)],
-    "at the same instant is not before": [transaction("x+1", end=1), transaction("x=", start=1), transaction("x=1", start=2)],
+    "old, but begun before": [
+        transaction("x+1", start=1, end=2),
+        transaction("x=", start=0, end=9),
+        transaction("x=1", start=3),
+    ],
+    "at the same instant is not before": [
+        transaction("x+1", end=1),
+        transaction("x=", start=1),
+        transaction("x=1", start=2),
+    ],
     "appended and read by nobody": [transaction("x+1"), transaction("x+2"), transaction("x=")],
 }
 

@@ -239,7 +239,7 @@ def test_a_statement_that_waits_for_its_source(cluster, tmp_path, statement):
     check_states(cluster)
 
 
-@pytest.mark.xfail(strict=True, reason="a statement that DuckDB cannot interrupt, in a transaction that has changed the catalog")
+@pytest.mark.xfail(strict=True, reason="DuckDB cannot interrupt such a statement, and the transaction is in the applier's way")
 def test_a_statement_that_waits_for_its_source_after_a_change_of_the_catalog(cluster, tmp_path):
     statement = "INSERT INTO t SELECT id, 1, 'mine' FROM {source}"
     waiting = []

@@ -94,7 +94,8 @@ ALIASES = {
 }  # fmt: skip
 # Constants, for what must not depend on the row or where only certain values are allowed.
 SMALL = {name: [f"2::{name}", f"1::{name}"] for name in (
-    "TINYINT", "SMALLINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT", "DECIMAL(9,2)")}  # fmt: skip
+    "TINYINT", "SMALLINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT", "DECIMAL(9,2)",
+)}  # fmt: skip
 CONSTANTS = {
     **SMALL,
     "VARCHAR": ["'1'", "'a'", "'hour'", "'day'", "'%Y-%m-%d'", "'$.a'", "'2024-02-29'", "'ASC'", "'sum'", "'NULLS FIRST'",
@@ -156,7 +157,8 @@ arguments("parse_duckdb_log_message", "'QueryLog', {VARCHAR}")
 arguments("parse_formatted_bytes", "'16 kB'")
 arguments("quantile quantile_disc", "{INTEGER}, 0.5")
 arguments("regexp_extract regexp_extract_all", "{VARCHAR}, '(o)(n)', ['x', 'y']", "{VARCHAR}, '(o)(n)', 1, 'i'")
-arguments("regexp_full_match regexp_matches regexp_split_to_array str_split_regex string_split_regex", "{VARCHAR}, 'O.', 'i'")
+arguments("regexp_full_match regexp_matches regexp_split_to_array", "{VARCHAR}, 'O.', 'i'")
+arguments("str_split_regex string_split_regex", "{VARCHAR}, 'O.', 'i'")
 arguments("regexp_replace", "{VARCHAR}, 'O(.)', '-\\1-', 'ig'")
 arguments("split_part", "{VARCHAR}, 'n', 1")
 arguments("st_geomfromgeojson", "'{\"type\": \"Point\", \"coordinates\": [1, 2]}'")
@@ -195,7 +197,7 @@ arguments("query_table duckdb_table_sample storage_info table_info show pragma_s
 arguments("pragma_storage_info pragma_table_info", "'args'")
 arguments("histogram histogram_values", "args, {INTEGER}")
 arguments("duckdb_logs_parsed", "'QueryLog'")
-arguments("generate_series range", "5", "TIMESTAMPTZ '2024-03-30 00:00+00', TIMESTAMPTZ '2024-04-02 00:00+00', INTERVAL 1 DAY")
+arguments("generate_series range", "5", "TIMESTAMPTZ '2024-03-30', TIMESTAMPTZ '2024-04-02', INTERVAL 1 DAY")
 arguments("quack_nodes quack_verify", "'cp'")
 
 

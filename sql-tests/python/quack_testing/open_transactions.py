@@ -29,7 +29,7 @@ def rows_of(condition, commits):
     for table in ("t", "bag"):
         look = view.format(table=table)
         for name, statements in {
-            "updates": [f"UPDATE {table} SET n = n + 1 WHERE {condition}", f"UPDATE {table} SET note = 'x' WHERE {condition}"],
+            "updates": [f"UPDATE {table} SET {change} WHERE {condition}" for change in ("n = n + 1", "note = 'x'")],
             "deletes": [f"DELETE FROM {table} WHERE {condition}"],
             "merges": [
                 f"MERGE INTO {table} USING (FROM {table} WHERE {condition}) s ON {table}.id = s.id "
@@ -105,7 +105,11 @@ OPENINGS = {
         ["DROP TABLE bag"], "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'bag'", commits=None, native=True
     ),
     "creates a table and changes rows": Opening(
-        ["CREATE TABLE made_{node} (i INTEGER)", f"UPDATE t SET n = n + 1 WHERE {APART}", f"DELETE FROM bag WHERE {APART}"],
+        [
+            "CREATE TABLE made_{node} (i INTEGER)",
+            f"UPDATE t SET n = n + 1 WHERE {APART}",
+            f"DELETE FROM bag WHERE {APART}",
+        ],
         VIEW,
         commits=None,
         native=True,
@@ -121,8 +125,8 @@ def create_tables(cluster):
         if table == "parent":
             node.sql("DROP TABLE IF EXISTS child")
         node.sql(f"DROP TABLE {table} CASCADE")
-    for (schema,) in node.sql("SELECT schema_name FROM duckdb_schemas() WHERE database_name = 'cp' AND schema_name LIKE 's\\_%' ESCAPE '\\'"):
-        node.sql(f"DROP SCHEMA {schema} CASCADE")
+    for name in cluster.names:
+        node.sql(f"DROP SCHEMA IF EXISTS s_{name} CASCADE")
     for statement in (
         "CREATE TABLE t (id INTEGER PRIMARY KEY, n BIGINT, note VARCHAR)",
         f"INSERT INTO t SELECT range, 0, 'note ' || range FROM range({ROWS})",

@@ -40,8 +40,8 @@ class TransactionClient(Client):
     def transaction(self, fields, begin="BEGIN"):
         """Runs the block between BEGIN and COMMIT, and records it; the block gets the record to fill in.
 
-        BEGIN is sent with the first statement, so that its failure is one of the block. Every statement by `self.sql` belongs to it. With `begin` None its statements commit by themselves: then there
-        may be one at most that writes."""
+        BEGIN is sent with the first statement, so that its failure is one of the block. Every statement by `self.sql`
+        belongs to it. With `begin` None each commits by itself: then there may be one at most that writes."""
         operation = {"kind": "transaction", "operations": [], **fields}
         operation.update(client=self.number, node=self.home, session=f"{self.name()} of {self.process.pid}")
         operation.update(start=self.history.now(), outcome=OK)

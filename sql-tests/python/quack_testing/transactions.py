@@ -137,7 +137,8 @@ class Versions:
         if len(set(values)) < len(values):
             self.wrong.append(f"duplicate: {key} is {shorten(values)}: {transaction}")
         if values != order[: len(values)]:
-            self.wrong.append(f"incompatible order: {key} is {shorten(values)}, and {shorten(order)} for others: {transaction}")
+            others = shorten(order)
+            self.wrong.append(f"incompatible order: {key} is {shorten(values)}, and {others} for others: {transaction}")
         for value in values:
             writer = self.writers.get((key, value))
             if writer is None:
