@@ -76,6 +76,10 @@ demo: dist venv ## show the main job: write, read from a stock client, kill -9, 
 test: dist venv ## run all tests
 	cargo run --quiet -p xtask -- test $(STAGES)
 
+.PHONY: differential
+differential: dist venv ## run DuckDB-format files natively and on clusters, and print the table: FILES=area/ for some
+	cargo test --quiet -p quack-sql-tests --test differential -- $(FILES)
+
 .PHONY: verify
 verify: lint test ## check format and lints with warnings as errors, then run all tests
 

@@ -14,6 +14,9 @@
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/bound_parameter_map.hpp"
 #include "duckdb/planner/bound_statement.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/logical_operator.hpp"
 #include "duckdb/planner/operator/logical_create.hpp"
 #include "duckdb/planner/operator/logical_drop.hpp"
@@ -49,21 +52,46 @@ static bool HasWrite(const LogicalOperator &op) {
 	return false;
 }
 
+//! Whether an expression of RETURNING may be computed once more, to see whether it can be.
+static bool CanCheck(const Expression &expression) {
+	return !expression.IsVolatile() && !expression.HasSubquery();
+}
+
+//! What a RETURNING clause computes, over the columns that the write below it emits.
+static vector<unique_ptr<Expression>> ReturningOf(const LogicalOperator &projection) {
+	vector<unique_ptr<Expression>> result;
+	for (auto &expression : projection.expressions) {
+		auto copy = expression->Copy();
+		ExpressionIterator::EnumerateExpression(copy, [](unique_ptr<Expression> &part) {
+			if (part->GetExpressionClass() == ExpressionClass::BOUND_COLUMN_REF) {
+				auto &column = part->Cast<BoundColumnRefExpression>();
+				auto index = column.Binding().column_index;
+				part = make_uniq<BoundReferenceExpression>(column.GetName(), column.GetReturnType(), index);
+			}
+		});
+		result.push_back(std::move(copy));
+	}
+	return result;
+}
+
 //! Whether something runs after a write that can fail, or see what was written: the outcome must wait for it.
-static bool GoesOnAfterWrite(const LogicalOperator &op) {
+static bool GoesOnAfterWrite(StatementState &state, const LogicalOperator &op) {
 	switch (op.type) {
 	case LogicalOperatorType::LOGICAL_PREPARE:
 	case LogicalOperatorType::LOGICAL_EXECUTE:
 	case LogicalOperatorType::LOGICAL_EXPLAIN:
-		return !op.children.empty() && op.children[0] && GoesOnAfterWrite(*op.children[0]);
+		return !op.children.empty() && op.children[0] && GoesOnAfterWrite(state, *op.children[0]);
 	case LogicalOperatorType::LOGICAL_PROJECTION: {
-		// RETURNING of columns as they are.
+		auto is_returning = WritesRows(*op.children[0]);
 		for (auto &expression : op.expressions) {
-			if (expression->GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF) {
-				return HasWrite(op);
-			}
+			is_returning = is_returning && CanCheck(*expression);
 		}
-		return GoesOnAfterWrite(*op.children[0]);
+		if (!is_returning) {
+			return HasWrite(op);
+		}
+		// It cannot fail any more once it has been tried before the write is proposed.
+		state.returning = ReturningOf(op);
+		return GoesOnAfterWrite(state, *op.children[0]);
 	}
 	default:
 		break;
@@ -139,7 +167,8 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 		return;
 	}
 	KeepParameters(*state, input.binder);
-	state->goes_on_after_write = GoesOnAfterWrite(*statement.plan);
+	state->returning.clear();
+	state->goes_on_after_write = GoesOnAfterWrite(*state, *statement.plan);
 	HideRows(context, statement, state->goes_on_after_write);
 	LeadTriggers(context, statement);
 }

@@ -12,7 +12,6 @@
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
-#include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
 #include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/main/appender.hpp"
 #include "duckdb/parser/constraints/unique_constraint.hpp"
@@ -159,13 +158,17 @@ void Applier::CommitTransaction() {
 		table_locks.push_back(transaction.SharedLockTable(*target->entry->GetStorage().GetDataTableInfo()));
 	}
 	inserted.clear();
+	auto &catalog = store.Catalog();
+	lock_guard<mutex> guard(catalog.sequences.commit_lock);
 	connection->Commit();
+	moves.Publish(catalog);
 }
 
 void Applier::Rollback() {
 	append_state.reset();
 	appending = nullptr;
 	inserted.clear();
+	moves.Forget();
 	ForgetFound();
 	// The rolled back transaction may have altered tables.
 	ForgetTargets();
@@ -496,23 +499,37 @@ bool Applier::ClearWay(ExceptionType error) {
 
 void Applier::Ddl(const string &sql) {
 	FlushAppend();
-	RunWithSettings(*connection, sql);
+	{
+		// The statement may copy a sequence, or drop it. Those that have been moved are the transaction's own, or the
+		// entry says where they are whatever they were.
+		auto &catalog = store.Catalog();
+		lock_guard<mutex> guard(catalog.sequences.commit_lock);
+		moves.Publish(catalog);
+	}
+	RunWithSettings(*connection, Identifier(store.CatalogName()), sql);
 	ForgetTargets();
-	auto &catalog = store.Catalog();
-	lock_guard<mutex> guard(catalog.sequences_lock);
-	catalog.sequences_logged.clear();
 }
 
-void Applier::Sequence(const string &schema, const string &name, uint64_t usage_count, int64_t counter) {
-	auto entry = Catalog::GetEntry<SequenceCatalogEntry>(
+optional_ptr<SequenceCatalogEntry> Applier::FindSequence(const string &schema, const string &name) {
+	return Catalog::GetEntry<SequenceCatalogEntry>(
 	    context, NameIn(store.CatalogName(), schema, name),
 	    OnEntryNotFound::RETURN_NULL);
-	if (!entry) {
-		// Dropped since: there is nothing to remember.
-		return;
+}
+
+bool Applier::Sequence(const string &schema, const string &name, QuackSequenceState &state) {
+	auto sequence = FindSequence(schema, name);
+	if (sequence) {
+		state = StateForLog(moves.StateOf(*sequence));
 	}
-	entry->ReplayValue(usage_count, counter, optional<int64_t>());
-	entry->DeriveLastValue();
+	return sequence != nullptr;
+}
+
+void Applier::MoveSequence(const string &schema, const string &name, const QuackSequenceState &state, bool is_set) {
+	auto sequence = FindSequence(schema, name);
+	if (!sequence) {
+		throw InternalException("the sequence \"%s\" was there just now", name);
+	}
+	moves.Move(*sequence, state, is_set);
 }
 
 } // namespace quack
@@ -589,9 +606,18 @@ extern "C" void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError 
 	Guard(error, [&]() { static_cast<Applier *>(applier)->Ddl(quack::Text(sql)); });
 }
 
-extern "C" void quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name, uint64_t usage_count,
-                                           int64_t counter, QuackError *error) {
+extern "C" bool quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name,
+                                           QuackSequenceState *state, QuackError *error) {
+	bool result = false;
 	Guard(error, [&]() {
-		static_cast<Applier *>(applier)->Sequence(quack::Text(schema), quack::Text(name), usage_count, counter);
+		result = static_cast<Applier *>(applier)->Sequence(quack::Text(schema), quack::Text(name), *state);
+	});
+	return result;
+}
+
+extern "C" void quack_cpp_applier_move_sequence(void *applier, QuackBytes schema, QuackBytes name,
+                                                const QuackSequenceState *state, bool is_set, QuackError *error) {
+	Guard(error, [&]() {
+		static_cast<Applier *>(applier)->MoveSequence(quack::Text(schema), quack::Text(name), *state, is_set);
 	});
 }

@@ -157,7 +157,7 @@ PhysicalCaptureCreate::PhysicalCaptureCreate(PhysicalPlan &plan, vector<LogicalT
 unique_ptr<GlobalSinkState> PhysicalCaptureCreate::GetGlobalSinkState(ClientContext &context) const {
 	auto state = make_uniq<CreateState>(context, *this);
 	if (!IsPartOfTransaction(context)) {
-		static_cast<Writer &>(*proposal->changes).Ddl(WithSettings(context, CreateText(*info)));
+		static_cast<Writer &>(*proposal->changes).Ddl(WithSettings(context, schema.ParentCatalog().GetName(), CreateText(*info)));
 		return std::move(state);
 	}
 	auto bound = Binder::CreateBinder(context)->BindCreateTableInfo(info->Copy(), schema);

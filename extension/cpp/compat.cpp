@@ -3,6 +3,7 @@
 
 #include "compat.hpp"
 
+#include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
 #include "duckdb/execution/index/index_lock.hpp"
@@ -77,6 +78,18 @@ struct SearchEqual {
 };
 template struct Reveal<SearchEqual, &ART::SearchEqual>;
 
+struct SequenceLock {
+	using type = mutex SequenceCatalogEntry::*;
+	friend type Member(SequenceLock);
+};
+template struct Reveal<SequenceLock, &SequenceCatalogEntry::lock>;
+
+struct SequenceDataMember {
+	using type = SequenceData SequenceCatalogEntry::*;
+	friend type Member(SequenceDataMember);
+};
+template struct Reveal<SequenceDataMember, &SequenceCatalogEntry::data>;
+
 } // namespace
 
 namespace quack {
@@ -126,6 +139,11 @@ void Reattach(ClientContext &context, AttachedDatabase &db) {
 	auto &manager = DatabaseManager::Get(context);
 	lock_guard<mutex> guard(manager.*Member(DatabasesLock()));
 	(manager.*Member(Databases()))[db.GetName()] = db.shared_from_this();
+}
+
+void MoveSequence(SequenceCatalogEntry &sequence, const SequenceData &data) {
+	lock_guard<mutex> guard(sequence.*Member(SequenceLock()));
+	sequence.*Member(SequenceDataMember()) = data;
 }
 
 } // namespace quack

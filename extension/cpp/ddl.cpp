@@ -12,6 +12,13 @@
 #include "duckdb/function/scalar_macro_function.hpp"
 #include "duckdb/parser/expression/cast_expression.hpp"
 #include "duckdb/parser/expression/columnref_expression.hpp"
+#include "duckdb/parser/expression/subquery_expression.hpp"
+#include "duckdb/parser/parsed_data/create_macro_info.hpp"
+#include "duckdb/parser/parsed_data/create_view_info.hpp"
+#include "duckdb/parser/query_node.hpp"
+#include "duckdb/parser/statement/select_statement.hpp"
+#include "duckdb/parser/tableref/basetableref.hpp"
+#include "duckdb/function/table_macro_function.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
 #include "duckdb/parser/expression/function_expression.hpp"
 #include "duckdb/parser/keyword_helper.hpp"
@@ -21,6 +28,7 @@
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
 #include "duckdb/parser/parsed_data/drop_info.hpp"
 #include "duckdb/parser/parsed_expression_iterator.hpp"
+#include "duckdb/planner/binder.hpp"
 
 using namespace duckdb;
 
@@ -32,7 +40,7 @@ bool PassesThrough(CatalogTransaction transaction) {
 
 void ProposeText(ClientContext &context, QuackCatalog &catalog, const string &sql) {
 	Writer writer(catalog.Node());
-	writer.Ddl(WithSettings(context, sql));
+	writer.Ddl(WithSettings(context, catalog.GetName(), sql));
 	FinishWriter(context, catalog, writer);
 }
 
@@ -118,11 +126,59 @@ string CreateText(const CreateInfo &info) {
 	return copy->ToString();
 }
 
+static void RequireOwnTables(ClientContext &context, QueryNode &node);
+
+static void RequireOwnTables(ClientContext &context, ParsedExpression &expression) {
+	if (expression.GetExpressionClass() == ExpressionClass::SUBQUERY) {
+		RequireOwnTables(context, *expression.Cast<SubqueryExpression>().SubqueryMutable()->node);
+	}
+	ParsedExpressionIterator::EnumerateChildren(expression,
+	                                            [&](ParsedExpression &child) { RequireOwnTables(context, child); });
+}
+
+//! Refuses a query that reads what this process has and other nodes may not: they could not define it.
+static void RequireOwnTables(ClientContext &context, QueryNode &node) {
+	ParsedExpressionIterator::EnumerateQueryNodeChildren(
+	    node, [&](unique_ptr<ParsedExpression> &child) { RequireOwnTables(context, *child); },
+	    [&](TableRef &ref) {
+		    if (ref.type != TableReferenceType::BASE_TABLE) {
+			    return;
+		    }
+		    CatalogEntryRetriever retriever(context);
+		    auto name = Binder::BindTableName(retriever, ref.Cast<BaseTableRef>().GetQualifiedName());
+		    EntryLookupInfo lookup(CatalogType::TABLE_ENTRY, name);
+		    auto entry = Catalog::GetEntry(context, lookup, OnEntryNotFound::RETURN_NULL);
+		    if (!entry || entry->ParentCatalog().IsSystemCatalog() || QuackCatalog::Is(entry->ParentCatalog())) {
+			    return;
+		    }
+		    throw NotImplementedException("\"%s\" lies in the database \"%s\", which is this process's own: other nodes of the "
+		                                  "replicated catalog could not look into it",
+		                                  name.ToString(), entry->ParentCatalog().GetName().GetIdentifierName());
+	    });
+}
+
+static void RequireOwnTables(ClientContext &context, CreateInfo &info) {
+	if (info.type == CatalogType::VIEW_ENTRY) {
+		RequireOwnTables(context, *info.Cast<CreateViewInfo>().query->node);
+	}
+	if (info.type != CatalogType::MACRO_ENTRY && info.type != CatalogType::TABLE_MACRO_ENTRY) {
+		return;
+	}
+	for (auto &macro : info.Cast<CreateMacroInfo>().macros) {
+		if (macro->type == MacroType::SCALAR_MACRO) {
+			RequireOwnTables(context, *macro->Cast<ScalarMacroFunction>().expression);
+		} else if (macro->type == MacroType::TABLE_MACRO) {
+			RequireOwnTables(context, *macro->Cast<TableMacroFunction>().query_node);
+		}
+	}
+}
+
 string TextOfCreate(ClientContext &context, CreateInfo &info) {
 	RequireNotReserved(info.GetQualifiedName().Schema());
 	if (info.temporary) {
 		throw InternalException("a temporary entry cannot live in a replicated catalog");
 	}
+	RequireOwnTables(context, info);
 	if (info.type == CatalogType::TABLE_ENTRY) {
 		auto &table = info.Cast<CreateTableInfo>();
 		RequireReplayableConstraints(context, table.constraints);

@@ -8,6 +8,7 @@
 #include "statement.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
 #include "duckdb/parser/constraints/foreign_key_constraint.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -222,7 +223,7 @@ void OpenTransaction::Touch(DataTableInfo *table) {
 }
 
 void OpenTransaction::Record(const string &text) {
-	record->Ddl(WithSettings(context, text));
+	record->Ddl(WithSettings(context, catalog.GetName(), text));
 	// A statement that changes the catalog may replace the entries of tables.
 	tables.clear();
 }
@@ -323,6 +324,25 @@ void OpenTransaction::WriteDifference(DuckTransaction &transaction, Writer &writ
 	}
 }
 
+void OpenTransaction::WriteOwnSequences(DuckTransaction &transaction) {
+	if (catalog_changes == 0) {
+		return;
+	}
+	// By the transaction itself: its connection has let go of it by now.
+	auto snapshot = transaction.GetSnapshotView();
+	CatalogTransaction view(catalog.GetDatabase(), snapshot.transaction_id, snapshot.visibility_bound);
+	catalog.GetSchemaCatalogSet().Scan(view, [&](CatalogEntry &root) {
+		root.Cast<SchemaCatalogEntry>().ScanSchemaTree(view, [&](SchemaCatalogEntry &schema) {
+			schema.Scan(view, CatalogType::SEQUENCE_ENTRY, [&](CatalogEntry &entry) {
+				auto &sequence = entry.Cast<SequenceCatalogEntry>();
+				if (sequence.timestamp == transaction.GetTransactionId() && sequence.GetData().usage_count > 0) {
+					record->Sequence(sequence);
+				}
+			});
+		});
+	});
+}
+
 void OpenTransaction::Forget() {
 	QuackTransactionManager::Get(catalog).RemoveNative(*this);
 }
@@ -330,6 +350,7 @@ void OpenTransaction::Forget() {
 shared_ptr<Writer> OpenTransaction::Finish(DuckTransaction &transaction) {
 	std::lock_guard<std::recursive_mutex> guard(lock);
 	if (native) {
+		WriteOwnSequences(transaction);
 		return record;
 	}
 	auto writer = make_shared_ptr<Writer>(catalog.Node());

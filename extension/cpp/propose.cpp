@@ -3,6 +3,7 @@
 #include "capture.hpp"
 #include "repeat.hpp"
 #include "duckdb/common/types/column/column_data_collection.hpp"
+#include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/parallel/meta_pipeline.hpp"
 #include "duckdb/parallel/pipeline.hpp"
 
@@ -60,6 +61,24 @@ SinkResultType PhysicalPropose::Sink(ExecutionContext &context, DataChunk &chunk
 	return SinkResultType::NEED_MORE_INPUT;
 }
 
+//! Computes what RETURNING will, so that an error in it comes before the write.
+void PhysicalPropose::TryReturning(ClientContext &context, ColumnDataCollection &emitted) const {
+	if (proposal->returning.empty()) {
+		return;
+	}
+	vector<LogicalType> returned_types;
+	for (auto &expression : proposal->returning) {
+		returned_types.push_back(expression->GetReturnType());
+	}
+	ExpressionExecutor executor(context, proposal->returning);
+	DataChunk returned;
+	returned.Initialize(context, returned_types);
+	for (auto &chunk : emitted.Chunks()) {
+		returned.Reset();
+		executor.Execute(chunk, returned);
+	}
+}
+
 SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
                                            OperatorSinkFinalizeInput &input) const {
 	proposal->changes.reset();
@@ -72,6 +91,7 @@ SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, Cli
 		return SinkFinalizeType::READY;
 	}
 	auto &emitted = input.global_state.Cast<ProposeState>().emitted;
+	TryReturning(context, emitted);
 	try {
 		FinishChanges(context, catalog, std::move(state.changes));
 	} catch (...) {

@@ -3,6 +3,7 @@
 #include "after_binding.hpp"
 #include "error.hpp"
 #include "host.hpp"
+#include "sequence.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 
 extern "C" void quack_cpp_register(void *loader_p) {
@@ -13,6 +14,7 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	loader.SetDescription("A strongly consistent cluster of DuckDB processes");
 	auto host = quack::RegisterStorage(loader.GetDatabaseInstance());
 	quack::RegisterAfterBinding(loader.GetDatabaseInstance());
+	quack::RegisterSequences(loader);
 	quack::RegisterSecret(loader);
 	quack::RegisterFunctions(loader, host);
 }

@@ -4,6 +4,7 @@
 
 #include "catalog.hpp"
 #include "ddl.hpp"
+#include "sequence.hpp"
 #include "duckdb/parser/parsed_data/create_collation_info.hpp"
 #include "duckdb/parser/parsed_data/create_coordinate_system_info.hpp"
 #include "duckdb/parser/parsed_data/create_function_info.hpp"
@@ -65,7 +66,7 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateView(CatalogTransaction trans
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateSequence(CatalogTransaction transaction, CreateSequenceInfo &info) {
 	return ChangeCatalog(
 	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
-	    [&]() { return DuckSchemaEntry::CreateSequence(transaction, info); });
+	    [&]() { return AddEntry(transaction, make_uniq<QuackSequenceEntry>(catalog, *this, info), info.on_conflict); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateType(CatalogTransaction transaction, CreateTypeInfo &info) {

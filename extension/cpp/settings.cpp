@@ -2,7 +2,9 @@
 
 #include "settings.hpp"
 
+#include "duckdb/catalog/catalog_search_path.hpp"
 #include "duckdb/main/client_context.hpp"
+#include "duckdb/main/client_data.hpp"
 
 using namespace duckdb;
 
@@ -33,6 +35,8 @@ constexpr Setting SETTINGS[] = {
     {"scalar_subquery_error_on_multiple_rows", "true"},
 };
 
+//! Not DuckDB's own: that one names catalogs, and each node has its own name for the replicated one.
+constexpr const char *SCHEMA_IN_USE = "schema";
 constexpr const char *PREFIX = "SET SESSION ";
 constexpr const char *END = ";\n";
 
@@ -59,8 +63,27 @@ void PinSettings(Connection &connection) {
 	}
 }
 
-string WithSettings(ClientContext &context, const string &sql) {
+//! The schema of the catalog that is looked into for names without one; empty when it is the default one.
+static string SchemaInUse(ClientContext &context, const Identifier &catalog) {
+	for (auto &entry : ClientData::Get(context).catalog_search_path->GetSetPaths()) {
+		if (entry.GetCatalog() == catalog) {
+			return entry.GetSchema() == Identifier::DefaultSchema() ? string() : entry.GetSchema().GetIdentifierName();
+		}
+	}
+	return string();
+}
+
+static void UseSchema(ClientContext &context, const Identifier &catalog, const Identifier &schema) {
+	CatalogSearchEntry entry(catalog, schema);
+	ClientData::Get(context).catalog_search_path->Set(std::move(entry), CatalogSetPathType::SET_DIRECTLY);
+}
+
+string WithSettings(ClientContext &context, const Identifier &catalog, const string &sql) {
 	string result;
+	auto schema = SchemaInUse(context, catalog);
+	if (!schema.empty()) {
+		result += SetText(SCHEMA_IN_USE, schema);
+	}
 	for (auto &setting : SETTINGS) {
 		Value current;
 		if (context.TryGetCurrentSetting(Identifier(setting.name), current) && !IsPinned(setting, current.ToString())) {
@@ -70,13 +93,23 @@ string WithSettings(ClientContext &context, const string &sql) {
 	return result + sql;
 }
 
-void RunWithSettings(Connection &connection, const string &sql) {
+void RunWithSettings(Connection &connection, const Identifier &catalog, const string &sql) {
 	auto rest = sql;
 	auto changed = false;
+	auto &context = *connection.context;
+	auto schema_text = string(PREFIX) + SCHEMA_IN_USE + " = ";
 	while (StringUtil::StartsWith(rest, PREFIX)) {
 		auto end = rest.find(END);
 		if (end == string::npos) {
 			break;
+		}
+		if (StringUtil::StartsWith(rest, schema_text)) {
+			auto quoted = rest.substr(schema_text.size(), end - schema_text.size());
+			auto schema = StringUtil::Replace(quoted.substr(1, quoted.size() - 2), "''", "'");
+			UseSchema(context, catalog, Identifier(schema));
+			changed = true;
+			rest = rest.substr(end + strlen(END));
+			continue;
 		}
 		auto name = rest.substr(strlen(PREFIX), rest.find(" = ") - strlen(PREFIX));
 		Value current;
@@ -88,6 +121,7 @@ void RunWithSettings(Connection &connection, const string &sql) {
 	}
 	auto result = connection.Query(rest);
 	if (changed) {
+		UseSchema(context, catalog, Identifier::DefaultSchema());
 		PinSettings(connection);
 	}
 	result->ThrowIfError();

@@ -2,10 +2,12 @@
 
 #include "applier.hpp"
 #include "error.hpp"
+#include "rows.hpp"
 #include "settings.hpp"
 
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/common/types/hash.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
 
 #include <set>
 
@@ -19,10 +21,19 @@ namespace {
 class StateHasher {
 public:
 	explicit StateHasher(Store &store) : store(store), connection(store.Connect(true)) {
-		connection->context->registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
+		auto &context = *connection->context;
+		context.registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
 		// Computed columns are a part of what clients see.
 		PinSettings(*connection);
 		connection->BeginTransaction();
+		// The states of sequences belong to no transaction: they are taken at the moment of the snapshot.
+		auto &catalog = store.Catalog();
+		lock_guard<mutex> guard(catalog.sequences.commit_lock);
+		DuckTransaction::Get(context, *store.db);
+		ScanSequences(catalog, [&](SequenceCatalogEntry &sequence) {
+			sequences[{PathOf(sequence.ParentSchema()), sequence.name.GetIdentifierName()}] =
+			    StateForLog(sequence.GetData());
+		});
 	}
 	~StateHasher() {
 		connection.reset();
@@ -36,10 +47,13 @@ private:
 	vector<vector<Value>> Rows(const string &sql);
 	void Mix(const string &text);
 	void MixCatalog();
+	void MixSequences();
 	void MixTables();
 
 	Store &store;
 	unique_ptr<Connection> connection;
+	//! By schema and name.
+	map<pair<string, string>, QuackSequenceState> sequences;
 	//! Two lanes of FNV-1a with different offsets: 128 bits, so that no two states meet by accident.
 	uint64_t lanes[2] = {0xcbf29ce484222325ULL, 0x84222325cbf29ce4ULL};
 };
@@ -82,7 +96,6 @@ uint64_t StateHasher::Position() {
 
 void StateHasher::MixCatalog() {
 	auto name = SQLString(store.CatalogName());
-	// Definitions only. How far a sequence has been drawn from is no part of the state that nodes must share.
 	auto rows = Rows(StringUtil::Format(
 	    "SELECT kind, schema_name, name, definition FROM ("
 	    "SELECT 'schema' AS kind, schema_name, schema_name AS name, comment AS definition FROM duckdb_schemas() WHERE "
@@ -93,8 +106,7 @@ void StateHasher::MixCatalog() {
 	    "%s AND comment IS NOT NULL UNION ALL "
 	    "SELECT 'view', schema_name, view_name, sql FROM duckdb_views() WHERE database_name = %s AND NOT internal UNION ALL "
 	    "SELECT 'index', schema_name, index_name, sql FROM duckdb_indexes() WHERE database_name = %s UNION ALL "
-	    "SELECT 'sequence', schema_name, sequence_name, concat_ws(',', start_value, min_value, max_value, increment_by, "
-	    "cycle) FROM duckdb_sequences() WHERE database_name = %s UNION ALL "
+	    "SELECT 'sequence', schema_name, sequence_name, comment FROM duckdb_sequences() WHERE database_name = %s UNION ALL "
 	    "SELECT 'type', schema_name, type_name, array_to_string(labels, ',') FROM duckdb_types() WHERE database_name = %s AND "
 	    "NOT internal UNION ALL "
 	    "SELECT 'trigger', schema_name, trigger_name, sql FROM duckdb_triggers() WHERE database_name = %s UNION ALL "
@@ -105,6 +117,17 @@ void StateHasher::MixCatalog() {
 		for (auto &value : row) {
 			Mix(value.ToString());
 		}
+	}
+}
+
+void StateHasher::MixSequences() {
+	// Without its first value, which DuckDB does not keep, and the last one, which it does not keep in every format of
+	// the file.
+	for (auto &sequence : sequences) {
+		auto &state = sequence.second;
+		Mix(sequence.first.first + "." + sequence.first.second);
+		Mix(StringUtil::Format("%llu,%lld,%lld,%lld,%lld,%s", state.usage_count, state.counter, state.minimum, state.maximum,
+		                       state.increment, state.cycle ? "cycle" : ""));
 	}
 }
 
@@ -136,6 +159,7 @@ void StateHasher::MixTables() {
 
 string StateHasher::Hash() {
 	MixCatalog();
+	MixSequences();
 	MixTables();
 	return StringUtil::Format("%016llx%016llx", lanes[0], lanes[1]);
 }
@@ -148,7 +172,6 @@ extern "C" void *quack_cpp_state_hasher_open(void *store, uint64_t *position, Qu
 	void *result = nullptr;
 	quack::Guard(error, [&]() {
 		auto hasher = duckdb::make_uniq<quack::StateHasher>(*static_cast<quack::Store *>(store));
-		// The first query takes the snapshot.
 		*position = hasher->Position();
 		result = hasher.release();
 	});

@@ -8,7 +8,6 @@
 #include "rows.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
-#include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
 
 using namespace duckdb;
 
@@ -83,32 +82,13 @@ void Writer::Ddl(const string &sql) {
 	ThrowIfError(error);
 }
 
-bool Writer::SequencesOf(QuackCatalog &catalog) {
+void Writer::Sequence(const SequenceCatalogEntry &sequence) {
 	lock_guard<mutex> guard(lock);
-	bool any = false;
-	// The committed catalog: this also runs while a transaction commits, when there is none to scan in.
-	catalog.DuckCatalog::ScanSchemas([&](SchemaCatalogEntry &schema) {
-		schema.Scan(CatalogType::SEQUENCE_ENTRY, [&](CatalogEntry &entry) {
-			auto &sequence = entry.Cast<SequenceCatalogEntry>();
-			auto data = sequence.GetData();
-			auto &schema_name = schema.name.GetIdentifierName();
-			auto &name = sequence.name.GetIdentifierName();
-			auto key = schema_name + "." + name;
-			{
-				lock_guard<mutex> logged_guard(catalog.sequences_lock);
-				auto logged = catalog.sequences_logged.find(key);
-				if (logged != catalog.sequences_logged.end() && data.usage_count <= logged->second) {
-					return;
-				}
-			}
-			any = true;
-			sequences.emplace_back(key, data.usage_count);
-			QuackError error = NoError();
-			quack_rs_writer_sequence(handle, Bytes(schema_name), Bytes(name), data.usage_count, data.counter, &error);
-			ThrowIfError(error);
-		});
-	});
-	return any;
+	auto state = StateForLog(sequence.GetData());
+	QuackError error = NoError();
+	auto schema = PathOf(sequence.schema);
+	quack_rs_writer_sequence(handle, Bytes(schema), Bytes(sequence.name.GetIdentifierName()), &state, &error);
+	ThrowIfError(error);
 }
 
 //! Whether the log refused a transaction because rows or columns have changed since it was evaluated
@@ -118,15 +98,7 @@ static bool IsConflict(const QuackError &error) {
 	       StringUtil::StartsWith(error.message, "Conflict");
 }
 
-void Writer::SequencesAreLogged(QuackCatalog &catalog) {
-	lock_guard<mutex> guard(catalog.sequences_lock);
-	for (auto &sequence : sequences) {
-		auto &logged = catalog.sequences_logged[sequence.first];
-		logged = MaxValue(logged, sequence.second);
-	}
-}
-
-void Writer::Commit(ClientContext &context, QuackCatalog &catalog) {
+void Writer::Commit(ClientContext &context) {
 	lock_guard<mutex> guard(lock);
 	QuackInterrupt interrupt {&context, [](void *waiting) {
 		                          return IsInterrupted(*static_cast<ClientContext *>(waiting));
@@ -140,7 +112,6 @@ void Writer::Commit(ClientContext &context, QuackCatalog &catalog) {
 	state.key_conflict = state.IsUpsert() && error.kind == static_cast<int32_t>(ExceptionType::CONSTRAINT);
 	state.conflicted = IsConflict(error) || state.key_conflict;
 	ThrowIfError(error);
-	SequencesAreLogged(catalog);
 }
 
 StatementState &StatementState::Get(ClientContext &context) {
@@ -270,11 +241,10 @@ void FinishChanges(ClientContext &context, QuackCatalog &catalog, shared_ptr<Cha
 }
 
 void FinishWriter(ClientContext &context, QuackCatalog &catalog, Writer &writer) {
-	writer.SequencesOf(catalog);
 	// This connection's transaction has changed nothing: it must not hold up checkpoints while it waits.
 	ReleaseCheckpointLock(DuckTransaction::Get(context, catalog));
 	ReleaseVacuumLock(DuckTransaction::Get(context, catalog));
-	writer.Commit(context, catalog);
+	writer.Commit(context);
 }
 
 static void Mix(uint64_t &hash, const string &text) {

@@ -21,6 +21,7 @@ namespace quack {
 
 //! How long a transaction may keep checkpoints away, and with them the release of the log.
 constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
+constexpr idx_t CHECKPOINT_ATTEMPTS = 100;
 
 QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, StatementGate &gate)
     : DuckTransactionManager(db), gate(gate), automatic_checkpoints_off(SharedCheckpointLock()) {
@@ -42,6 +43,14 @@ Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 			Admit(context, db.GetCatalog().Cast<QuackCatalog>());
 		}
 	}
+	if (checkpointing == std::this_thread::get_id()) {
+		// What the checkpoint holds of sequences is of the same commit as what it holds of rows.
+		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
+		lock_guard<mutex> guard(catalog.sequences.commit_lock);
+		auto &transaction = DuckTransactionManager::StartTransaction(context);
+		catalog.sequences.Freeze(catalog);
+		return transaction;
+	}
 	return DuckTransactionManager::StartTransaction(context);
 }
 
@@ -56,36 +65,18 @@ ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Tra
 	if (!transaction.ChangesMade()) {
 		return DuckTransactionManager::CommitTransaction(context, transaction_p);
 	}
-	// All that a client's transaction may have changed natively is the state of sequences.
-	auto changes = transaction.GetUndoProperties();
-	if (changes.has_updates || changes.has_deletes || changes.has_catalog_changes ||
-	    transaction.GetLocalStorage().ChangesMade()) {
-		RollbackTransaction(transaction_p);
-		return ErrorData(ExceptionType::NOT_IMPLEMENTED,
-		                 "this statement would change the replicated catalog without going through its log; it was "
-		                 "rolled back and nothing has changed");
-	}
-	try {
-		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
-		auto writer = make_shared_ptr<Writer>(catalog.Node());
-		if (writer->SequencesOf(catalog)) {
-			writer->Commit(context, catalog);
-		}
-	} catch (std::exception &ex) {
-		RollbackTransaction(transaction_p);
-		return ErrorData(ex);
-	}
-	return DuckTransactionManager::CommitTransaction(context, transaction_p);
+	RollbackTransaction(transaction_p);
+	return ErrorData(ExceptionType::NOT_IMPLEMENTED,
+	                 "this statement would change the replicated catalog without going through its log; it was "
+	                 "rolled back and nothing has changed");
 }
 
 ErrorData QuackTransactionManager::Propose(ClientContext &context, DuckTransaction &transaction) {
 	auto open = std::move(StatementState::Get(context).open);
-	auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
 	ErrorData error;
 	shared_ptr<Writer> writer;
 	try {
 		writer = open->Finish(transaction);
-		writer->SequencesOf(catalog);
 	} catch (std::exception &ex) {
 		error = ErrorData(ex);
 	}
@@ -100,7 +91,7 @@ ErrorData QuackTransactionManager::Propose(ClientContext &context, DuckTransacti
 		return error;
 	}
 	try {
-		writer->Commit(context, catalog);
+		writer->Commit(context);
 	} catch (std::exception &ex) {
 		return ErrorData(ex);
 	}
@@ -214,14 +205,24 @@ bool QuackTransactionManager::DoomOverdue() {
 }
 
 void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
-	try {
-		WriteCheckpoint(context, force);
-	} catch (TransactionException &) {
-		if (!DoomOverdue()) {
-			throw;
+	for (idx_t attempt = 1;; attempt++) {
+		try {
+			WriteCheckpoint(context, force);
+			return;
+		} catch (TransactionException &) {
+			// The applier's transactions end in a moment; one that a client has open may not.
+			if (attempt == CHECKPOINT_ATTEMPTS || (HasNatives() && !DoomOverdue())) {
+				throw;
+			}
 		}
-		WriteCheckpoint(context, force);
+		context.InterruptCheck();
+		std::this_thread::sleep_for(std::chrono::milliseconds(10));
 	}
+}
+
+bool QuackTransactionManager::HasNatives() {
+	lock_guard<mutex> guard(natives_lock);
+	return !natives.empty();
 }
 
 void QuackTransactionManager::WriteCheckpoint(ClientContext &context, bool force) {
@@ -232,12 +233,14 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context, bool force
 	storage.AddWALSize(1);
 	auto &blocks = storage.Cast<SingleFileStorageManager>().GetBlockManager().Cast<SingleFileBlockManager>();
 	auto before = blocks.GetCheckpointIteration();
+	auto &sequences = db.GetCatalog().Cast<QuackCatalog>().sequences;
 	automatic_checkpoints_off.reset();
 	checkpointing = std::this_thread::get_id();
 	try {
 		DuckTransactionManager::Checkpoint(context, force);
 	} catch (std::exception &ex) {
 		checkpointing = std::thread::id();
+		sequences.Thaw();
 		automatic_checkpoints_off = SharedCheckpointLock();
 		if (ValidChecker::IsInvalidated(db)) {
 			// DuckDB answers nothing more from this store, whoever has asked for the checkpoint.
@@ -247,6 +250,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context, bool force
 		throw;
 	}
 	checkpointing = std::thread::id();
+	sequences.Thaw();
 	automatic_checkpoints_off = SharedCheckpointLock();
 	if (blocks.GetCheckpointIteration() == before) {
 		throw IOException("DuckDB has skipped a checkpoint of \"%s\"", db.GetName().GetIdentifierName());

@@ -15,7 +15,10 @@ namespace quack {
 WritePlan::WritePlan(ClientContext &context, PhysicalPlanGenerator &planner, QuackCatalog &catalog)
     : context(context), planner(planner), catalog(catalog), proposal(make_shared_ptr<Proposal>()) {
 	catalog.Node();
-	proposal->goes_on_after_write = StatementState::Get(context).goes_on_after_write;
+	auto &state = StatementState::Get(context);
+	proposal->goes_on_after_write = state.goes_on_after_write;
+	proposal->returning = std::move(state.returning);
+	state.returning.clear();
 }
 
 PhysicalOperator &WritePlan::Propose(PhysicalOperator &captured) {

@@ -90,6 +90,30 @@ pub struct Table<'a> {
     pub shape: u64,
 }
 
+/// See `QuackSequence`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Sequence<'a> {
+    pub schema: Bytes<'a>,
+    pub name: Bytes<'a>,
+    pub entry: u64,
+    pub sets: u64,
+}
+
+/// See `QuackSequenceState`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct SequenceState {
+    pub usage_count: u64,
+    pub counter: i64,
+    pub last_value: i64,
+    pub increment: i64,
+    pub minimum: i64,
+    pub maximum: i64,
+    pub has_last_value: bool,
+    pub cycle: bool,
+}
+
 /// Receives bytes. See `QuackSink`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -220,8 +244,15 @@ unsafe extern "C" {
         applier: *mut c_void,
         schema: Bytes<'_>,
         name: Bytes<'_>,
-        usage_count: u64,
-        counter: i64,
+        state: *mut SequenceState,
+        error: *mut Error,
+    ) -> bool;
+    pub fn quack_cpp_applier_move_sequence(
+        applier: *mut c_void,
+        schema: Bytes<'_>,
+        name: Bytes<'_>,
+        state: *const SequenceState,
+        is_set: bool,
         error: *mut Error,
     );
 

@@ -11,6 +11,7 @@ mod host;
 mod logging;
 mod machine;
 mod proposer;
+mod sequences;
 mod serve;
 mod service;
 mod status;

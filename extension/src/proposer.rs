@@ -1,11 +1,12 @@
 //! The node as the rest of the extension shares it, and the way of transactions to its log.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message;
+use quack_apply::stock::Stock;
 use quack_apply::store::ErrorKind;
 use quack_apply::{Proposer, StoreError, entry};
 use quack_cluster::{Cluster, Feature};
@@ -30,6 +31,8 @@ pub struct SharedNode {
     cluster: OnceLock<Option<Arc<Cluster>>>,
     /// Sequences that have been drawn and not answered.
     outstanding: Mutex<BTreeSet<u64>>,
+    /// Values of sequences that are reserved for this node.
+    stock: Mutex<Stock>,
 }
 
 impl SharedNode {
@@ -98,6 +101,11 @@ impl SharedNode {
             }
             std::thread::sleep(LINEARIZE_POLL);
         }
+    }
+
+    /// Values of sequences that are reserved for this node.
+    pub fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settle(&self, id: ProposalId) {

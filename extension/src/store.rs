@@ -3,9 +3,10 @@
 use std::ffi::c_void;
 use std::sync::Mutex;
 
+use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
 use quack_apply::{Store, StoreError};
-use quack_proto::log::v1::{Rows, SequenceUsage};
+use quack_proto::log::v1::Rows;
 use quack_types::LogIndex;
 
 use crate::ffi::{self, Bytes, Error, Sink, Table};
@@ -237,10 +238,44 @@ impl Store for DuckDbStore {
         self.call(|applier, error| unsafe { ffi::quack_cpp_applier_ddl(applier, Bytes::from(sql), error) })
     }
 
-    fn sequence(&mut self, usage: &SequenceUsage) -> Result<(), StoreError> {
-        let (schema, name) = (Bytes::from(usage.schema.as_str()), Bytes::from(usage.name.as_str()));
+    fn sequence(&mut self, schema: &str, name: &str) -> Result<Option<SequenceState>, StoreError> {
+        let mut state = ffi::SequenceState::default();
+        let mut found = false;
         self.call(|applier, error| unsafe {
-            ffi::quack_cpp_applier_sequence(applier, schema, name, usage.usage_count, usage.counter, error);
+            let (schema, name) = (Bytes::from(schema), Bytes::from(name));
+            found = ffi::quack_cpp_applier_sequence(applier, schema, name, &raw mut state, error);
+        })?;
+        Ok(found.then(|| SequenceState {
+            usage_count: state.usage_count,
+            counter: state.counter,
+            last_value: state.has_last_value.then_some(state.last_value),
+            increment: state.increment,
+            minimum: state.minimum,
+            maximum: state.maximum,
+            cycle: state.cycle,
+        }))
+    }
+
+    fn move_sequence(
+        &mut self,
+        schema: &str,
+        name: &str,
+        state: &SequenceState,
+        is_set: bool,
+    ) -> Result<(), StoreError> {
+        let moved = ffi::SequenceState {
+            usage_count: state.usage_count,
+            counter: state.counter,
+            last_value: state.last_value.unwrap_or_default(),
+            increment: state.increment,
+            minimum: state.minimum,
+            maximum: state.maximum,
+            has_last_value: state.last_value.is_some(),
+            cycle: state.cycle,
+        };
+        self.call(|applier, error| unsafe {
+            let (schema, name) = (Bytes::from(schema), Bytes::from(name));
+            ffi::quack_cpp_applier_move_sequence(applier, schema, name, &raw const moved, is_set, error);
         })
     }
 }

@@ -7,15 +7,27 @@ use quack_apply::store::ErrorKind;
 use quack_apply::writer::Change;
 use quack_apply::{StoreError, Writer};
 use quack_cluster::Feature;
-use quack_proto::log::v1::{Outcome, Rows, SequenceUsage, outcome::Kind};
+use quack_proto::log::v1::{Applied, Outcome, Rows, SequenceUsage, outcome::Kind};
 
 use crate::barrier;
-use crate::ffi::{Bytes, Error, Interrupt, Table};
+use crate::ffi::{Bytes, Error, Interrupt, SequenceState, Table};
 use crate::proposer::{LogProposer, SharedNode};
 
 /// One reference to the node, for a catalog to keep until DuckDB has closed its file.
 pub fn share_node(node: &Arc<SharedNode>) -> *const c_void {
     Arc::into_raw(node.clone()).cast()
+}
+
+/// A further reference to a node.
+///
+/// # Safety
+/// `node` came from [`share_node`] and has not been released.
+pub(crate) unsafe fn borrow_node(node: *const c_void) -> Arc<SharedNode> {
+    // SAFETY: as promised by the caller.
+    unsafe {
+        Arc::increment_strong_count(node.cast::<SharedNode>());
+        Arc::from_raw(node.cast::<SharedNode>())
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -64,10 +76,7 @@ unsafe extern "C" fn quack_rs_writer_open(node: *const c_void, error: *mut Error
     // A pointer has no default: it crosses the barrier as a number.
     let address = barrier::call(error, || {
         // SAFETY: the catalog that passes it holds a reference.
-        let node = unsafe {
-            Arc::increment_strong_count(node.cast::<SharedNode>());
-            Arc::from_raw(node.cast::<SharedNode>())
-        };
+        let node = unsafe { borrow_node(node) };
         Ok(Box::into_raw(Box::new(DuckDbWriter::new(LogProposer::new(node)))) as usize)
     });
     address as *mut c_void
@@ -131,12 +140,19 @@ unsafe extern "C" fn quack_rs_writer_sequence(
     handle: *mut c_void,
     schema: Bytes<'_>,
     name: Bytes<'_>,
-    usage_count: u64,
-    counter: i64,
+    state: *const SequenceState,
     error: *mut Error,
 ) {
     barrier::call(error, || {
-        let usage = SequenceUsage { schema: schema.text(), name: name.text(), usage_count, counter };
+        // SAFETY: valid for the call.
+        let state = unsafe { *state };
+        let usage = SequenceUsage {
+            schema: schema.text(),
+            name: name.text(),
+            usage_count: state.usage_count,
+            counter: state.counter,
+            last_value: state.has_last_value.then_some(state.last_value),
+        };
         // SAFETY: as the header asks of C++.
         unsafe { writer(handle) }.sequence(usage);
         Ok(())
@@ -149,7 +165,7 @@ unsafe extern "C" fn quack_rs_writer_commit(handle: *mut c_void, interrupt: Inte
         // SAFETY: this ends the writer, once.
         let mut writer = unsafe { Box::from_raw(handle.cast::<DuckDbWriter>()) };
         writer.proposer_mut().watch(interrupt);
-        as_result(writer.commit()?)
+        as_result(writer.commit()?).map(|_| ())
     });
 }
 
@@ -163,9 +179,9 @@ unsafe extern "C" fn quack_rs_writer_abort(handle: *mut c_void) {
 }
 
 /// A refusal as the DuckDB error that it is.
-fn as_result(outcome: Outcome) -> Result<(), StoreError> {
+pub(crate) fn as_result(outcome: Outcome) -> Result<Applied, StoreError> {
     match outcome.kind {
-        Some(Kind::Applied(_)) => Ok(()),
+        Some(Kind::Applied(applied)) => Ok(applied),
         Some(Kind::Refused(refused)) => {
             let kind = i32::try_from(refused.error_kind).map_or(ErrorKind::INTERNAL, ErrorKind);
             Err(StoreError::new(kind, refused.message))

@@ -269,8 +269,8 @@ def test_what_a_cluster_takes_is_known_on_every_node(cluster):
     contract = "SELECT feature, state, entry_version, duckdb_versions FROM quack_multiraft_sql_contract_status() ORDER BY ALL"
     for node in cluster.alive():
         rows = {feature: rest for feature, *rest in node.sql(contract)}
-        assert set(rows) == {"rows", "schema", "members", "verification", "transactions", "several_statements"}
-        assert rows["schema"] == ["available", 1, ["v2.0.0"]]
+        assert set(rows) == {"rows", "schema", "sequences", "members", "verification", "transactions", "several_statements"}
+        assert rows["schema"] == ["available", 2, ["v2.0.0"]]
         assert rows["transactions"][0] == "unsupported"
     # Also of a member that nobody can reach.
     cluster["n2"].kill()

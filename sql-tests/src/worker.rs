@@ -54,8 +54,17 @@ pub struct Worker {
     child: Mutex<Child>,
     requests: Mutex<Option<ChildStdin>>,
     waiting: Arc<Mutex<Waiting>>,
-    folder: Mutex<PathBuf>,
+    watched: Mutex<Watched>,
     stderr: PathBuf,
+}
+
+/// What the process works for.
+#[derive(Debug)]
+struct Watched {
+    /// The folder that may not grow without bounds.
+    folder: PathBuf,
+    /// Where its part of the standard error begins.
+    stderr_start: u64,
 }
 
 /// Who waits for which answer.
@@ -87,13 +96,15 @@ impl Worker {
             let waiting = Arc::clone(&waiting);
             std::thread::spawn(move || read_answers(output, &waiting));
         }
-        let folder = Mutex::new(folder.to_path_buf());
-        Ok(Self { child: Mutex::new(child), requests, waiting, folder, stderr })
+        let watched = Mutex::new(Watched { folder: folder.to_path_buf(), stderr_start: 0 });
+        Ok(Self { child: Mutex::new(child), requests, waiting, watched, stderr })
     }
 
-    /// From now on `folder` is the one that may not grow without bounds.
+    /// From now on `folder` is the one that may not grow without bounds, and failures show what the process
+    /// writes to its standard error after this.
     pub fn watch(&self, folder: &Path) {
-        *lock(&self.folder) = folder.to_path_buf();
+        let stderr_start = std::fs::metadata(&self.stderr).map_or(0, |metadata| metadata.len());
+        *lock(&self.watched) = Watched { folder: folder.to_path_buf(), stderr_start };
     }
 
     /// Opens the database at `path`.
@@ -200,7 +211,8 @@ impl Worker {
     }
 
     fn answer(&self, answers: &Receiver<Value>) -> Result<Value, Error> {
-        let start = Instant::now();
+        // Intervals are counted, because no time passes for a process that is stopped together with this one.
+        let mut waited = Duration::ZERO;
         loop {
             match answers.recv_timeout(FOLDER_INTERVAL) {
                 Ok(answer) => return Ok(answer),
@@ -209,21 +221,23 @@ impl Worker {
                     let status = self.kill().map_or_else(String::new, |status| format!(" ({status})"));
                     return Err(self.failure(&format!("{reason}{status}")));
                 }
-                Err(RecvTimeoutError::Timeout) if start.elapsed() > ANSWER_TIMEOUT => {
-                    self.kill();
-                    return Err(self.failure("gave no answer within 120 s and was killed"));
-                }
-                Err(RecvTimeoutError::Timeout) if folder_bytes(&lock(&self.folder)) > FOLDER_BYTES_MAX => {
-                    self.kill();
-                    return Err(self.failure("wrote more than 8 GiB to its folder and was killed"));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => waited += FOLDER_INTERVAL,
+            }
+            if waited > ANSWER_TIMEOUT {
+                self.kill();
+                return Err(self.failure("gave no answer within 120 s and was killed"));
+            }
+            if folder_bytes(&lock(&self.watched).folder) > FOLDER_BYTES_MAX {
+                self.kill();
+                return Err(self.failure("wrote more than 8 GiB to its folder and was killed"));
             }
         }
     }
 
     fn failure(&self, what: &str) -> Error {
-        let log = std::fs::read_to_string(&self.stderr).unwrap_or_default();
+        let log = std::fs::read(&self.stderr).unwrap_or_default();
+        let start = usize::try_from(lock(&self.watched).stderr_start).unwrap_or(0);
+        let log = String::from_utf8_lossy(log.get(start..).unwrap_or_default()).into_owned();
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(STDERR_LINES_MAX)..].join("\n");
         let note = if tail.is_empty() { String::new() } else { format!("\nits standard error:\n{tail}") };

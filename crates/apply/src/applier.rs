@@ -242,7 +242,7 @@ impl<S: Store> Applier<S> {
         self.store.begin()?;
         for (place, pending) in entries.iter().enumerate() {
             match self.try_shared(pending, made) {
-                Ok(Shared::Done) => {}
+                Ok(Shared::Done(_)) => {}
                 // What came before is good as it stands.
                 Ok(Shared::Untouched) if place > 0 => return self.commit_together(&entries[..place]),
                 Ok(Shared::Untouched | Shared::Spoilt) => {
@@ -281,21 +281,18 @@ impl<S: Store> Applier<S> {
             Admission::Repeated(outcome) => Some(outcome),
             // Parts that it does not count: it is refused there.
             Admission::New if self.origins.is_open(*id) => return Ok(Shared::Untouched),
-            Admission::New => {
-                match steps::run_shared(&mut self.store, transaction) {
-                    Ok(Shared::Done) => {}
-                    Err(error) if error.kind.is_deterministic() => return Ok(Shared::Spoilt),
-                    other => return other,
-                }
-                Some(entry::applied())
-            }
+            Admission::New => match steps::run_shared(&mut self.store, transaction) {
+                Ok(Shared::Done(applied)) => Some(entry::outcome(applied)),
+                Err(error) if error.kind.is_deterministic() => return Ok(Shared::Spoilt),
+                other => return other,
+            },
         };
         // Only now: the state that is committed with the entries before this one must not know of it.
         if self.origins.admit(*id, *answered_through) == Admission::New {
             self.origins.record(*id, None);
         }
         made.push(Decision { id: *id, outcome });
-        Ok(Shared::Done)
+        Ok(Shared::Done(proto::Applied::default()))
     }
 
     /// Applies an entry in a transaction of its own.
@@ -310,6 +307,7 @@ impl<S: Store> Applier<S> {
             Admission::Void => None,
             Admission::Repeated(outcome) => Some(outcome),
             Admission::New => {
+                let mut applied = proto::Applied::default();
                 let refused = match body {
                     // What a verification compares is the host's to compute.
                     Body::Boot(_) | Body::Verify(_) => None,
@@ -319,10 +317,18 @@ impl<S: Store> Applier<S> {
                         None
                     }
                     Body::Part(part) => self.origins.take_part(*id, part, pending.index),
-                    Body::Transaction(transaction) => self.run_alone(*id, transaction, pending.index, log)?,
+                    Body::Transaction(transaction) => {
+                        match self.run_alone(*id, transaction, pending.index, log)? {
+                            Ok(done) => {
+                                applied = done;
+                                None
+                            }
+                            Err(refused) => Some(refused),
+                        }
+                    }
                 };
                 self.origins.record(*id, refused.as_ref());
-                Some(refused.map_or_else(entry::applied, entry::refused))
+                Some(refused.map_or_else(|| entry::outcome(applied), entry::refused))
             }
         };
         self.position = pending.index;
@@ -335,32 +341,37 @@ impl<S: Store> Applier<S> {
         self.uncommitted_bytes = 0;
     }
 
-    /// Runs a transaction with its parts. `Some` is its deterministic refusal, with everything rolled back.
+    /// Runs a transaction with its parts. The error inside is its deterministic refusal, with everything rolled back.
     fn run_alone(
         &mut self,
         id: ProposalId,
         transaction: &proto::Transaction,
         index: LogIndex,
         log: &ReadLog<'_>,
-    ) -> Result<Option<proto::Refused>, StoreError> {
+    ) -> Result<Result<proto::Applied, proto::Refused>, StoreError> {
         let open = self.origins.close(id).unwrap_or_default();
         if !open.is_complete(transaction.parts) {
             let message =
                 format!("{} of {} parts of the transaction are here", open.parts.len(), transaction.parts);
-            return Ok(Some(refusal::of_transaction(message)));
+            return Ok(Err(refusal::of_transaction(message)));
         }
         if !open.fits(&transaction.steps) {
-            return Ok(Some(refusal::of_transaction(
-                "a part of the transaction belongs to none of its steps",
-            )));
+            let message = "a part of the transaction belongs to none of its steps";
+            return Ok(Err(refusal::of_transaction(message)));
+        }
+        if transaction.steps.iter().any(entry::draws) && transaction.steps.len() > 1 {
+            let message = "a step that draws from a sequence is not alone in its transaction";
+            return Ok(Err(refusal::of_transaction(message)));
         }
         loop {
             self.store.begin()?;
             let attempt = match steps::run_alone(&mut self.store, transaction, &open, log) {
-                Ok(true) => self.commit_alone(id, index).map_err(|error| (error, false)),
-                Ok(false) => {
+                Ok(Some(applied)) => {
+                    self.commit_alone(id, index).map(|()| applied).map_err(|error| (error, false))
+                }
+                Ok(None) => {
                     self.store.rollback();
-                    return Ok(Some(refusal::conflict()));
+                    return Ok(Err(refusal::conflict()));
                 }
                 // The store's only writer meets this error when a table has changed since the statement was evaluated.
                 Err(error) => {
@@ -368,10 +379,13 @@ impl<S: Store> Applier<S> {
                     Err((error, conflict))
                 }
             };
-            let Err((error, conflict)) = attempt else { return Ok(None) };
+            let (error, conflict) = match attempt {
+                Ok(applied) => return Ok(Ok(applied)),
+                Err(failed) => failed,
+            };
             self.store.rollback();
             if !self.store.clear_way(error.kind)? {
-                return refuse(error, conflict).map(Some);
+                return refuse(error, conflict).map(Err);
             }
         }
     }
@@ -391,11 +405,10 @@ impl<S: Store> Applier<S> {
 /// Whether an entry may share a store transaction with its neighbours.
 fn may_share(body: &Body) -> bool {
     let Body::Transaction(transaction) = body else { return false };
-    transaction.parts == 0
-        && transaction
-            .steps
-            .iter()
-            .all(|step| matches!(step.kind, Some(StepKind::Write(_) | StepKind::Sequence(_))))
+    let is_change =
+        |step: &proto::Step| matches!(step.kind, Some(StepKind::Write(_) | StepKind::Sequence(_)));
+    let draws_alone = transaction.steps.len() == 1 && entry::draws(&transaction.steps[0]);
+    transaction.parts == 0 && (draws_alone || transaction.steps.iter().all(is_change))
 }
 
 /// A deterministic error is a refusal, any other this node's own.

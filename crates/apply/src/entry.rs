@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use prost::Message;
-use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind};
+use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind, step};
 use quack_types::{ProposalId, RaftId};
 
-/// The format that this release writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+/// The newest format that this release reads. It writes the oldest that has what an entry carries.
+pub const VERSION: u32 = 2;
 
 /// Larger entries are no verification: version, id, numbers.
 const VERIFICATION_BYTES_MAX: usize = 96;
@@ -24,10 +24,22 @@ pub enum Error {
     Future { index: u64, found: u32 },
 }
 
+/// The oldest format that has what `body` carries.
+fn version_of(body: &Body) -> u32 {
+    let Body::Transaction(transaction) = body else { return 1 };
+    if transaction.steps.iter().any(draws) { 2 } else { 1 }
+}
+
+/// Whether a step draws from a sequence, or sets it.
+pub(crate) fn draws(step: &proto::Step) -> bool {
+    matches!(step.kind, Some(step::Kind::Draw(_) | step::Kind::Set(_)))
+}
+
 /// Encodes an entry.
 pub fn encode(id: ProposalId, answered_through: u64, body: Body) -> Bytes {
+    let version = version_of(&body);
     let id = proto::ProposalId { origin: id.origin.0, boot: id.boot, sequence: id.sequence };
-    proto::Entry { version: VERSION, id: Some(id), answered_through, body: Some(body) }.encode_to_vec().into()
+    proto::Entry { version, id: Some(id), answered_through, body: Some(body) }.encode_to_vec().into()
 }
 
 /// A decoded entry with everything that it must have.
@@ -67,7 +79,12 @@ pub fn verification(data: &Bytes) -> Option<u64> {
 
 /// The outcome of an entry that took effect.
 pub fn applied() -> proto::Outcome {
-    proto::Outcome { kind: Some(Kind::Applied(proto::Applied {})) }
+    outcome(proto::Applied::default())
+}
+
+/// The outcome of an entry that took effect, with what came of it.
+pub(crate) fn outcome(applied: proto::Applied) -> proto::Outcome {
+    proto::Outcome { kind: Some(Kind::Applied(applied)) }
 }
 
 /// The outcome of an entry that had no effect.
@@ -90,12 +107,26 @@ mod tests {
             change(&mut entry);
             decode(7, &entry.encode_to_vec().into()).unwrap_err()
         };
-        assert_eq!(with(|entry| entry.version = 2), Error::Future { index: 7, found: 2 });
+        assert_eq!(with(|entry| entry.version = 3), Error::Future { index: 7, found: 3 });
         let damages: [fn(&mut proto::Entry); 3] =
             [|entry| entry.version = 0, |entry| entry.id = None, |entry| entry.body = None];
         for damage in damages {
             assert!(matches!(with(damage), Error::Damaged { index: 7, .. }));
         }
         assert!(matches!(decode(7, &data.slice(1..)), Err(Error::Damaged { .. })));
+    }
+
+    #[test]
+    fn an_entry_says_the_oldest_format_that_has_all_of_it() {
+        let id = ProposalId { origin: RaftId(1), boot: 2, sequence: 3 };
+        let version = |kinds: Vec<step::Kind>| {
+            let steps = kinds.into_iter().map(|kind| proto::Step { kind: Some(kind) }).collect();
+            let body = Body::Transaction(proto::Transaction { parts: 0, steps });
+            proto::Entry::decode(encode(id, 1, body)).unwrap().version
+        };
+        let old = || step::Kind::Sequence(proto::SequenceUsage::default());
+        assert_eq!(version(vec![old()]), 1);
+        assert_eq!(version(vec![step::Kind::Draw(proto::SequenceDraw::default())]), 2);
+        assert_eq!(version(vec![old(), step::Kind::Set(proto::SequenceSet::default())]), 2);
     }
 }

@@ -15,7 +15,9 @@ pub mod applier;
 pub mod entry;
 pub mod origins;
 mod refusal;
+pub mod sequence;
 mod steps;
+pub mod stock;
 pub mod store;
 pub mod writer;
 

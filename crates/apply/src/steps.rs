@@ -12,6 +12,7 @@ use quack_types::LogIndex;
 
 use crate::entry;
 use crate::origins::{Open, OpenPart};
+use crate::sequence::SequenceState;
 use crate::store::{ErrorKind, Store, StoreError};
 
 /// Reads an entry of the log again, for transactions that came in parts.
@@ -19,7 +20,7 @@ pub type ReadLog<'a> = dyn Fn(LogIndex) -> Result<LogEntry, String> + 'a;
 
 /// How an attempt in a shared transaction has ended.
 pub(crate) enum Shared {
-    Done,
+    Done(proto::Applied),
     /// The entry needs a transaction of its own; the shared one has not been touched.
     Untouched,
     /// The entry needs a transaction of its own; the shared one is spoilt.
@@ -32,6 +33,7 @@ pub(crate) fn run_shared<S: Store>(
     transaction: &proto::Transaction,
 ) -> Result<Shared, StoreError> {
     let mut touched = false;
+    let mut applied = proto::Applied::default();
     for step in &transaction.steps {
         match &step.kind {
             Some(StepKind::Write(write)) => {
@@ -46,39 +48,45 @@ pub(crate) fn run_shared<S: Store>(
                 touched = true;
             }
             Some(StepKind::Sequence(usage)) => {
-                store.sequence(usage)?;
+                follow(store, usage)?;
                 touched = true;
             }
+            // Alone in its transaction: an error has touched nothing, and success is the end.
+            Some(StepKind::Draw(draw)) => applied.drawn = Some(draw_from(store, draw)?),
+            Some(StepKind::Set(set)) => set_sequence(store, set)?,
             Some(StepKind::Ddl(_)) | None => {
                 return Ok(if touched { Shared::Spoilt } else { Shared::Untouched });
             }
         }
     }
-    Ok(Shared::Done)
+    Ok(Shared::Done(applied))
 }
 
-/// Runs a transaction with its parts in a transaction of its own. False when a row that it changes is not there.
+/// Runs a transaction with its parts in a transaction of its own. `None` when a row that it changes is not there.
 pub(crate) fn run_alone<S: Store>(
     store: &mut S,
     transaction: &proto::Transaction,
     open: &Open,
     log: &ReadLog<'_>,
-) -> Result<bool, StoreError> {
+) -> Result<Option<proto::Applied>, StoreError> {
+    let mut applied = proto::Applied::default();
     for (number, step) in transaction.steps.iter().enumerate() {
         match &step.kind {
             Some(StepKind::Ddl(ddl)) => store.ddl(&ddl.sql)?,
-            Some(StepKind::Sequence(usage)) => store.sequence(usage)?,
+            Some(StepKind::Sequence(usage)) => follow(store, usage)?,
+            Some(StepKind::Draw(draw)) => applied.drawn = Some(draw_from(store, draw)?),
+            Some(StepKind::Set(set)) => set_sequence(store, set)?,
             Some(StepKind::Write(write)) => {
                 let parts = || open.parts.values().filter(|part| part.step as usize == number);
                 if open.changes {
                     for part in parts() {
                         if !change(store, &read_part(part, log)?)? {
-                            return Ok(false);
+                            return Ok(None);
                         }
                     }
                 }
                 if !change(store, write)? {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 for part in parts() {
                     insert(store, &read_part(part, log)?)?;
@@ -91,7 +99,33 @@ pub(crate) fn run_alone<S: Store>(
             }
         }
     }
-    Ok(true)
+    Ok(Some(applied))
+}
+
+/// A sequence that must be there: it may have been dropped since the statement found it.
+fn existing<S: Store>(store: &mut S, schema: &str, name: &str) -> Result<SequenceState, StoreError> {
+    store.sequence(schema, name)?.ok_or_else(|| {
+        StoreError::new(ErrorKind::CATALOG, format!("Sequence with name {name} does not exist!"))
+    })
+}
+
+fn draw_from<S: Store>(store: &mut S, draw: &proto::SequenceDraw) -> Result<proto::SequenceRun, StoreError> {
+    let mut state = existing(store, &draw.schema, &draw.name)?;
+    let run = state.draw(&draw.name, draw.count)?;
+    store.move_sequence(&draw.schema, &draw.name, &state, false)?;
+    Ok(run)
+}
+
+fn set_sequence<S: Store>(store: &mut S, set: &proto::SequenceSet) -> Result<(), StoreError> {
+    let mut state = existing(store, &set.schema, &set.name)?;
+    state.set(&set.name, set.value, set.is_called)?;
+    store.move_sequence(&set.schema, &set.name, &state, true)
+}
+
+/// One that has been dropped since has nothing to remember.
+fn follow<S: Store>(store: &mut S, usage: &proto::SequenceUsage) -> Result<(), StoreError> {
+    let Some(mut state) = store.sequence(&usage.schema, &usage.name)? else { return Ok(()) };
+    if state.follow(usage) { store.move_sequence(&usage.schema, &usage.name, &state, true) } else { Ok(()) }
 }
 
 /// Deletes and updates the rows of a write; false when one of them is not there any more.

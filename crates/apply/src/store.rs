@@ -1,7 +1,9 @@
 //! The store as the applier needs it.
 
-use quack_proto::log::v1::{Rows, SequenceUsage};
+use quack_proto::log::v1::Rows;
 use quack_types::LogIndex;
+
+use crate::sequence::SequenceState;
 
 /// A DuckDB exception type by its number (`ExceptionType` in DuckDB's `exception.hpp`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,7 @@ impl ErrorKind {
     pub const INTERRUPT: Self = Self(29);
     pub const INTERNAL: Self = Self(31);
     pub const INVALID_INPUT: Self = Self(32);
+    pub const SEQUENCE: Self = Self(41);
 
     /// DuckDB's name of the type, which stands before " Error: " in its messages.
     pub fn name(self) -> &'static str {
@@ -133,6 +136,16 @@ pub trait Store {
     /// Runs a statement that changes the catalog.
     fn ddl(&mut self, sql: &str) -> Result<(), StoreError>;
 
-    /// Moves a sequence forward to a state that it had elsewhere; never back.
-    fn sequence(&mut self, usage: &SequenceUsage) -> Result<(), StoreError>;
+    /// Where a sequence is, as this transaction sees it; `None` when there is none of the name.
+    fn sequence(&mut self, schema: &str, name: &str) -> Result<Option<SequenceState>, StoreError>;
+
+    /// Moves a sequence to a state with a larger usage count. It counts with the rest of the transaction, or not at
+    /// all. With `is_set`, values that were reserved before are not to be given out any more.
+    fn move_sequence(
+        &mut self,
+        schema: &str,
+        name: &str,
+        state: &SequenceState,
+        is_set: bool,
+    ) -> Result<(), StoreError>;
 }

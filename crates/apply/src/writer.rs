@@ -59,8 +59,6 @@ pub struct Writer<P: Proposer> {
     steps: Vec<proto::Step>,
     /// Whether the next rows begin a step of their own.
     statement_begins: bool,
-    /// How far sequences have been used since the last change of the catalog.
-    sequences: Vec<proto::SequenceUsage>,
     /// Bytes of the rows in `steps`, which are not in a part yet.
     bytes: usize,
     ddl_bytes: usize,
@@ -80,7 +78,6 @@ impl<P: Proposer> Writer<P> {
             proposer,
             steps: Vec::new(),
             statement_begins: false,
-            sequences: Vec::new(),
             bytes: 0,
             ddl_bytes: 0,
             transaction: None,
@@ -97,7 +94,7 @@ impl<P: Proposer> Writer<P> {
 
     /// Whether nothing has been written.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty() && self.sequences.is_empty()
+        self.steps.is_empty()
     }
 
     /// Adds rows to the current step of row changes. After an error the transaction can only be given up.
@@ -142,27 +139,14 @@ impl<P: Proposer> Writer<P> {
         if self.ddl_bytes > DDL_BYTES_MAX {
             return Err(self.proposer.too_large(self.ddl_bytes, DDL_BYTES_MAX));
         }
-        // The statement may drop a sequence, or make one of the same name.
-        self.place_sequences();
         self.steps.push(proto::Step { kind: Some(StepKind::Ddl(proto::Ddl { sql })) });
         Ok(())
     }
 
-    /// Records how far a sequence has been used. Rows may still be added to the current step.
+    /// Records how far a sequence has been used that a statement of this transaction has created: nobody else can have
+    /// drawn from it. From any other one values are drawn with an entry of their own.
     pub fn sequence(&mut self, usage: proto::SequenceUsage) {
-        let same =
-            |known: &&mut proto::SequenceUsage| known.name == usage.name && known.schema == usage.schema;
-        match self.sequences.iter_mut().find(same) {
-            Some(known) if known.usage_count >= usage.usage_count => {}
-            Some(known) => *known = usage,
-            None => self.sequences.push(usage),
-        }
-    }
-
-    fn place_sequences(&mut self) {
-        let steps =
-            self.sequences.drain(..).map(|usage| proto::Step { kind: Some(StepKind::Sequence(usage)) });
-        self.steps.extend(steps);
+        self.steps.push(proto::Step { kind: Some(StepKind::Sequence(usage)) });
     }
 
     fn current_write(&mut self) -> &mut proto::Write {
@@ -229,7 +213,6 @@ impl<P: Proposer> Writer<P> {
         if self.is_empty() {
             return Ok(entry::applied());
         }
-        self.place_sequences();
         if self.bytes > PART_BYTES {
             // One large row: it does not share its entry with statements.
             self.send_parts()?;

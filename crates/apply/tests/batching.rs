@@ -80,6 +80,7 @@ impl<'a> Node<'a> {
         self.met.rollbacks += met.rollbacks;
         self.met.searches += met.searches;
         self.met.hints_followed += met.hints_followed;
+        self.met.sets += met.sets;
     }
 
     fn next_entries(&mut self) -> &'a [LogEntry] {
@@ -191,7 +192,7 @@ fn random_histories_meet_every_fate() {
     let mut fates = BTreeMap::<String, usize>::new();
     let mut oddities = BTreeMap::<&str, usize>::new();
     let (mut met, mut reopened, mut failed, mut entries) = (Met::default(), 0, 0, 0);
-    for seed in 0..60 {
+    for seed in 0..80 {
         let mut dice = Dice(seed);
         let commands: Vec<u64> = (0..150).map(|_| dice.next()).collect();
         let history = Builder::new(seed % 2 == 0).run(&commands);
@@ -208,6 +209,7 @@ fn random_histories_meet_every_fate() {
         met.rollbacks += node.met.rollbacks;
         met.searches += node.met.searches;
         met.hints_followed += node.met.hints_followed;
+        met.sets += node.met.sets;
         reopened += node.reopened;
         failed += node.failed;
     }
@@ -227,16 +229,28 @@ fn random_histories_meet_every_fate() {
     ] {
         assert!(oddities.get(oddity).is_some_and(|count| *count > 4), "{oddity} is rare: {oddities:#?}");
     }
-    for fate in
-        ["Applied", "Void", "kind: 10, conflict: true", "kind: 10, conflict: false", "kind: 13", "kind: 18"]
-    {
+    for fate in [
+        "Applied",
+        "Void",
+        "drew",
+        "kind: 10, conflict: true",
+        "kind: 10, conflict: false",
+        "kind: 13",
+        "kind: 18",
+        "kind: 41",
+    ] {
         assert!(
             fates.iter().any(|(name, count)| name.contains(fate) && *count > 10),
             "{fate} is rare: {fates:#?}"
         );
     }
     assert!(
-        reopened > 50 && failed > 20 && met.rollbacks > 50 && met.searches > 50 && met.hints_followed > 50
+        reopened > 50
+            && failed > 20
+            && met.rollbacks > 50
+            && met.searches > 50
+            && met.hints_followed > 50
+            && met.sets > 50
     );
     // Batches are worth their name.
     assert!(met.commits * 3 < entries * 2, "{met:?} for {entries} entries");

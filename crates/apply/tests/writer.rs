@@ -42,7 +42,13 @@ fn log_with_tables() -> Shared {
 }
 
 fn usage(name: &str, usage_count: u64) -> proto::SequenceUsage {
-    proto::SequenceUsage { schema: "main".into(), name: name.into(), usage_count, counter: 0 }
+    proto::SequenceUsage {
+        schema: "main".into(),
+        name: name.into(),
+        usage_count,
+        counter: 1,
+        last_value: None,
+    }
 }
 
 fn insert(writer: &mut Writer<LogProposer>, key: i64, padding: usize) -> Result<(), Failure> {
@@ -74,7 +80,7 @@ fn a_small_transaction_is_one_entry() {
     assert_eq!(log.borrow().letters(), "TT");
     let contents = log.borrow().applier.store().contents();
     assert_eq!(contents.tables["more"].1, [(2, 0)]);
-    assert_eq!(contents.sequences["counter"], 7);
+    assert_eq!(contents.sequences["counter"].usage_count, 7);
     assert_settled(&log);
 }
 
@@ -213,10 +219,10 @@ fn parts_belong_to_the_step_that_their_rows_were_added_to() {
             _ => None,
         })
         .collect();
-    // Rows, usage, CREATE, rows, usage, DROP, rows; three chunks and what frames them fit into a part.
-    assert_eq!(steps, [0, 3, 3]);
+    // Rows, usage, CREATE, then rows and usage in turn; three chunks and what frames them fit into a part.
+    assert_eq!(steps, [0, 3, 5, 7, 9, 11]);
     assert_eq!(keys(&log), [1, 8]);
-    assert_eq!(log.borrow().applier.store().contents().sequences["counter"], 6);
+    assert_eq!(log.borrow().applier.store().contents().sequences["counter"].usage_count, 6);
     assert_settled(&log);
 }
 
@@ -338,7 +344,7 @@ fn write_randomly(
             1 => {
                 let usage = usage("counter", dice.below(100) as u64);
                 writer.sequence(usage.clone());
-                steps.insert(0, proto::Step { kind: Some(Kind::Sequence(usage)) });
+                steps.push(proto::Step { kind: Some(Kind::Sequence(usage)) });
             }
             2 => {
                 let sought = Sought { row: (key % 4, 0), hint: 0, new: None };

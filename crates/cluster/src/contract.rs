@@ -35,7 +35,7 @@ impl Feature {
     /// Changes of rows, as values.
     pub const ROWS: Self = Self {
         name: "rows",
-        statements: "INSERT, UPDATE, DELETE, TRUNCATE, MERGE, COPY ... FROM, nextval",
+        statements: "INSERT, UPDATE, DELETE, TRUNCATE, MERGE, COPY ... FROM",
         entry_version: 1,
         one_duckdb: false,
     };
@@ -46,6 +46,13 @@ impl Feature {
         entry_version: 1,
         one_duckdb: true,
     };
+    /// Values of sequences, which are drawn through the log.
+    pub const SEQUENCES: Self = Self {
+        name: "sequences",
+        statements: "nextval and setval, also in DEFAULT",
+        entry_version: 2,
+        one_duckdb: false,
+    };
     /// Changes of the members.
     pub const MEMBERS: Self = Self {
         name: "members",
@@ -53,12 +60,12 @@ impl Feature {
         entry_version: 1,
         one_duckdb: false,
     };
-    /// Comparisons of the nodes.
+    /// Comparisons of the nodes. What is hashed has changed with the entry version: how far sequences are.
     pub const VERIFICATION: Self =
-        Self { name: "verification", statements: "quack_verify", entry_version: 1, one_duckdb: true };
+        Self { name: "verification", statements: "quack_verify", entry_version: 2, one_duckdb: true };
 
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::ROWS, Self::SCHEMA, Self::MEMBERS, Self::VERIFICATION];
+    pub const ALL: [Self; 5] = [Self::ROWS, Self::SCHEMA, Self::SEQUENCES, Self::MEMBERS, Self::VERIFICATION];
 }
 
 /// Why a feature is not to be used.
@@ -195,9 +202,9 @@ mod tests {
 
     #[test]
     fn one_release_everywhere_permits_all_that_it_knows() {
-        let contract = contract(&[("n0", 1, "v2.0.0"), ("n1", 1, "v2.0.0")], &[]);
+        let contract = contract(&[("n0", 2, "v2.0.0"), ("n1", 2, "v2.0.0")], &[]);
         assert!(Feature::ALL.iter().all(|feature| contract.permits(feature).is_ok()));
-        assert_eq!(contract.entry_version(), Some(1));
+        assert_eq!(contract.entry_version(), Some(2));
     }
 
     #[test]
@@ -212,8 +219,9 @@ mod tests {
 
     #[test]
     fn different_duckdb_versions_take_rows_but_no_text() {
-        let mixed = contract(&[("n0", 1, "v2.0.0"), ("n1", 1, "v2.0.1")], &[]);
+        let mixed = contract(&[("n0", 2, "v2.0.0"), ("n1", 2, "v2.0.1")], &[]);
         assert_eq!(mixed.permits(&Feature::ROWS), Ok(()));
+        assert_eq!(mixed.permits(&Feature::SEQUENCES), Ok(()));
         for feature in [Feature::SCHEMA, Feature::VERIFICATION] {
             let Err(Fence::Refused(text)) = mixed.permits(&feature) else { panic!("{feature:?}") };
             assert!(text.contains("'n0' runs v2.0.0, 'n1' runs v2.0.1"), "{text}");

@@ -40,3 +40,29 @@ fn a_member_of_another_release_fences_text_until_all_run_the_same() {
         nodes.iter().all(|node| fence(node, &Feature::SCHEMA).is_none())
     });
 }
+
+#[test]
+fn an_older_member_keeps_the_cluster_from_what_it_cannot_read() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    let nobody_fences = |nodes: &[Node]| nodes.iter().all(|node| fence(node, &Feature::SEQUENCES).is_none());
+    eventually("all releases are recorded", || nobody_fences(&nodes));
+    // One comes back with the release before.
+    nodes.pop().unwrap().kill();
+    let mut settings = world.settings("n2");
+    settings.entry_version = 1;
+    nodes.push(world.start_with(settings));
+    eventually("all know of it", || nodes.iter().all(|node| fence(node, &Feature::SEQUENCES).is_some()));
+    let error = nodes[0].cluster.require(&Feature::SEQUENCES).unwrap_err().to_string();
+    assert!(
+        error.contains("node 'n2' reads the log up to format 1, and 'sequences' needs format 2"),
+        "{error}"
+    );
+    // Hashes of two releases are not to be compared.
+    assert!(nodes[0].cluster.verify().unwrap_err().to_string().contains("needs format 2"));
+    // What it can read goes on.
+    nodes[0].set("key", "value");
+    nodes.pop().unwrap().kill();
+    nodes.push(world.start("n2"));
+    eventually("all are of one release again", || nobody_fences(&nodes));
+}

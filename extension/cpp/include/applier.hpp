@@ -1,6 +1,7 @@
 //! The only writer of the store.
 #pragma once
 
+#include "sequence.hpp"
 #include "store.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/planner/bound_constraint.hpp"
@@ -32,7 +33,9 @@ public:
 	//! After an error, with everything rolled back: ends the clients' transactions that may have caused it. Returns
 	//! whether there were any.
 	bool ClearWay(duckdb::ExceptionType error);
-	void Sequence(const duckdb::string &schema, const duckdb::string &name, uint64_t usage_count, int64_t counter);
+	bool Sequence(const duckdb::string &schema, const duckdb::string &name, QuackSequenceState &state);
+	void MoveSequence(const duckdb::string &schema, const duckdb::string &name, const QuackSequenceState &state,
+	                  bool is_set);
 
 private:
 	//! A table as the running transaction sees it, with what is costly to set up for each chunk.
@@ -52,6 +55,8 @@ private:
 
 	Target &TargetOf(const QuackTable &table);
 	void ForgetTargets();
+	duckdb::optional_ptr<duckdb::SequenceCatalogEntry> FindSequence(const duckdb::string &schema,
+	                                                                const duckdb::string &name);
 	void FlushAppend();
 	//! Commits; a checkpoint that is writing one of the tables is waited for before DuckDB's transaction lock is taken.
 	void CommitTransaction();
@@ -81,6 +86,7 @@ private:
 	duckdb::unordered_set<Target *> inserted;
 	//! Tables that the last transaction had to do with.
 	duckdb::unordered_set<duckdb::DataTableInfo *> touched;
+	SequenceMoves moves;
 	//! The run of insertions into one table that is under way.
 	Target *appending = nullptr;
 	duckdb::unique_ptr<duckdb::LocalAppendState> append_state;

@@ -30,6 +30,26 @@ struct QuackTable {
 	uint64_t shape;
 };
 
+//! A sequence, as a statement means it, see `Meant` in crates/apply/src/stock.rs.
+struct QuackSequence {
+	QuackBytes schema;
+	QuackBytes name;
+	uint64_t entry;
+	uint64_t sets;
+};
+
+//! Where a sequence is, and how it goes on, see crates/apply/src/sequence.rs.
+struct QuackSequenceState {
+	uint64_t usage_count;
+	int64_t counter;
+	int64_t last_value;
+	int64_t increment;
+	int64_t minimum;
+	int64_t maximum;
+	bool has_last_value;
+	bool cycle;
+};
+
 //! Receives bytes that the other side made.
 struct QuackSink {
 	void *context;
@@ -121,11 +141,22 @@ void quack_rs_writer_updated(void *writer, QuackTable table, QuackBytes chunk, u
 //! Rows that follow take effect after all that came before.
 void quack_rs_writer_begin_statement(void *writer);
 void quack_rs_writer_ddl(void *writer, QuackBytes sql, QuackError *error);
-void quack_rs_writer_sequence(void *writer, QuackBytes schema, QuackBytes name, uint64_t usage_count, int64_t counter,
+//! How far a sequence is that the transaction has created.
+void quack_rs_writer_sequence(void *writer, QuackBytes schema, QuackBytes name, const QuackSequenceState *state,
                               QuackError *error);
 //! Proposes, waits until the outcome is known at this node, and frees the writer.
 void quack_rs_writer_commit(void *writer, QuackInterrupt interrupt, QuackError *error);
 void quack_rs_writer_abort(void *writer);
+
+//! Fills in the next `count` values of a sequence, and waits for the log where the node has none left; then `range` of
+//! them are reserved at once, or as many as it takes.
+void quack_rs_sequence_draw(const void *node, QuackSequence sequence, uint64_t range, QuackInterrupt interrupt,
+                            int64_t *values, size_t count, QuackError *error);
+//! The value that the node has given out last, where that and not the state of the sequence counts.
+bool quack_rs_sequence_last(const void *node, QuackSequence sequence, uint64_t range, int64_t *value);
+//! Lets a sequence go on from another value.
+void quack_rs_sequence_set(const void *node, QuackBytes schema, QuackBytes name, int64_t value, bool is_called,
+                           QuackInterrupt interrupt, QuackError *error);
 
 // ---------------------------------------------------------------------------------------------------------------
 // Implemented in C++
@@ -182,8 +213,12 @@ void quack_cpp_applier_insert(void *applier, QuackTable table, QuackBytes chunk,
 //! Returns whether there were any.
 bool quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error);
 void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error);
-void quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name, uint64_t usage_count, int64_t counter,
+//! Reads where a sequence is; returns whether it is there.
+bool quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name, QuackSequenceState *state,
                                 QuackError *error);
+//! Moves a sequence with the running transaction. With `is_set`, what was reserved of it before is void.
+void quack_cpp_applier_move_sequence(void *applier, QuackBytes schema, QuackBytes name, const QuackSequenceState *state,
+                                     bool is_set, QuackError *error);
 
 //! A client's session: one DuckDB connection with the store as its default database.
 void *quack_cpp_session_open(void *store, QuackError *error);

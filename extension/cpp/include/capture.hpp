@@ -14,6 +14,8 @@ struct Proposal {
 	duckdb::shared_ptr<Changes> changes;
 	//! `StatementState::goes_on_after_write`, as it was when the plan was made.
 	bool goes_on_after_write;
+	//! `StatementState::returning`, likewise.
+	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> returning;
 };
 
 //! Writes the rows that the plan below yields into the statement's transaction; the store stays as it is.
@@ -154,6 +156,9 @@ public:
 
 	QuackCatalog &catalog;
 	duckdb::shared_ptr<Proposal> proposal;
+
+private:
+	void TryReturning(duckdb::ClientContext &context, duckdb::ColumnDataCollection &emitted) const;
 
 protected:
 	duckdb::SourceResultType GetDataInternal(duckdb::ExecutionContext &context, duckdb::DataChunk &chunk,

@@ -3,6 +3,7 @@
 
 #include "bridge.h"
 #include "host.hpp"
+#include "sequence.hpp"
 #include "duckdb/catalog/duck_catalog.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_context_state.hpp"
@@ -77,9 +78,7 @@ public:
 	//! Whether the node has met no error of its own.
 	bool Serves() const;
 
-	//! How far each sequence's use is in the log already, by qualified name.
-	duckdb::mutex sequences_lock;
-	duckdb::unordered_map<duckdb::string, uint64_t> sequences_logged;
+	SequenceStates sequences;
 
 	static bool Is(duckdb::Catalog &catalog);
 

@@ -10,6 +10,8 @@ namespace duckdb {
 class ART;
 class LocalStorage;
 class LocalTableStorage;
+class SequenceCatalogEntry;
+struct SequenceData;
 }
 
 namespace quack {
@@ -39,6 +41,9 @@ duckdb::row_t FindKey(const duckdb::ART &index, const duckdb::ARTKey &key);
 
 //! Whether DuckDB runs what the user wrote as several statements, in one transaction.
 bool ExpandsIntoSeveral(duckdb::ClientContext &context);
+
+//! Puts a sequence into a state. DuckDB's own way there leads through a transaction, or takes no lock.
+void MoveSequence(duckdb::SequenceCatalogEntry &sequence, const duckdb::SequenceData &data);
 
 //! Puts a database back under its name, after DuckDB has taken it out for a DETACH that is to be refused.
 void Reattach(duckdb::ClientContext &context, duckdb::AttachedDatabase &db);

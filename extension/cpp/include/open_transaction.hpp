@@ -104,6 +104,8 @@ private:
 	void EnterNativeState();
 	void Touch(duckdb::DataTableInfo *table);
 	void Record(const duckdb::string &text);
+	//! How far the sequences have been used that the transaction has created: nobody else can have used them.
+	void WriteOwnSequences(duckdb::DuckTransaction &transaction);
 	void DeleteLocally(Table &table, duckdb::DataChunk &rows);
 	//! The changes so far as the difference to the store.
 	void WriteDifference(duckdb::DuckTransaction &transaction, Writer &writer);

@@ -9,10 +9,11 @@ namespace quack {
 //! of this process are.
 void PinSettings(duckdb::Connection &connection);
 
-//! A statement's text, with the settings of the session before it that would make it mean something else elsewhere.
-duckdb::string WithSettings(duckdb::ClientContext &context, const duckdb::string &sql);
+//! A statement's text, with the settings of the session before it that would make it mean something else elsewhere, and
+//! with the schema of the catalog that the session uses.
+duckdb::string WithSettings(duckdb::ClientContext &context, const duckdb::Identifier &catalog, const duckdb::string &sql);
 
 //! Runs such a text on a connection with pinned settings, and pins them again.
-void RunWithSettings(duckdb::Connection &connection, const duckdb::string &sql);
+void RunWithSettings(duckdb::Connection &connection, const duckdb::Identifier &catalog, const duckdb::string &sql);
 
 } // namespace quack

@@ -26,23 +26,18 @@ public:
 	//! Rows that follow take effect after all that came before.
 	void BeginStatement();
 	void Ddl(const duckdb::string &sql);
-	//! Records how far the sequences of the catalog have been used, so that no value is drawn again. Returns whether
-	//! there was anything to record.
-	bool SequencesOf(QuackCatalog &catalog);
+	//! Records how far a sequence is that an earlier statement of the same transaction has created.
+	void Sequence(const duckdb::SequenceCatalogEntry &sequence);
 	//! Proposes and waits for the outcome; throws when it is a refusal.
-	void Commit(duckdb::ClientContext &context, QuackCatalog &catalog);
+	void Commit(duckdb::ClientContext &context);
 
 private:
-	void SequencesAreLogged(QuackCatalog &catalog);
-
 	using Put = void (*)(void *, QuackTable, QuackBytes, uint32_t, QuackError *);
 	void Rows(Put put, const duckdb::string &schema, const duckdb::string &table, uint64_t shape,
 	          duckdb::DataChunk &chunk);
 
 	duckdb::mutex lock;
 	void *handle;
-	//! The sequences whose use this transaction records, and how far.
-	duckdb::vector<duckdb::pair<duckdb::string, uint64_t>> sequences;
 };
 
 //! What a connection remembers about its writes to replicated catalogs.
@@ -74,6 +69,8 @@ public:
 	//! Whether the statement that was bound last does something after it has written, so that its changes may be
 	//! proposed only when all of it has ended.
 	bool goes_on_after_write = false;
+	//! What its RETURNING computes from the rows that it emits.
+	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> returning;
 	//! Whether the running statement is of that kind.
 	bool collects = false;
 

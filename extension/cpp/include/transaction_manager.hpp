@@ -41,6 +41,7 @@ private:
 	};
 
 	bool IsNative(OpenTransaction &transaction);
+	bool HasNatives();
 	void RollBackDoomed(Native &native);
 	//! Dooms those that have been open for longer than anybody may keep checkpoints away.
 	bool DoomOverdue();

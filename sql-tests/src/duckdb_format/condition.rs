@@ -52,6 +52,9 @@ impl Decision {
         if text.is_empty() {
             return Err("name a system, or compare a loop's value: `skipif i=2`".to_owned());
         }
+        if text.contains(' ') {
+            return Err(format!("\"{text}\" must be one word, without spaces"));
+        }
         if !text.contains(['=', '<', '>']) {
             let ours = text.eq_ignore_ascii_case(OURS);
             return Ok(if ours == skip { Self::Never } else { Self::Always });
@@ -136,13 +139,14 @@ mod tests {
 
     #[test]
     fn all_parts_must_allow_it() {
-        assert_eq!(allows("i>1 && i<>3", false, "2"), Ok(true));
-        assert_eq!(allows("i>1 && i<>3", false, "3"), Ok(false));
+        assert_eq!(allows("i>1&&i<>3", false, "2"), Ok(true));
+        assert_eq!(allows("i>1&&i<>3", false, "3"), Ok(false));
     }
 
     #[test]
     fn nonsense_is_refused() {
         assert!(Decision::parse("", true).is_err());
+        assert!(Decision::parse("i = 2", true).unwrap_err().contains("without spaces"));
         assert!(Decision::parse("=2", true).is_err());
         assert!(Decision::parse("i=", true).is_err());
         assert!(allows("i>2", true, "abc").is_err());

@@ -41,15 +41,15 @@ impl Node {
         Self { leased, uri: None }
     }
 
-    /// Opens an instance that works in `working` and has its other files in `scratch`.
-    pub fn open(&self, working: &Path, scratch: &Path) -> Result<(), Error> {
+    /// Opens an instance that works in `working` and has its other files in `own`, which no other node uses.
+    pub fn open(&self, working: &Path, own: &Path) -> Result<(), Error> {
         let config = json!({
             "allow_unsigned_extensions": "true",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
-            "extension_directory": scratch.join("extensions"),
-            "secret_directory": scratch.join("secrets"),
-            "temp_directory": scratch.join("spilled"),
+            "extension_directory": own.join("extensions"),
+            "secret_directory": own.join("secrets"),
+            "temp_directory": own.join("spilled"),
         });
         self.leased.worker.open_in(working, &config)
     }

@@ -117,7 +117,7 @@ impl Parser<'_> {
             self.skip(parameters[0] == "skip")?;
         } else if self.skipped > 0 || !wanted {
             self.pass_over(directive)?;
-        } else if *directive == "halt" {
+        } else if *directive == "halt" && parameters.is_empty() {
             return Ok(false);
         } else {
             self.directive(directive, parameters, conditions)?;
@@ -137,12 +137,9 @@ impl Parser<'_> {
         if !SINGLE_LINE.contains(&directive) && !["statement", "query"].contains(&directive) {
             return Err(unknown(directive));
         }
-        if directive == "endloop" || directive.contains("loop") || directive.contains("foreach") {
-            if self.skipped == 0 {
-                return Err(
-                    "a loop cannot be left out by a condition; put it on the records inside".to_owned()
-                );
-            }
+        let is_loop = directive.contains("loop") || directive.contains("foreach");
+        if is_loop && self.skipped == 0 {
+            return Err("a loop cannot be left out by a condition; put it on the records inside".to_owned());
         }
         while self.lines.get(self.position + 1).is_some_and(|line| !is_blank(line)) {
             self.position += 1;

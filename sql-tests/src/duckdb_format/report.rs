@@ -14,6 +14,7 @@ const SLOWEST: usize = 3;
 #[derive(Debug, Default)]
 pub struct Report {
     verdicts: BTreeMap<String, BTreeMap<Kind, (Verdict, Duration)>>,
+    repeats: Vec<String>,
 }
 
 #[derive(Default)]
@@ -29,6 +30,12 @@ impl Report {
     /// Takes note of a verdict.
     pub fn add(&mut self, file: &str, kind: Kind, verdict: Verdict, took: Duration) {
         self.verdicts.entry(file.to_owned()).or_default().insert(kind, (verdict, took));
+    }
+
+    /// Takes note of a failure for which the file is run again.
+    pub fn add_repeat(&mut self, file: &str, kind: Kind, message: &str) {
+        let message = message.replace('\n', " ");
+        self.repeats.push(format!("run again: {file} ({kind}): {message}"));
     }
 
     /// What no single world can see: a file that is skipped in one world and runs in another.
@@ -60,6 +67,9 @@ impl Report {
                     push(&mut text, &line);
                 }
             }
+        }
+        for repeat in &self.repeats {
+            push(&mut text, repeat);
         }
         for kind in Kind::ALL {
             push(&mut text, &self.times(kind));
@@ -171,6 +181,9 @@ mod tests {
         assert!(text.contains("differs a/y (one): so it is"));
         assert!(text.contains("skipped b/z: require x"));
         assert!(text.contains("FAILED  a/x (three)"));
+        let mut report = Report::default();
+        report.add_repeat("a/x", Kind::Three, "no\nquorum");
+        assert!(report.text().contains("run again: a/x (three): no quorum\n"));
     }
 
     #[test]

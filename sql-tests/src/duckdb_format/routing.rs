@@ -7,13 +7,16 @@
 //! 3. BEGIN keeps the connection on its node, up to COMMIT or ROLLBACK.
 //! 4. What exists on one connection only (a temporary object, a prepared statement, the seed of random numbers)
 //!    keeps the connection on its node from then on.
-//! 5. What exists in one process only (an attached database, the process's own database `memory`) keeps all
+//! 5. What exists in one process only (an attached database, the process's own database `memory`, its log) keeps all
 //!    connections on that node from then on, except those that rule 3 or 4 keeps elsewhere.
 //! 6. A text of several statements goes to one node; with a statement of rule 2 among others, rule 4 holds.
 
 use std::collections::BTreeMap;
 
 use super::sql_text::{self, Token, word};
+
+/// Options of `read_csv` that make temporary tables.
+const REJECTS: [&str; 3] = ["STORE_REJECTS", "REJECTS_TABLE", "REJECTS_SCAN"];
 
 /// Where a statement goes: the node whose result counts, and whether all others run it after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,12 @@ pub struct Effects {
     only_connection: bool,
     /// The last BEGIN (true), COMMIT or ROLLBACK (false).
     transaction: Option<bool>,
+    /// There is a BEGIN.
+    begins: bool,
+    /// There are several statements, and those before the one that fails have worked.
+    several: bool,
+    /// It sets what outlives a restart of DuckDB's own runner.
+    setting: bool,
     /// Something exists on this connection only.
     local: bool,
     /// Something exists in this process only.
@@ -78,12 +87,14 @@ impl Router {
     /// Takes note of what a text has done; `worked` tells whether it did.
     pub fn done(&mut self, connection: &str, effects: Effects, node: usize, worked: bool) {
         let kept = self.connections.entry(connection.to_owned()).or_default();
-        match effects.transaction {
-            Some(true) if worked => kept.transaction = Some(node),
+        kept.transaction = match effects.transaction {
+            // Nobody knows which of several statements has failed: the connection stays where a transaction may be.
+            _ if !worked && effects.several => kept.transaction.or(effects.begins.then_some(node)),
+            Some(true) if worked => Some(node),
             // A COMMIT that fails has ended the transaction all the same.
-            Some(false) => kept.transaction = None,
-            _ => {}
-        }
+            Some(false) => None,
+            _ => kept.transaction,
+        };
         if effects.local && worked {
             kept.pinned = Some(node);
         }
@@ -102,12 +113,19 @@ impl Effects {
     /// What `text` does.
     pub fn of(text: &str) -> Self {
         let statements = sql_text::statements(text);
-        let mut effects = Self { everywhere: !statements.is_empty(), ..Self::default() };
+        let mut effects = Self {
+            everywhere: !statements.is_empty(),
+            setting: !statements.is_empty(),
+            several: statements.len() > 1,
+            ..Self::default()
+        };
         let mut about_the_connection = false;
         for statement in &statements {
             effects.everywhere &= is_about_the_connection(statement);
             about_the_connection |= is_about_the_connection(statement);
+            effects.setting &= is_setting(statement);
             effects.only_connection |= word(statement, 0) == "USE";
+            effects.begins |= transaction(statement) == Some(true);
             effects.transaction = transaction(statement).or(effects.transaction);
             effects.local |= is_local(statement);
             effects.process |= is_of_the_process(statement);
@@ -116,12 +134,26 @@ impl Effects {
         effects.everywhere &= !effects.process;
         effects
     }
+
+    /// Whether the text does nothing but set what outlives a restart.
+    pub fn is_setting(self) -> bool {
+        self.setting
+    }
 }
 
 fn is_about_the_connection(statement: &[Token]) -> bool {
     match word(statement, 0) {
         "SET" | "RESET" | "PRAGMA" | "USE" | "LOAD" | "INSTALL" => true,
         "CREATE" | "DROP" => (1..5).any(|index| word(statement, index) == "SECRET"),
+        _ => false,
+    }
+}
+
+fn is_setting(statement: &[Token]) -> bool {
+    match word(statement, 0) {
+        "SET" => word(statement, 1) != "VARIABLE",
+        "RESET" | "USE" => true,
+        "PRAGMA" => statement.contains(&Token::Symbol('=')),
         _ => false,
     }
 }
@@ -135,10 +167,13 @@ fn transaction(statement: &[Token]) -> Option<bool> {
 }
 
 fn is_local(statement: &[Token]) -> bool {
+    let any =
+        |words: &[&str]| statement.iter().any(|t| matches!(t, Token::Word(w) if words.contains(&w.as_str())));
     let created = word(statement, 0) == "CREATE"
         && (1..5).any(|index| ["TEMP", "TEMPORARY"].contains(&word(statement, index)))
         && !is_about_the_connection(statement);
     created
+        || any(&REJECTS)
         || word(statement, 0) == "PREPARE"
         || names(statement, "TEMP", '.')
         || names(statement, "SETSEED", '(')
@@ -147,6 +182,7 @@ fn is_local(statement: &[Token]) -> bool {
 fn is_of_the_process(statement: &[Token]) -> bool {
     let first = word(statement, 0);
     ["ATTACH", "DETACH"].contains(&first)
+        || (first == "CALL" && word(statement, 1).contains("LOG"))
         || (first == "USE" && word(statement, 1) == "MEMORY")
         || names(statement, "MEMORY", '.')
 }
@@ -209,6 +245,26 @@ mod tests {
         router.done("a", Effects::of("BEGIN"), 0, true);
         router.done("a", Effects::of("COMMIT"), 0, false);
         assert_eq!(router.connections["a"].transaction, None);
+        for text in ["BEGIN; SELECT error('x')", "BEGIN; SELECT error('x'); COMMIT"] {
+            router.done("a", Effects::of(text), 2, false);
+            assert_eq!(router.connections["a"].transaction, Some(2));
+            router.done("a", Effects::of("SELECT error('x'); COMMIT"), 2, false);
+            assert_eq!(router.connections["a"].transaction, Some(2));
+            router.done("a", Effects::of("ROLLBACK; SELECT 1"), 2, true);
+            assert_eq!(router.connections["a"].transaction, None);
+        }
+    }
+
+    #[test]
+    fn a_setting_is_told_from_what_a_restart_ends() {
+        for text in
+            ["SET x = 1", "SET GLOBAL x = 1", "RESET x", "USE s", "PRAGMA x = 1", "SET a = 1; SET b = 2"]
+        {
+            assert!(Effects::of(text).is_setting(), "{text}");
+        }
+        for text in ["SET VARIABLE x = 1", "PRAGMA table_info('t')", "SET a = 1; SELECT 1", "SELECT 1", ""] {
+            assert!(!Effects::of(text).is_setting(), "{text}");
+        }
     }
 
     #[test]

@@ -10,11 +10,9 @@ use super::compare::{self, Expected, Labels};
 use super::record::{Command, Expectation, Load, Loop, Query, Record, Script, Statement};
 use super::require;
 use super::variables::{Binding, Variables};
-use super::world::World;
+use super::world::{DEFAULT, World};
 use crate::worker::Error;
 
-/// The connection of records that name none.
-const DEFAULT: &str = "default";
 /// Errors that no record may expect: they are bugs.
 const ALWAYS_FAIL: [&str; 3] = ["INTERNAL Error", "FATAL Error", "differs from original result"];
 /// An unpacked file above this size is a mistake.
@@ -58,12 +56,15 @@ pub fn run(script: &Script, name: &str, world: World, data: &Path) -> Outcome {
         let equal = run.world.check_equal();
         equal.map_err(|error| Stop::Fail(format!("at the end of the file: {error}")))
     });
-    let finished = run.world.finish().map_err(|error| format!("at the end of the file: {error}"));
-    match (result, finished) {
-        (Err(Stop::Fail(message)), _) => Outcome::Failed(message),
-        (_, Err(message)) => Outcome::Failed(message),
-        (Err(Stop::Skip(reason)), Ok(())) => Outcome::Skipped(reason),
-        (Ok(()), Ok(())) => Outcome::Passed,
+    // A file that has failed ends its processes with it: whatever went wrong must not reach the next file, nor
+    // hide behind what goes wrong after it.
+    let finish = |world: World| world.finish().map_err(|error| format!("at the end of the file: {error}"));
+    match result {
+        Err(Stop::Fail(message)) => Outcome::Failed(message),
+        Err(Stop::Skip(reason)) => {
+            finish(run.world).map_or_else(Outcome::Failed, |()| Outcome::Skipped(reason))
+        }
+        Ok(()) => finish(run.world).map_or_else(Outcome::Failed, |()| Outcome::Passed),
     }
 }
 
@@ -100,14 +101,11 @@ impl Run {
             let done = match (included(record, place), &record.command) {
                 (Ok(false), _) => Ok(()),
                 (Ok(true), Command::Loop(definition)) if definition.concurrent => {
-                    self.concurrent(definition, place)?;
-                    Ok(())
+                    self.concurrent(definition, place)
                 }
                 (Ok(true), Command::Loop(definition)) => {
-                    for value in &definition.values {
-                        self.each(&definition.body, &place.inside(&definition.variable, value))?;
-                    }
-                    Ok(())
+                    let inside = |value: &String| place.inside(&definition.variable, value);
+                    definition.values.iter().try_for_each(|value| self.each(&definition.body, &inside(value)))
                 }
                 (Ok(true), _) => self.alone(record, place),
                 (Err(message), _) => Err(message.into()),
@@ -192,41 +190,41 @@ impl Run {
             return Err(Stop::Fail("a concurrent loop cannot stand in another".to_owned()));
         }
         let results = std::thread::scope(|scope| {
-            let round = |(index, value): (usize, &String)| {
+            let start = |(index, value): (usize, &String)| {
+                let connection = format!("(round {index})");
                 let mut inside = place.inside(&definition.variable, value);
-                inside.connection = Some(format!("(round {index})"));
-                scope.spawn(move || self.round(&definition.body, &inside))
+                inside.connection = Some(connection.clone());
+                scope.spawn(move || {
+                    let done = self.round(&definition.body, &inside);
+                    let closed = self.world.reconnect(&connection);
+                    done.and(closed.map_err(|error| Stop::Fail(error.to_string())))
+                })
             };
-            let threads: Vec<_> = definition.values.iter().enumerate().map(round).collect();
-            let join = |thread: std::thread::ScopedJoinHandle<'_, Result<(), Stop>>| {
-                thread.join().unwrap_or_else(|_| Err(Stop::Fail("the runner has panicked".to_owned())))
-            };
-            threads.into_iter().map(join).collect::<Vec<_>>()
+            let threads: Vec<_> = definition.values.iter().enumerate().map(start).collect();
+            let panicked = |_| Err(Stop::Fail("the runner has panicked".to_owned()));
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect::<Vec<_>>()
         });
         results.into_iter().collect()
     }
 
+    /// The records of a concurrent loop for one of its values.
     fn round(&self, records: &[Record], place: &Place) -> Result<(), Stop> {
         for record in records {
             let done = match (included(record, place), &record.command) {
-                (Ok(false), _) => continue,
+                (Ok(false), _) => Ok(()),
                 (Ok(true), Command::Loop(definition)) if !definition.concurrent => {
-                    for value in &definition.values {
-                        self.round(&definition.body, &place.inside(&definition.variable, value))?;
-                    }
-                    continue;
+                    let inside = |value: &String| place.inside(&definition.variable, value);
+                    definition
+                        .values
+                        .iter()
+                        .try_for_each(|value| self.round(&definition.body, &inside(value)))
                 }
                 (Ok(true), _) => self.shared(record, place),
                 (Err(message), _) => Err(message.into()),
             };
             done.map_err(|stop| at(record, place, stop))?;
         }
-        match place.connection.as_deref() {
-            Some(connection) if place.loops.len() == 1 => {
-                self.world.reconnect(connection).map_err(|error| Stop::Fail(error.to_string()))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn statement(&self, statement: &Statement, place: &Place) -> Result<(), Stop> {

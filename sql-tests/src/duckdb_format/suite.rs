@@ -14,6 +14,13 @@ use super::world::{Kind, World};
 use crate::environment::Environment;
 use crate::suite::files;
 
+/// A file is run again, this many times in all, when its failure says nothing about the file.
+const RUNS_MAX: usize = 3;
+/// Failures that say that the machine was too busy for a cluster to keep its quorum, or that another program has
+/// taken a port in between.
+const CIRCUMSTANCES: [&str; 2] =
+    ["needs the cluster's quorum, which this node cannot reach", "Address already in use"];
+
 /// Everything that a run needs, and what has come of it so far.
 #[derive(Debug)]
 pub struct Suite {
@@ -53,7 +60,16 @@ impl Suite {
     pub fn run(&self, file: &str, kind: Kind) -> Result<Option<String>, String> {
         let start = Instant::now();
         let path = self.root.join(file).with_extension("test");
-        let outcome = self.outcome(file, &path, kind).unwrap_or_else(Outcome::Failed);
+        let mut outcome = self.outcome(file, &path, kind).unwrap_or_else(Outcome::Failed);
+        for _ in 1..RUNS_MAX {
+            match &outcome {
+                Outcome::Failed(message) if CIRCUMSTANCES.iter().any(|text| message.contains(text)) => {
+                    self.report().add_repeat(file, kind, message);
+                    outcome = self.outcome(file, &path, kind).unwrap_or_else(Outcome::Failed);
+                }
+                _ => break,
+            }
+        }
         let verdict = self.differences.judge(file, kind, outcome);
         let result = match &verdict {
             Verdict::Passed => Ok(None),

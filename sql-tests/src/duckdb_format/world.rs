@@ -18,6 +18,8 @@ use crate::worker::{Error, Rows};
 
 /// The catalog's name before the first `load`.
 const NAME: &str = "cp";
+/// The connection of records that name none.
+pub const DEFAULT: &str = "default";
 /// Names of databases that every process has already.
 const TAKEN: [&str; 3] = ["memory", "temp", "system"];
 /// Another program may take a port between the moment it was found free and the moment it is used.
@@ -72,6 +74,8 @@ pub struct World {
     router: Mutex<Router>,
     /// What is open.
     load: Load,
+    /// What the default connection has set, to be set again after a restart, as DuckDB's runner does.
+    settings: Mutex<Vec<String>>,
     /// The cluster that stands for a path of `load`.
     clusters: BTreeMap<String, Cluster>,
 }
@@ -94,6 +98,7 @@ impl World {
             nodes: Vec::new(),
             router: Mutex::new(Router::new(kind.nodes())),
             load: Load { path: Some(path), read_only: false },
+            settings: Mutex::default(),
             clusters: BTreeMap::new(),
         };
         let failed = |error| Error::Process(format!("has no folder: {error}"));
@@ -113,6 +118,9 @@ impl World {
         let target = self.router().route(connection, effects);
         let result = self.nodes[target.node].leased.worker.query(connection, sql, wanted);
         self.router().done(connection, effects, target.node, result.is_ok());
+        if connection == DEFAULT && effects.is_setting() && result.is_ok() {
+            self.settings.lock().unwrap_or_else(PoisonError::into_inner).push(sql.to_owned());
+        }
         if target.all && result.is_ok() {
             for (index, node) in self.nodes.iter().enumerate().filter(|(index, _)| *index != target.node) {
                 let other = node.leased.worker.query(connection, sql, false);
@@ -151,10 +159,12 @@ impl World {
         self.open()
     }
 
-    /// Closes everything and opens the same catalog again.
+    /// Closes everything and opens the same catalog again, with the settings of the default connection.
     pub fn restart(&mut self) -> Result<(), Error> {
+        let settings = std::mem::take(&mut *self.settings.lock().unwrap_or_else(PoisonError::into_inner));
         self.close()?;
-        self.open()
+        self.open()?;
+        settings.iter().try_for_each(|sql| self.execute(DEFAULT, sql, false).map(drop))
     }
 
     /// Ends everything in the ordinary way.
@@ -163,12 +173,13 @@ impl World {
         self.nodes.drain(..).try_for_each(|node| self.pool.give_back(node.leased))
     }
 
-    /// Waits until all nodes have the same state at the same position.
+    /// Waits until all nodes have applied the same, and checks that their states are the same.
     pub fn check_equal(&self) -> Result<(), Error> {
         if self.kind != Kind::Three {
             return Ok(());
         }
         let start = Instant::now();
+        let mut interval = EQUAL_INTERVAL;
         loop {
             let ask =
                 |node: &Node| Ok(node.run("SELECT applied_index, hash FROM quack_state_hash()", true)?.rows);
@@ -176,10 +187,15 @@ impl World {
             if states.iter().all(|state| *state == states[0]) {
                 return Ok(());
             }
-            if start.elapsed() > EQUAL_TIMEOUT {
-                return Err(Error::Process(format!("is a node that differs from the others: {states:?}")));
+            // The state is a function of the position alone.
+            let position =
+                |state: &Vec<Vec<Option<String>>>| state.first().and_then(|row| row.first().cloned());
+            let same_position = states.iter().all(|state| position(state) == position(&states[0]));
+            if same_position || start.elapsed() > EQUAL_TIMEOUT {
+                return Err(Error::Process(format!("is one of nodes that differ: {states:?}")));
             }
-            std::thread::sleep(EQUAL_INTERVAL);
+            std::thread::sleep(interval);
+            interval *= 2;
         }
     }
 
@@ -195,12 +211,12 @@ impl World {
 
     fn close(&mut self) -> Result<(), Error> {
         *self.router() = Router::new(self.kind.nodes());
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clear();
         at_once(&mut self.nodes, |_, node| node.close())
     }
 
     fn open(&mut self) -> Result<(), Error> {
-        let (working, scratch) = (self.working_folder(), self.scratch.clone());
-        at_once(&mut self.nodes, |_, node| node.open(&working, &scratch))?;
+        self.open_instances()?;
         let name = self.name();
         if self.kind == Kind::Native {
             let path = self.load.path.as_deref().unwrap_or(":memory:");
@@ -216,6 +232,11 @@ impl World {
         }
         // A node is ready only when its cluster is, so all are asked at the same time.
         at_once(&mut self.nodes, |_, node| node.attach_served(&name, &options))
+    }
+
+    fn open_instances(&mut self) -> Result<(), Error> {
+        let (working, scratch) = (self.working_folder(), self.scratch.clone());
+        at_once(&mut self.nodes, |index, node| node.open(&working, &scratch.join(format!("own{index}"))))
     }
 
     /// Serves the cluster that stands for the path: the one of last time, or a new one.
@@ -236,9 +257,8 @@ impl World {
                     return Ok(());
                 }
                 Err(error) if births < BIRTHS_MAX && error.to_string().contains("in use") => {
-                    let (working, scratch) = (self.working_folder(), self.scratch.clone());
                     at_once(&mut self.nodes, |_, node| node.close())?;
-                    at_once(&mut self.nodes, |_, node| node.open(&working, &scratch))?;
+                    self.open_instances()?;
                 }
                 Err(error) => return Err(error),
             }

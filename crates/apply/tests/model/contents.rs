@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quack_apply::StoreError;
+use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
 
 use super::rows::Row;
@@ -18,11 +19,24 @@ pub enum Key {
     UniqueAtCommit,
 }
 
-/// Tables by name with their rows in order, and sequences by name with their usage.
+/// Tables by name with their rows in order, and sequences by name.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Contents {
     pub tables: BTreeMap<String, (Key, Vec<Row>)>,
-    pub sequences: BTreeMap<String, u64>,
+    pub sequences: BTreeMap<String, SequenceState>,
+}
+
+/// A new sequence: short, so that it ends, or begins again.
+pub fn new_sequence(name: &str) -> SequenceState {
+    SequenceState {
+        usage_count: 0,
+        counter: 1,
+        last_value: None,
+        increment: 3,
+        minimum: 1,
+        maximum: 60,
+        cycle: name == "around",
+    }
 }
 
 pub fn duplicate(key: i64) -> StoreError {

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quack_apply::origins::Origins;
-use quack_apply::{Applier, Decision, entry};
+use quack_apply::{Applier, Decision, entry, sequence};
 use quack_log::{EntryKind, LogEntry};
-use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
+use quack_proto::log::v1::{self as proto, entry::Body, outcome, step::Kind};
 use quack_types::{LogIndex, NodeId, ProposalId, Term};
 
 use super::Dice;
@@ -64,13 +64,32 @@ const TABLES: [(&str, Key); 4] =
     [("bag", Key::None), ("keyed", Key::Unique), ("late", Key::UniqueAtCommit), ("other", Key::Unique)];
 const KEYS: usize = 8;
 
+const SEQUENCES: [&str; 3] = ["counter", "around", "missing"];
+
 fn sequence_usage(dice: &mut Dice) -> proto::SequenceUsage {
     let usage_count = dice.below(100) as u64;
-    proto::SequenceUsage { schema: "main".into(), name: "counter".into(), usage_count, counter: 0 }
+    let (counter, last_value) = (1 + 3 * dice.below(20) as i64, Some(1));
+    proto::SequenceUsage { schema: "main".into(), name: "counter".into(), usage_count, counter, last_value }
+}
+
+fn draw(dice: &mut Dice) -> Kind {
+    let (schema, name) = ("main".into(), SEQUENCES[[0, 0, 0, 1, 1, 2][dice.below(6)]].into());
+    if dice.once_in(8) {
+        let (value, is_called) = (dice.below(70) as i64, dice.once_in(2));
+        return Kind::Set(proto::SequenceSet { schema, name, value, is_called });
+    }
+    Kind::Draw(proto::SequenceDraw { schema, name, count: dice.below(9) as u64 })
 }
 
 fn node(origin: usize) -> NodeId {
     NodeId::new(format!("n{origin}")).unwrap()
+}
+
+/// The values that an entry has drawn.
+pub fn drawn(decision: &Decision) -> Option<Vec<i64>> {
+    let outcome::Kind::Applied(applied) = decision.outcome.as_ref()?.kind.as_ref()? else { return None };
+    let mut run = applied.drawn?;
+    Some(std::iter::from_fn(|| sequence::take(&mut run)).collect())
 }
 
 fn step(kind: Kind) -> proto::Step {
@@ -93,7 +112,7 @@ impl Builder {
         };
         let mut create: Vec<Ddl> =
             TABLES[..3].iter().map(|(name, key)| Ddl::CreateTable((*name).into(), *key)).collect();
-        create.push(Ddl::CreateSequence("counter".into()));
+        create.extend(SEQUENCES[..2].iter().map(|name| Ddl::CreateSequence((*name).into())));
         let steps = create.iter().map(|ddl| step(Kind::Ddl(proto::Ddl { sql: ddl.to_sql() }))).collect();
         builder.propose(0, Body::Transaction(proto::Transaction { parts: 0, steps }));
         builder.deliver(0);
@@ -117,7 +136,7 @@ impl Builder {
     }
 
     fn command(&mut self, dice: &mut Dice) {
-        let command = dice.below(25);
+        let command = dice.below(29);
         match command {
             9..=13 if self.calm && !dice.once_in(8) => self.deliver_some(dice),
             0..=8 => {
@@ -127,6 +146,7 @@ impl Builder {
             }
             9 | 10 => self.propose_in_parts(dice),
             11 => self.propose_ddl(dice),
+            25..=27 => self.propose_draw(dice),
             12 if dice.once_in(4) => self.lose_disk(dice),
             12 => self.reboot(dice),
             13 => self.give_up(dice),
@@ -269,6 +289,15 @@ impl Builder {
         self.propose(dice.below(3), Body::Transaction(proto::Transaction { parts: 0, steps }));
     }
 
+    /// What draws from a sequence stands alone, unless its origin is broken.
+    fn propose_draw(&mut self, dice: &mut Dice) {
+        let mut steps = vec![step(draw(dice))];
+        if dice.once_in(20) {
+            steps.push(if dice.once_in(2) { self.step(dice) } else { step(draw(dice)) });
+        }
+        self.propose(dice.below(3), Body::Transaction(proto::Transaction { parts: 0, steps }));
+    }
+
     fn propose_in_parts(&mut self, dice: &mut Dice) {
         let origin = dice.below(3);
         let transaction = self.draw(origin);
@@ -387,6 +416,11 @@ impl Builder {
             let fate = self.oracle.apply(&entry.data);
             let decided = Fate::of(decision.as_ref().unwrap().outcome.as_ref());
             assert_eq!(decided, fate, "entry {index}: {:?}", entry::decode(index.0, &entry.data));
+            let drawn = drawn(decision.as_ref().unwrap());
+            assert_eq!(drawn, self.oracle.drawn, "entry {index}: {:?}", entry::decode(index.0, &entry.data));
+            if drawn.is_some() {
+                *self.history.fates.entry("drew".into()).or_default() += 1;
+            }
             *self.history.fates.entry(format!("{fate:?}")).or_default() += 1;
         }
         let contents = self.reference.store().contents();

@@ -8,7 +8,7 @@ use quack_apply::store::ErrorKind;
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
 use quack_types::NodeId;
 
-use super::contents::{Contents, Ddl, Key, duplicate, no_table, other_shape};
+use super::contents::{Contents, Ddl, Key, duplicate, new_sequence, no_table, other_shape};
 use super::rows::{SHAPE, decode_changed, decode_inserted};
 
 /// What became of an entry.
@@ -49,6 +49,8 @@ pub struct Oracle {
     incarnations: HashMap<String, u64>,
     /// Origins that propose nothing any more.
     ended: HashSet<u64>,
+    /// What the last entry has drawn from a sequence, if it was the first with its id.
+    pub drawn: Option<Vec<i64>>,
     /// How often each proposal has changed the contents.
     pub changes: HashMap<(u64, u64, u64), usize>,
 }
@@ -58,6 +60,7 @@ const CONFLICT: Fate = Fate::Refused { kind: 10, conflict: true };
 
 impl Oracle {
     pub fn apply(&mut self, data: &[u8]) -> Fate {
+        self.drawn = None;
         let entry = proto::Entry::decode(data).unwrap();
         let id = entry.id.unwrap();
         if self.ended.contains(&id.origin) {
@@ -89,7 +92,7 @@ impl Oracle {
                 let first = (id.sequence, 0);
                 let parts: Vec<_> =
                     origin.parts.range(first..=(id.sequence, u32::MAX)).map(|(_, part)| part).collect();
-                let fate = run(&mut self.contents, &transaction, &parts);
+                let fate = run(&mut self.contents, &transaction, &parts, &mut self.drawn);
                 if fate == Fate::Applied {
                     *self.changes.entry((id.origin, id.boot, id.sequence)).or_default() += 1;
                 }
@@ -138,7 +141,12 @@ fn take_part(origin: &mut Origin, sequence: u64, part: proto::Part) -> Fate {
     Fate::Applied
 }
 
-fn run(contents: &mut Contents, transaction: &proto::Transaction, parts: &[&proto::Part]) -> Fate {
+fn run(
+    contents: &mut Contents,
+    transaction: &proto::Transaction,
+    parts: &[&proto::Part],
+    drawn: &mut Option<Vec<i64>>,
+) -> Fate {
     if !parts.iter().map(|part| part.number).eq(0..transaction.parts) {
         return GONE;
     }
@@ -149,17 +157,28 @@ fn run(contents: &mut Contents, transaction: &proto::Transaction, parts: &[&prot
     if !parts.iter().all(is_write) {
         return GONE;
     }
+    let is_alone = |step: &proto::Step| matches!(step.kind, Some(Kind::Draw(_) | Kind::Set(_)));
+    if transaction.steps.len() > 1 && transaction.steps.iter().any(is_alone) {
+        return GONE;
+    }
     let mut after = contents.clone();
     let mut violation = None;
     for (number, step) in transaction.steps.iter().enumerate() {
         let done = match step.kind.as_ref().unwrap() {
             Kind::Ddl(ddl) => run_ddl(&mut after, &ddl.sql).map(|()| true),
             Kind::Sequence(usage) => {
-                if let Some(known) = after.sequences.get_mut(&usage.name) {
-                    *known = usage.usage_count.max(*known);
+                let known = after.sequences.get_mut(&usage.name);
+                if let Some(known) = known.filter(|known| known.usage_count < usage.usage_count) {
+                    (known.usage_count, known.counter) = (usage.usage_count, usage.counter);
+                    known.last_value = usage.last_value;
                 }
                 Ok(true)
             }
+            Kind::Draw(draw) => draw_one_by_one(&mut after, draw).map(|values| {
+                *drawn = Some(values);
+                true
+            }),
+            Kind::Set(set) => run_set(&mut after, set).map(|()| true),
             Kind::Write(write) => {
                 let own = parts.iter().filter(|part| part.step as usize == number).map(|part| &part.write);
                 let writes: Vec<&proto::Write> = own.flatten().chain([write]).collect();
@@ -181,6 +200,37 @@ fn run(contents: &mut Contents, transaction: &proto::Transaction, parts: &[&prot
     }
     *contents = after;
     Fate::Applied
+}
+
+/// A sequence of the model, which counts up.
+fn draw_one_by_one(contents: &mut Contents, draw: &proto::SequenceDraw) -> Result<Vec<i64>, StoreError> {
+    let known = contents.sequences.get_mut(&draw.name).ok_or_else(|| no_table(&draw.name))?;
+    let mut values = Vec::new();
+    while values.len() < usize::try_from(draw.count.max(1)).unwrap() && known.counter <= known.maximum {
+        values.push(known.counter);
+        known.usage_count += 1;
+        known.last_value = Some(known.counter);
+        known.counter += known.increment;
+        if known.cycle && known.counter > known.maximum {
+            known.counter = known.minimum;
+        }
+    }
+    if values.is_empty() { Err(StoreError::new(ErrorKind::SEQUENCE, "its end")) } else { Ok(values) }
+}
+
+fn run_set(contents: &mut Contents, set: &proto::SequenceSet) -> Result<(), StoreError> {
+    let known = contents.sequences.get_mut(&set.name).ok_or_else(|| no_table(&set.name))?;
+    if !(known.minimum..=known.maximum).contains(&set.value) {
+        return Err(StoreError::new(ErrorKind::SEQUENCE, "no value of it"));
+    }
+    known.counter = set.value;
+    known.usage_count += 1;
+    if set.is_called {
+        known.usage_count -= 1;
+        let one = proto::SequenceDraw { name: set.name.clone(), count: 1, ..Default::default() };
+        draw_one_by_one(contents, &one)?;
+    }
+    Ok(())
 }
 
 fn run_writes(
@@ -233,7 +283,7 @@ fn run_ddl(contents: &mut Contents, sql: &str) -> Result<(), StoreError> {
         Ddl::DropTable(name) => contents.tables.remove(&name).is_some(),
         Ddl::CreateSequence(name) => {
             let free = !contents.sequences.contains_key(&name);
-            contents.sequences.entry(name).or_insert(0);
+            contents.sequences.entry(name.clone()).or_insert_with(|| new_sequence(&name));
             free
         }
         Ddl::DropSequence(name) => contents.sequences.remove(&name).is_some(),

@@ -3,12 +3,13 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
 use quack_apply::{Store, StoreError};
-use quack_proto::log::v1::{Rows, SequenceUsage};
+use quack_proto::log::v1::Rows;
 use quack_types::LogIndex;
 
-use super::contents::{Contents, Ddl, Key, duplicate, no_table, other_shape};
+use super::contents::{Contents, Ddl, Key, duplicate, new_sequence, no_table, other_shape};
 use super::rows::{Row, SHAPE, decode_changed, decode_inserted};
 use super::{Dice, rows::Sought};
 
@@ -26,7 +27,7 @@ struct Table {
 #[derive(Debug, Clone, Default)]
 struct Tables {
     tables: BTreeMap<String, Table>,
-    sequences: BTreeMap<String, u64>,
+    sequences: BTreeMap<String, SequenceState>,
 }
 
 /// A committed transaction, as a checkpoint would keep it.
@@ -72,6 +73,8 @@ pub struct Met {
     pub rollbacks: usize,
     pub searches: usize,
     pub hints_followed: usize,
+    /// Sequences that go on from elsewhere.
+    pub sets: usize,
 }
 
 fn contents(tables: &Tables) -> Contents {
@@ -271,7 +274,8 @@ impl Store for ModelStore {
             }
             Ddl::CreateSequence(name) if tables.sequences.contains_key(&name) => return Err(exists(&name)),
             Ddl::CreateSequence(name) => {
-                tables.sequences.insert(name, 0);
+                let sequence = new_sequence(&name);
+                tables.sequences.insert(name, sequence);
             }
             Ddl::DropSequence(name) => {
                 tables.sequences.remove(&name).ok_or_else(|| no_table(&name))?;
@@ -280,11 +284,23 @@ impl Store for ModelStore {
         Ok(())
     }
 
-    fn sequence(&mut self, usage: &SequenceUsage) -> Result<(), StoreError> {
+    fn sequence(&mut self, _: &str, name: &str) -> Result<Option<SequenceState>, StoreError> {
         self.operation()?;
-        if let Some(known) = self.open_transaction().tables.sequences.get_mut(&usage.name) {
-            *known = usage.usage_count.max(*known);
-        }
+        Ok(self.open_transaction().tables.sequences.get(name).cloned())
+    }
+
+    fn move_sequence(
+        &mut self,
+        _: &str,
+        name: &str,
+        state: &SequenceState,
+        is_set: bool,
+    ) -> Result<(), StoreError> {
+        self.operation()?;
+        let known = self.open_transaction().tables.sequences.get_mut(name).expect("it was there just now");
+        assert!(state.usage_count > known.usage_count, "a sequence moved back");
+        *known = state.clone();
+        self.met.sets += usize::from(is_set);
         Ok(())
     }
 }

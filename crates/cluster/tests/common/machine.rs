@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
+use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
 use quack_apply::{Applier, Store, StoreError, entry};
 use quack_cluster::{Cluster, Host};
 use quack_log::LogEntry;
 use quack_node::{Applied, Checkpointed, Checkpointer, LocalError, NodeHandle, StateMachine};
-use quack_proto::log::v1::{
-    Boot, Ddl, Outcome, Rows, SequenceUsage, Step, Transaction, entry::Body, outcome, step,
-};
+use quack_proto::log::v1::{Boot, Ddl, Outcome, Rows, Step, Transaction, entry::Body, outcome, step};
 use quack_types::LogIndex;
 
 use super::{LONG, eventually};
@@ -138,7 +137,11 @@ impl Store for Tables {
         Ok(())
     }
 
-    fn sequence(&mut self, _: &SequenceUsage) -> Result<(), StoreError> {
+    fn sequence(&mut self, _: &str, _: &str) -> Result<Option<SequenceState>, StoreError> {
+        Err(unknown())
+    }
+
+    fn move_sequence(&mut self, _: &str, _: &str, _: &SequenceState, _: bool) -> Result<(), StoreError> {
         Err(unknown())
     }
 }
