@@ -110,6 +110,10 @@ endif
 chaos: dist venv ## kill, cut off, pause and empty real nodes under a checked load: MINUTES=n, SEED=s
 	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED))
 
+.PHONY: isolation
+isolation: dist venv ## the same faults, with transactions that a checker of isolation looks at: MINUTES=n, SEED=s
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos --workload transactions $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: dist venv ## writes per second, next to what the disk and DuckDB could do: BENCH_SECONDS=n for each
 	$(QUACK_PYTHON) bench/write.py $(BENCH_SECONDS)
@@ -126,8 +130,12 @@ bench-failover: dist venv ## time without writes after kill -9 of the leader, ne
 bench-reseed: dist venv ## an emptied node comes back under load: ROWS=n (10 million by default)
 	$(QUACK_PYTHON) bench/reseed.py $(ROWS)
 
+.PHONY: bench-open
+bench-open: dist venv ## open transactions with ROWS=n rows (a million by default) on each node, while others commit
+	$(QUACK_PYTHON) bench/open_transaction.py $(ROWS)
+
 .PHONY: bench-all
-bench-all: bench bench-read bench-failover bench-reseed ## these, and load time, bulk loads in little memory, stalls
+bench-all: bench bench-read bench-failover bench-reseed bench-open ## these, and load time, bulk loads in little memory, stalls
 	$(QUACK_PYTHON) bench/load.py
 	$(QUACK_PYTHON) bench/bulk.py
 	$(QUACK_PYTHON) bench/stall.py

@@ -16,14 +16,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from quack_testing import clients
+from quack_testing import clients, isolation_clients
 from quack_testing.cluster import Cluster, wait_for
 from quack_testing.history import History
 from quack_testing.node import TOKEN
 from quack_testing.process import DatabaseError, ProcessEnded
 from quack_testing.proxy import HEALTHY, Fault, FaultProxy
 
-CLIENTS = 6
 NODES = 3
 # How long a recovery may take before the run fails: an order of magnitude beyond what a slow machine needs.
 RECOVERY_SECONDS = 120
@@ -31,11 +30,13 @@ STATE_QUERY = "FROM quack_state_hash()"
 
 
 class Chaos:
-    """One run."""
+    """One run. `workload` is a module that says what clients do and what must hold of it: `clients`, for instance."""
 
-    def __init__(self, folder, seed, track=lambda thing: thing, consistency="linearizable"):
+    def __init__(self, folder, seed, track=lambda thing: thing, consistency="linearizable", workload=clients):
         self.folder = Path(folder)
+        self.track = track
         self.consistency = consistency
+        self.workload = workload
         self.seed = seed
         self.thread = threading.local()
         self.thread.random = random.Random(f"{seed} faults")
@@ -337,7 +338,7 @@ class Chaos:
         """Without faults every node takes writes again."""
         for name, process in self.ready.items():
             wait_for(
-                lambda: process.sql("UPDATE cp.counters SET n = n WHERE id = 0", "faults"),
+                lambda: process.sql(self.workload.PROGRESS, "faults"),
                 f"a write on {name}",
                 RECOVERY_SECONDS,
             )
@@ -347,12 +348,9 @@ class Chaos:
     def run(self, seconds):
         """Runs the clients and the faults; returns what is wrong."""
         self.start(*self.cluster.names)
-        clients.create_tables(self.cluster["n0"])
+        self.workload.create_tables(self.cluster["n0"])
         self.cluster.wait_equal()
-        threads = [
-            clients.Client(number, self.seed, self.ready, self.history, self.stop_clients)
-            for number in range(CLIENTS)
-        ]
+        threads = self.workload.make_clients(self)
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + seconds
@@ -381,9 +379,7 @@ class Chaos:
         hashes = {node.name: node.sql(STATE_QUERY) for node in self.cluster.alive()}
         self.history.event(f"hashes {hashes}")
         (self.hash,) = {rows[0][-1] for rows in hashes.values()}
-        for node in self.cluster.alive():
-            self.wrong += clients.check_tables(self.history, node)
-        self.wrong += clients.check_answers(self.history)
+        self.wrong += self.workload.check(self.history, self.cluster.alive(), self.consistency)
 
     def close(self):
         for node in self.cluster.alive():
@@ -393,12 +389,13 @@ class Chaos:
 
     def summary(self):
         errors = Counter(
-            operation["error"][:110] for operation in self.history.operations if "error" in operation
+            operation["error"].split("\n")[0][:110] for operation in self.history.operations if "error" in operation
         )
         return "\n".join(
             [
                 f"seed {self.seed}: {dict(sorted(self.counts.items()))}",
                 f"{len(self.history.operations)} operations: {dict(sorted(self.history.outcomes().items()))}",
+                *self.workload.summary(self.history),
                 *(f"  {count} x {text}" for text, count in errors.most_common(12)),
                 *self.wrong,
             ]
@@ -420,13 +417,19 @@ def run(folder, seed, seconds, track=lambda thing: thing, **options):
     return chaos
 
 
+WORKLOADS = {"statements": clients, "transactions": isolation_clients}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("minutes", nargs="?", type=float, default=float(os.environ.get("MINUTES", 3)))
     parser.add_argument("--seed", type=int, default=os.environ.get("SEED"))
     parser.add_argument(
-        "--consistency", default="linearizable", help="of the clients; anything else must fail: try 'session'"
+        "--consistency",
+        default="linearizable",
+        help="of the clients; with anything else the workload 'statements' must fail: try 'session'",
     )
+    parser.add_argument("--workload", choices=WORKLOADS, default="statements")
     parser.add_argument("--folder", help="where data and history go; a temporary folder, which is kept on failure")
     arguments = parser.parse_args()
     seed = int(arguments.seed) if arguments.seed is not None else random.SystemRandom().randrange(1 << 32)
@@ -434,7 +437,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     print(f"chaos: seed {seed}, {arguments.minutes} minutes, in {folder}", flush=True)
     try:
-        run(folder, seed, arguments.minutes * 60, consistency=arguments.consistency)
+        run(folder, seed, arguments.minutes * 60, consistency=arguments.consistency, workload=WORKLOADS[arguments.workload])
     except AssertionError as error:
         print(f"chaos: failed with seed {seed}: {error}", file=sys.stderr)
         sys.exit(1)

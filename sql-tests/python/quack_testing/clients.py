@@ -36,6 +36,11 @@ WEIGHTS = {
 }  # fmt: skip
 
 
+CLIENTS = 6
+# What goes through as soon as a node takes writes, without effect.
+PROGRESS = "UPDATE cp.counters SET n = n WHERE id = 0"
+
+
 def create_tables(node):
     for statement in (
         "CREATE TABLE cp.registers (k BIGINT PRIMARY KEY, v BIGINT)",
@@ -71,8 +76,25 @@ def check_answers(history):
     return check_registers(history, 0) + check_counts(history) + check_sums(history, ACCOUNTS * ACCOUNT_START)
 
 
+def check(history, nodes, consistency):
+    """All that must hold at the end. Less than linearizable is not made allowances for: it must be found."""
+    return [line for node in nodes for line in check_tables(history, node)] + check_answers(history)
+
+
+def summary(history):
+    """Further lines about what happened."""
+    return []
+
+
+def make_clients(run):
+    """The clients of a run under faults."""
+    return [Client(number, run.seed, run.ready, run.history, run.stop_clients) for number in range(CLIENTS)]
+
+
 class Client(threading.Thread):
     """One client: an operation at a time, on a node of its choice among those that are `ready`."""
+
+    weights = WEIGHTS
 
     def __init__(self, number, seed, ready, history, stop):
         super().__init__(daemon=True)
@@ -105,7 +127,7 @@ class Client(threading.Thread):
             self.home = None
             time.sleep(PAUSE_SECONDS)
             return
-        (kind,) = self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        (kind,) = self.random.choices(list(self.weights), list(self.weights.values()))
         getattr(self, kind)()
         time.sleep(self.random.random() * THINK_SECONDS)
 
