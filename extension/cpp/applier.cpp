@@ -493,7 +493,7 @@ void Applier::ForgetFound() {
 	taken.clear();
 }
 
-bool Applier::ClearWay(ExceptionType error) {
+ClearedWay Applier::ClearWay(ExceptionType error) {
 	return QuackTransactionManager::Get(store.Catalog()).Doom(error, touched);
 }
 
@@ -594,12 +594,12 @@ extern "C" void quack_cpp_applier_insert(void *applier, QuackTable table, QuackB
 	Guard(error, [&]() { static_cast<Applier *>(applier)->Insert(table, chunk); });
 }
 
-extern "C" bool quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error) {
-	bool result = false;
+extern "C" int32_t quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error) {
+	auto result = quack::ClearedWay::NOTHING_WAS_THERE;
 	Guard(error, [&]() {
 		result = static_cast<Applier *>(applier)->ClearWay(static_cast<duckdb::ExceptionType>(error_kind));
 	});
-	return result;
+	return static_cast<int32_t>(result);
 }
 
 extern "C" void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error) {

@@ -21,6 +21,8 @@ namespace quack {
 
 //! How long a transaction may keep checkpoints away, and with them the release of the log.
 constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
+//! How long a statement is interrupted again and again before whoever waits for it says so.
+constexpr std::chrono::seconds INTERRUPTION_PATIENCE(2);
 constexpr idx_t CHECKPOINT_ATTEMPTS = 100;
 
 QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, StatementGate &gate)
@@ -130,8 +132,12 @@ bool QuackTransactionManager::IsNative(OpenTransaction &transaction) {
 	return false;
 }
 
-void QuackTransactionManager::RollBackDoomed(Native &native) {
+bool QuackTransactionManager::RollBackDoomed(Native &native) {
+	auto deadline = std::chrono::steady_clock::now() + INTERRUPTION_PATIENCE;
 	while (IsNative(*native.transaction)) {
+		if (std::chrono::steady_clock::now() > deadline) {
+			return false;
+		}
 		auto context = native.context.lock();
 		if (!context) {
 			// The connection is being closed, and rolls back by itself.
@@ -152,7 +158,7 @@ void QuackTransactionManager::RollBackDoomed(Native &native) {
 			continue;
 		}
 		if (!IsNative(*native.transaction)) {
-			return;
+			return true;
 		}
 		// An empty transaction takes its place, and refuses to commit.
 		auto &meta = MetaTransaction::Get(*context);
@@ -164,9 +170,10 @@ void QuackTransactionManager::RollBackDoomed(Native &native) {
 		}
 		RemoveNative(*native.transaction);
 	}
+	return true;
 }
 
-bool QuackTransactionManager::Doom(ExceptionType error, const unordered_set<DataTableInfo *> &tables) {
+ClearedWay QuackTransactionManager::Doom(ExceptionType error, const unordered_set<DataTableInfo *> &tables) {
 	vector<Native> doomed;
 	{
 		lock_guard<mutex> guard(natives_lock);
@@ -180,10 +187,13 @@ bool QuackTransactionManager::Doom(ExceptionType error, const unordered_set<Data
 			}
 		}
 	}
+	auto result = doomed.empty() ? ClearedWay::NOTHING_WAS_THERE : ClearedWay::CLEARED;
 	for (auto &native : doomed) {
-		RollBackDoomed(native);
+		if (!RollBackDoomed(native)) {
+			result = ClearedWay::HELD;
+		}
 	}
-	return !doomed.empty();
+	return result;
 }
 
 bool QuackTransactionManager::DoomOverdue() {
@@ -198,10 +208,11 @@ bool QuackTransactionManager::DoomOverdue() {
 			}
 		}
 	}
+	auto cleared = !doomed.empty();
 	for (auto &native : doomed) {
-		RollBackDoomed(native);
+		cleared = RollBackDoomed(native) && cleared;
 	}
-	return !doomed.empty();
+	return cleared;
 }
 
 void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {

@@ -238,7 +238,7 @@ unsafe extern "C" {
         chunk: Bytes<'_>,
         error: *mut Error,
     );
-    pub fn quack_cpp_applier_clear_way(applier: *mut c_void, error_kind: i32, error: *mut Error) -> bool;
+    pub fn quack_cpp_applier_clear_way(applier: *mut c_void, error_kind: i32, error: *mut Error) -> i32;
     pub fn quack_cpp_applier_ddl(applier: *mut c_void, sql: Bytes<'_>, error: *mut Error);
     pub fn quack_cpp_applier_sequence(
         applier: *mut c_void,

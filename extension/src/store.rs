@@ -11,6 +11,9 @@ use quack_types::LogIndex;
 
 use crate::ffi::{self, Bytes, Error, Sink, Table};
 
+/// What `quack_cpp_applier_clear_way` returns when it could not.
+const STATEMENT_GOES_ON: i32 = 2;
+
 /// An attached store. Usable from any thread; closed once.
 pub struct AttachedStore {
     handle: Mutex<Option<Handle>>,
@@ -227,11 +230,19 @@ impl Store for DuckDbStore {
     }
 
     fn clear_way(&mut self, error: ErrorKind) -> Result<bool, StoreError> {
-        let mut cleared = false;
-        self.call(|applier, failure| unsafe {
-            cleared = ffi::quack_cpp_applier_clear_way(applier, error.0, failure);
-        })?;
-        Ok(cleared)
+        let mut cleared = 0;
+        loop {
+            self.call(|applier, failure| unsafe {
+                cleared = ffi::quack_cpp_applier_clear_way(applier, error.0, failure);
+            })?;
+            if cleared != STATEMENT_GOES_ON {
+                return Ok(cleared != 0);
+            }
+            tracing::warn!(
+                "a statement in a transaction that has changed the catalog contradicts what was committed and heeds \
+                 no interruption; until it ends, this node applies nothing more"
+            );
+        }
     }
 
     fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {

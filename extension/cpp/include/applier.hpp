@@ -10,6 +10,8 @@
 
 namespace quack {
 
+enum class ClearedWay : int32_t;
+
 //! Turns the operations of log entries into changes of DuckDB tables, in vectors.
 //!
 //! Invariants: one transaction at a time, and the position is written in the same one as the rows. `Find` changes
@@ -30,9 +32,8 @@ public:
 	void ForgetFound();
 	void Insert(const QuackTable &table, QuackBytes chunk);
 	void Ddl(const duckdb::string &sql);
-	//! After an error, with everything rolled back: ends the clients' transactions that may have caused it. Returns
-	//! whether there were any.
-	bool ClearWay(duckdb::ExceptionType error);
+	//! After an error, with everything rolled back: ends the clients' transactions that may have caused it.
+	ClearedWay ClearWay(duckdb::ExceptionType error);
 	bool Sequence(const duckdb::string &schema, const duckdb::string &name, QuackSequenceState &state);
 	void MoveSequence(const duckdb::string &schema, const duckdb::string &name, const QuackSequenceState &state,
 	                  bool is_set);

@@ -210,8 +210,8 @@ void quack_cpp_applier_change_found(void *applier, QuackError *error);
 void quack_cpp_applier_forget_found(void *applier);
 void quack_cpp_applier_insert(void *applier, QuackTable table, QuackBytes chunk, QuackError *error);
 //! After an error of this kind, with everything rolled back: ends the clients' transactions that may be its cause.
-//! Returns whether there were any.
-bool quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error);
+//! Returns 0 when there were none, 1 when they are gone, 2 when one of them cannot be ended yet.
+int32_t quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error);
 void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error);
 //! Reads where a sequence is; returns whether it is there.
 bool quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name, QuackSequenceState *state,

@@ -11,6 +11,9 @@
 
 namespace quack {
 
+//! What the applier finds when it looks for what is in its way.
+enum class ClearedWay : int32_t { NOTHING_WAS_THERE = 0, CLEARED = 1, HELD = 2 };
+
 //! DuckDB's own transaction manager, with checkpoints made on our terms, client transactions that are never committed
 //! but proposed, and an applier that always wins.
 class QuackTransactionManager : public duckdb::DuckTransactionManager {
@@ -29,9 +32,9 @@ public:
 	//! It does so no more. Returns false when it has been doomed before.
 	bool RemoveNative(OpenTransaction &transaction);
 	//! For the applier, which has met an error: rolls back the clients' transactions whose uncommitted changes in the
-	//! store may be its cause. They have lost: what the applier brings was committed first. Returns whether there were
-	//! any. Waits for the statements that they run to heed their interruption.
-	bool Doom(duckdb::ExceptionType error, const duckdb::unordered_set<duckdb::DataTableInfo *> &tables);
+	//! store may be its cause. They have lost: what the applier brings was committed first. Waits a while for the
+	//! statements that they run to heed their interruption.
+	ClearedWay Doom(duckdb::ExceptionType error, const duckdb::unordered_set<duckdb::DataTableInfo *> &tables);
 
 private:
 	struct Native {
@@ -42,8 +45,10 @@ private:
 
 	bool IsNative(OpenTransaction &transaction);
 	bool HasNatives();
-	void RollBackDoomed(Native &native);
-	//! Dooms those that have been open for longer than anybody may keep checkpoints away.
+	//! Returns false when its statement goes on, heeding no interruption: one that reads from a pipe, say.
+	bool RollBackDoomed(Native &native);
+	//! Dooms those that have been open for longer than anybody may keep checkpoints away. Returns whether there were any
+	//! and all are gone.
 	bool DoomOverdue();
 	duckdb::ErrorData Propose(duckdb::ClientContext &context, duckdb::DuckTransaction &transaction);
 	void WriteCheckpoint(duckdb::ClientContext &context, bool force);
