@@ -75,12 +75,14 @@ pub struct GroupWrite {
     /// it are dropped (compaction); otherwise the whole log of the group is
     /// replaced by the floor (a snapshot was installed).
     pub floor: Option<Floor>,
+    /// The group is forgotten with all that it has. Nothing else is asked for then.
+    pub gone: bool,
 }
 
 impl GroupWrite {
     /// A write that asks for nothing yet.
     pub fn new(group: GroupId) -> Self {
-        Self { group, entries: Vec::new(), hard_state: None, floor: None }
+        Self { group, entries: Vec::new(), hard_state: None, floor: None, gone: false }
     }
 }
 
