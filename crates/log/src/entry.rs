@@ -36,6 +36,15 @@ impl LogEntry {
     }
 }
 
+/// An entry with the group whose log it is in: what the one order is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupEntry {
+    /// The group.
+    pub group: GroupId,
+    /// Its entry.
+    pub entry: LogEntry,
+}
+
 /// What a member of a group must not forget (Raft, figure 2: current term, voted for; and the commit index).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HardState {
