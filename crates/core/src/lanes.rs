@@ -107,7 +107,9 @@ impl<L: LogRead + Clone> Node<L> {
             return;
         }
         let mut cut = Cut::default();
-        for (group, lane) in self.groups.range(GroupId(GroupId::ROOT.0 + 1)..).filter(|(_, lane)| !lane.is_retired()) {
+        for (group, lane) in
+            self.groups.range(GroupId(GroupId::ROOT.0 + 1)..).filter(|(_, lane)| !lane.is_retired())
+        {
             let Some(end) = lane.committed_end() else { continue };
             if self.lanes.proposed.get(group).is_none_or(|proposed| end.index > *proposed) {
                 cut.lanes.insert(*group, end);

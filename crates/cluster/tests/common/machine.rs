@@ -240,7 +240,7 @@ impl TestHost {
 
     fn propose_within(&self, body: Body, time: Duration) -> Result<(), String> {
         let id = self.node.next_proposal_id();
-        let pending = self.node.propose(id, entry::encode(id, 0, body), &|| false);
+        let pending = self.node.propose(GroupId::ROOT, id, entry::encode(id, 0, body), &|| false);
         let outcome = pending.and_then(|pending| pending.wait(time, &|| false));
         match Outcome::decode(outcome.map_err(|error| error.to_string())?).unwrap().kind {
             Some(outcome::Kind::Refused(refused)) => Err(refused.message),

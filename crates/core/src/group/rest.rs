@@ -117,10 +117,19 @@ impl<L: LogRead> Group<L> {
     fn follow(&mut self, root: &Membership) {
         let mine = self.membership();
         let known = |id: &RaftId| root.voters.contains(id) || root.learners.contains(id);
-        let voters = root.voters.iter().filter(|id| !mine.voters.contains(id)).map(|id| MemberChange::Voter(*id));
-        let learners =
-            root.learners.iter().filter(|id| !mine.learners.contains(id)).map(|id| MemberChange::Learner(*id));
-        let gone = mine.voters.iter().chain(&mine.learners).filter(|id| !known(id)).map(|id| MemberChange::Remove(*id));
+        let voters =
+            root.voters.iter().filter(|id| !mine.voters.contains(id)).map(|id| MemberChange::Voter(*id));
+        let learners = root
+            .learners
+            .iter()
+            .filter(|id| !mine.learners.contains(id))
+            .map(|id| MemberChange::Learner(*id));
+        let gone = mine
+            .voters
+            .iter()
+            .chain(&mine.learners)
+            .filter(|id| !known(id))
+            .map(|id| MemberChange::Remove(*id));
         let changes: Vec<MemberChange> = voters.chain(learners).chain(gone).collect();
         // Refused while one is under way; there will be another tick.
         let _ = self.try_propose_membership(&changes);
@@ -209,5 +218,4 @@ impl<L: LogRead> Group<L> {
     pub(crate) fn members_at(&self, index: LogIndex) -> Option<Membership> {
         self.members.at(index).cloned()
     }
-
 }
