@@ -218,6 +218,16 @@ impl NodeHandle {
         Arc::clone(&self.shared.progress().lanes)
     }
 
+    /// Whether SQL may place tables in groups.
+    pub fn groups_enabled(&self) -> bool {
+        self.lanes().groups_enabled
+    }
+
+    /// A lane that exists, by its name.
+    pub fn group_named(&self, name: &str) -> Option<GroupId> {
+        self.lanes().named(name)
+    }
+
     /// Waits until there is a leader and everything that it has committed is applied here.
     pub fn wait_until_ready(
         &self,
