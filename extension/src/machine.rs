@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use prost::Message;
 use quack_apply::entry::verification;
-use quack_apply::{Applier, Committed, StoreError};
+use quack_apply::{Applier, Committed, Lane, StoreError};
 use quack_cluster::Cluster;
-use quack_log::LogEntry;
-use quack_node::{Applied, Checkpointed, Checkpointer, LocalError, StateMachine};
+use quack_node::{
+    Applied, Checkpointed, Checkpointer, GroupEntry, LaneInfo, LaneTable, LocalError, ReadLog, StateMachine,
+};
 use quack_proto::log::v1::Member;
-use quack_types::LogIndex;
+use quack_types::{GroupId, Place};
 
 use crate::store::{AttachedStore, DuckDbStore};
 use crate::verifications::Verifications;
@@ -18,6 +19,7 @@ use crate::verifications::Verifications;
 /// Applies entries to DuckDB.
 pub struct Machine {
     applier: Applier<DuckDbStore>,
+    lanes: Arc<LaneTable>,
     /// Hears what the log says about members.
     cluster: Option<Arc<Cluster>>,
     members: Vec<Member>,
@@ -50,15 +52,42 @@ impl Machine {
             store.checkpoint()?;
         }
         let applier = Applier::open(tables, position, &state)?;
-        let committed = applier.committed();
-        let last = checkpointed(committed);
+        let committed = applier.committed().clone();
+        let last = checkpointed(&committed);
         let checkpoints =
             Checkpoints { store: store.clone(), committed: Mutex::new(committed), last: Mutex::new(last) };
         let checkpoints = Arc::new(checkpoints);
         let members = Vec::new();
-        let mut machine = Self { applier, cluster, members, store, verifications, checkpoints };
+        let lanes = Arc::default();
+        let mut machine = Self { applier, lanes, cluster, members, store, verifications, checkpoints };
         machine.tell_members();
+        machine.note_lanes();
         Ok(machine)
+    }
+
+    /// Keeps the lanes for whoever asks, when there is anything new.
+    fn note_lanes(&mut self) {
+        let state = self.applier.state();
+        let is_same = |now: &Lane, known: &LaneInfo| (&now.name, now.tables) == (&known.name, known.tables);
+        let known = &self.lanes;
+        let nothing_new = state.groups_enabled == known.groups_enabled
+            && state.lanes.last_group() == known.last_group
+            && state.lanes.iter().count() == known.lanes.len()
+            && state
+                .lanes
+                .iter()
+                .all(|(group, lane)| known.lanes.get(&group).is_some_and(|known| is_same(lane, known)));
+        if nothing_new {
+            return;
+        }
+        let info = |(group, lane): (GroupId, &Lane)| {
+            (group, LaneInfo { name: lane.name.clone(), tables: lane.tables, created: lane.created })
+        };
+        self.lanes = Arc::new(LaneTable {
+            groups_enabled: state.groups_enabled,
+            last_group: state.lanes.last_group(),
+            lanes: state.lanes.iter().map(info).collect(),
+        });
     }
 
     /// Tells the cluster about members, when there is anything new.
@@ -71,8 +100,8 @@ impl Machine {
     }
 }
 
-fn checkpointed(committed: Committed) -> Checkpointed {
-    Checkpointed { durable: committed.position, needed: committed.needed_from }
+fn checkpointed(committed: &Committed) -> Checkpointed {
+    Checkpointed { durable: committed.place.clone(), needed: committed.needed_from.clone() }
 }
 
 fn local(error: &StoreError) -> LocalError {
@@ -80,26 +109,28 @@ fn local(error: &StoreError) -> LocalError {
 }
 
 impl StateMachine for Machine {
-    fn applied(&self) -> LogIndex {
-        self.applier.position()
+    fn place(&self) -> Place {
+        self.applier.state().place()
     }
 
-    fn apply(
-        &mut self,
-        entries: &[LogEntry],
-        log: &dyn Fn(LogIndex) -> Result<LogEntry, String>,
-    ) -> Result<Vec<Applied>, LocalError> {
+    fn lanes(&self) -> Arc<LaneTable> {
+        Arc::clone(&self.lanes)
+    }
+
+    fn apply(&mut self, entries: &[GroupEntry], log: &ReadLog<'_>) -> Result<Vec<Applied>, LocalError> {
         let mut decisions = Vec::with_capacity(entries.len());
         // A verification sees what was applied before it, and nothing later.
-        for run in entries.split_inclusive(|entry| verification(&entry.data).is_some()) {
+        for run in entries.split_inclusive(|next| verification(&next.entry.data).is_some()) {
             decisions.extend(self.applier.apply(run, log).map_err(|error| local(&error))?);
-            if let Some(number) = run.last().and_then(|entry| verification(&entry.data)) {
+            if let Some(number) = run.last().and_then(|last| verification(&last.entry.data)) {
                 let snapshot = self.store.snapshot_for_hash().map_err(|error| local(&error))?;
                 self.verifications.begin(number, snapshot);
             }
         }
-        *self.checkpoints.committed.lock().unwrap_or_else(PoisonError::into_inner) = self.applier.committed();
+        let committed = self.applier.committed().clone();
+        *self.checkpoints.committed.lock().unwrap_or_else(PoisonError::into_inner) = committed;
         self.tell_members();
+        self.note_lanes();
         let applied = decisions.into_iter().map(|decision| Applied {
             outcome: decision.outcome.map_or_else(Bytes::new, |outcome| outcome.encode_to_vec().into()),
             id: Some(decision.id),
@@ -114,16 +145,16 @@ impl StateMachine for Machine {
 
 impl Checkpointer for Checkpoints {
     fn checkpoint(&self, _held_back_bytes: u64) -> Result<Checkpointed, LocalError> {
-        let committed = *self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        let committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match self.store.checkpoint() {
-            Ok(()) => *last = checkpointed(committed),
+            Ok(()) => *last = checkpointed(&committed),
             // Something that is being written keeps it away for now.
             Err(error) if error.kind.is_deterministic() => {
                 tracing::debug!(reason = %error.message, "the checkpoint has to wait");
             }
             Err(error) => return Err(local(&error)),
         }
-        Ok(*last)
+        Ok(last.clone())
     }
 }

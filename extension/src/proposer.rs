@@ -8,11 +8,12 @@ use bytes::Bytes;
 use prost::Message;
 use quack_apply::stock::Stock;
 use quack_apply::store::ErrorKind;
+use quack_apply::writer::DEFAULT_GROUP;
 use quack_apply::{Proposer, StoreError, entry};
 use quack_cluster::{Cluster, Feature};
 use quack_node::{NodeHandle, ProposeError, Refusal, WaitError, Waiter};
 use quack_proto::log::v1::{Boot, Outcome, entry::Body};
-use quack_types::ProposalId;
+use quack_types::{GroupId, ProposalId};
 
 use crate::ffi::Interrupt;
 
@@ -146,7 +147,7 @@ impl LogProposer {
     /// Proposes one entry and waits for its outcome.
     pub fn run(&self, entry: impl FnOnce(ProposalId, u64) -> Bytes) -> Result<Outcome, StoreError> {
         let (id, answered_through) = self.draw();
-        let pending = self.propose(id, entry(id, answered_through))?;
+        let pending = self.propose(DEFAULT_GROUP, id, entry(id, answered_through))?;
         self.wait(pending)
     }
 
@@ -183,8 +184,10 @@ impl Proposer for LogProposer {
         (id, oldest.saturating_sub(1))
     }
 
-    fn propose(&self, id: ProposalId, data: Bytes) -> Result<Waiter, StoreError> {
-        let proposed = self.node.node()?.propose(id, data, &self.interrupted());
+    fn propose(&self, group: &str, id: ProposalId, data: Bytes) -> Result<Waiter, StoreError> {
+        let node = self.node.node()?;
+        let group = if group == DEFAULT_GROUP { None } else { node.group_named(group) };
+        let proposed = node.propose(group.unwrap_or(GroupId::ROOT), id, data, &self.interrupted());
         proposed.map_err(|error| {
             self.node.settle(id);
             as_store_error(&error)

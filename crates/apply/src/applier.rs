@@ -10,13 +10,16 @@
 //!
 //! The property test in `tests/batching.rs` guards it.
 
-use quack_log::{EntryKind, LogEntry};
+use std::collections::BTreeMap;
+
+use quack_log::{EntryKind, GroupEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind as StepKind};
-use quack_types::{LogIndex, ProposalId};
+use quack_types::{GroupId, LogIndex, Place, ProposalId};
 
 use crate::entry::{self, Decoded};
-use crate::origins::{Admission, Origins};
+use crate::origins::Admission;
 use crate::refusal;
+use crate::state::State;
 use crate::steps::{self, ReadLog, Shared};
 use crate::store::{ErrorKind, Store, StoreError};
 
@@ -30,8 +33,10 @@ pub struct Decision {
 
 /// An entry as it waits in the current batch.
 struct Pending {
+    group: GroupId,
     index: LogIndex,
-    decoded: Decoded,
+    /// `None` for an entry of the consensus core's own, which moves the place only.
+    decoded: Option<Decoded>,
 }
 
 /// How a shared transaction has ended.
@@ -43,21 +48,20 @@ enum Together {
 }
 
 /// What the last committed transaction of the store holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Committed {
-    /// Everything up to this entry is in the store.
-    pub position: LogIndex,
-    /// The first entry that a transaction which comes in parts still needs.
-    pub needed_from: Option<LogIndex>,
+    /// Everything up to this place is in the store.
+    pub place: Place,
+    /// Of each group, the first entry that a transaction which comes in parts still needs.
+    pub needed_from: BTreeMap<GroupId, LogIndex>,
 }
 
 /// Owns the store and what is remembered beside it.
 pub struct Applier<S> {
     store: S,
-    position: LogIndex,
+    state: State,
     /// What a restart would find in the store.
     committed: Committed,
-    origins: Origins,
     /// Most entries in one transaction now: falls to one after a failure and doubles with each success.
     batch_entries: usize,
     /// Bytes of the entries between what is committed and the position, roughly.
@@ -80,39 +84,33 @@ const ENTRY_OVERHEAD_BYTES: usize = 1024;
 impl<S: Store> Applier<S> {
     /// Takes over a store whose last transaction has written `position` and `state`.
     pub fn open(store: S, position: LogIndex, state: &[u8]) -> Result<Self, StoreError> {
-        let origins = Origins::decode(state).map_err(|e| {
+        let state = State::decode(position, state).map_err(|e| {
             StoreError::new(ErrorKind::SERIALIZATION, format!("the applier's state is damaged: {e}"))
         })?;
-        let committed = Committed { position, needed_from: origins.needed_from() };
+        let committed = Committed { place: state.place(), needed_from: state.origins.needed_from() };
         Ok(Self {
             store,
-            position,
+            state,
             committed,
-            origins,
             batch_entries: BATCH_ENTRIES_MAX,
             uncommitted_bytes: 0,
             failed: None,
         })
     }
 
-    /// Index of the last entry that has been applied.
-    pub fn position(&self) -> LogIndex {
-        self.position
-    }
-
     /// What a restart would find in the store.
-    pub fn committed(&self) -> Committed {
-        self.committed
+    pub fn committed(&self) -> &Committed {
+        &self.committed
     }
 
-    /// What is remembered of origins at the position, as it would be committed with it.
-    pub fn state(&self) -> Vec<u8> {
-        self.origins.encode()
+    /// What has been applied, and what is remembered of it.
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// Nodes that entries have changed since the cluster was founded.
     pub fn members(&self) -> impl Iterator<Item = &proto::Member> {
-        self.origins.members()
+        self.state.origins.members()
     }
 
     /// The store.
@@ -120,13 +118,15 @@ impl<S: Store> Applier<S> {
         &self.store
     }
 
-    /// Applies entries behind the position, in order. Returns what was decided, one decision for each entry that
-    /// carries a proposal.
+    /// Applies entries behind the place, in the one order: a cut comes, without data, behind the lanes' entries that it
+    /// orders. Returns
+    /// what was decided, one decision for each entry that carries a proposal. What was applied before is passed over,
+    /// and so is what belongs to a lane that does not exist.
     ///
     /// # Errors
     /// An error is this node's own: nothing more is applied, and every later call returns it again. What has been
     /// decided since the last commit is for the log to say again, after the store was opened anew.
-    pub fn apply(&mut self, entries: &[LogEntry], log: &ReadLog<'_>) -> Result<Vec<Decision>, StoreError> {
+    pub fn apply(&mut self, entries: &[GroupEntry], log: &ReadLog<'_>) -> Result<Vec<Decision>, StoreError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -139,25 +139,25 @@ impl<S: Store> Applier<S> {
 
     fn apply_entries(
         &mut self,
-        entries: &[LogEntry],
+        entries: &[GroupEntry],
         log: &ReadLog<'_>,
     ) -> Result<Vec<Decision>, StoreError> {
         let mut decisions = Vec::with_capacity(entries.len());
         let mut batch: Vec<Pending> = Vec::new();
-        for entry in entries {
-            if entry.index <= self.position {
+        for GroupEntry { group, entry } in entries {
+            if self.state.applied(*group).is_none_or(|applied| entry.index <= applied) {
                 continue;
             }
             self.uncommitted_bytes += entry.size_bytes() + ENTRY_OVERHEAD_BYTES;
-            if entry.kind != EntryKind::Normal || entry.data.is_empty() {
-                // The consensus core's own entries. They move the position only.
-                self.flush(&mut batch, &mut decisions, log)?;
-                self.position = entry.index;
+            let is_proposal = entry.kind == EntryKind::Normal && !entry.data.is_empty();
+            if !is_proposal && batch.is_empty() {
+                self.state.advance(*group, entry.index);
                 continue;
             }
-            let decoded = entry::decode(entry.index.0, &entry.data).map_err(serialization)?;
-            let pending = Pending { index: entry.index, decoded };
-            if may_share(&pending.decoded.body) {
+            let decoded = is_proposal.then(|| entry::decode(entry.index.0, &entry.data)).transpose();
+            let decoded = decoded.map_err(serialization)?;
+            let pending = Pending { group: *group, index: entry.index, decoded };
+            if pending.decoded.as_ref().is_none_or(|decoded| may_share(&decoded.body)) {
                 batch.push(pending);
                 if batch.len() >= self.batch_entries {
                     self.flush(&mut batch, &mut decisions, log)?;
@@ -177,7 +177,7 @@ impl<S: Store> Applier<S> {
     /// Commits the position and what is remembered, without a change of any table.
     fn commit_position(&mut self) -> Result<(), StoreError> {
         self.store.begin()?;
-        let committed = self.store.commit(self.position, &self.origins.encode());
+        let committed = self.store.commit(self.state.root, &self.state.encode());
         match committed {
             Ok(()) => self.note_commit(),
             Err(_) => self.store.rollback(),
@@ -217,7 +217,7 @@ impl<S: Store> Applier<S> {
     ) -> Result<usize, StoreError> {
         let mut count = entries.len();
         while count > 0 {
-            let before = self.origins.clone();
+            let before = self.state.clone();
             let mut made = Vec::with_capacity(count);
             match self.try_together(&entries[..count], &mut made)? {
                 Together::Committed(done) => {
@@ -226,7 +226,7 @@ impl<S: Store> Applier<S> {
                 }
                 Together::RolledBack(good) => {
                     // What came before the entry that stopped it goes again.
-                    self.origins = before;
+                    self.state = before;
                     count = good;
                 }
             }
@@ -244,7 +244,7 @@ impl<S: Store> Applier<S> {
             match self.try_shared(pending, made) {
                 Ok(Shared::Done(_)) => {}
                 // What came before is good as it stands.
-                Ok(Shared::Untouched) if place > 0 => return self.commit_together(&entries[..place]),
+                Ok(Shared::Untouched) if place > 0 => return self.commit_together(place),
                 Ok(Shared::Untouched | Shared::Spoilt) => {
                     self.store.rollback();
                     return Ok(Together::RolledBack(place));
@@ -255,16 +255,14 @@ impl<S: Store> Applier<S> {
                 }
             }
         }
-        self.commit_together(entries)
+        self.commit_together(entries.len())
     }
 
-    fn commit_together(&mut self, entries: &[Pending]) -> Result<Together, StoreError> {
-        let position = entries[entries.len() - 1].index;
-        match self.store.commit(position, &self.origins.encode()) {
+    fn commit_together(&mut self, count: usize) -> Result<Together, StoreError> {
+        match self.store.commit(self.state.root, &self.state.encode()) {
             Ok(()) => {
-                self.position = position;
                 self.note_commit();
-                Ok(Together::Committed(entries.len()))
+                Ok(Together::Committed(count))
             }
             Err(error) => {
                 self.store.rollback();
@@ -274,13 +272,16 @@ impl<S: Store> Applier<S> {
     }
 
     fn try_shared(&mut self, pending: &Pending, made: &mut Vec<Decision>) -> Result<Shared, StoreError> {
-        let Decoded { id, answered_through, body } = &pending.decoded;
+        let Some(Decoded { id, answered_through, body }) = &pending.decoded else {
+            self.state.advance(pending.group, pending.index);
+            return Ok(Shared::Done(proto::Applied::default()));
+        };
         let Body::Transaction(transaction) = body else { return Ok(Shared::Untouched) };
-        let outcome = match self.origins.admission(*id, *answered_through) {
+        let outcome = match self.state.origins.admission(*id, *answered_through) {
             Admission::Void => None,
             Admission::Repeated(outcome) => Some(outcome),
             // Parts that it does not count: it is refused there.
-            Admission::New if self.origins.is_open(*id) => return Ok(Shared::Untouched),
+            Admission::New if self.state.origins.is_open(*id) => return Ok(Shared::Untouched),
             Admission::New => match steps::run_shared(&mut self.store, transaction) {
                 Ok(Shared::Done(applied)) => Some(entry::outcome(applied)),
                 Err(error) if error.kind.is_deterministic() => return Ok(Shared::Spoilt),
@@ -288,9 +289,10 @@ impl<S: Store> Applier<S> {
             },
         };
         // Only now: the state that is committed with the entries before this one must not know of it.
-        if self.origins.admit(*id, *answered_through) == Admission::New {
-            self.origins.record(*id, None);
+        if self.state.origins.admit(*id, *answered_through) == Admission::New {
+            self.state.origins.record(*id, None);
         }
+        self.state.advance(pending.group, pending.index);
         made.push(Decision { id: *id, outcome });
         Ok(Shared::Done(proto::Applied::default()))
     }
@@ -302,8 +304,12 @@ impl<S: Store> Applier<S> {
         decisions: &mut Vec<Decision>,
         log: &ReadLog<'_>,
     ) -> Result<(), StoreError> {
-        let Decoded { id, answered_through, body } = &pending.decoded;
-        let outcome = match self.origins.admit(*id, *answered_through) {
+        let at = (pending.group, pending.index);
+        let Some(Decoded { id, answered_through, body }) = &pending.decoded else {
+            self.state.advance(at.0, at.1);
+            return Ok(());
+        };
+        let outcome = match self.state.origins.admit(*id, *answered_through) {
             Admission::Void => None,
             Admission::Repeated(outcome) => Some(outcome),
             Admission::New => {
@@ -311,33 +317,37 @@ impl<S: Store> Applier<S> {
                 let refused = match body {
                     // What a verification compares is the host's to compute.
                     Body::Boot(_) | Body::Verify(_) => None,
-                    Body::Member(member) => self.origins.set_member(member),
-                    Body::Abort(abort) => {
-                        self.origins.abort(*id, abort.transaction);
+                    Body::Member(member) => self.state.origins.set_member(member),
+                    Body::Settings(settings) => {
+                        let enabled = settings.groups_enabled.unwrap_or(self.state.groups_enabled);
+                        self.state.groups_enabled = enabled;
                         None
                     }
-                    Body::Part(part) => self.origins.take_part(*id, part, pending.index),
-                    Body::Transaction(transaction) => {
-                        match self.run_alone(*id, transaction, pending.index, log)? {
-                            Ok(done) => {
-                                applied = done;
-                                None
-                            }
-                            Err(refused) => Some(refused),
-                        }
+                    Body::Abort(abort) => {
+                        self.state.origins.abort(*id, abort.transaction);
+                        None
                     }
+                    Body::Part(part) => self.state.origins.take_part(*id, part, at),
+                    Body::Transaction(transaction) => match self.run_alone(*id, transaction, at, log)? {
+                        Ok(done) => {
+                            applied = done;
+                            None
+                        }
+                        Err(refused) => Some(refused),
+                    },
                 };
-                self.origins.record(*id, refused.as_ref());
+                self.state.origins.record(*id, refused.as_ref());
                 Some(refused.map_or_else(|| entry::outcome(applied), entry::refused))
             }
         };
-        self.position = pending.index;
+        self.state.advance(at.0, at.1);
         decisions.push(Decision { id: *id, outcome });
         Ok(())
     }
 
     fn note_commit(&mut self) {
-        self.committed = Committed { position: self.position, needed_from: self.origins.needed_from() };
+        let needed_from = self.state.origins.needed_from();
+        self.committed = Committed { place: self.state.place(), needed_from };
         self.uncommitted_bytes = 0;
     }
 
@@ -346,10 +356,10 @@ impl<S: Store> Applier<S> {
         &mut self,
         id: ProposalId,
         transaction: &proto::Transaction,
-        index: LogIndex,
+        at: (GroupId, LogIndex),
         log: &ReadLog<'_>,
     ) -> Result<Result<proto::Applied, proto::Refused>, StoreError> {
-        let open = self.origins.close(id).unwrap_or_default();
+        let open = self.state.origins.close(id).unwrap_or_default();
         if !open.is_complete(transaction.parts) {
             let message =
                 format!("{} of {} parts of the transaction are here", open.parts.len(), transaction.parts);
@@ -367,7 +377,7 @@ impl<S: Store> Applier<S> {
             self.store.begin()?;
             let attempt = match steps::run_alone(&mut self.store, transaction, &open, log) {
                 Ok(Some(applied)) => {
-                    self.commit_alone(id, index).map(|()| applied).map_err(|error| (error, false))
+                    self.commit_alone(id, transaction, at).map(|()| applied).map_err(|error| (error, false))
                 }
                 Ok(None) => {
                     self.store.rollback();
@@ -391,12 +401,20 @@ impl<S: Store> Applier<S> {
     }
 
     /// Commits an entry that ran alone. It counts as applied in the state that is written with it.
-    fn commit_alone(&mut self, id: ProposalId, index: LogIndex) -> Result<(), StoreError> {
-        let mut origins = self.origins.clone();
-        origins.record(id, None);
-        self.store.commit(index, &origins.encode())?;
-        self.origins = origins;
-        self.position = index;
+    fn commit_alone(
+        &mut self,
+        id: ProposalId,
+        transaction: &proto::Transaction,
+        (group, index): (GroupId, LogIndex),
+    ) -> Result<(), StoreError> {
+        let mut state = self.state.clone();
+        state.origins.record(id, None);
+        state.advance(group, index);
+        if transaction.steps.iter().any(|step| matches!(step.kind, Some(StepKind::Ddl(_)))) {
+            state.lanes.follow(&self.store.placements()?, state.root);
+        }
+        self.store.commit(state.root, &state.encode())?;
+        self.state = state;
         self.note_commit();
         Ok(())
     }

@@ -6,7 +6,7 @@ use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind, step};
 use quack_types::{ProposalId, RaftId};
 
 /// The newest format that this release reads. It writes the oldest that has what an entry carries.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Larger entries are no verification: version, id, numbers.
 const VERIFICATION_BYTES_MAX: usize = 96;
@@ -26,8 +26,11 @@ pub enum Error {
 
 /// The oldest format that has what `body` carries.
 fn version_of(body: &Body) -> u32 {
-    let Body::Transaction(transaction) = body else { return 1 };
-    if transaction.steps.iter().any(draws) { 2 } else { 1 }
+    match body {
+        Body::Transaction(transaction) if transaction.steps.iter().any(draws) => 2,
+        Body::Settings(_) => 3,
+        _ => 1,
+    }
 }
 
 /// Whether a step draws from a sequence, or sets it.
@@ -107,7 +110,7 @@ mod tests {
             change(&mut entry);
             decode(7, &entry.encode_to_vec().into()).unwrap_err()
         };
-        assert_eq!(with(|entry| entry.version = 3), Error::Future { index: 7, found: 3 });
+        assert_eq!(with(|entry| entry.version = VERSION + 1), Error::Future { index: 7, found: 4 });
         let damages: [fn(&mut proto::Entry); 3] =
             [|entry| entry.version = 0, |entry| entry.id = None, |entry| entry.body = None];
         for damage in damages {

@@ -13,15 +13,19 @@
 
 pub mod applier;
 pub mod entry;
+pub mod lanes;
 pub mod origins;
 mod refusal;
 pub mod sequence;
+mod state;
 mod steps;
 pub mod stock;
 pub mod store;
 pub mod writer;
 
 pub use applier::{Applier, Committed, Decision};
+pub use lanes::{Lane, Lanes, Placement};
+pub use state::State;
 pub use steps::ReadLog;
 pub use store::{Store, StoreError};
 pub use writer::{Proposer, Writer};

@@ -11,9 +11,8 @@
 
 use std::collections::BTreeMap;
 
-use prost::Message;
 use quack_proto::log::v1::{self as proto, step::Kind as StepKind};
-use quack_types::{LogIndex, NodeId, ProposalId};
+use quack_types::{GroupId, LogIndex, NodeId, ProposalId};
 
 use crate::{entry, refusal};
 
@@ -23,6 +22,8 @@ const LIVES_MAX: u64 = 8;
 /// A part of an open transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenPart {
+    /// In whose log it is.
+    pub group: GroupId,
     pub index: LogIndex,
     /// The step of the transaction that it belongs to.
     pub step: u32,
@@ -183,12 +184,12 @@ impl Origins {
         self.origins.entry(id.origin.0).or_default().add(id.sequence, refused);
     }
 
-    /// Adds the part that the admitted entry `id` at `index` carries to its open transaction, unless it is refused.
+    /// Adds the part that the admitted entry `id`, which lies at `at`, carries to its open transaction, unless it is refused.
     pub fn take_part(
         &mut self,
         id: ProposalId,
         part: &proto::Part,
-        index: LogIndex,
+        at: (GroupId, LogIndex),
     ) -> Option<proto::Refused> {
         let origin = self.origins.entry(id.origin.0).or_default();
         if origin.is_over(part.transaction) || part.transaction >= id.sequence {
@@ -202,7 +203,8 @@ impl Origins {
                 part.number
             )));
         }
-        open.parts.insert(part.number, OpenPart { index, step: part.step });
+        let (group, index) = at;
+        open.parts.insert(part.number, OpenPart { group, index, step: part.step });
         open.changes |=
             part.write.as_ref().is_some_and(|write| !write.deleted.is_empty() || !write.updated.is_empty());
         None
@@ -225,10 +227,15 @@ impl Origins {
         self.origins.entry(id.origin.0).or_default().add(transaction, Some(&refused));
     }
 
-    /// The first log index that an open transaction still needs.
-    pub fn needed_from(&self) -> Option<LogIndex> {
+    /// Of each group, the first entry that an open transaction still needs.
+    pub fn needed_from(&self) -> BTreeMap<GroupId, LogIndex> {
         let open = self.origins.values().flat_map(|origin| origin.open.values());
-        open.flat_map(|open| open.parts.values()).map(|part| part.index).min()
+        let mut needed = BTreeMap::new();
+        for part in open.flat_map(|open| open.parts.values()) {
+            let first = needed.entry(part.group).or_insert(part.index);
+            *first = part.index.min(*first);
+        }
+        needed
     }
 
     /// Nodes that entries have changed since the cluster was founded, in the order of their names.
@@ -259,8 +266,8 @@ impl Origins {
         None
     }
 
-    /// As bytes, to be stored with the position.
-    pub fn encode(&self) -> Vec<u8> {
+    /// As it is stored with the place.
+    pub(crate) fn encode(&self, state: &mut proto::ApplierState) {
         let origins = self.origins.iter().map(|(id, origin)| proto::Origin {
             origin: *id,
             boot: origin.boot,
@@ -279,23 +286,24 @@ impl Origins {
                         index: part.index.0,
                         step: part.step,
                         number: *number,
+                        group: part.group.0,
                     };
                     let parts = open.parts.iter().map(part).collect();
                     (*transaction, proto::OpenTransaction { parts, changes: open.changes })
                 })
                 .collect(),
         });
-        let members = self.members.values().cloned().collect();
-        proto::ApplierState { origins: origins.collect(), members }.encode_to_vec()
+        state.origins = origins.collect();
+        state.members = self.members.values().cloned().collect();
     }
 
-    /// Reads what [`encode`](Self::encode) has written.
-    pub fn decode(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
-        let state = proto::ApplierState::decode(bytes)?;
-        let origins = state.origins.into_iter().map(|origin| {
+    /// From what [`encode`](Self::encode) has stored.
+    pub(crate) fn decode(state: &mut proto::ApplierState) -> Self {
+        let origins = std::mem::take(&mut state.origins).into_iter().map(|origin| {
             let open = origin.open.into_iter().map(|(transaction, open)| {
                 let part = |part: proto::OpenPart| {
-                    (part.number, OpenPart { index: LogIndex(part.index), step: part.step })
+                    let (group, index) = (GroupId(part.group), LogIndex(part.index));
+                    (part.number, OpenPart { group, index, step: part.step })
                 };
                 (
                     transaction,
@@ -312,16 +320,29 @@ impl Origins {
             (origin.origin, memory)
         });
         let origins = origins.collect();
-        let members = state.members.into_iter().map(|member| (member.node_id.clone(), member)).collect();
-        Ok(Self { origins, members })
+        let members = std::mem::take(&mut state.members).into_iter();
+        Self { origins, members: members.map(|member| (member.node_id.clone(), member)).collect() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
     use quack_types::RaftId;
 
     use super::*;
+
+    const NOTHING: BTreeMap<GroupId, LogIndex> = BTreeMap::new();
+
+    fn stored(origins: &Origins) -> proto::ApplierState {
+        let mut state = proto::ApplierState::default();
+        origins.encode(&mut state);
+        state
+    }
+
+    fn in_root(index: u64) -> (GroupId, LogIndex) {
+        (GroupId::ROOT, LogIndex(index))
+    }
 
     fn id(boot: u64, sequence: u64) -> ProposalId {
         ProposalId { origin: RaftId(7), boot, sequence }
@@ -348,7 +369,8 @@ mod tests {
             origins.record(id(1, sequence), Some(&refused).filter(|_| sequence % 3 == 0));
         }
         assert_eq!(origins.admit(id(1, 999), 999), Admission::Void);
-        assert!(origins.encode().len() < 40, "{}", origins.encode().len());
+        let bytes = stored(&origins).encoded_len();
+        assert!(bytes < 40, "{bytes}");
     }
 
     #[test]
@@ -366,7 +388,7 @@ mod tests {
         assert_eq!(origins.origins[&7].applied, BTreeMap::from([(1, 5), (9, 9)]));
         assert_eq!(origins.admit(id(1, 7), 4), Admission::New);
         assert_eq!(origins.admit(id(1, 5), 4), Admission::Repeated(entry::applied()));
-        assert_eq!(Origins::decode(&origins.encode()).unwrap(), origins);
+        assert_eq!(Origins::decode(&mut stored(&origins)), origins);
     }
 
     fn part(transaction: u64, number: u32) -> proto::Part {
@@ -377,9 +399,9 @@ mod tests {
     fn with_open_transaction() -> Origins {
         let mut origins = Origins::default();
         assert_eq!(origins.admit(id(1, 5), 0), Admission::New);
-        assert_eq!(origins.take_part(id(1, 5), &part(4, 0), LogIndex(10)), None);
+        assert_eq!(origins.take_part(id(1, 5), &part(4, 0), in_root(10)), None);
         origins.record(id(1, 5), None);
-        assert_eq!(origins.needed_from(), Some(LogIndex(10)));
+        assert_eq!(origins.needed_from(), BTreeMap::from([in_root(10)]));
         origins
     }
 
@@ -387,7 +409,7 @@ mod tests {
     fn a_new_boot_voids_what_the_old_one_left() {
         let mut origins = with_open_transaction();
         assert_eq!(origins.admit(id(2, 1), 0), Admission::New);
-        assert_eq!(origins.needed_from(), None);
+        assert_eq!(origins.needed_from(), NOTHING);
         assert_eq!(origins.admit(id(1, 6), 0), Admission::Void);
     }
 
@@ -395,11 +417,11 @@ mod tests {
     fn a_transaction_that_is_answered_or_given_up_holds_back_nothing() {
         let mut origins = with_open_transaction();
         origins.hear(id(1, 7), 4);
-        assert_eq!(origins.needed_from(), None);
+        assert_eq!(origins.needed_from(), NOTHING);
 
         let mut origins = with_open_transaction();
         origins.abort(id(1, 7), 4);
-        assert_eq!(origins.needed_from(), None);
+        assert_eq!(origins.needed_from(), NOTHING);
         assert!(
             matches!(origins.admit(id(1, 4), 0), Admission::Repeated(outcome) if outcome != entry::applied())
         );
@@ -409,11 +431,11 @@ mod tests {
     fn a_part_of_a_transaction_that_is_over_is_refused() {
         let mut origins = with_open_transaction();
         origins.abort(id(1, 7), 4);
-        assert!(origins.take_part(id(1, 6), &part(4, 1), LogIndex(11)).is_some());
+        assert!(origins.take_part(id(1, 6), &part(4, 1), in_root(11)).is_some());
         assert_eq!(origins.admit(id(1, 8), 7), Admission::New);
-        assert!(origins.take_part(id(1, 8), &part(4, 1), LogIndex(12)).is_some());
-        assert!(origins.take_part(id(1, 8), &part(8, 0), LogIndex(12)).is_some(), "a part of itself");
-        assert_eq!(origins.needed_from(), None);
+        assert!(origins.take_part(id(1, 8), &part(4, 1), in_root(12)).is_some());
+        assert!(origins.take_part(id(1, 8), &part(8, 0), in_root(12)).is_some(), "a part of itself");
+        assert_eq!(origins.needed_from(), NOTHING);
     }
 
     #[test]
@@ -422,7 +444,7 @@ mod tests {
         let old = ProposalId { origin: node.raft_id(0), boot: 1, sequence: 5 };
         let mut origins = Origins::default();
         assert_eq!(origins.admit(old, 0), Admission::New);
-        assert_eq!(origins.take_part(old, &part(4, 0), LogIndex(10)), None);
+        assert_eq!(origins.take_part(old, &part(4, 0), in_root(10)), None);
         let member = |incarnation| proto::Member {
             node_id: "n1".to_owned(),
             incarnation,
@@ -432,12 +454,12 @@ mod tests {
             ..proto::Member::default()
         };
         assert_eq!(origins.set_member(&member(1)), None);
-        assert_eq!(origins.needed_from(), None);
+        assert_eq!(origins.needed_from(), NOTHING);
         let late = ProposalId { boot: 2, sequence: 6, ..old };
         assert_eq!(origins.admit(late, 0), Admission::Void, "its last words come too late");
         assert!(origins.set_member(&member(0)).is_some());
         assert_eq!(origins.members().collect::<Vec<_>>(), [&member(1)]);
-        assert_eq!(Origins::decode(&origins.encode()).unwrap(), origins);
+        assert_eq!(Origins::decode(&mut stored(&origins)), origins);
     }
 
     #[test]
@@ -452,12 +474,12 @@ mod tests {
     #[test]
     fn parts_come_in_any_order_but_each_once() {
         let mut origins = with_open_transaction();
-        assert_eq!(origins.take_part(id(1, 7), &part(4, 2), LogIndex(11)), None);
-        assert!(origins.take_part(id(1, 8), &part(4, 2), LogIndex(12)).is_some());
-        assert_eq!(Origins::decode(&origins.encode()).unwrap(), origins);
+        assert_eq!(origins.take_part(id(1, 7), &part(4, 2), in_root(11)), None);
+        assert!(origins.take_part(id(1, 8), &part(4, 2), in_root(12)).is_some());
+        assert_eq!(Origins::decode(&mut stored(&origins)), origins);
         let open = origins.clone().close(id(1, 4)).unwrap();
         assert!(!open.is_complete(2) && !open.is_complete(3));
-        assert_eq!(origins.take_part(id(1, 9), &part(4, 1), LogIndex(13)), None);
+        assert_eq!(origins.take_part(id(1, 9), &part(4, 1), in_root(13)), None);
         let open = origins.close(id(1, 4)).unwrap();
         assert!(!open.is_complete(2) && open.is_complete(3) && !open.is_complete(4));
         let order: Vec<u64> = open.parts.values().map(|part| part.index.0).collect();

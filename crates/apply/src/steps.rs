@@ -8,7 +8,7 @@
 
 use quack_log::LogEntry;
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind as StepKind};
-use quack_types::LogIndex;
+use quack_types::{GroupId, LogIndex};
 
 use crate::entry;
 use crate::origins::{Open, OpenPart};
@@ -16,7 +16,7 @@ use crate::sequence::SequenceState;
 use crate::store::{ErrorKind, Store, StoreError};
 
 /// Reads an entry of the log again, for transactions that came in parts.
-pub type ReadLog<'a> = dyn Fn(LogIndex) -> Result<LogEntry, String> + 'a;
+pub type ReadLog<'a> = dyn Fn(GroupId, LogIndex) -> Result<LogEntry, String> + 'a;
 
 /// How an attempt in a shared transaction has ended.
 pub(crate) enum Shared {
@@ -150,7 +150,7 @@ fn read_part(part: &OpenPart, log: &ReadLog<'_>) -> Result<proto::Write, StoreEr
     let error = |reason: String| {
         StoreError::new(ErrorKind::IO, format!("cannot read part {index} of a transaction: {reason}"))
     };
-    let found = log(index).map_err(error)?;
+    let found = log(part.group, index).map_err(error)?;
     match entry::decode(index.0, &found.data).map_err(|e| error(e.to_string()))?.body {
         Body::Part(part) => Ok(part.write.unwrap_or_default()),
         _ => Err(error("it is not a part".to_owned())),

@@ -3,6 +3,7 @@
 use quack_proto::log::v1::Rows;
 use quack_types::LogIndex;
 
+use crate::lanes::Placement;
 use crate::sequence::SequenceState;
 
 /// A DuckDB exception type by its number (`ExceptionType` in DuckDB's `exception.hpp`).
@@ -131,6 +132,11 @@ pub trait Store {
     /// applied again. A store whose tables nobody else touches has nothing to end.
     fn clear_way(&mut self, _error: ErrorKind) -> Result<bool, StoreError> {
         Ok(false)
+    }
+
+    /// Which lanes the catalog needs, as this transaction sees it. A store that places no tables needs none.
+    fn placements(&mut self) -> Result<Vec<Placement>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// Runs a statement that changes the catalog.

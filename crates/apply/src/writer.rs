@@ -6,7 +6,7 @@
 //! - every id that was drawn is settled: an id that stays open keeps every node remembering all that came after it,
 //!   and a transaction that stays open keeps every node from releasing its log.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use prost::Message;
@@ -25,8 +25,9 @@ pub trait Proposer {
 
     /// Draws the next proposal id, and says up to which sequence everything has been settled.
     fn draw(&self) -> (ProposalId, u64);
-    /// Hands an entry over; returns at once, unless too much is under way. An error settles the id.
-    fn propose(&self, id: ProposalId, data: Bytes) -> Result<Self::Pending, Self::Error>;
+    /// Hands an entry over to a group, by its name; returns at once, unless too much is under way. A group that does not
+    /// exist stands for the default one. An error settles the id.
+    fn propose(&self, group: &str, id: ProposalId, data: Bytes) -> Result<Self::Pending, Self::Error>;
     /// Waits for an outcome. The id is settled, whatever is returned.
     fn wait(&self, pending: Self::Pending) -> Result<proto::Outcome, Self::Error>;
     /// The error for an entry that is larger than the log takes.
@@ -47,6 +48,9 @@ pub enum Change {
 /// load does not fill the memory of the pipeline.
 pub const PARTS_UNDER_WAY_MAX: usize = 4;
 
+/// The name of the group that orders the others.
+pub const DEFAULT_GROUP: &str = "default";
+
 /// What an entry needs besides rows and statements.
 const FRAME_BYTES: usize = 1024;
 
@@ -62,6 +66,8 @@ pub struct Writer<P: Proposer> {
     /// Bytes of the rows in `steps`, which are not in a part yet.
     bytes: usize,
     ddl_bytes: usize,
+    /// Bytes of rows for each group's tables. Whichever it is, the entries take effect alike: a group is a road.
+    weights: BTreeMap<String, u64>,
     /// The transaction's own id: drawn with the first part, or at commit.
     transaction: Option<(ProposalId, u64)>,
     /// Parts that were sent, or should have been: without all of them the transaction is refused.
@@ -80,6 +86,7 @@ impl<P: Proposer> Writer<P> {
             statement_begins: false,
             bytes: 0,
             ddl_bytes: 0,
+            weights: BTreeMap::new(),
             transaction: None,
             parts: 0,
             under_way: VecDeque::new(),
@@ -121,6 +128,22 @@ impl<P: Proposer> Writer<P> {
             Change::Inserted => write.inserted.push(rows),
         }
         Ok(())
+    }
+
+    /// Notes that these many bytes of rows belong to tables of the group with this name.
+    pub fn weigh(&mut self, group: &str, bytes: u64) {
+        match self.weights.get_mut(group) {
+            Some(weight) => *weight += bytes,
+            None => {
+                self.weights.insert(group.to_owned(), bytes);
+            }
+        }
+    }
+
+    /// The group with the most bytes so far.
+    fn heaviest_group(&self) -> &str {
+        let heaviest = self.weights.iter().max_by_key(|(_, bytes)| **bytes);
+        heaviest.map_or(DEFAULT_GROUP, |(group, _)| group.as_str())
     }
 
     /// Rows that follow take effect after all that came before: they may change rows of an earlier statement.
@@ -189,7 +212,8 @@ impl<P: Proposer> Writer<P> {
             self.settle_oldest()?;
         }
         let (id, answered_through) = self.proposer.draw();
-        let pending = self.proposer.propose(id, entry::encode(id, answered_through, Body::Part(part)))?;
+        let data = entry::encode(id, answered_through, Body::Part(part));
+        let pending = self.proposer.propose(self.heaviest_group(), id, data)?;
         self.under_way.push_back((id, pending));
         Ok(())
     }
@@ -229,7 +253,9 @@ impl<P: Proposer> Writer<P> {
         if data.len() > ENTRY_BYTES_MAX {
             return Err(self.proposer.too_large(data.len(), ENTRY_BYTES_MAX));
         }
-        let pending = self.proposer.propose(id, data)?;
+        // Lanes come and go with what changes the catalog: that is the root's to order.
+        let group = if self.ddl_bytes > 0 { DEFAULT_GROUP } else { self.heaviest_group() };
+        let pending = self.proposer.propose(group, id, data)?;
         let outcome = self.proposer.wait(pending)?;
         self.transaction = None;
         Ok(outcome)
@@ -250,7 +276,8 @@ impl<P: Proposer> Writer<P> {
             let body = Body::Abort(proto::Abort { transaction: transaction.sequence });
             // When this cannot be proposed, or comes late, the next entry of the origin voids the parts: it says that
             // nobody waits for the transaction.
-            let _ = self.proposer.propose(id, entry::encode(id, answered_through, body));
+            let data = entry::encode(id, answered_through, body);
+            let _ = self.proposer.propose(DEFAULT_GROUP, id, data);
             self.proposer.give_up(id);
         }
         self.proposer.give_up(transaction);

@@ -5,17 +5,16 @@ mod model;
 
 use std::collections::BTreeMap;
 
-use model::Dice;
 use model::contents::{Ddl, Key};
 use model::history::{Builder, History};
 use model::rows::inserted;
 use model::store::{Met, ModelStore, Snapshot};
+use model::{Dice, of_root};
 use proptest::prelude::*;
-use quack_apply::origins::Origins;
-use quack_apply::{Applier, Committed, entry};
+use quack_apply::{Applier, Committed, State, entry};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
-use quack_types::{LogIndex, ProposalId, RaftId, Term};
+use quack_types::{GroupId, LogIndex, ProposalId, RaftId, Term};
 
 fn place(index: LogIndex) -> usize {
     usize::try_from(index.0).unwrap() - 1
@@ -58,7 +57,7 @@ impl<'a> Node<'a> {
         let last = LogIndex(self.history.entries.len() as u64);
         // Crashes throw it back, so that the end must be made certain.
         for round in 0.. {
-            if self.applier.position() >= last {
+            if self.applier.state().root >= last {
                 break;
             }
             match self.dice.below(12) {
@@ -68,9 +67,9 @@ impl<'a> Node<'a> {
                 _ => self.apply_some(),
             }
         }
-        assert_eq!(self.applier.position(), last);
+        assert_eq!(self.applier.state().root, last);
         assert_eq!(Some(&self.applier.store().contents()), self.history.contents.last());
-        assert_eq!(Some(&self.applier.state()), self.history.states.last());
+        assert_eq!(Some(&self.applier.state().encode()), self.history.states.last());
         self.note_met();
     }
 
@@ -84,7 +83,7 @@ impl<'a> Node<'a> {
     }
 
     fn next_entries(&mut self) -> &'a [LogEntry] {
-        let from = usize::try_from(self.applier.position().0).unwrap();
+        let from = usize::try_from(self.applier.state().root.0).unwrap();
         let most = [1, 3, 10, 40][self.dice.below(4)];
         let to = (from + 1 + self.dice.below(most)).min(self.history.entries.len());
         // What has been applied is passed over.
@@ -93,20 +92,20 @@ impl<'a> Node<'a> {
     }
 
     fn apply(&mut self, entries: &[LogEntry]) -> Result<(), quack_apply::StoreError> {
-        let before = self.applier.position();
+        let before = self.applier.state().root;
         let (history, released) = (self.history, self.released);
-        let read = |index: LogIndex| match index {
+        let read = |_: GroupId, index: LogIndex| match index {
             index if index < released => Err(format!("entry {index} was released")),
             index => Ok(history.entries[place(index)].clone()),
         };
-        let decided = self.applier.apply(entries, &read);
+        let decided = self.applier.apply(&of_root(entries), &read);
         self.check_committed();
         let decisions = decided?;
         let new = entries.iter().filter(|entry| entry.index > before);
         let expected: Vec<_> =
             new.filter_map(|entry| history.decisions[place(entry.index)].clone()).collect();
         assert_eq!(decisions, expected);
-        assert_eq!(self.applier.position(), entries.last().unwrap().index);
+        assert_eq!(self.applier.state().root, entries.last().unwrap().index);
         Ok(())
     }
 
@@ -118,9 +117,9 @@ impl<'a> Node<'a> {
     /// What has been committed is what one entry after the other comes to, with all that is remembered beside it.
     fn check_committed(&self) {
         let snapshot = self.applier.store().snapshots.last().unwrap();
-        let origins = Origins::decode(&snapshot.state).unwrap();
-        let found = Committed { position: snapshot.index, needed_from: origins.needed_from() };
-        assert_eq!(self.applier.committed(), found, "a reopen finds something else");
+        let state = State::decode(snapshot.index, &snapshot.state).unwrap();
+        let found = Committed { place: state.place(), needed_from: state.origins.needed_from() };
+        assert_eq!(*self.applier.committed(), found, "a reopen finds something else");
         for snapshot in self.applier.store().snapshots.iter().filter(|snapshot| snapshot.index.0 > 0) {
             let (index, place) = (snapshot.index, place(snapshot.index));
             assert_eq!(snapshot.contents(), self.history.contents[place], "at entry {index}");
@@ -130,13 +129,13 @@ impl<'a> Node<'a> {
 
     /// Keeps the last commit, and releases the log as a checkpoint that was asked for a little earlier may.
     fn make_checkpoint(&mut self) {
-        let committed = self.applier.committed();
-        if self.dice.once_in(2) && self.applier.position().0 < self.history.entries.len() as u64 {
+        let committed = self.applier.committed().clone();
+        if self.dice.once_in(2) && self.applier.state().root.0 < self.history.entries.len() as u64 {
             self.apply_some();
         }
         self.checkpoint = self.applier.store().snapshots.last().unwrap().clone();
-        let next = committed.position.next();
-        let needed = committed.needed_from.map_or(next, |index| index.min(next));
+        let next = committed.place.root.next();
+        let needed = committed.needed_from.get(&GroupId::ROOT).map_or(next, |index| next.min(*index));
         self.released = needed.max(self.released);
     }
 
@@ -278,12 +277,13 @@ fn the_position_is_committed_even_when_every_entry_is_refused() {
     };
     let create = proto::Step { kind: Some(Kind::Ddl(proto::Ddl { sql: create })) };
     let mut applier = Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
-    let nothing = |_: LogIndex| Err("no parts".to_owned());
-    applier.apply(&[transaction(1, vec![create, insert(0)])], &nothing).unwrap();
+    let nothing = |_: GroupId, _: LogIndex| Err("no parts".to_owned());
+    applier.apply(&of_root(&[transaction(1, vec![create, insert(0)])]), &nothing).unwrap();
     for sequence in 2..=40 {
-        let decisions = applier.apply(&[transaction(sequence, vec![insert(1 << 20)])], &nothing).unwrap();
+        let decisions =
+            applier.apply(&of_root(&[transaction(sequence, vec![insert(1 << 20)])]), &nothing).unwrap();
         assert_ne!(decisions[0].outcome, Some(entry::applied()));
-        assert!(applier.committed().position.0 + 20 > sequence, "{:?} at {sequence}", applier.committed());
+        assert!(applier.committed().place.root.0 + 20 > sequence, "{:?} at {sequence}", applier.committed());
     }
     assert!(applier.store().snapshots.len() < 5);
 }
@@ -295,9 +295,9 @@ fn an_entry_of_a_newer_release_stops_the_node_and_changes_nothing() {
     decoded.version = entry::VERSION + 1;
     newer.data = prost::Message::encode_to_vec(&decoded).into();
     let mut applier = Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
-    let nothing = |_: LogIndex| Err("no parts".to_owned());
-    let error = applier.apply(&[newer], &nothing).unwrap_err();
+    let nothing = |_: GroupId, _: LogIndex| Err("no parts".to_owned());
+    let error = applier.apply(&of_root(&[newer]), &nothing).unwrap_err();
     assert!(error.message.contains("install the newer release"), "{error}");
-    assert!(applier.apply(&[transaction(1, Vec::new())], &nothing).is_err());
-    assert_eq!((applier.position(), applier.store().snapshots.len()), (LogIndex(0), 1));
+    assert!(applier.apply(&of_root(&[transaction(1, Vec::new())]), &nothing).is_err());
+    assert_eq!((applier.state().root, applier.store().snapshots.len()), (LogIndex(0), 1));
 }

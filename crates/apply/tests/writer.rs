@@ -4,6 +4,7 @@
 mod model;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use model::Dice;
@@ -12,7 +13,7 @@ use model::oracle::{Fate, Oracle};
 use model::proposer::{Failure, Log, LogProposer};
 use model::rows::{Sought, changed, inserted};
 use proptest::prelude::*;
-use quack_apply::writer::{Change, PARTS_UNDER_WAY_MAX};
+use quack_apply::writer::{Change, DEFAULT_GROUP, PARTS_UNDER_WAY_MAX};
 use quack_apply::{Proposer, Writer, entry};
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
 use quack_types::limits::{ENTRY_BYTES_MAX, PART_BYTES};
@@ -65,7 +66,7 @@ fn assert_settled(log: &Shared) {
     let mut last = writer(log);
     insert(&mut last, 1000, 0).unwrap();
     last.commit().unwrap();
-    assert_eq!(log.borrow().applier.committed().needed_from, None, "parts that nobody needs");
+    assert_eq!(log.borrow().applier.committed().needed_from, BTreeMap::new(), "parts that nobody needs");
 }
 
 #[test]
@@ -261,7 +262,7 @@ fn a_refused_part_ends_the_load_early() {
     // Somebody voids the transaction: its id is the second that was drawn.
     let id = ProposalId { origin: RaftId(1), boot: 1, sequence: 999 };
     let abort = entry::encode(id, 0, Body::Abort(proto::Abort { transaction: 2 }));
-    LogProposer(log.clone()).propose(id, abort).unwrap();
+    LogProposer(log.clone()).propose(DEFAULT_GROUP, id, abort).unwrap();
     (5..200).for_each(|key| insert(&mut writer, key, MIB).unwrap());
     let sent = log.borrow().letters();
     assert!(sent.len() < 12, "{sent}");

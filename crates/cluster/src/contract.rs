@@ -53,6 +53,13 @@ impl Feature {
         entry_version: 2,
         one_duckdb: false,
     };
+    /// Groups beside the default one.
+    pub const GROUPS: Self = Self {
+        name: "groups",
+        statements: "quack_multiraft_sql_set_enabled, and what it enables",
+        entry_version: 3,
+        one_duckdb: true,
+    };
     /// Changes of the members.
     pub const MEMBERS: Self = Self {
         name: "members",
@@ -65,7 +72,8 @@ impl Feature {
         Self { name: "verification", statements: "quack_verify", entry_version: 2, one_duckdb: true };
 
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::ROWS, Self::SCHEMA, Self::SEQUENCES, Self::MEMBERS, Self::VERIFICATION];
+    pub const ALL: [Self; 6] =
+        [Self::ROWS, Self::SCHEMA, Self::SEQUENCES, Self::GROUPS, Self::MEMBERS, Self::VERIFICATION];
 }
 
 /// Why a feature is not to be used.
@@ -202,9 +210,9 @@ mod tests {
 
     #[test]
     fn one_release_everywhere_permits_all_that_it_knows() {
-        let contract = contract(&[("n0", 2, "v2.0.0"), ("n1", 2, "v2.0.0")], &[]);
+        let contract = contract(&[("n0", 3, "v2.0.0"), ("n1", 3, "v2.0.0")], &[]);
         assert!(Feature::ALL.iter().all(|feature| contract.permits(feature).is_ok()));
-        assert_eq!(contract.entry_version(), Some(2));
+        assert_eq!(contract.entry_version(), Some(3));
     }
 
     #[test]

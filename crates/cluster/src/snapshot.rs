@@ -13,21 +13,42 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use prost::Message as _;
 use quack_node::{Floor, Membership, Seed};
-use quack_proto::peer::v1::{Admitted, Piece, PieceRequest, Snapshot, SnapshotRequest};
-use quack_types::{LogIndex, NodeId, Term};
+use quack_proto::peer::v1::{Admitted, LaneFloor, Piece, PieceRequest, Snapshot, SnapshotRequest};
+use quack_types::{GroupId, LogIndex, NodeId, Term};
 
 use crate::cluster::{Cluster, Phase};
 use crate::error::Error;
 use crate::sending::{PIECE_BYTES, Source, checksum};
 
 /// The format of a snapshot.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How long a sender may take to begin: it makes a checkpoint.
 const BEGIN_TIME: Duration = Duration::from_secs(60);
 /// How long one piece may take.
 const PIECE_TIME: Duration = Duration::from_secs(10);
 /// How often a piece is asked for again.
 const PIECE_ATTEMPTS: u32 = 5;
+
+fn lane_floor((group, floor): &(GroupId, Floor)) -> LaneFloor {
+    LaneFloor {
+        group: group.0,
+        index: floor.index.0,
+        term: floor.term.0,
+        membership: floor.membership.clone(),
+    }
+}
+
+/// Where the receiver's logs begin, the root's first.
+fn floors(snapshot: &Snapshot) -> Vec<(GroupId, Floor)> {
+    let floor = |index, term, membership: &Bytes| Floor {
+        index: LogIndex(index),
+        term: Term(term),
+        membership: membership.clone(),
+    };
+    let root = (GroupId::ROOT, floor(snapshot.index, snapshot.term, &snapshot.membership));
+    let lane = |lane: &LaneFloor| (GroupId(lane.group), floor(lane.index, lane.term, &lane.membership));
+    std::iter::once(root).chain(snapshot.lanes.iter().map(lane)).collect()
+}
 
 impl Cluster {
     /// Begins to send a snapshot.
@@ -42,14 +63,18 @@ impl Cluster {
         let hold = running.node.hold_checkpoints(BEGIN_TIME).map_err(|error| error.to_string())?;
         let length = file.metadata().map_err(|error| format!("the store cannot be read: {error}"))?.len();
         let identity = running.node.identity();
+        let Some(((_, root), lanes)) = hold.floors.split_first() else {
+            return Err("it does not know where its log begins".to_owned());
+        };
         // Different in every life of every member, by its identity and its boot, and counted within one.
         let id = identity.raft_id().0 ^ (identity.boot << 48) ^ reserved.number;
         let snapshot = Snapshot {
             id,
             cluster_id: identity.cluster_id.to_be_bytes().to_vec().into(),
-            index: hold.floor.index.0,
-            term: hold.floor.term.0,
-            membership: hold.floor.membership.clone(),
+            index: root.index.0,
+            term: root.term.0,
+            membership: root.membership.clone(),
+            lanes: lanes.iter().map(lane_floor).collect(),
             length,
             piece_bytes: PIECE_BYTES,
             version: VERSION,
@@ -81,13 +106,9 @@ impl Cluster {
         if let Err(error) = network.call(from, "snapshot-end", end, PIECE_TIME) {
             tracing::debug!(%error, "the sender will notice by itself that the snapshot has arrived");
         }
-        let floor = Floor {
-            index: LogIndex(snapshot.index),
-            term: Term(snapshot.term),
-            membership: snapshot.membership.clone(),
-        };
         let cluster_id = u128::from_be_bytes(snapshot.cluster_id[..].try_into().unwrap_or_default());
-        let folder = folder.join(&Seed { cluster_id, incarnation: admitted.incarnation, floor })?;
+        let (incarnation, floors) = (admitted.incarnation, floors(&snapshot));
+        let folder = folder.join(&Seed { cluster_id, incarnation, floors })?;
         self.received.ended(began.elapsed());
         tracing::info!(index = snapshot.index, bytes = snapshot.length, "snapshot received");
         self.enter(Phase::Born(Some(folder)));
@@ -114,11 +135,14 @@ impl Cluster {
             let pieces = snapshot.piece_bytes;
             return refuse(format!("it has {} bytes in pieces of {pieces}", snapshot.length));
         }
-        match Membership::decode(&snapshot.membership) {
-            Ok(members) if !members.is_empty() => Ok(()),
-            Ok(_) => refuse("it names no members".to_owned()),
-            Err(error) => refuse(error.to_string()),
+        for (_, floor) in floors(snapshot) {
+            match Membership::decode(&floor.membership) {
+                Ok(members) if !members.is_empty() => {}
+                Ok(_) => return refuse("it names no members".to_owned()),
+                Err(error) => return refuse(error.to_string()),
+            }
         }
+        Ok(())
     }
 
     /// Writes the store, durably.

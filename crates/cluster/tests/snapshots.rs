@@ -52,6 +52,7 @@ impl Sender {
         let bytes = store(of);
         let members = Membership::new([self::id("n0").raft_id(0)], [self::id("n1").raft_id(1)]);
         let says = Snapshot {
+            lanes: Vec::new(),
             id,
             cluster_id: CLUSTER.to_vec().into(),
             index: 5,
@@ -59,7 +60,7 @@ impl Sender {
             membership: members.encode(),
             length: bytes.len() as u64,
             piece_bytes: PIECE_BYTES as u32,
-            version: 1,
+            version: 2,
             duckdb_version: DUCKDB.to_owned(),
         };
         Arc::new(Self {
@@ -127,7 +128,7 @@ fn a_snapshot_that_cannot_be_right_is_refused_before_anything_is_touched() {
     let puppet = sender.start(&world);
     let good = sender.says.lock().unwrap().clone();
     let says = |snapshot: Snapshot| *sender.says.lock().unwrap() = snapshot;
-    says(Snapshot { version: 2, ..good.clone() });
+    says(Snapshot { version: 3, ..good.clone() });
     let n1 = world.start("n1");
     let refused = |why: &str| {
         n1.wait_until_waiting_for(&format!("the snapshot of node 'n0' is refused: {why}"));

@@ -3,13 +3,15 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | version, now 1 |
-//! | 1 | kind: 1 Raft message, 2 forwarded proposals, 3 refusal of forwarded proposals |
+//! | 1 | kind: 1 Raft message, 2 forwarded proposals, 3 refusal of forwarded proposals, 4 rest |
 //! | rest | by kind |
 //!
 //! - Raft message: the raft crate's protobuf message.
 //! - Forwarded proposals: for each one boot (8), sequence (8), length of the data (4), data.
 //! - Refusal: reason (1: not the leader, 2: busy, 3: handing over), then for each
 //!   proposal boot (8), sequence (8).
+//!
+//! - Rest: the leader's term (8) and last entry (8), behind which it has nothing and expects nothing.
 //!
 //! Numbers are big-endian. The origin of a proposal is not written: it is the sender,
 //! whom the connection has proved, so nobody can propose in another's name.
@@ -20,7 +22,7 @@
 use bytes::{Buf, BufMut, Bytes};
 use protobuf::Message as _;
 use quack_types::limits::ENTRY_BYTES_MAX;
-use quack_types::{ProposalId, RaftId};
+use quack_types::{LogIndex, ProposalId, RaftId, Term};
 use raft::eraftpb::Message;
 
 use crate::InvalidMessage;
@@ -29,6 +31,7 @@ const VERSION: u8 = 1;
 const RAFT: u8 = 1;
 const PROPOSALS: u8 = 2;
 const REFUSAL: u8 = 3;
+const REST: u8 = 4;
 const HEADER_BYTES: usize = 2;
 const PROPOSAL_HEADER_BYTES: usize = 20;
 const ID_BYTES: usize = 16;
@@ -54,6 +57,8 @@ pub(crate) enum Envelope {
     Proposals(Vec<(ProposalId, Bytes)>),
     /// The receiver was their origin.
     Refusal(ForwardRefusal, Vec<ProposalId>),
+    /// The sender leads in this term, its log ends there, and it rests.
+    Rest(Term, LogIndex),
 }
 
 fn header(kind: u8, body_bytes: usize) -> Vec<u8> {
@@ -95,6 +100,13 @@ pub(crate) fn encode_refusal(reason: ForwardRefusal, ids: &[ProposalId]) -> Byte
     Bytes::from(bytes)
 }
 
+pub(crate) fn encode_rest(term: Term, last: LogIndex) -> Bytes {
+    let mut bytes = header(REST, 16);
+    bytes.put_u64(term.0);
+    bytes.put_u64(last.0);
+    Bytes::from(bytes)
+}
+
 /// Opens a message of `from` to `to`.
 pub(crate) fn decode(from: RaftId, to: RaftId, bytes: &Bytes) -> Result<Envelope, InvalidMessage> {
     let malformed = |what| Err(InvalidMessage::Malformed(what));
@@ -110,8 +122,16 @@ pub(crate) fn decode(from: RaftId, to: RaftId, bytes: &Bytes) -> Result<Envelope
         RAFT => Ok(Envelope::Raft(body)),
         PROPOSALS => decode_proposals(from, body),
         REFUSAL => decode_refusal(to, body),
+        REST => decode_rest(body),
         _ => malformed("its kind is unknown"),
     }
+}
+
+fn decode_rest(mut body: Bytes) -> Result<Envelope, InvalidMessage> {
+    if body.remaining() != 16 {
+        return Err(InvalidMessage::Malformed("a word of rest has another length"));
+    }
+    Ok(Envelope::Rest(Term(body.get_u64()), LogIndex(body.get_u64())))
 }
 
 fn decode_proposals(origin: RaftId, mut body: Bytes) -> Result<Envelope, InvalidMessage> {
@@ -185,6 +205,8 @@ mod tests {
             let opened = decode(FROM, TO, &encode_refusal(reason, &ids));
             assert_eq!(opened, Ok(Envelope::Refusal(reason, ids.clone())));
         }
+        let rest = decode(FROM, TO, &encode_rest(Term(3), LogIndex(9)));
+        assert_eq!(rest, Ok(Envelope::Rest(Term(3), LogIndex(9))));
         let message = Message { term: 7, ..Message::default() };
         let Ok(Envelope::Raft(body)) = decode(FROM, TO, &encode_raft(&message).unwrap()) else {
             panic!("not a Raft message")
@@ -203,7 +225,7 @@ mod tests {
     fn every_cut_and_every_bad_header_is_refused() {
         let proposals = encode_proposals(&[(id(FROM, 1), Bytes::from_static(b"data"))]);
         let refusal = encode_refusal(ForwardRefusal::Busy, &[id(TO, 1)]);
-        for whole in [proposals, refusal] {
+        for whole in [proposals, refusal, encode_rest(Term(3), LogIndex(9))] {
             for length in 0..whole.len() {
                 assert!(malformed(&whole[..length]), "{length} of {whole:?}");
             }

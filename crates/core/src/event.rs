@@ -80,6 +80,25 @@ pub enum Event {
         /// Last entry that is no longer needed.
         through: LogIndex,
     },
+    /// The state machine has created a lane: it begins with the members that the root had at that entry. One that is
+    /// there already stays as it is.
+    CreateLane {
+        /// The lane.
+        group: GroupId,
+        /// The root's entry that created it.
+        at: LogIndex,
+    },
+    /// The state machine has dropped a lane. It takes no proposals any more, is ordered no further, and serves members
+    /// that are behind until it is removed.
+    RetireLane {
+        /// The lane.
+        group: GroupId,
+    },
+    /// Nobody needs a retired lane's log any more. Anything else is left alone.
+    RemoveLane {
+        /// The lane.
+        group: GroupId,
+    },
     /// Messages to this peer were lost or cannot be delivered now.
     PeerUnreachable {
         /// The peer.

@@ -12,10 +12,12 @@
 //! Source: the driver's manual of the raft crate 0.7, "Processing the Ready State".
 
 mod propose;
+mod rest;
 mod start;
 mod steps;
 
 pub use propose::proposal_id;
+use rest::Rest;
 
 use std::collections::BTreeSet;
 
@@ -70,6 +72,8 @@ pub(crate) struct Group<L: LogRead> {
     ready: Option<Ready>,
     /// What the last note said.
     seen: (Role, Term, Option<RaftId>),
+    rest: Rest,
+    election_ticks: u64,
     outbox: Outbox,
 }
 
@@ -350,6 +354,9 @@ impl<L: LogRead> Group<L> {
             snapshot_index: self.raft.store().floor().index,
             membership: self.membership(),
             replicated_index: self.is_leader().then(|| self.replicated()),
+            // The node knows, which has the root.
+            ordered_index: LogIndex(0),
+            is_resting: self.rest.is_resting,
             proposals: self.proposals.len(),
             linearizable_read_safe: leader.is_some() && (!self.is_leader() || raft.commit_to_current_term()),
             state: GroupState::Ok,

@@ -58,6 +58,7 @@
 mod answer;
 mod config;
 mod convert;
+mod cut;
 mod effects;
 mod election;
 mod envelope;
@@ -65,6 +66,7 @@ mod error;
 mod event;
 mod group;
 mod history;
+mod lanes;
 mod logger;
 mod membership;
 mod message;
@@ -80,6 +82,7 @@ mod storage;
 
 pub use answer::{Answer, Refusal};
 pub use config::Config;
+pub use cut::{Cut, InvalidCut, LaneEnd};
 pub use effects::{Committed, Durable, Effects, PeerMessage, Persist, SnapshotNeeded};
 pub use error::Error;
 pub use event::Event;

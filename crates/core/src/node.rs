@@ -4,12 +4,13 @@
 //! merged here when the step has succeeded. A group whose step fails is dropped with
 //! everything that it had not yet said.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use quack_log::{Floor, LogRead};
+use quack_log::{Floor, GroupWrite, LogRead};
 use quack_types::{GroupId, LogIndex};
 
 use crate::group::Group;
+use crate::lanes::Lanes;
 use crate::outbox::Outbox;
 use crate::poison::contain;
 use crate::{
@@ -19,14 +20,24 @@ use crate::{
 
 /// The Raft groups of one node. See the crate's page for how to drive it.
 pub struct Node<L: LogRead> {
-    config: Config,
-    groups: BTreeMap<GroupId, Group<L>>,
+    pub(crate) config: Config,
+    pub(crate) log: L,
+    pub(crate) groups: BTreeMap<GroupId, Group<L>>,
+    /// Groups in which time passes.
+    awake: BTreeSet<GroupId>,
+    /// Groups that were stepped and may have something to say.
+    active: BTreeSet<GroupId>,
+    /// Groups whose status may have changed since it was last asked for.
+    changed: BTreeSet<GroupId>,
+    pub(crate) lanes: Lanes,
     /// Groups that were given up, with their last status.
     poisoned: BTreeMap<GroupId, GroupStatus>,
     queue: VecDeque<Event>,
     /// Said by the node itself, outside of any group's step.
     answers: Vec<Answer>,
-    notes: Vec<Note>,
+    pub(crate) notes: Vec<Note>,
+    /// Groups whose logs are to be forgotten with the next write.
+    pub(crate) gone: Vec<GroupId>,
     /// How many writes were asked for, and whether the last one is still open.
     number: u64,
     is_outstanding: bool,
@@ -39,7 +50,8 @@ impl<L: LogRead + Clone> Node<L> {
     /// it does not know, with the given first members. Every member of a group must be
     /// given the same first members; an empty membership waits for a snapshot.
     ///
-    /// `applied` says how far the state machine is in each group (default: nothing).
+    /// `applied` says how far the state machine is in each group (default: nothing). `retired` are lanes in the log
+    /// that the state machine knows to be dropped.
     ///
     /// # Errors
     ///
@@ -49,6 +61,7 @@ impl<L: LogRead + Clone> Node<L> {
         config: Config,
         groups: &[(GroupId, Membership)],
         applied: &[(GroupId, LogIndex)],
+        retired: &[GroupId],
         log: L,
     ) -> Result<Self, Error> {
         config.validate()?;
@@ -58,18 +71,34 @@ impl<L: LogRead + Clone> Node<L> {
         let applied: BTreeMap<GroupId, LogIndex> = applied.iter().copied().collect();
         let mut started = BTreeMap::new();
         for (id, membership) in first {
-            let position = applied.get(&id).copied().unwrap_or_default();
+            let is_retired = retired.contains(&id);
+            // Of a lane that was dropped nothing is applied any more.
+            let position = if is_retired {
+                log.hard_state(id).commit.max(log.floor(id).index)
+            } else {
+                applied.get(&id).copied().unwrap_or_default()
+            };
             let start = || Ok(Group::start(&config, id, &membership, position, log.clone()));
-            let group = contain(start).map_err(|what| Error::LogInconsistent { group: id, what })??;
+            let mut group = contain(start).map_err(|what| Error::LogInconsistent { group: id, what })??;
+            if is_retired {
+                group.retire();
+            }
             started.insert(id, group);
         }
+        let all: BTreeSet<GroupId> = started.keys().copied().collect();
         Ok(Self {
             config,
+            log,
             groups: started,
+            awake: all.clone(),
+            active: all.clone(),
+            changed: all,
+            lanes: Lanes::new(&applied),
             poisoned: BTreeMap::new(),
             queue: VecDeque::new(),
             answers: Vec::new(),
             notes: Vec::new(),
+            gone: Vec::new(),
             number: 0,
             is_outstanding: false,
             is_started: false,
@@ -77,7 +106,7 @@ impl<L: LogRead + Clone> Node<L> {
     }
 }
 
-impl<L: LogRead> Node<L> {
+impl<L: LogRead + Clone> Node<L> {
     /// Queues an event. It takes effect in the next [`Node::effects`], in order.
     ///
     /// # Errors
@@ -97,7 +126,9 @@ impl<L: LogRead> Node<L> {
             || !self.is_started
             || !self.answers.is_empty()
             || !self.notes.is_empty()
-            || self.groups.values().any(Group::has_work)
+            || !self.gone.is_empty()
+            || self.has_cut()
+            || self.active.iter().filter_map(|id| self.groups.get(id)).any(Group::has_work)
     }
 
     /// Takes the queued events and begins a round of every group that has work.
@@ -112,13 +143,17 @@ impl<L: LogRead> Node<L> {
         while let Some(event) = self.queue.pop_front() {
             self.dispatch(event);
         }
+        self.propose_cut();
         let mut effects = Effects {
             send_now: Vec::new(),
             persist: Persist { writes: Vec::new(), must_sync: false, number: self.number + 1 },
             answers: Vec::new(),
             notes: Vec::new(),
         };
-        for id in self.ids() {
+        effects.persist.must_sync |= !self.gone.is_empty();
+        let gone = std::mem::take(&mut self.gone).into_iter();
+        effects.persist.writes.extend(gone.map(|group| GroupWrite { gone: true, ..GroupWrite::new(group) }));
+        for id in self.active_ids() {
             let Some(outbox) =
                 self.step_group(
                     id,
@@ -151,10 +186,11 @@ impl<L: LogRead> Node<L> {
         }
         self.is_outstanding = false;
         let mut durable = Durable::default();
-        for id in self.ids() {
+        for id in self.active_ids() {
             let Some(outbox) = self.step_group(id, Group::persisted) else { continue };
             durable.send.extend(outbox.send);
             if !outbox.apply.is_empty() {
+                self.lanes_hear(id, &outbox.apply);
                 durable.apply.push(Committed { group: id, entries: outbox.apply });
             }
             durable.snapshots_needed.extend(outbox.snapshots_needed);
@@ -167,6 +203,7 @@ impl<L: LogRead> Node<L> {
                 self.step_group(id, Group::campaign_if_alone);
             }
         }
+        self.settle();
         durable.answers.append(&mut self.answers);
         durable.notes.append(&mut self.notes);
         Ok(durable)
@@ -174,7 +211,15 @@ impl<L: LogRead> Node<L> {
 
     /// What a group looks like now; `None` when there is no such group here.
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
-        self.groups.get(&group).map(Group::status).or_else(|| self.poisoned.get(&group).cloned())
+        let of_lane = |found: &Group<L>| self.with_order(found.status());
+        self.groups.get(&group).map(of_lane).or_else(|| self.poisoned.get(&group).cloned())
+    }
+
+    /// Groups whose status may have changed since this was last called: what they look like now, or `None` for those
+    /// that are gone.
+    pub fn take_changed(&mut self) -> Vec<(GroupId, Option<GroupStatus>)> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        changed.map(|group| (group, self.status(group))).collect()
     }
 
     /// What a snapshot of the state machine at `index` must say about the group, so that
@@ -186,7 +231,8 @@ impl<L: LogRead> Node<L> {
 
     /// Every group of this node, in order.
     pub fn statuses(&self) -> Vec<GroupStatus> {
-        let mut all: Vec<GroupStatus> = self.groups.values().map(Group::status).collect();
+        let mut all: Vec<GroupStatus> =
+            self.groups.values().map(|group| self.with_order(group.status())).collect();
         all.extend(self.poisoned.values().cloned());
         all.sort_by_key(|status| status.group);
         all
@@ -196,18 +242,36 @@ impl<L: LogRead> Node<L> {
         self.groups.keys().copied().collect()
     }
 
+    fn active_ids(&self) -> Vec<GroupId> {
+        self.active.iter().copied().collect()
+    }
+
+    /// The round is over: groups that have nothing to say are passed over in the next ones.
+    fn settle(&mut self) {
+        let groups = &self.groups;
+        self.active.retain(|id| groups.get(id).is_some_and(Group::has_work));
+    }
+
     fn dispatch(&mut self, event: Event) {
         match event {
-            Event::Tick => self.step_all(Group::on_tick),
+            Event::Tick => self.on_tick(),
+            Event::CreateLane { group, at } => self.create_lane(group, at),
+            Event::RetireLane { group } => self.step_infallible(group, Group::retire),
+            Event::RemoveLane { group } => self.remove_lane(group),
             Event::PeerUnreachable { peer } => self.step_all(|group| group.on_peer_unreachable(peer)),
             Event::Message { from, group, bytes } => {
-                if let Some(refusal) = self.missing(group) {
-                    let poisoned = refusal == Refusal::Poisoned;
-                    let reason =
-                        if poisoned { InvalidMessage::Poisoned } else { InvalidMessage::UnknownGroup };
-                    self.notes.push(Note::MessageRefused { from, group, reason });
-                } else {
-                    self.step_infallible(group, |group| group.on_message(from, &bytes));
+                match self.missing(group) {
+                    None => self.step_infallible(group, |group| group.on_message(from, &bytes)),
+                    // Of a lane that this node will create in a moment, or has removed.
+                    Some(Refusal::UnknownGroup) if group != GroupId::ROOT => {
+                        self.lanes.keep_early(group, from, bytes);
+                    }
+                    Some(refusal) => {
+                        let poisoned = refusal == Refusal::Poisoned;
+                        let reason =
+                            if poisoned { InvalidMessage::Poisoned } else { InvalidMessage::UnknownGroup };
+                        self.notes.push(Note::MessageRefused { from, group, reason });
+                    }
                 }
             }
             Event::Propose { group, data, tag } => match self.missing(group) {
@@ -234,6 +298,31 @@ impl<L: LogRead> Node<L> {
         }
     }
 
+    fn on_tick(&mut self) {
+        self.lanes.is_cut_due = true;
+        let root = self.groups.get(&GroupId::ROOT).and_then(Group::settled_membership);
+        if let Some(members) = root
+            && self.lanes.members.as_ref() != Some(&members)
+        {
+            let is_news = self.lanes.members.replace(members).is_some();
+            if is_news {
+                // Each lane's leader will want the same members.
+                self.step_all(Group::wake);
+            }
+        }
+        let members = self.lanes.members.clone().unwrap_or_default();
+        for id in self.awake.iter().copied().collect::<Vec<_>>() {
+            self.step_infallible(id, |group| {
+                if id != GroupId::ROOT {
+                    group.on_lane_tick(&members);
+                }
+                if !group.is_resting() {
+                    group.on_tick();
+                }
+            });
+        }
+    }
+
     /// Why a group cannot take an event, if it cannot.
     fn missing(&self, group: GroupId) -> Option<Refusal> {
         if self.groups.contains_key(&group) {
@@ -251,7 +340,7 @@ impl<L: LogRead> Node<L> {
         }
     }
 
-    fn step_infallible(&mut self, id: GroupId, step: impl FnOnce(&mut Group<L>)) {
+    pub(crate) fn step_infallible(&mut self, id: GroupId, step: impl FnOnce(&mut Group<L>)) {
         self.step_group(id, |group| {
             step(group);
             Ok(())
@@ -260,14 +349,23 @@ impl<L: LogRead> Node<L> {
 
     /// Runs a step of one group behind the barrier. `None` when there is no such group,
     /// or none any more.
-    fn step_group<T>(
+    pub(crate) fn step_group<T>(
         &mut self,
         id: GroupId,
         step: impl FnOnce(&mut Group<L>) -> Result<T, String>,
     ) -> Option<T> {
         let group = self.groups.get_mut(&id)?;
+        self.active.insert(id);
+        self.changed.insert(id);
         match contain(|| step(group)) {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                if group.is_resting() {
+                    self.awake.remove(&id);
+                } else {
+                    self.awake.insert(id);
+                }
+                Some(value)
+            }
             Err(reason) => {
                 self.poison(id, reason);
                 None
@@ -275,8 +373,25 @@ impl<L: LogRead> Node<L> {
         }
     }
 
+    /// A group that was not there before.
+    pub(crate) fn add_group(&mut self, id: GroupId, group: Group<L>) {
+        self.groups.insert(id, group);
+        self.awake.insert(id);
+        self.active.insert(id);
+        self.changed.insert(id);
+    }
+
+    pub(crate) fn forget_group(&mut self, id: GroupId) -> bool {
+        self.awake.remove(&id);
+        self.active.remove(&id);
+        self.changed.insert(id);
+        self.groups.remove(&id).is_some()
+    }
+
     fn poison(&mut self, id: GroupId, reason: String) {
         let Some(group) = self.groups.remove(&id) else { return };
+        self.awake.remove(&id);
+        self.active.remove(&id);
         let reason = match group.take_fault() {
             Some(fault) => format!("the log cannot be read: {fault}"),
             None => reason,

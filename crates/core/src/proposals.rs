@@ -128,6 +128,12 @@ impl Proposals {
         self.forget(id);
     }
 
+    /// Nobody wants any of them any more.
+    pub(crate) fn withdraw_all(&mut self) {
+        let all: Vec<ProposalId> = self.by_id.keys().copied().collect();
+        all.into_iter().for_each(|id| self.withdraw(id));
+    }
+
     /// This node has seen it committed. `leads` says whether it leads the group: then
     /// there is room again in its own log.
     pub(crate) fn committed(&mut self, id: ProposalId, leads: bool) {

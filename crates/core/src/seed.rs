@@ -65,7 +65,7 @@ pub fn reseed<L: LogRead>(
     let (term, commit) = (stored.term.max(term), stored.commit.max(floor.index));
     let hard_state = HardState { term, vote, commit };
     let floor = Some(floor.clone());
-    Ok(GroupWrite { floor, entries, hard_state: Some(hard_state), group })
+    Ok(GroupWrite { floor, entries, hard_state: Some(hard_state), ..GroupWrite::new(group) })
 }
 
 #[cfg(test)]

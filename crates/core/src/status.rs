@@ -69,6 +69,11 @@ pub struct GroupStatus {
     /// included, is known to hold durably. A compaction beyond it would leave someone
     /// in need of a snapshot. `None` on every other node.
     pub replicated_index: Option<LogIndex>,
+    /// Last entry that has its place in the one order, as far as this node knows: for the root group what is committed,
+    /// for a lane what a committed cut has named.
+    pub ordered_index: LogIndex,
+    /// Whether nothing happens in the group, so that its members do not even count time.
+    pub is_resting: bool,
     /// This node's own proposals that are not known to be committed.
     pub proposals: usize,
     /// Whether a linearizable read can be answered now, as far as this node knows:
@@ -92,6 +97,8 @@ impl GroupStatus {
             snapshot_index: LogIndex::default(),
             membership: Membership::default(),
             replicated_index: None,
+            ordered_index: LogIndex::default(),
+            is_resting: false,
             proposals: 0,
             linearizable_read_safe: false,
             state: GroupState::Ok,

@@ -36,6 +36,15 @@ impl LogEntry {
     }
 }
 
+/// An entry with the group whose log it is in: what the one order is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupEntry {
+    /// The group.
+    pub group: GroupId,
+    /// Its entry.
+    pub entry: LogEntry,
+}
+
 /// What a member of a group must not forget (Raft, figure 2: current term, voted for; and the commit index).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HardState {
@@ -75,12 +84,14 @@ pub struct GroupWrite {
     /// it are dropped (compaction); otherwise the whole log of the group is
     /// replaced by the floor (a snapshot was installed).
     pub floor: Option<Floor>,
+    /// The group is forgotten with all that it has. Nothing else is asked for then.
+    pub gone: bool,
 }
 
 impl GroupWrite {
     /// A write that asks for nothing yet.
     pub fn new(group: GroupId) -> Self {
-        Self { group, entries: Vec::new(), hard_state: None, floor: None }
+        Self { group, entries: Vec::new(), hard_state: None, floor: None, gone: false }
     }
 }
 

@@ -45,6 +45,17 @@ impl<F> Index<F> {
     /// Checks that a write fits to what is there.
     pub fn check(&self, write: &GroupWrite) -> Result<(), Error> {
         let invalid = |reason: String| Error::Invalid { group: write.group, reason };
+        if write.gone {
+            let asks_for_more =
+                !write.entries.is_empty() || write.hard_state.is_some() || write.floor.is_some();
+            return match self.groups.contains_key(&write.group) {
+                _ if asks_for_more => {
+                    Err(invalid("a group that is to go asks for something else".to_owned()))
+                }
+                false => Err(invalid("a group is to go that is not there".to_owned())),
+                true => Ok(()),
+            };
+        }
         let unknown = Group::default();
         let group = self.groups.get(&write.group).unwrap_or(&unknown);
         let (mut floor, mut last) = (group.floor().index, group.last_index());
@@ -72,6 +83,13 @@ impl<F> Index<F> {
 
     /// Takes over a write whose entries were stored at `positions`.
     pub fn apply(&mut self, write: &GroupWrite, positions: &[Position]) {
+        if write.gone {
+            if let Some(group) = self.groups.remove(&write.group) {
+                self.cache_bytes -= group.cached_bytes();
+                self.cache_count -= group.cached_count();
+            }
+            return;
+        }
         let group = self.groups.entry(write.group).or_default();
         let (before, count) = (group.cached_bytes(), group.cached_count());
         if let Some(floor) = &write.floor {

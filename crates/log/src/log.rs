@@ -12,7 +12,7 @@ use crate::entry::{Floor, GroupWrite, HardState, LogEntry, LogIdentity};
 use crate::error::Error;
 use crate::format::batch::Place;
 use crate::format::segment::SegmentHeader;
-use crate::format::{batch, record, segment};
+use crate::format::{FORMAT_VERSION, batch, record, segment};
 use crate::group::Position;
 use crate::index::{Index, Segment, Shared};
 use crate::reader::{LogRead, LogReader};
@@ -58,6 +58,8 @@ pub(crate) struct Tail<F> {
     pub sequence: u64,
     /// The last batch that is durable.
     pub synced: u64,
+    /// An older format, to which nothing is added.
+    pub is_old: bool,
 }
 
 impl<D: Disk> std::fmt::Debug for Log<D> {
@@ -81,8 +83,13 @@ impl<D: Disk> Log<D> {
             disk.remove(name).map_err(Error::disk("remove", name))?;
         }
         let index = Index::new(config.cache_bytes);
-        let header =
-            SegmentHeader { identity: identity.clone(), number: 1, first_sequence: 1, previous_end: 0 };
+        let header = SegmentHeader {
+            version: FORMAT_VERSION,
+            identity: identity.clone(),
+            number: 1,
+            first_sequence: 1,
+            previous_end: 0,
+        };
         let tail = begin_segment(&disk, &header, &index, 0)?;
         Ok(Self::assemble(disk, config, identity.clone(), index, tail, BTreeMap::new()))
     }
@@ -163,7 +170,7 @@ impl<D: Disk> Log<D> {
     fn write_checked(&mut self, writes: &[GroupWrite], sync: bool) -> Result<(), Error> {
         let mut positions = Vec::new();
         if writes.iter().any(|write| !is_empty(write)) {
-            if self.tail.end >= self.config.segment_bytes {
+            if self.tail.end >= self.config.segment_bytes || self.tail.is_old {
                 self.rotate()?;
             }
             positions = self.encode(writes);
@@ -184,6 +191,9 @@ impl<D: Disk> Log<D> {
         let records = &mut self.records;
         records.clear();
         for write in writes {
+            if write.gone {
+                record::put_gone(records, write.group);
+            }
             if let Some(floor) = &write.floor {
                 let keep_tail = index.groups.get(&write.group).is_some_and(|group| group.keeps_tail(floor));
                 record::put_floor(records, write.group, floor, keep_tail);
@@ -252,6 +262,7 @@ impl<D: Disk> Log<D> {
     fn rotate(&mut self) -> Result<(), Error> {
         self.sync()?;
         let header = SegmentHeader {
+            version: FORMAT_VERSION,
             identity: self.identity.clone(),
             number: self.tail.segment.number + 1,
             first_sequence: self.tail.sequence + 2,
@@ -309,7 +320,7 @@ impl<D: Disk> Log<D> {
 }
 
 fn is_empty(write: &GroupWrite) -> bool {
-    write.entries.is_empty() && write.hard_state.is_none() && write.floor.is_none()
+    write.entries.is_empty() && write.hard_state.is_none() && write.floor.is_none() && !write.gone
 }
 
 /// Creates a segment with the state of all groups as its first batch, durably.
@@ -341,7 +352,7 @@ fn begin_segment<D: Disk>(
     disk.sync_directory().map_err(Error::disk("sync", "."))?;
     let end = bytes.len() as u64;
     let segment = Arc::new(Segment { number: header.number, salt, file });
-    Ok(Tail { segment, end, filled: end, sequence, synced: sequence })
+    Ok(Tail { segment, end, filled: end, sequence, synced: sequence, is_old: false })
 }
 
 impl<D: Disk> LogRead for Log<D> {

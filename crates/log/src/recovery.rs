@@ -20,6 +20,7 @@ use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile};
 use crate::entry::LogIdentity;
 use crate::error::Error;
+use crate::format::FORMAT_VERSION;
 use crate::format::batch::{self, BatchHeader, Found};
 use crate::format::record::{self, Located, Record};
 use crate::format::segment::{self, SegmentHeader};
@@ -296,7 +297,7 @@ impl<F: DiskFile> Scan<F> {
                     tails += 1;
                     groups.get(&id).is_some_and(|group| group.last_index() == last)
                 }
-                Record::Entry(..) | Record::Seal(_) => false,
+                Record::Entry(..) | Record::Gone(_) | Record::Seal(_) => false,
             };
             if !agrees {
                 return Err(corrupt("the state at the begin of the segment contradicts the log before it"));
@@ -342,6 +343,11 @@ impl<F: DiskFile> Scan<F> {
                     );
                     self.report.entries += 1;
                 }
+                Record::Gone(id) => {
+                    if groups.remove(&id).is_none() {
+                        return Err(corrupt(format!("group {id} goes without having been there")));
+                    }
+                }
                 Record::Seal(next) if next == loaded.header.number + 1 => return Ok(true),
                 Record::Seal(next) => return Err(corrupt(format!("the seal names segment {next}"))),
                 Record::Tail(..) => return Err(corrupt("a tail record lies inside the segment".to_owned())),
@@ -384,7 +390,8 @@ impl<F: DiskFile> Scan<F> {
         let sequence = self.sequence_next - 1;
         let segment =
             Arc::new(Segment { number: loaded.header.number, salt: loaded.salt, file: loaded.file });
-        let tail = Tail { segment, end, filled, sequence, synced: sequence };
+        let is_old = loaded.header.version < FORMAT_VERSION;
+        let tail = Tail { segment, end, filled, sequence, synced: sequence, is_old };
         Ok(Opened { index: self.index, tail, sizes: self.sizes, report: self.report })
     }
 }

@@ -373,3 +373,31 @@ fn readers_on_other_threads_see_whole_writes_while_the_writer_appends_and_releas
         done.store(true, Ordering::Release);
     });
 }
+
+#[test]
+fn a_group_that_is_gone_leaves_nothing_behind_and_may_begin_again() {
+    let disk = DiskMemory::default();
+    let config = LogConfig { segment_bytes: 4096, ..config() };
+    let mut log = Log::create(disk.clone(), config.clone(), &identity()).unwrap();
+    let (lane, other) = (GroupId(3), GroupId(4));
+    let many = |group| append(group, (1..=50).map(|index| entry(1, index, vec![7; 100])).collect());
+    log.write(&[many(lane), many(other)], true).unwrap();
+    log.write(&[compact(&log, other, 50)], true).unwrap();
+    let gone = GroupWrite { gone: true, ..GroupWrite::new(lane) };
+    assert!(log.write(&[GroupWrite { gone: true, ..many(lane) }], true).is_err(), "it asks for more");
+    log.write(std::slice::from_ref(&gone), true).unwrap();
+    assert_eq!(log.groups(), [other]);
+    assert!(log.write(&[gone], true).is_err(), "it is not there any more");
+    let before = log.bytes_on_disk();
+    // Into a new segment, whose state must not know of it.
+    log.write(&[append(other, vec![entry(1, 51, "a")])], true).unwrap();
+    log.release().unwrap();
+    assert!(log.bytes_on_disk() < before / 2, "no segment is kept for it");
+    let disk = disk.kill();
+    let (mut log, _) = Log::open(disk.clone(), config.clone(), &identity()).unwrap();
+    assert_eq!(log.groups(), [other]);
+    log.write(&[append(lane, vec![entry(9, 1, "anew")])], true).unwrap();
+    let (log, _) = Log::open(disk.kill(), config, &identity()).unwrap();
+    assert_eq!(data_of(&log, lane, 1, 2), ["anew"]);
+    assert_eq!(log.term(lane, LogIndex(1)), Some(Term(9)));
+}

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quack_log::{Disk, DiskFile, DiskOs};
 use quack_node::{
-    Applied, Checkpointed, Checkpointer, DataFolder, LocalError, LogEntry, NoTransport, NodeConfig,
-    NodeHandle, StateMachine,
+    Applied, Checkpointed, Checkpointer, DataFolder, GroupEntry, LaneTable, LocalError, NoTransport,
+    NodeConfig, NodeHandle, ReadLog, StateMachine,
 };
-use quack_types::{LogIndex, NodeId, ProposalId, RaftId};
+use quack_types::{GroupId, LogIndex, NodeId, Place, ProposalId, RaftId};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -21,21 +21,22 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 struct Nothing {
     batches: Arc<AtomicU64>,
     applied: Arc<AtomicU64>,
+    lanes: Arc<LaneTable>,
 }
 
 impl StateMachine for Nothing {
-    fn applied(&self) -> LogIndex {
-        LogIndex(0)
+    fn place(&self) -> Place {
+        Place::default()
     }
 
-    fn apply(
-        &mut self,
-        entries: &[LogEntry],
-        _log: &dyn Fn(LogIndex) -> Result<LogEntry, String>,
-    ) -> Result<Vec<Applied>, LocalError> {
+    fn lanes(&self) -> Arc<LaneTable> {
+        self.lanes.clone()
+    }
+
+    fn apply(&mut self, entries: &[GroupEntry], _log: &ReadLog<'_>) -> Result<Vec<Applied>, LocalError> {
         self.batches.fetch_add(1, Ordering::Relaxed);
-        self.applied.store(entries.last().map_or(0, |entry| entry.index.0), Ordering::Relaxed);
-        let applied = |entry: &LogEntry| {
+        self.applied.store(entries.last().map_or(0, |last| last.entry.index.0), Ordering::Relaxed);
+        let applied = |GroupEntry { entry, .. }: &GroupEntry| {
             let part =
                 |at: usize| entry.data[at..at + 8].try_into().map(u64::from_le_bytes).unwrap_or_default();
             let id = ProposalId { origin: RaftId(part(0)), boot: part(8), sequence: part(16) };
@@ -51,7 +52,8 @@ impl StateMachine for Nothing {
 
 impl Checkpointer for Nothing {
     fn checkpoint(&self, _held_back_bytes: u64) -> Result<Checkpointed, LocalError> {
-        Ok(Checkpointed { durable: LogIndex(self.applied.load(Ordering::Relaxed)), needed: None })
+        let durable = Place::of_root(LogIndex(self.applied.load(Ordering::Relaxed)));
+        Ok(Checkpointed { durable, ..Checkpointed::default() })
     }
 }
 
@@ -99,7 +101,8 @@ fn proposals(folder: &Path, clients: usize, size: usize, seconds: f64) -> Result
                 data[at * 8..at * 8 + 8].copy_from_slice(&part.to_le_bytes());
             }
             let begin = Instant::now();
-            node.propose(id, data.into(), &|| false)?.wait(Duration::from_secs(10), &|| false)?;
+            node.propose(GroupId::ROOT, id, data.into(), &|| false)?
+                .wait(Duration::from_secs(10), &|| false)?;
             times.push(begin.elapsed());
         }
         Ok(times)

@@ -1,102 +1,297 @@
-//! The apply thread: owns the state machine, feeds it, and answers those who wait.
+//! The apply thread: owns the state machine, feeds it with the one order, and answers those who wait.
 //!
-//! It takes everything that is committed at a time, bounded in bytes. The busier the
-//! node, the larger the batches, and large batches are what makes a column store fast.
+//! The one order is the root's log, in which each cut stands for the lanes' entries that it newly orders. It takes
+//! everything that is committed at a time, bounded in bytes. The busier the node, the larger the batches, and large
+//! batches are what makes a column store fast.
+//!
+//! A cut may name entries that have not reached this node yet. They are committed, so they will come; until then nothing
+//! behind them is applied, and what came before is not held back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use quack_log::{DiskOs, EntryKind, LogEntry, LogRead, LogReader};
+use quack_core::{Cut, LaneEnd};
+use quack_log::{DiskOs, EntryKind, GroupEntry, LogEntry, LogRead, LogReader};
 use quack_types::{GroupId, LogIndex};
 
+use crate::lanes::LaneTable;
 use crate::machine::{Applied, StateMachine};
-use crate::shared::Shared;
+use crate::shared::{Command, Shared};
 
 /// What an entry counts for besides its bytes, where it is decided when a checkpoint is due: to replay ten thousand
 /// small entries takes as long as some large ones.
 const ENTRY_OVERHEAD_BYTES: usize = 1024;
 /// A missed wake-up costs this much at most.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often it looks for a lane's entry that was ordered before it came, besides being woken.
+const LANE_POLL: Duration = Duration::from_millis(5);
+/// After so long it says that it waits.
+const LANE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the apply thread works with, besides the machine.
 pub(crate) struct ApplyLoop {
     pub log: LogReader<DiskOs>,
     pub shared: Arc<Shared>,
+    pub commands: SyncSender<Command>,
     pub apply_bytes_max: u64,
+    /// The lanes as the machine had them last.
+    pub lanes: Arc<LaneTable>,
+    /// How far each of them is applied.
+    pub lanes_applied: BTreeMap<GroupId, LogIndex>,
+}
+
+/// Entries that are to be applied together.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<GroupEntry>,
+    /// Bytes of what is passed over, too.
+    bytes: usize,
+    /// The last entry of the root, when all that it orders is here.
+    root: Option<LogIndex>,
+    lanes: BTreeMap<GroupId, LogIndex>,
+}
+
+impl Batch {
+    fn take(&mut self, group: GroupId, entry: LogEntry) {
+        self.bytes += entry.size_bytes() + ENTRY_OVERHEAD_BYTES;
+        if group == GroupId::ROOT {
+            self.root = Some(entry.index);
+        } else {
+            self.lanes.insert(group, entry.index);
+        }
+        // What carries nothing for the state is applied by being passed over.
+        if entry.kind == EntryKind::Normal && !entry.data.is_empty() {
+            self.entries.push(GroupEntry { group, entry });
+        }
+    }
+
+    /// A cut, behind what it orders.
+    fn take_cut(&mut self, entry: LogEntry) {
+        self.root = Some(entry.index);
+        self.bytes += ENTRY_OVERHEAD_BYTES;
+        let entry = LogEntry { data: Default::default(), ..entry };
+        self.entries.push(GroupEntry { group: GroupId::ROOT, entry });
+    }
+}
+
+/// The node stops.
+struct Stopped;
+
+/// Why a batch was not applied.
+enum End {
+    Stopped,
+    Failed(String),
+}
+
+impl From<Stopped> for End {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<String> for End {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
 }
 
 impl ApplyLoop {
     /// Runs until the node stops or is degraded.
-    pub fn run(&self, machine: &mut dyn StateMachine) {
-        while let Some((applied, committed)) = self.next() {
-            if let Err(reason) = self.apply(machine, applied, committed) {
-                self.shared.fail(&reason);
-                return;
+    pub fn run(&mut self, machine: &mut dyn StateMachine) {
+        while let Ok((applied, committed)) = self.next() {
+            match self.apply(machine, applied, committed) {
+                Ok(()) => {}
+                Err(End::Stopped) => return,
+                Err(End::Failed(reason)) => {
+                    self.shared.fail(&reason);
+                    return;
+                }
             }
         }
     }
 
     /// Waits for something to apply; returns what is applied and what is committed.
-    fn next(&self) -> Option<(LogIndex, LogIndex)> {
+    fn next(&self) -> Result<(LogIndex, LogIndex), Stopped> {
         let mut progress = self.shared.progress();
         loop {
             if progress.stop_apply || progress.degraded.is_some() {
-                return None;
+                return Err(Stopped);
             }
             if progress.committed > progress.applied {
-                return Some((progress.applied, progress.committed));
+                return Ok((progress.applied, progress.committed));
             }
             progress = self.shared.wait(&self.shared.apply_wakes, progress, IDLE);
         }
     }
 
+    /// Applies what is committed behind `applied`, or the first of it.
     fn apply(
-        &self,
+        &mut self,
         machine: &mut dyn StateMachine,
         applied: LogIndex,
         committed: LogIndex,
-    ) -> Result<(), String> {
-        let (low, high) = (applied.next(), committed.next());
-        let mut entries = self
-            .log
-            .entries(GroupId::ROOT, low, high, self.apply_bytes_max)
-            .map_err(|error| format!("committed entries cannot be read: {error}"))?;
-        let Some(last) = entries.last().map(|entry| entry.index) else {
-            return Err(format!("the log returned nothing for committed entry {low}"));
-        };
-        let bytes: usize = entries.iter().map(|entry| entry.size_bytes() + ENTRY_OVERHEAD_BYTES).sum();
-        // What carries nothing for the state is applied by being passed over.
-        entries.retain(|entry| entry.kind == EntryKind::Normal && !entry.data.is_empty());
-        if !entries.is_empty() {
-            let read = |index: LogIndex| self.read(index);
-            let began = Instant::now();
-            let outcomes =
-                machine.apply(&entries, &read).map_err(|error| format!("apply failed: {error}"))?;
-            self.shared.metrics.applied(entries.len(), began.elapsed());
-            if outcomes.len() != entries.len() {
-                let (given, wanted) = (outcomes.len(), entries.len());
-                return Err(format!("the state machine returned {given} outcomes for {wanted} entries"));
+    ) -> Result<(), End> {
+        let low = applied.next();
+        let entries = self.read_entries(GroupId::ROOT, low, committed)?;
+        if entries.is_empty() {
+            return Err(End::Failed(format!("the log returned nothing for committed entry {low}")));
+        }
+        let mut batch = Batch::default();
+        for entry in entries {
+            let cut = Cut::of(&entry).map_err(|error| error.to_string())?;
+            let Some(cut) = cut else {
+                batch.take(GroupId::ROOT, entry);
+                continue;
+            };
+            for (lane, end) in cut.lanes {
+                self.take_lane(machine, &mut batch, lane, end)?;
             }
-            self.finish(last, bytes as u64);
-            self.answer(outcomes);
-        } else {
-            self.finish(last, bytes as u64);
+            batch.take_cut(entry);
+        }
+        self.flush(machine, &mut batch)
+    }
+
+    /// Takes the entries that a cut orders in a lane; applies what is there already when there is more than fits, and
+    /// before it has to wait.
+    fn take_lane(
+        &mut self,
+        machine: &mut dyn StateMachine,
+        batch: &mut Batch,
+        lane: GroupId,
+        end: LaneEnd,
+    ) -> Result<(), End> {
+        if !self.has(lane) {
+            // It may be created, or be dropped, by what is in the batch.
+            self.flush(machine, batch)?;
+        }
+        loop {
+            let Some(applied) = self.applied_of(lane, batch).filter(|applied| *applied < end.index) else {
+                return Ok(());
+            };
+            if self.log.term(lane, end.index) != Some(end.term) {
+                if batch.entries.is_empty() && batch.root.is_none() {
+                    self.wait_for(lane, end)?;
+                } else {
+                    self.flush(machine, batch)?;
+                }
+                continue;
+            }
+            for entry in self.read_entries(lane, applied.next(), end.index)? {
+                batch.take(lane, entry);
+            }
+            if batch.bytes as u64 >= self.apply_bytes_max {
+                self.flush(machine, batch)?;
+            }
+        }
+    }
+
+    fn has(&self, lane: GroupId) -> bool {
+        self.lanes.lanes.contains_key(&lane)
+    }
+
+    /// The last entry of a lane that is applied, or about to be. `None` for a lane that does not exist: what is in it is
+    /// void.
+    fn applied_of(&self, lane: GroupId, batch: &Batch) -> Option<LogIndex> {
+        if !self.has(lane) {
+            return None;
+        }
+        let known = batch.lanes.get(&lane).or_else(|| self.lanes_applied.get(&lane));
+        Some(known.copied().unwrap_or_default())
+    }
+
+    /// Waits until this node has an entry that was ordered.
+    fn wait_for(&self, lane: GroupId, end: LaneEnd) -> Result<(), Stopped> {
+        let began = Instant::now();
+        let mut is_said = false;
+        let mut progress = self.shared.progress();
+        while self.log.term(lane, end.index) != Some(end.term) {
+            if progress.stop_apply || progress.degraded.is_some() {
+                return Err(Stopped);
+            }
+            if !is_said && began.elapsed() > LANE_PATIENCE {
+                is_said = true;
+                tracing::warn!(%lane, index = %end.index, "an entry that was ordered is not here yet");
+            }
+            // The raft thread writes, and wakes whoever applies; the log is not part of what the lock guards.
+            progress = self.shared.wait(&self.shared.apply_wakes, progress, LANE_POLL);
         }
         Ok(())
     }
 
-    fn read(&self, index: LogIndex) -> Result<LogEntry, String> {
-        let mut entries = self
-            .log
-            .entries(GroupId::ROOT, index, index.next(), u64::MAX)
-            .map_err(|error| error.to_string())?;
-        entries.pop().ok_or_else(|| format!("entry {index} is not in the log"))
+    fn read_entries(&self, group: GroupId, low: LogIndex, last: LogIndex) -> Result<Vec<LogEntry>, String> {
+        let entries = self.log.entries(group, low, last.next(), self.apply_bytes_max);
+        entries.map_err(|error| format!("committed entries cannot be read: {error}"))
     }
 
-    /// Moves the position before anybody is answered: a client that has its answer reads its own write.
-    fn finish(&self, last: LogIndex, bytes: u64) {
+    /// Applies a batch, and does what follows from it.
+    fn flush(&mut self, machine: &mut dyn StateMachine, batch: &mut Batch) -> Result<(), End> {
+        let Batch { entries, bytes, root, lanes } = std::mem::take(batch);
+        let mut outcomes = Vec::new();
+        if !entries.is_empty() {
+            let read = |group: GroupId, index: LogIndex| self.read(group, index);
+            let began = Instant::now();
+            let applied = machine.apply(&entries, &read);
+            outcomes = applied.map_err(|error| format!("apply failed: {error}"))?;
+            self.shared.metrics.applied(entries.len(), began.elapsed());
+            if outcomes.len() > entries.len() {
+                let (given, wanted) = (outcomes.len(), entries.len());
+                return Err(End::Failed(format!(
+                    "the state machine returned {given} outcomes for {wanted} entries"
+                )));
+            }
+        }
+        self.lanes_applied.extend(&lanes);
+        let now = machine.lanes();
+        if !Arc::ptr_eq(&now, &self.lanes) {
+            self.follow_lanes(now, root)?;
+        }
+        self.finish(root, lanes, bytes as u64);
+        self.answer(outcomes);
+        Ok(())
+    }
+
+    /// Lanes were created or dropped. Created ones are in the log before the state machine can be durable with them;
+    /// what waits in a dropped one is proposed again, under the same ids.
+    fn follow_lanes(&mut self, now: Arc<LaneTable>, root: Option<LogIndex>) -> Result<(), End> {
+        let ended = |_| Stopped;
+        let lanes = now.created_since(&self.lanes);
+        if !lanes.is_empty() {
+            let (done, wait) = sync_channel(1);
+            self.commands.send(Command::CreateLanes { lanes, done }).map_err(ended)?;
+            wait.recv().map_err(|_| Stopped)?;
+        }
+        for group in now.dropped_since(&self.lanes) {
+            self.lanes_applied.remove(&group);
+            let at = root.unwrap_or_default();
+            self.commands.send(Command::RetireLane { group, at }).map_err(ended)?;
+            for (id, data) in self.shared.pending.move_all_to_root(group) {
+                self.commands.send(Command::Propose { group: GroupId::ROOT, id, data }).map_err(ended)?;
+            }
+        }
+        let lanes = &now.lanes;
         let mut progress = self.shared.progress();
-        progress.applied = last;
+        progress.lanes_applied.retain(|group, _| lanes.contains_key(group));
+        progress.lanes = Arc::clone(&now);
+        drop(progress);
+        self.lanes = now;
+        Ok(())
+    }
+
+    fn read(&self, group: GroupId, index: LogIndex) -> Result<LogEntry, String> {
+        let mut entries =
+            self.log.entries(group, index, index.next(), u64::MAX).map_err(|error| error.to_string())?;
+        entries.pop().ok_or_else(|| format!("entry {index} of group {group} is not in the log"))
+    }
+
+    /// Moves the place before anybody is answered: a client that has its answer reads its own write.
+    fn finish(&self, root: Option<LogIndex>, lanes: BTreeMap<GroupId, LogIndex>, bytes: u64) {
+        let mut progress = self.shared.progress();
+        progress.applied = root.unwrap_or(progress.applied);
+        for (group, index) in lanes.into_iter().filter(|(group, _)| self.has(*group)) {
+            progress.lanes_applied.insert(group, index);
+        }
         progress.log_bytes += bytes;
         let due = progress.log_bytes >= progress.checkpoint_due;
         drop(progress);

@@ -3,12 +3,12 @@
 //! A checkpoint is due by bytes of log since the last one, when somebody asks, and
 //! when the node stops. Applying goes on meanwhile.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use quack_types::LogIndex;
+use quack_types::{GroupId, LogIndex};
 
 use crate::machine::Checkpointer;
 use crate::shared::{Command, Shared};
@@ -28,33 +28,36 @@ pub(crate) struct CheckpointLoop {
     pub kept: KeptLog,
 }
 
+/// Of each group, the last entry that is not needed.
+type Through = BTreeMap<GroupId, LogIndex>;
+
 /// The log behind the last checkpoints, which nobody on this node needs any more.
 #[derive(Debug)]
 pub(crate) struct KeptLog {
     bytes_min: u64,
     bytes: u64,
     /// Ascending positions, each with the bytes before it, from the one before.
-    pieces: VecDeque<(LogIndex, u64)>,
+    pieces: VecDeque<(Through, u64)>,
 }
 
 impl KeptLog {
     /// `bytes_min` are to be kept at least; `bytes` lie before `through` already.
-    pub fn new(bytes_min: u64, through: LogIndex, bytes: u64) -> Self {
+    pub fn new(bytes_min: u64, through: Through, bytes: u64) -> Self {
         Self { bytes_min, bytes, pieces: VecDeque::from([(through, bytes)]) }
     }
 
     /// Adds what a checkpoint has covered; returns through where the log may go.
-    fn add(&mut self, through: LogIndex, bytes: u64) -> Option<LogIndex> {
+    fn add(&mut self, through: Through, bytes: u64) -> Option<Through> {
         self.pieces.push_back((through, bytes));
         self.bytes += bytes;
         let mut released = None;
         // Twice as much never stays, however it was written: restarts leave pieces of any size.
-        while let Some((index, bytes)) = self.pieces.front().copied()
+        while let Some((_, bytes)) = self.pieces.front()
             && (self.bytes - bytes >= self.bytes_min || self.bytes > 2 * self.bytes_min)
+            && let Some((through, bytes)) = self.pieces.pop_front()
         {
-            self.pieces.pop_front();
             self.bytes -= bytes;
-            released = Some(index);
+            released = Some(through);
         }
         released
     }
@@ -88,7 +91,7 @@ impl CheckpointLoop {
                 return None;
             }
             if progress.stop_checkpoint {
-                let moved = progress.applied > progress.checkpointed.durable;
+                let moved = progress.applied > progress.checkpointed.durable.root;
                 return (self.on_stop && moved).then_some(true);
             }
             let asked = progress.checkpoints_asked > progress.checkpoints_ended;
@@ -109,31 +112,30 @@ impl CheckpointLoop {
         let made = result.map_err(|error| format!("checkpoint failed: {error}"))?;
         let mut progress = self.shared.progress();
         // The machine knows what it has applied a moment before the apply thread says so.
-        while progress.applied < made.durable && progress.degraded.is_none() && !progress.stop_checkpoint {
+        while progress.applied < made.durable.root && progress.degraded.is_none() && !progress.stop_checkpoint
+        {
             progress = self.shared.wait(&self.shared.moved, progress, IDLE);
         }
-        let before = progress.checkpointed;
-        if made.durable < before.durable {
-            let (durable, before) = (made.durable, before.durable);
+        let (durable, before) = (made.durable.root, progress.checkpointed.durable.root);
+        let is_further = made.durable != progress.checkpointed.durable;
+        if durable < before {
             return Err(format!("the checkpoint claims position {durable}, but the last one was {before}"));
         }
-        if made.durable > before.durable {
+        if is_further {
             progress.log_bytes -= held_back;
             progress.checkpoint_due = self.log_bytes;
         } else {
             // Something was in its way: try again soon, but not in a circle.
             progress.checkpoint_due = progress.log_bytes + (self.log_bytes / 4).max(1);
         }
+        let releasable = made.releasable();
         progress.checkpointed = made;
         drop(progress);
-        self.shared.metrics.checkpointed(made.durable > before.durable, time);
-        if made.durable > before.durable
-            && let Some(through) =
-                self.kept.add(made.releasable(), held_back).filter(|index| *index > LogIndex(0))
-        {
-            tracing::debug!(durable = %made.durable, %through, "checkpoint");
+        self.shared.metrics.checkpointed(is_further, time);
+        if is_further && let Some(through) = self.kept.add(releasable, held_back) {
+            tracing::debug!(%durable, ?through, "checkpoint");
             // The raft thread ends before this one only when the node is degraded.
-            let _ = self.commands.send(Command::Compact { through });
+            let _ = self.commands.send(Command::Compact { durable, through });
         }
         Ok(())
     }

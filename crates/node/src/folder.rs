@@ -17,7 +17,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use quack_log::{DiskOs, Floor, Log, LogConfig, LogIdentity};
+use quack_log::{DiskOs, Floor, GroupWrite, Log, LogConfig, LogIdentity};
 use quack_types::folder::REBUILD;
 use quack_types::{GroupId, NodeId};
 
@@ -69,8 +69,8 @@ pub struct Seed {
     pub cluster_id: u128,
     /// The node's incarnation in it; a number that no earlier life of the node has had.
     pub incarnation: u64,
-    /// Last entry that the snapshot holds, and the members there.
-    pub floor: Floor,
+    /// Of each group, the last entry that the snapshot holds, and the members there.
+    pub floors: Vec<(GroupId, Floor)>,
 }
 
 impl Claim {
@@ -186,8 +186,11 @@ impl EmptyFolder {
             boot: 0,
         };
         let mut log = create_log(&self.path, &identity)?;
-        let write = quack_core::reseed(&log.reader(), GroupId::ROOT, &seed.floor, Vec::new())?;
-        log.write(&[write], true)?;
+        let reader = log.reader();
+        let begin =
+            |(group, floor): &(GroupId, Floor)| quack_core::reseed(&reader, *group, floor, Vec::new());
+        let writes: Vec<GroupWrite> = seed.floors.iter().map(begin).collect::<Result<_, _>>()?;
+        log.write(&writes, true)?;
         drop(log);
         write_identity(&self.path, &identity)?;
         Ok(DataFolder::new(self.path, identity, self.lock))

@@ -1,5 +1,6 @@
 //! A running node, as its host sees it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use crate::apply_loop::ApplyLoop;
 use crate::checkpoint_loop::{CheckpointLoop, KeptLog};
 use crate::folder::DataFolder;
 use crate::identity::Identity;
+use crate::lanes::LaneTable;
 use crate::machine::{Checkpointed, StateMachine};
 use crate::metrics::Sample;
 use crate::pending::Waiter;
@@ -81,18 +83,29 @@ impl NodeHandle {
         let (log, recovery) = Log::open(folder.log_disk(), config.log.clone(), &folder.log_identity())?;
         tracing::info!(?recovery, boot = identity.boot, node = %identity.node_id, "log opened");
         let reader = log.reader();
-        let applied = machine.applied();
-        let known = if folder.has_foreign_store()? { last_of(&reader).min(applied) } else { applied };
-        let core = start_core(&identity, known, &log, first)?;
+        let (place, lanes) = (machine.place(), machine.lanes());
+        let applied = place.root;
+        // The store of a snapshot may be ahead of the log that came with it.
+        let is_ahead = folder.has_foreign_store()?;
+        let known = |(group, index): (GroupId, LogIndex)| {
+            (group, if is_ahead { last_of(&reader, group).min(index) } else { index })
+        };
+        let known: Vec<(GroupId, LogIndex)> = place.groups().map(known).collect();
+        let is_over = |group: &GroupId| {
+            *group != GroupId::ROOT && *group <= lanes.last_group && !lanes.lanes.contains_key(group)
+        };
+        let retired: Vec<GroupId> = reader.groups().into_iter().filter(is_over).collect();
+        let core = start_core(&identity, &known, &retired, &log, first)?;
         folder.count_boot()?;
 
         let shared = Arc::new(Shared::default());
         let mut progress = shared.progress();
         (progress.committed, progress.applied) = (applied, applied);
+        (progress.lanes_applied, progress.lanes) = (place.lanes.clone(), Arc::clone(&lanes));
         // It was read from the machine's own files.
-        progress.checkpointed = Checkpointed { durable: applied, needed: None };
+        progress.checkpointed = Checkpointed { durable: place.clone(), needed: BTreeMap::new() };
         progress.checkpoint_due = config.checkpoint_log_bytes;
-        progress.groups = core.statuses();
+        progress.groups = core.statuses().into_iter().map(|status| (status.group, status)).collect();
         drop(progress);
 
         let (commands, receiver) = sync_channel(COMMANDS_MAX);
@@ -103,9 +116,16 @@ impl NodeHandle {
             commands: commands.clone(),
             log_bytes: config.checkpoint_log_bytes,
             on_stop: config.checkpoint_on_stop,
-            kept: KeptLog::new(config.keep_log_bytes, applied, log.bytes_on_disk()),
+            kept: KeptLog::new(config.keep_log_bytes, place.groups().collect(), log.bytes_on_disk()),
         };
-        let applies = ApplyLoop { log: reader, shared: Arc::clone(&shared), apply_bytes_max };
+        let applies = ApplyLoop {
+            log: reader,
+            shared: Arc::clone(&shared),
+            commands: commands.clone(),
+            apply_bytes_max,
+            lanes,
+            lanes_applied: place.lanes,
+        };
         let raft = RaftLoop {
             core,
             log,
@@ -113,8 +133,10 @@ impl NodeHandle {
             commands: receiver,
             shared: Arc::clone(&shared),
             tick,
-            applied: known,
+            applied: known.first().map_or(LogIndex(0), |(_, root)| *root),
             leader_seen: None,
+            retired: retired.into_iter().map(|group| (group, LogIndex(0))).collect(),
+            created: Vec::new(),
         };
         let running = spawn_all(&shared, raft, applies, machine, checkpoints, folder)?;
         Ok(Arc::new(Self {
@@ -141,24 +163,26 @@ impl NodeHandle {
         ProposalId { origin: self.raft_id(), boot: self.identity.boot, sequence }
     }
 
-    /// Proposes an entry. The waiter has the outcome once it is applied on this node.
+    /// Proposes an entry in a group; a lane that is not there stands for the root. The waiter has the outcome once it is applied on this node.
     /// Waits for room when too much is on its way; `interrupted` is asked meanwhile.
     ///
     /// # Errors
     /// None of them leaves the outcome open: the entry is in no log.
     pub fn propose(
         &self,
+        group: GroupId,
         id: ProposalId,
         data: Bytes,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Waiter, ProposeError> {
         let began = Instant::now();
-        self.try_propose(id, data, interrupted)
+        self.try_propose(group, id, data, interrupted)
             .inspect_err(|error| self.shared.pending.times.record(Err(error), began.elapsed()))
     }
 
     fn try_propose(
         &self,
+        group: GroupId,
         id: ProposalId,
         data: Bytes,
         interrupted: &dyn Fn() -> bool,
@@ -172,8 +196,8 @@ impl NodeHandle {
         }
         let (bytes_max, wait) = (self.config.proposed_bytes_max, self.config.proposed_wait);
         let pending = &self.shared.pending;
-        let waiter = pending.enter(&self.commands, id, data.len(), bytes_max, wait, interrupted)?;
-        match self.commands.send(Command::Propose { id, data }) {
+        let waiter = pending.enter(&self.commands, group, id, &data, bytes_max, wait, interrupted)?;
+        match self.commands.send(Command::Propose { group, id, data }) {
             Ok(()) => Ok(waiter),
             Err(_) => {
                 waiter.was_not_sent();
@@ -187,6 +211,21 @@ impl NodeHandle {
             Some(reason) => ProposeError::Degraded { reason: reason.clone() },
             None => ProposeError::Stopped,
         }
+    }
+
+    /// The lanes as this node has applied them.
+    pub fn lanes(&self) -> Arc<LaneTable> {
+        Arc::clone(&self.shared.progress().lanes)
+    }
+
+    /// Whether SQL may place tables in groups.
+    pub fn groups_enabled(&self) -> bool {
+        self.lanes().groups_enabled
+    }
+
+    /// A lane that exists, by its name.
+    pub fn group_named(&self, name: &str) -> Option<GroupId> {
+        self.lanes().named(name)
     }
 
     /// Waits until there is a leader and everything that it has committed is applied here.
@@ -275,7 +314,7 @@ impl NodeHandle {
         self.shared.wait_until(timeout, interrupted, "a checkpoint", |progress| {
             progress.checkpoints_ended >= number
         })?;
-        Ok(self.shared.progress().checkpointed.durable)
+        Ok(self.shared.progress().checkpointed.durable.root)
     }
 
     /// Latches the node degraded, for an error of this node that its host has found.
@@ -433,14 +472,14 @@ impl NodeHandle {
             progress = self.shared.wait(&self.shared.moved, progress, POLL);
         }
         progress.checkpoint_holds += 1;
-        let index = progress.checkpointed.releasable();
+        let last = progress.checkpointed.releasable();
         drop(progress);
         let release = ReleaseCheckpoints(Arc::clone(self));
         let (sender, answer) = sync_channel(1);
-        self.commands.send(Command::FloorAt { index, answer: sender }).map_err(|_| self.ended())?;
+        self.commands.send(Command::FloorsAt { last, answer: sender }).map_err(|_| self.ended())?;
         let left = deadline.saturating_duration_since(Instant::now());
         match answer.recv_timeout(left) {
-            Ok(Some(floor)) => Ok(CheckpointHold { floor, _release: release }),
+            Ok(Some(floors)) => Ok(CheckpointHold { floors, _release: release }),
             Ok(None) | Err(RecvTimeoutError::Timeout) => {
                 Err(WaitError::TimedOut { what: "the members at the last checkpoint" })
             }
@@ -500,8 +539,8 @@ impl NodeHandle {
 /// Keeps checkpoints away until it is dropped.
 #[derive(Debug)]
 pub struct CheckpointHold {
-    /// Where a copy of the machine's files begins.
-    pub floor: Floor,
+    /// Where a copy of the machine's files begins in each group, the root first.
+    pub floors: Vec<(GroupId, Floor)>,
     _release: ReleaseCheckpoints,
 }
 
@@ -521,14 +560,15 @@ impl Drop for NodeHandle {
     }
 }
 
-/// The last position of the root group's log.
-fn last_of(log: &LogReader<DiskOs>) -> LogIndex {
-    log.last_index(GroupId::ROOT).max(log.floor(GroupId::ROOT).index)
+/// The last position of a group's log.
+fn last_of(log: &LogReader<DiskOs>, group: GroupId) -> LogIndex {
+    log.last_index(group).max(log.floor(group).index)
 }
 
 fn start_core(
     identity: &Identity,
-    applied: LogIndex,
+    applied: &[(GroupId, LogIndex)],
+    retired: &[GroupId],
     log: &Log<DiskOs>,
     first: Membership,
 ) -> Result<Node<LogReader<DiskOs>>, Error> {
@@ -536,13 +576,13 @@ fn start_core(
     // Nodes that start together must not stand for election together.
     let seed = random::draw()? as u64;
     let config = quack_core::Config { boot: identity.boot, seed, ..quack_core::Config::new(own) };
-    Ok(Node::new(config, &[(GroupId::ROOT, first)], &[(GroupId::ROOT, applied)], log.reader())?)
+    Ok(Node::new(config, &[(GroupId::ROOT, first)], applied, retired, log.reader())?)
 }
 
 fn spawn_all(
     shared: &Arc<Shared>,
     mut raft: RaftLoop,
-    applies: ApplyLoop,
+    mut applies: ApplyLoop,
     mut machine: Box<dyn StateMachine>,
     mut checkpoints: CheckpointLoop,
     folder: DataFolder,

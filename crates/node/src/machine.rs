@@ -1,10 +1,16 @@
 //! What the node drives: a deterministic state machine, and its checkpoints.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quack_log::LogEntry;
-use quack_types::{LogIndex, ProposalId};
+use quack_log::{GroupEntry, LogEntry};
+use quack_types::{GroupId, LogIndex, Place, ProposalId};
+
+use crate::lanes::LaneTable;
+
+/// Reads an entry of a group's log again.
+pub type ReadLog<'a> = dyn Fn(GroupId, LogIndex) -> Result<LogEntry, String> + 'a;
 
 /// The replicated state.
 ///
@@ -18,25 +24,27 @@ use quack_types::{LogIndex, ProposalId};
 ///
 /// All methods run on the apply thread.
 pub trait StateMachine: Send + 'static {
-    /// The last entry of the root group that is applied in the state as it is now.
-    /// Asked once, at start: entries behind it will be applied.
-    fn applied(&self) -> LogIndex;
+    /// How far the state is in the one order. Asked once, at start: what lies behind
+    /// it will be applied.
+    fn place(&self) -> Place;
 
-    /// Applies entries in order and returns one outcome for each, in the same order.
+    /// The lanes as the state has them now. Asked for after every call of
+    /// [`StateMachine::apply`]: the same `Arc` as long as nothing has changed.
+    fn lanes(&self) -> Arc<LaneTable>;
+
+    /// Applies entries in order and returns the outcomes of those that carry proposals,
+    /// in the same order; an entry of a lane that does not exist has none.
     ///
-    /// The indexes ascend, but not always by one: entries that carry nothing for
-    /// the state (a new leader's first entry, membership changes) are left out.
-    /// `log` reads an earlier entry again, for statements that came in parts; what
+    /// Entries of several groups come in the one order: a cut of the root comes, without
+    /// its data, behind the entries that it orders. The indexes of a group ascend, but not
+    /// always by one: entries that carry nothing for the state (a new leader's first
+    /// entry, membership changes) are left out. `log` reads an earlier entry again, for statements that came in parts; what
     /// it may be asked for is bounded by [`Checkpointed::needed`].
     ///
     /// # Errors
     /// A [`LocalError`] latches the node: it applies nothing any more, and its
     /// files stay as they are. What the failed call did must not become durable.
-    fn apply(
-        &mut self,
-        entries: &[LogEntry],
-        log: &dyn Fn(LogIndex) -> Result<LogEntry, String>,
-    ) -> Result<Vec<Applied>, LocalError>;
+    fn apply(&mut self, entries: &[GroupEntry], log: &ReadLog<'_>) -> Result<Vec<Applied>, LocalError>;
 
     /// The part of the machine that makes checkpoints. Asked once, at start.
     fn checkpointer(&self) -> Arc<dyn Checkpointer>;
@@ -61,22 +69,24 @@ pub trait Checkpointer: Send + Sync + 'static {
 }
 
 /// What a checkpoint guarantees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkpointed {
-    /// After a crash at any later time, [`StateMachine::applied`] is at least this.
+    /// After a crash at any later time, [`StateMachine::place`] is at least this.
     /// Read it out of what was written, not out of what is being applied meanwhile.
-    pub durable: LogIndex,
-    /// The lowest entry that the machine may still ask for, after a restart from
-    /// this checkpoint too: the first part of the oldest unfinished statement.
-    /// `None` when it needs none at or below `durable`.
-    pub needed: Option<LogIndex>,
+    pub durable: Place,
+    /// Of each group, the lowest entry that the machine may still ask for, after a restart
+    /// from this checkpoint too: the first part of the oldest unfinished statement.
+    pub needed: BTreeMap<GroupId, LogIndex>,
 }
 
 impl Checkpointed {
-    /// The last entry that nobody needs any more.
-    pub fn releasable(&self) -> LogIndex {
-        let before = |needed: LogIndex| LogIndex(needed.0.saturating_sub(1));
-        self.needed.map_or(self.durable, |needed| self.durable.min(before(needed)))
+    /// Of each group, the last entry that nobody needs any more.
+    pub fn releasable(&self) -> BTreeMap<GroupId, LogIndex> {
+        let before = |needed: &LogIndex| LogIndex(needed.0.saturating_sub(1));
+        let last = |(group, durable): (GroupId, LogIndex)| {
+            (group, self.needed.get(&group).map_or(durable, |needed| durable.min(before(needed))))
+        };
+        self.durable.groups().map(last).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quack_types::ProposalId;
+use quack_types::{GroupId, ProposalId};
 
 use crate::ProposeError;
 use crate::metrics::{ProposalTimes, Sample};
@@ -31,6 +31,10 @@ type Outcome = Result<Bytes, ProposeError>;
 struct Waiting {
     answer: SyncSender<Outcome>,
     bytes: usize,
+    /// Where it was proposed.
+    group: GroupId,
+    /// Of a proposal in a lane: it is proposed again when the lane is dropped.
+    data: Option<Bytes>,
 }
 
 #[derive(Debug, Default)]
@@ -79,17 +83,18 @@ impl Pending {
         self.table().leaderless.is_some_and(|since| since.elapsed() > LEADERLESS_MAX)
     }
 
-    /// Enters a proposal; waits for room until the deadline. Its withdrawal goes to `commands`.
+    /// Enters a proposal of a group; waits for room until the deadline. Its withdrawal goes to `commands`.
     pub fn enter(
         self: &Arc<Self>,
         commands: &SyncSender<Command>,
+        group: GroupId,
         id: ProposalId,
-        data_bytes: usize,
+        data: &Bytes,
         bytes_max: usize,
         wait: Duration,
         interrupted: &dyn Fn() -> bool,
     ) -> Result<Waiter, ProposeError> {
-        let bytes = data_bytes + OVERHEAD_BYTES;
+        let bytes = data.len() + OVERHEAD_BYTES;
         let began = Instant::now();
         let deadline = began + wait;
         let mut table = self.table();
@@ -119,10 +124,30 @@ impl Pending {
         }
         // One answer at most is ever sent.
         let (sender, answer) = sync_channel(1);
-        table.waiting.insert(id, Waiting { answer: sender, bytes });
+        let data = (group != GroupId::ROOT).then(|| data.clone());
+        table.waiting.insert(id, Waiting { answer: sender, bytes, group, data });
         table.bytes += bytes;
         let (pending, commands) = (Arc::clone(self), commands.clone());
         Ok(Waiter { id, answer, pending, commands, began, measured: false })
+    }
+
+    /// Moves a proposal that a lane does not take, or will not order, to the root. Returns what is to be proposed there,
+    /// if somebody still waits for it.
+    pub fn move_to_root(&self, id: ProposalId) -> Option<Bytes> {
+        let mut table = self.table();
+        let waiting = table.waiting.get_mut(&id)?;
+        waiting.group = GroupId::ROOT;
+        waiting.data.take()
+    }
+
+    /// [`move_to_root`](Self::move_to_root), for all that wait in a lane, in the order in which they were made.
+    pub fn move_all_to_root(&self, lane: GroupId) -> Vec<(ProposalId, Bytes)> {
+        let table = self.table();
+        let mut moved: Vec<ProposalId> =
+            table.waiting.iter().filter(|(_, waiting)| waiting.group == lane).map(|(id, _)| *id).collect();
+        drop(table);
+        moved.sort_unstable();
+        moved.into_iter().filter_map(|id| Some((id, self.move_to_root(id)?))).collect()
     }
 
     /// Answers proposals. Those that nobody waits for are passed over.
@@ -169,14 +194,14 @@ impl Pending {
         into.push(Sample::gauge("quack_proposals_pending_bytes", help, bytes));
     }
 
-    /// Gives a proposal up; says whether it was still waited for.
-    fn leave(&self, id: ProposalId) -> bool {
+    /// Gives a proposal up; says where it was still waited for.
+    fn leave(&self, id: ProposalId) -> Option<GroupId> {
         let mut table = self.table();
-        let Some(waiting) = table.waiting.remove(&id) else { return false };
+        let waiting = table.waiting.remove(&id)?;
         table.bytes -= waiting.bytes;
         drop(table);
         self.room.notify_all();
-        true
+        Some(waiting.group)
     }
 }
 
@@ -234,9 +259,9 @@ impl Drop for Waiter {
         if !self.measured {
             self.pending.times.given_up(self.began.elapsed());
         }
-        if self.pending.leave(self.id) {
+        if let Some(group) = self.pending.leave(self.id) {
             // When there is no room for it, the proposal is offered on, and its outcome is nobody's.
-            let _ = self.commands.try_send(Command::Withdraw { id: self.id });
+            let _ = self.commands.try_send(Command::Withdraw { group, id: self.id });
         }
     }
 }
@@ -252,7 +277,9 @@ mod tests {
     }
 
     fn enter(pending: &Arc<Pending>, sequence: u64, bytes: usize) -> Result<Waiter, ProposeError> {
-        pending.enter(&sync_channel(1).0, id(sequence), bytes, 1000, Duration::from_millis(10), &|| false)
+        let (commands, data) = (sync_channel(1).0, Bytes::from(vec![0; bytes]));
+        let wait = Duration::from_millis(10);
+        pending.enter(&commands, GroupId(2), id(sequence), &data, 1000, wait, &|| false)
     }
 
     #[test]
@@ -294,7 +321,22 @@ mod tests {
     fn an_interrupt_while_waiting_for_room_means_that_nothing_was_proposed() {
         let pending = Arc::new(Pending::default());
         let _first = enter(&pending, 1, 900).unwrap();
-        let result = pending.enter(&sync_channel(1).0, id(2), 900, 1000, Duration::from_secs(9), &|| true);
+        let (commands, data) = (sync_channel(1).0, Bytes::from(vec![0; 900]));
+        let wait = Duration::from_secs(9);
+        let result = pending.enter(&commands, GroupId::ROOT, id(2), &data, 1000, wait, &|| true);
         assert_eq!(result.unwrap_err(), ProposeError::Interrupted);
+    }
+
+    #[test]
+    fn what_waits_in_a_lane_that_is_dropped_moves_to_the_root_once() {
+        let pending = Arc::new(Pending::default());
+        let kept: Vec<Waiter> = [3, 1, 2].map(|sequence| enter(&pending, sequence, 5).unwrap()).into();
+        assert!(pending.move_all_to_root(GroupId(3)).is_empty(), "another lane");
+        pending.complete([(id(2), Ok(Bytes::new()))]);
+        let moved: Vec<u64> =
+            pending.move_all_to_root(GroupId(2)).into_iter().map(|(id, _)| id.sequence).collect();
+        assert_eq!(moved, [1, 3]);
+        assert!(pending.move_all_to_root(GroupId(2)).is_empty() && pending.move_to_root(id(1)).is_none());
+        drop(kept);
     }
 }

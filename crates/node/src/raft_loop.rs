@@ -4,11 +4,12 @@
 //! one write and one fsync. While the disk works, more arrives: under load the
 //! turns grow by themselves and nobody waits for a timer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use quack_core::{Answer, Durable, Event, Node, Note};
+use quack_core::{Answer, Durable, Event, Node, Note, Refusal};
 use quack_log::{DiskOs, GroupWrite, Log, LogReader};
 use quack_types::{GroupId, LogIndex, RaftId, Term};
 
@@ -35,6 +36,10 @@ pub(crate) struct RaftLoop {
     pub applied: LogIndex,
     /// The last leader that was known, and its term.
     pub leader_seen: Option<(RaftId, Term)>,
+    /// Lanes that were dropped and may still serve others, with the root's entry that dropped them.
+    pub retired: BTreeMap<GroupId, LogIndex>,
+    /// Who waits for lanes to be durable.
+    pub created: Vec<SyncSender<()>>,
 }
 
 impl RaftLoop {
@@ -73,20 +78,33 @@ impl RaftLoop {
         let mut next = first;
         while let Some(command) = next {
             let event = match command {
-                Command::Propose { id, data } => {
+                Command::Propose { group, id, data } => {
                     bytes += data.len();
-                    Event::Propose { group: GroupId::ROOT, data, tag: id }
+                    Event::Propose { group, data, tag: id }
                 }
-                Command::Withdraw { id } => Event::Withdraw { group: GroupId::ROOT, tag: id },
+                Command::Withdraw { group, id } => Event::Withdraw { group, tag: id },
                 Command::Members { changes, tag } => {
                     Event::ProposeMembership { group: GroupId::ROOT, changes, tag }
                 }
                 Command::Transfer { to } => Event::TransferLeader { group: GroupId::ROOT, to },
-                Command::FloorAt { index, answer } => {
+                Command::FloorsAt { last, answer } => {
+                    let floor = |(group, index)| Some((group, self.core.floor_at(group, index)?));
                     // Whoever gave up waiting does not want it.
-                    let _ = answer.send(self.core.floor_at(GroupId::ROOT, index));
+                    let _ = answer.send(last.into_iter().map(floor).collect());
                     next = self.commands.try_recv().ok();
                     continue;
+                }
+                Command::CreateLanes { lanes, done } => {
+                    for (group, at) in lanes {
+                        self.core.handle(Event::CreateLane { group, at })?;
+                    }
+                    self.created.push(done);
+                    next = self.commands.try_recv().ok();
+                    continue;
+                }
+                Command::RetireLane { group, at } => {
+                    self.retired.insert(group, at);
+                    Event::RetireLane { group }
                 }
                 Command::Deliver { from, group, bytes: message } => {
                     bytes += message.len();
@@ -94,9 +112,10 @@ impl RaftLoop {
                 }
                 Command::Unreachable { peer } => Event::PeerUnreachable { peer },
                 Command::ReadIndex { tag } => Event::ReadIndex { group: GroupId::ROOT, tag },
-                Command::Compact { through } => {
-                    self.report_applied()?;
-                    Event::Compact { group: GroupId::ROOT, through }
+                Command::Compact { durable, through } => {
+                    self.compact(durable, through)?;
+                    next = self.commands.try_recv().ok();
+                    continue;
                 }
                 Command::Stop => return Ok(false),
             };
@@ -108,6 +127,30 @@ impl RaftLoop {
             next = self.commands.try_recv().ok();
         }
         Ok(true)
+    }
+
+    fn compact(
+        &mut self,
+        durable: LogIndex,
+        through: BTreeMap<GroupId, LogIndex>,
+    ) -> Result<(), quack_core::Error> {
+        self.report_applied()?;
+        let lanes = self.shared.progress().lanes_applied.clone();
+        for (group, index) in lanes {
+            self.core.handle(Event::Applied { group, index })?;
+        }
+        for (group, through) in through.into_iter().filter(|(_, through)| *through > LogIndex(0)) {
+            self.core.handle(Event::Compact { group, through })?;
+        }
+        // Nobody on this node needs a lane's log from before the drop any more; nobody elsewhere does, when the lane
+        // has come to rest.
+        let rests = |group: &GroupId| self.core.status(*group).is_none_or(|status| status.is_resting);
+        let over = self.retired.iter().filter(|(group, at)| **at <= durable && rests(group));
+        for group in over.map(|(group, _)| *group).collect::<Vec<_>>() {
+            self.retired.remove(&group);
+            self.core.handle(Event::RemoveLane { group })?;
+        }
+        Ok(())
     }
 
     fn take_ticks(&mut self, next_tick: &mut Instant) -> Result<(), quack_core::Error> {
@@ -143,7 +186,7 @@ impl RaftLoop {
         while self.core.has_work() {
             let effects = self.core.effects()?;
             self.send(effects.send_now);
-            self.answer(effects.answers);
+            self.answer(effects.answers)?;
             self.note(effects.notes)?;
             let moves_floor = effects.persist.writes.iter().any(|write| write.floor.is_some());
             self.write(&effects.persist.writes, effects.persist.must_sync)?;
@@ -154,6 +197,10 @@ impl RaftLoop {
             if moves_floor {
                 self.release()?;
             }
+        }
+        // Whoever waits has been waited for, or has gone.
+        for done in self.created.drain(..) {
+            let _ = done.send(());
         }
         self.publish();
         self.shared.moved.notify_all();
@@ -167,10 +214,15 @@ impl RaftLoop {
         Ok(())
     }
 
-    fn publish(&self) {
-        let groups = self.core.statuses();
+    fn publish(&mut self) {
+        let changed = self.core.take_changed();
         let mut progress = self.shared.progress();
-        progress.groups = groups;
+        for (group, status) in changed {
+            match status {
+                Some(status) => progress.groups.insert(group, status),
+                None => progress.groups.remove(&group),
+            };
+        }
         let has_leader = progress.root().is_some_and(|root| root.leader.is_some());
         drop(progress);
         self.shared.pending.note_leader(has_leader);
@@ -183,10 +235,11 @@ impl RaftLoop {
             // grow when it is slower than the network.
             if let Some(last) = committed.entries.last().filter(|_| committed.group == GroupId::ROOT) {
                 self.shared.progress().committed = last.index;
-                self.shared.apply_wakes.notify_one();
             }
         }
-        self.answer(durable.answers);
+        // It may also wait for a lane's entry.
+        self.shared.apply_wakes.notify_one();
+        self.answer(durable.answers)?;
         for need in durable.snapshots_needed {
             self.transport.snapshot_needed(need.peer);
         }
@@ -199,9 +252,17 @@ impl RaftLoop {
         }
     }
 
-    fn answer(&mut self, answers: Vec<Answer>) {
+    fn answer(&mut self, answers: Vec<Answer>) -> Result<(), Error> {
         for answer in answers {
             match answer {
+                Answer::ProposalRefused { group, tag, reason: Refusal::UnknownGroup }
+                    if group != GroupId::ROOT =>
+                {
+                    // The lane was dropped between the choice and this moment: any road leads to the order.
+                    if let Some(data) = self.shared.pending.move_to_root(tag) {
+                        self.core.handle(Event::Propose { group: GroupId::ROOT, data, tag })?;
+                    }
+                }
                 Answer::ProposalRefused { tag, reason, .. } => {
                     self.shared.pending.complete([(tag, Err(ProposeError::Refused(reason)))]);
                 }
@@ -213,6 +274,7 @@ impl RaftLoop {
                 }
             }
         }
+        Ok(())
     }
 
     fn note(&mut self, notes: Vec<Note>) -> Result<(), Error> {
@@ -235,10 +297,10 @@ impl RaftLoop {
                     tracing::warn!(%from, %group, ?reason, "message refused");
                 }
                 Note::Raft { group, text } => tracing::warn!(%group, text, "raft"),
-                Note::GroupPoisoned { group, reason } if group == GroupId::ROOT => {
-                    self.shared.fail(&format!("consensus stopped: {reason}"));
+                Note::GroupPoisoned { group, reason } => {
+                    // Without a lane this node could not follow the order.
+                    self.shared.fail(&format!("consensus stopped in group {group}: {reason}"));
                 }
-                Note::GroupPoisoned { group, reason } => tracing::error!(%group, reason, "a group stopped"),
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What the threads of a node and its callers share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use quack_core::{GroupStatus, MemberChange, Refusal};
 use quack_log::Floor;
 use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
 
+use crate::lanes::LaneTable;
 use crate::metrics::Metrics;
 use crate::pending::Pending;
 use crate::{Checkpointed, ProposeError, WaitError};
@@ -25,15 +26,53 @@ const REMEDY: &str = "Mend its cause (room on the disk, the disk itself), then s
 /// What the raft thread is told.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Propose { id: ProposalId, data: Bytes },
-    Withdraw { id: ProposalId },
-    Deliver { from: RaftId, group: GroupId, bytes: Bytes },
-    Unreachable { peer: RaftId },
-    ReadIndex { tag: u64 },
-    Members { changes: Vec<MemberChange>, tag: u64 },
-    Transfer { to: RaftId },
-    FloorAt { index: LogIndex, answer: SyncSender<Option<Floor>> },
-    Compact { through: LogIndex },
+    Propose {
+        group: GroupId,
+        id: ProposalId,
+        data: Bytes,
+    },
+    Withdraw {
+        group: GroupId,
+        id: ProposalId,
+    },
+    Deliver {
+        from: RaftId,
+        group: GroupId,
+        bytes: Bytes,
+    },
+    Unreachable {
+        peer: RaftId,
+    },
+    ReadIndex {
+        tag: u64,
+    },
+    Members {
+        changes: Vec<MemberChange>,
+        tag: u64,
+    },
+    Transfer {
+        to: RaftId,
+    },
+    /// Floors for a copy of the state machine that is as far as this in each group.
+    FloorsAt {
+        last: BTreeMap<GroupId, LogIndex>,
+        answer: SyncSender<Option<Vec<(GroupId, Floor)>>>,
+    },
+    /// The state machine is durable at `durable`, and of each group needs nothing up to an entry.
+    Compact {
+        durable: LogIndex,
+        through: BTreeMap<GroupId, LogIndex>,
+    },
+    /// The state machine has created lanes, each with an entry of the root; it goes on when they are durable.
+    CreateLanes {
+        lanes: Vec<(GroupId, LogIndex)>,
+        done: SyncSender<()>,
+    },
+    /// It has dropped a lane, with this entry of the root.
+    RetireLane {
+        group: GroupId,
+        at: LogIndex,
+    },
     Stop,
 }
 
@@ -44,6 +83,10 @@ pub(crate) struct Progress {
     pub committed: LogIndex,
     /// Last entry of the root group that is applied.
     pub applied: LogIndex,
+    /// Last entry of each lane that is applied.
+    pub lanes_applied: BTreeMap<GroupId, LogIndex>,
+    /// The lanes at that place.
+    pub lanes: Arc<LaneTable>,
     /// Bytes of entries applied since the last checkpoint began.
     pub log_bytes: u64,
     /// At how many of them the next checkpoint begins.
@@ -66,13 +109,13 @@ pub(crate) struct Progress {
     /// The first local error.
     pub degraded: Option<String>,
     /// The groups as the raft thread saw them last.
-    pub groups: Vec<GroupStatus>,
+    pub groups: BTreeMap<GroupId, GroupStatus>,
 }
 
 impl Progress {
     /// The root group as the raft thread saw it last.
     pub fn root(&self) -> Option<&GroupStatus> {
-        self.groups.iter().find(|group| group.group == GroupId::ROOT)
+        self.groups.get(&GroupId::ROOT)
     }
 }
 

@@ -77,12 +77,12 @@ pub(crate) fn rows(progress: &Progress, node: &NodeId, name: impl Fn(RaftId) -> 
     let names = |ids: &[RaftId]| ids.iter().map(|id| name(*id)).collect();
     progress
         .groups
-        .iter()
+        .values()
         .map(|group| {
             let (state, reason) = state_of(progress, group);
             let serves = matches!(state, NodeState::Ok | NodeState::Joining);
             NodeStatus {
-                group_name: group_name(group.group),
+                group_name: group_name(progress, group.group),
                 group_id: group.group,
                 node_id: node.clone(),
                 // What a node that has stopped was last is no role.
@@ -91,11 +91,7 @@ pub(crate) fn rows(progress: &Progress, node: &NodeId, name: impl Fn(RaftId) -> 
                 term: group.term.0,
                 last_index: group.last_index,
                 commit_index: group.commit_index,
-                applied_index: if group.group == GroupId::ROOT {
-                    progress.applied
-                } else {
-                    group.applied_index
-                },
+                applied_index: applied(progress, group.group),
                 snapshot_index: group.snapshot_index,
                 voters: names(&group.membership.voters),
                 learners: names(&group.membership.learners),
@@ -108,8 +104,22 @@ pub(crate) fn rows(progress: &Progress, node: &NodeId, name: impl Fn(RaftId) -> 
         .collect()
 }
 
-fn group_name(group: GroupId) -> String {
-    if group == GroupId::ROOT { "default".to_owned() } else { format!("lane-{group}") }
+fn group_name(progress: &Progress, group: GroupId) -> String {
+    if group == GroupId::ROOT {
+        return "default".to_owned();
+    }
+    match progress.lanes.lanes.get(&group) {
+        Some(lane) => lane.name.to_string(),
+        // It has been dropped, and serves those who are behind.
+        None => format!("dropped-{group}"),
+    }
+}
+
+fn applied(progress: &Progress, group: GroupId) -> LogIndex {
+    match group {
+        GroupId::ROOT => progress.applied,
+        lane => progress.lanes_applied.get(&lane).copied().unwrap_or_default(),
+    }
 }
 
 fn state_of(progress: &Progress, group: &GroupStatus) -> (NodeState, Option<String>) {

@@ -180,7 +180,7 @@ fn a_node_to_be_rebuilt_keeps_what_it_had_until_its_new_store_is_its_own() {
     let peer = used_folder();
     let (node, _) = start(peer.path());
     write(&node, "a row").unwrap();
-    let floor = node.hold_checkpoints(Duration::from_secs(10)).unwrap().floor.clone();
+    let floors = node.hold_checkpoints(Duration::from_secs(10)).unwrap().floors.clone();
     node.stop();
     let folder = marked_folder();
     let before = std::fs::read(folder.path().join("identity")).unwrap();
@@ -192,7 +192,7 @@ fn a_node_to_be_rebuilt_keeps_what_it_had_until_its_new_store_is_its_own() {
     assert!(!folder.path().join("rebuild").exists());
     let cluster_id = empty.former().unwrap();
     std::fs::write(empty.begin_join().unwrap(), "a snapshot").unwrap();
-    let joined = empty.join(&Seed { cluster_id, incarnation: 1, floor }).unwrap();
+    let joined = empty.join(&Seed { cluster_id, incarnation: 1, floors }).unwrap();
     assert!(aside.exists());
     joined.own_store().unwrap();
     assert!(!aside.exists());

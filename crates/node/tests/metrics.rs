@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use quack_node::metrics::Sample;
 use quack_node::{NodeConfig, NodeHandle, ProposeError};
-use quack_types::LogIndex;
+use quack_types::{GroupId, LogIndex};
 use support::{LONG, config, encode, never, start, start_with, write};
 
 /// The value of the series with this name and, if any, this value of its label.
@@ -70,15 +70,18 @@ fn each_way_in_which_a_proposal_can_end_has_its_own_count() {
     let (node, control) = start_with(folder.path(), config);
     control.apply_slow.store(300, Ordering::Relaxed);
     let first = node.next_proposal_id();
-    let waiter = node.propose(first, encode(first, &"w".repeat(20 << 20)), &never).unwrap();
+    let waiter = node.propose(GroupId::ROOT, first, encode(first, &"w".repeat(20 << 20)), &never).unwrap();
     assert_eq!(value(&node, "quack_proposals_pending", ""), 1.0);
     assert!(value(&node, "quack_proposals_pending_bytes", "") > f64::from(20 << 20));
     let second = node.next_proposal_id();
     let large = encode(second, &"w".repeat(20 << 20));
-    assert!(matches!(node.propose(second, large.clone(), &never), Err(ProposeError::Busy { .. })));
-    assert!(matches!(node.propose(second, large, &|| true), Err(ProposeError::Interrupted)));
+    assert!(matches!(
+        node.propose(GroupId::ROOT, second, large.clone(), &never),
+        Err(ProposeError::Busy { .. })
+    ));
+    assert!(matches!(node.propose(GroupId::ROOT, second, large, &|| true), Err(ProposeError::Interrupted)));
     waiter.wait(Duration::from_millis(10), &never).unwrap_err();
-    drop(node.propose(second, encode(second, "nobody waits for it"), &never).unwrap());
+    drop(node.propose(GroupId::ROOT, second, encode(second, "nobody waits for it"), &never).unwrap());
     node.wait_applied(LogIndex(2), LONG, &never).unwrap();
     control.apply_slow.store(0, Ordering::Relaxed);
     write(&node, "small").unwrap();

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use quack_core::Refusal;
 use quack_log::LogConfig;
 use quack_node::{NodeConfig, NodeState, ProposeError, WaitError};
-use quack_types::LogIndex;
 use quack_types::limits::ENTRY_BYTES_MAX;
+use quack_types::{GroupId, LogIndex};
 use support::{LONG, config, encode, image, never, start, start_with, write};
 
 #[test]
@@ -265,12 +265,12 @@ fn a_slow_machine_pushes_back_and_an_impatient_client_knows_nothing() {
     let (node, control) = start_with(folder.path(), config);
     control.apply_slow.store(300, Ordering::Relaxed);
     let first = node.next_proposal_id();
-    let waiter = node.propose(first, encode(first, &"w".repeat(20 << 20)), &never).unwrap();
+    let waiter = node.propose(GroupId::ROOT, first, encode(first, &"w".repeat(20 << 20)), &never).unwrap();
     let second = node.next_proposal_id();
     let large = encode(second, &"w".repeat(20 << 20));
-    let error = node.propose(second, large.clone(), &never).unwrap_err();
+    let error = node.propose(GroupId::ROOT, second, large.clone(), &never).unwrap_err();
     assert!(matches!(error, ProposeError::Busy { .. }), "{error}");
-    let error = node.propose(second, large, &|| true).unwrap_err();
+    let error = node.propose(GroupId::ROOT, second, large, &|| true).unwrap_err();
     assert!(matches!(error, ProposeError::Interrupted), "{error}");
     let error = waiter.wait(Duration::from_millis(10), &never).unwrap_err();
     assert!(error.is_outcome_unknown(), "{error}");
@@ -284,9 +284,9 @@ fn impossible_proposals_are_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let (node, _) = start(folder.path());
     let id = node.next_proposal_id();
-    let error = node.propose(id, bytes::Bytes::new(), &never).unwrap_err();
+    let error = node.propose(GroupId::ROOT, id, bytes::Bytes::new(), &never).unwrap_err();
     assert_eq!(error, ProposeError::Refused(Refusal::Empty));
-    let error = node.propose(id, vec![0; ENTRY_BYTES_MAX + 1].into(), &never).unwrap_err();
+    let error = node.propose(GroupId::ROOT, id, vec![0; ENTRY_BYTES_MAX + 1].into(), &never).unwrap_err();
     assert!(matches!(error, ProposeError::Refused(Refusal::TooLarge { .. })), "{error}");
 }
 

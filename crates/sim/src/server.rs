@@ -266,7 +266,7 @@ impl Server {
             forwarded_bytes_max: self.scenario.forwarded_bytes_max as usize,
             ..Config::new(self.raft_id())
         };
-        Node::new(config, &groups, &applied, log.reader()).map_err(|error| {
+        Node::new(config, &groups, &applied, &[], log.reader()).map_err(|error| {
             Failure::safety("a node comes back after a crash", format!("n{}: {error}", self.id))
         })
     }

@@ -8,5 +8,7 @@
 pub mod folder;
 pub mod id;
 pub mod limits;
+mod place;
 
 pub use id::{GroupId, InvalidNodeId, LogIndex, NodeId, ProposalId, RaftId, Term};
+pub use place::Place;

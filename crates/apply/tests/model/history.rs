@@ -4,18 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quack_apply::origins::Origins;
 use quack_apply::{Applier, Decision, entry, sequence};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, outcome, step::Kind};
-use quack_types::{LogIndex, NodeId, ProposalId, Term};
+use quack_types::{GroupId, LogIndex, NodeId, ProposalId, Term};
 
-use super::Dice;
 use super::contents::{Contents, Ddl, Key};
 use super::oddities::Oddities;
 use super::oracle::{Fate, Oracle};
 use super::rows::{Row, Sought, changed, inserted};
 use super::store::ModelStore;
+use super::{Dice, of_root};
 
 /// A log, and what became of it when its entries were applied one at a time.
 #[derive(Default)]
@@ -410,8 +409,8 @@ impl Builder {
         let entry = LogEntry { term: Term(1), index, kind, data, context: Bytes::new() };
         self.history.entries.push(entry.clone());
         let entries = &self.history.entries;
-        let read = |index: LogIndex| Ok(entries[usize::try_from(index.0).unwrap() - 1].clone());
-        let decision = self.reference.apply(std::slice::from_ref(&entry), &read).unwrap().pop();
+        let read = |_: GroupId, index: LogIndex| Ok(entries[usize::try_from(index.0).unwrap() - 1].clone());
+        let decision = self.reference.apply(&of_root(std::slice::from_ref(&entry)), &read).unwrap().pop();
         if proposal {
             let fate = self.oracle.apply(&entry.data);
             let decided = Fate::of(decision.as_ref().unwrap().outcome.as_ref());
@@ -431,10 +430,10 @@ impl Builder {
             entry::decode(index.0, &entry.data)
         );
         // No transaction that cannot be completed any more holds back the log.
-        let needed = Origins::decode(&self.reference.state()).unwrap().needed_from();
-        assert_eq!(needed.is_some(), self.oracle.has_open(), "after entry {index}");
+        let needed = self.reference.state().origins.needed_from();
+        assert_eq!(!needed.is_empty(), self.oracle.has_open(), "after entry {index}");
         self.history.decisions.push(decision);
-        self.history.states.push(self.reference.state());
+        self.history.states.push(self.reference.state().encode());
         self.history.contents.push(contents);
     }
 }

@@ -12,6 +12,14 @@ pub mod proposer;
 pub mod rows;
 pub mod store;
 
+use quack_log::{GroupEntry, LogEntry};
+use quack_types::GroupId;
+
+/// Entries of the root.
+pub fn of_root(entries: &[LogEntry]) -> Vec<GroupEntry> {
+    entries.iter().map(|entry| GroupEntry { group: GroupId::ROOT, entry: entry.clone() }).collect()
+}
+
 /// Small random numbers (SplitMix64, Steele et al., "Fast Splittable Pseudorandom Number Generators").
 #[derive(Debug, Clone)]
 pub struct Dice(pub u64);

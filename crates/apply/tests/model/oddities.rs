@@ -63,6 +63,7 @@ impl Seen {
             Body::Boot(_) => "a boot again",
             Body::Member(_) => "a member again",
             Body::Verify(_) => "a verification again",
+            Body::Settings(_) => "settings again",
             Body::Part(_) => "a part again",
             Body::Abort(_) => "an abort again",
             Body::Transaction(_) => "a transaction again",
@@ -88,7 +89,7 @@ impl Seen {
                 self.ended.insert(abort.transaction);
                 None
             }
-            Body::Boot(_) | Body::Member(_) | Body::Verify(_) => None,
+            Body::Boot(_) | Body::Member(_) | Body::Verify(_) | Body::Settings(_) => None,
         }
     }
 }

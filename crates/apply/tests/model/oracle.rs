@@ -81,7 +81,7 @@ impl Oracle {
             return *fate;
         }
         let fate = match entry.body.unwrap() {
-            Body::Boot(_) | Body::Verify(_) => Fate::Applied,
+            Body::Boot(_) | Body::Verify(_) | Body::Settings(_) => Fate::Applied,
             Body::Member(member) => set_member(&mut self.incarnations, &mut self.ended, member),
             Body::Abort(abort) => {
                 origin.fates.entry(abort.transaction).or_insert(GONE);

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use quack_apply::{Applier, Proposer, entry};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body};
-use quack_types::{LogIndex, ProposalId, RaftId, Term};
+use quack_types::{GroupId, LogIndex, ProposalId, RaftId, Term};
 
-use super::Dice;
 use super::store::ModelStore;
+use super::{Dice, of_root};
 
 /// Why a proposal has no outcome here.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,8 +114,8 @@ impl Log {
     /// Applies all that was proposed.
     pub fn apply(&mut self) {
         let entries = self.entries.clone();
-        let read = |index: LogIndex| Ok(entries[usize::try_from(index.0).unwrap() - 1].clone());
-        for decision in self.applier.apply(&entries, &read).unwrap() {
+        let read = |_: GroupId, index: LogIndex| Ok(entries[usize::try_from(index.0).unwrap() - 1].clone());
+        for decision in self.applier.apply(&of_root(&entries), &read).unwrap() {
             let first = self.outcomes.entry(decision.id.sequence);
             let outcome = decision.outcome.unwrap_or_default();
             // One that comes again is void, or has its first outcome.
@@ -138,6 +138,7 @@ impl Log {
             Body::Boot(_) => 'b',
             Body::Member(_) => 'm',
             Body::Verify(_) => 'v',
+            Body::Settings(_) => 's',
         };
         self.bodies().iter().map(letter).collect()
     }
@@ -158,7 +159,7 @@ impl Proposer for LogProposer {
         (ProposalId { origin: RaftId(1), boot: 1, sequence }, log.outstanding.first().unwrap() - 1)
     }
 
-    fn propose(&self, id: ProposalId, data: Bytes) -> Result<u64, Failure> {
+    fn propose(&self, _group: &str, id: ProposalId, data: Bytes) -> Result<u64, Failure> {
         let mut log = self.0.borrow_mut();
         if ends(&mut log.busy_in) {
             log.outstanding.remove(&id.sequence);

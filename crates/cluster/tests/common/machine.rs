@@ -1,6 +1,6 @@
 //! A store of keys and values in one file, under the real applier: what DuckDB is to a node, small enough to look into.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,14 @@ use bytes::Bytes;
 use prost::Message as _;
 use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
-use quack_apply::{Applier, Store, StoreError, entry};
+use quack_apply::{Applier, Lane, Placement, State, Store, StoreError, entry};
 use quack_cluster::{Cluster, Host};
-use quack_log::LogEntry;
-use quack_node::{Applied, Checkpointed, Checkpointer, LocalError, NodeHandle, StateMachine};
+use quack_node::{
+    Applied, Checkpointed, Checkpointer, GroupEntry, LaneInfo, LaneTable, LocalError, NodeHandle, ReadLog,
+    StateMachine,
+};
 use quack_proto::log::v1::{Boot, Ddl, Outcome, Rows, Step, Transaction, entry::Body, outcome, step};
-use quack_types::LogIndex;
+use quack_types::{GroupId, LogIndex, Place};
 
 use super::{LONG, eventually};
 
@@ -137,6 +139,14 @@ impl Store for Tables {
         Ok(())
     }
 
+    /// A key that begins with "lane-" needs the lane that is its value.
+    fn placements(&mut self) -> Result<Vec<Placement>, StoreError> {
+        let values = self.open.as_ref().unwrap();
+        let lanes: BTreeSet<&String> =
+            values.iter().filter(|(key, _)| key.starts_with("lane-")).map(|(_, value)| value).collect();
+        Ok(lanes.into_iter().map(|group| Placement { group: group.clone(), tables: 1 }).collect())
+    }
+
     fn sequence(&mut self, _: &str, _: &str) -> Result<Option<SequenceState>, StoreError> {
         Err(unknown())
     }
@@ -156,6 +166,21 @@ pub struct Machine {
     applier: Applier<Tables>,
     values: Arc<Values>,
     cluster: Arc<Cluster>,
+    lanes: Arc<LaneTable>,
+}
+
+/// The lanes as the applier has them; the same as before when nothing has changed.
+fn table(applier: &Applier<Tables>, before: &Arc<LaneTable>) -> Arc<LaneTable> {
+    let lanes = &applier.state().lanes;
+    let info = |(group, lane): (GroupId, &Lane)| {
+        (group, LaneInfo { name: lane.name.clone(), tables: lane.tables, created: lane.created })
+    };
+    let now = LaneTable {
+        groups_enabled: applier.state().groups_enabled,
+        last_group: lanes.last_group(),
+        lanes: lanes.iter().map(info).collect(),
+    };
+    if now == **before { Arc::clone(before) } else { Arc::new(now) }
 }
 
 impl Machine {
@@ -164,29 +189,31 @@ impl Machine {
         let tables = Tables { shared: values.clone(), open: None };
         let applier = Applier::open(tables, LogIndex(position), &state).unwrap();
         cluster.members_said(applier.members());
-        Self { applier, values, cluster }
+        let lanes = table(&applier, &Arc::default());
+        Self { applier, values, cluster, lanes }
     }
 }
 
 impl StateMachine for Machine {
-    fn applied(&self) -> LogIndex {
-        self.applier.position()
+    fn place(&self) -> Place {
+        self.applier.state().place()
     }
 
-    fn apply(
-        &mut self,
-        entries: &[LogEntry],
-        log: &dyn Fn(LogIndex) -> Result<LogEntry, String>,
-    ) -> Result<Vec<Applied>, LocalError> {
+    fn lanes(&self) -> Arc<LaneTable> {
+        Arc::clone(&self.lanes)
+    }
+
+    fn apply(&mut self, entries: &[GroupEntry], log: &ReadLog<'_>) -> Result<Vec<Applied>, LocalError> {
         let mut decisions = Vec::new();
         for entry in entries {
             let applied = self.applier.apply(std::slice::from_ref(entry), log);
             decisions.extend(applied.map_err(|error| LocalError::new(error.message))?);
-            if let Some(number) = entry::verification(&entry.data) {
+            if let Some(number) = entry::verification(&entry.entry.data) {
                 self.values.hashes.lock().unwrap().insert(number, self.values.hash());
             }
         }
         self.cluster.members_said(self.applier.members());
+        self.lanes = table(&self.applier, &self.lanes);
         let applied = decisions.into_iter().map(|decision| Applied {
             outcome: decision.outcome.map_or_else(Bytes::new, |outcome| outcome.encode_to_vec().into()),
             id: Some(decision.id),
@@ -207,18 +234,19 @@ impl Checkpointer for Checkpoints {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
         drop(self.0.gate.lock().unwrap());
         let image = self.0.image.lock().unwrap().clone();
-        let durable = LogIndex(image.position);
+        let state = State::decode(LogIndex(image.position), &image.state).unwrap();
+        let durable = state.place();
         // The node must know that it has applied what the checkpoint holds.
         eventually("the checkpoint's entries are applied", || {
             let node = self.0.node.get().and_then(Weak::upgrade);
-            node.is_none_or(|node| node.applied() >= durable)
+            node.is_none_or(|node| node.applied() >= durable.root)
         });
         let bytes = image.to_bytes();
         let file = File::options().write(true).create(true).truncate(false).open(&self.0.path).unwrap();
         file.set_len(bytes.len() as u64).unwrap();
         file.write_all_at(&bytes, 0).unwrap();
         self.0.checkpoints.fetch_add(1, Ordering::Relaxed);
-        Ok(Checkpointed { durable, needed: None })
+        Ok(Checkpointed { durable, ..Checkpointed::default() })
     }
 }
 
@@ -240,7 +268,7 @@ impl TestHost {
 
     fn propose_within(&self, body: Body, time: Duration) -> Result<(), String> {
         let id = self.node.next_proposal_id();
-        let pending = self.node.propose(id, entry::encode(id, 0, body), &|| false);
+        let pending = self.node.propose(GroupId::ROOT, id, entry::encode(id, 0, body), &|| false);
         let outcome = pending.and_then(|pending| pending.wait(time, &|| false));
         match Outcome::decode(outcome.map_err(|error| error.to_string())?).unwrap().kind {
             Some(outcome::Kind::Refused(refused)) => Err(refused.message),

@@ -46,7 +46,10 @@ impl<L: LogRead> Group<L> {
     /// A proposal of this node. It is kept, and offered at the end of the round.
     pub(crate) fn on_propose(&mut self, data: Bytes, tag: ProposalId) {
         let bytes = data.len();
-        let taken = if data.is_empty() {
+        self.wake();
+        let taken = if self.rest.is_retired {
+            Err(Refusal::UnknownGroup)
+        } else if data.is_empty() {
             Err(Refusal::Empty)
         } else if bytes > ENTRY_BYTES_MAX {
             Err(Refusal::TooLarge { bytes, max: ENTRY_BYTES_MAX })
@@ -82,7 +85,7 @@ impl<L: LogRead> Group<L> {
     }
 
     /// Raft takes nothing then. It ends with another leader, or after an election timeout.
-    fn is_handing_over(&self) -> bool {
+    pub(super) fn is_handing_over(&self) -> bool {
         self.is_leader() && self.raft.raft.lead_transferee.is_some()
     }
 

@@ -16,6 +16,7 @@ use quack_types::{GroupId, LogIndex, Term};
 use raft::RawNode;
 
 use super::Group;
+use super::rest::Rest;
 use crate::election::ElectionTimeout;
 use crate::history::MembershipHistory;
 use crate::logger::Warnings;
@@ -69,6 +70,8 @@ impl<L: LogRead> Group<L> {
             floor_pending: is_new.then_some(first_floor),
             ready: None,
             seen: (Role::Follower, Term(hard_state.term.0), None),
+            rest: Rest::default(),
+            election_ticks: config.election_ticks as u64,
             outbox: Outbox::default(),
         };
         group.after_step();

@@ -38,10 +38,16 @@ impl<L: LogRead> Group<L> {
 
     /// A message of a peer.
     pub(crate) fn on_message(&mut self, from: RaftId, bytes: &Bytes) {
+        self.heard(from);
         let taken = match envelope::decode(from, self.node, bytes) {
             Ok(Envelope::Raft(body)) => self.on_raft_message(from, &body),
             Ok(Envelope::Proposals(proposals)) => {
+                self.wake();
                 self.on_forwarded(proposals);
+                Ok(())
+            }
+            Ok(Envelope::Rest(term, last)) => {
+                self.on_rest(from, term, last);
                 Ok(())
             }
             Ok(Envelope::Refusal(_, ids)) => {
@@ -57,6 +63,10 @@ impl<L: LogRead> Group<L> {
 
     fn on_raft_message(&mut self, from: RaftId, body: &Bytes) -> Result<(), InvalidMessage> {
         let message = message::decode(from, self.node, body)?;
+        // The answer to a heartbeat from before it came to rest.
+        if message.msg_type != MessageType::MsgHeartbeatResponse {
+            self.wake();
+        }
         if message.msg_type == MessageType::MsgReadIndex {
             if !self.is_leader() {
                 // A follower in raft-rs passes a read on in the name of the one who asked, which
@@ -82,12 +92,13 @@ impl<L: LogRead> Group<L> {
 
     /// A membership change.
     pub(crate) fn on_propose_membership(&mut self, changes: &[MemberChange], tag: u64) {
+        self.wake();
         if let Err(reason) = self.try_propose_membership(changes) {
             self.outbox.answers.push(Answer::MembershipRefused { group: self.id, tag, reason });
         }
     }
 
-    fn try_propose_membership(&mut self, changes: &[MemberChange]) -> Result<(), Refusal> {
+    pub(super) fn try_propose_membership(&mut self, changes: &[MemberChange]) -> Result<(), Refusal> {
         if !self.is_leader() {
             return Err(Refusal::NotLeader { leader: self.leader() });
         }
@@ -112,6 +123,7 @@ impl<L: LogRead> Group<L> {
 
     /// Leadership is to move.
     pub(crate) fn on_transfer_leader(&mut self, to: RaftId) {
+        self.wake();
         let reason = if !self.is_leader() {
             Refusal::NotLeader { leader: self.leader() }
         } else if !self.membership().voters.contains(&to) {
@@ -126,6 +138,7 @@ impl<L: LogRead> Group<L> {
 
     /// A linearizable read. It waits for the end of the round.
     pub(crate) fn on_read_index(&mut self, tag: u64) {
+        self.wake();
         self.read_tags.push(tag);
     }
 
@@ -193,6 +206,9 @@ impl<L: LogRead> Group<L> {
     /// Messages to a peer do not arrive.
     pub(crate) fn on_peer_unreachable(&mut self, peer: RaftId) {
         self.proposals.peer_unreachable(peer);
+        if self.leader() == Some(peer) {
+            self.wake();
+        }
         self.step(|raft| raft.report_unreachable(peer.0));
     }
 }

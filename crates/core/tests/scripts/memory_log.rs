@@ -27,6 +27,10 @@ impl MemoryLog {
     pub fn write(&self, writes: &[GroupWrite]) {
         for write in writes {
             let mut groups = self.groups.borrow_mut();
+            if write.gone {
+                groups.remove(&write.group);
+                continue;
+            }
             let group = groups.entry(write.group).or_default();
             if let Some(floor) = &write.floor {
                 group.entries.retain(|index, _| *index > floor.index);

@@ -2,19 +2,26 @@
 
 use bytes::{Buf as _, Bytes};
 use protobuf::Message as _;
-use quack_core::{Answer, GroupState, GroupStatus, Membership, Note, Refusal};
+use quack_core::{Answer, Cut, GroupState, GroupStatus, LaneEnd, Membership, Note, Refusal};
 use quack_log::{EntryKind, LogEntry};
-use quack_types::{LogIndex, RaftId};
+use quack_types::{GroupId, LogIndex, RaftId};
 use raft::eraftpb::Message;
 
 pub fn entry(entry: &LogEntry) -> String {
     let data = match entry.kind {
+        _ if matches!(Cut::of(entry), Ok(Some(_))) => cut(entry),
         EntryKind::Normal if entry.data.is_empty() => "-".to_owned(),
         EntryKind::Normal if entry.data.len() > 20 => format!("{} bytes", entry.data.len()),
         EntryKind::Normal => String::from_utf8_lossy(&entry.data).into_owned(),
         EntryKind::ConfChange | EntryKind::ConfChangeV2 => "members".to_owned(),
     };
     format!("{}/{}:{data}", entry.index, entry.term)
+}
+
+fn cut(entry: &LogEntry) -> String {
+    let lanes = Cut::of(entry).ok().flatten().unwrap_or_default().lanes;
+    let lane = |(group, end): (&GroupId, &LaneEnd)| format!("g{group}<={}/{}", end.index, end.term);
+    format!("cut({})", lanes.iter().map(lane).collect::<Vec<_>>().join(","))
 }
 
 fn ids(ids: &[RaftId]) -> String {
@@ -86,6 +93,10 @@ pub fn message(bytes: &Bytes) -> String {
     match bytes[1] {
         1 => raft_message(&bytes.slice(2..)),
         2 => forwarded(bytes.slice(2..)),
+        4 => {
+            let mut body = bytes.slice(2..);
+            format!("rests term={} last={}", body.get_u64(), body.get_u64())
+        }
         3 => format!("refuses proposals ({}): {}", bytes[2], sequences(bytes.slice(3..))),
         other => panic!("unknown kind {other}"),
     }
@@ -143,8 +154,12 @@ pub fn status(status: &GroupStatus) -> String {
         0 => String::new(),
         count => format!(" kept={count}"),
     };
+    let order = match status.group {
+        GroupId::ROOT => String::new(),
+        _ => format!(" ordered={}{}", status.ordered_index, if status.is_resting { " resting" } else { "" }),
+    };
     format!(
-        "g{} {} leader={} term={} last={} commit={} applied={} floor={} replicated={replicated} readable={}{kept} {} {state}",
+        "g{} {} leader={} term={} last={} commit={} applied={} floor={} replicated={replicated} readable={}{kept}{order} {} {state}",
         status.group,
         status.role.as_str(),
         node(status.leader),

@@ -58,7 +58,7 @@ impl World {
         member.boot += 1;
         let config = Config { boot: member.boot, ..Config::new(RaftId(id)) };
         let applied: Vec<_> = member.applied.iter().map(|(group, index)| (*group, *index)).collect();
-        match Node::new(config, &groups, &applied, member.log.clone()) {
+        match Node::new(config, &groups, &applied, &[], member.log.clone()) {
             Ok(node) => member.node = Some(node),
             Err(error) => self.say(format!("n{id} does not start: {error}")),
         }

@@ -7,8 +7,8 @@ pub(crate) mod batch;
 pub(crate) mod record;
 pub(crate) mod segment;
 
-/// Version of the format, in every segment's header.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// Version of the format, in every segment's header. 2 added the record of a group that is gone.
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 /// Batches begin at multiples of this many bytes, so that a batch header never
 /// crosses a sector: it is there as a whole, or not at all.

@@ -19,6 +19,7 @@ const KIND_HARD_STATE: u8 = 2;
 const KIND_FLOOR: u8 = 3;
 const KIND_TAIL: u8 = 4;
 const KIND_SEAL: u8 = 5;
+const KIND_GONE: u8 = 6;
 
 /// One record, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) enum Record {
     Floor(GroupId, Floor, bool),
     /// In a segment's first batch: where the group's log ended when the segment began.
     Tail(GroupId, LogIndex),
+    /// The group was forgotten.
+    Gone(GroupId),
     /// The segment ends here and goes on in the one with this number.
     Seal(u32),
 }
@@ -108,6 +111,12 @@ pub(crate) fn put_tail(buffer: &mut Vec<u8>, group: GroupId, last: LogIndex) {
     finish(buffer, at);
 }
 
+/// Appends a record that says that a group is gone.
+pub(crate) fn put_gone(buffer: &mut Vec<u8>, group: GroupId) {
+    let at = begin(buffer, KIND_GONE, 0, group);
+    finish(buffer, at);
+}
+
 /// Appends a seal record.
 pub(crate) fn put_seal(buffer: &mut Vec<u8>, next: u32) {
     let at = begin(buffer, KIND_SEAL, 0, GroupId(0));
@@ -148,6 +157,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Record, usize)>, &'static st
             Record::Floor(group, floor, bytes[1] == 1)
         }
         KIND_TAIL => Record::Tail(group, LogIndex(number(0)?)),
+        KIND_GONE if fields.is_empty() => Record::Gone(group),
         KIND_SEAL if fields.len() == 4 => Record::Seal(read_u32(fields, 0)),
         _ => return Err("a record is of no known kind"),
     };
@@ -207,6 +217,7 @@ mod tests {
         put_hard_state(&mut buffer, group, &hard_state);
         put_floor(&mut buffer, group, &floor, true);
         put_tail(&mut buffer, group, LogIndex(77));
+        put_gone(&mut buffer, group);
         put_seal(&mut buffer, 12);
         buffer.resize(buffer.len() + 24, 0);
         let records: Vec<Record> =
@@ -216,6 +227,7 @@ mod tests {
             Record::HardState(group, hard_state),
             Record::Floor(group, floor, true),
             Record::Tail(group, LogIndex(77)),
+            Record::Gone(group),
             Record::Seal(12),
         ];
         assert_eq!(records, expected);

@@ -17,6 +17,8 @@ const CRC_AT: usize = HEADER_BYTES - 4;
 /// Header of one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    /// Version of the format in which the segment is written.
+    pub version: u32,
     /// Whose log it is.
     pub identity: LogIdentity,
     /// Number of the segment, from 1, without gaps.
@@ -54,7 +56,7 @@ impl SegmentHeader {
         let mut bytes = [0; HEADER_BYTES];
         let node = self.identity.node.as_str().as_bytes();
         bytes[0..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.number.to_le_bytes());
         bytes[16..32].copy_from_slice(&self.identity.cluster_id.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.identity.incarnation.to_le_bytes());
@@ -89,6 +91,7 @@ impl SegmentHeader {
         let length = usize::from(bytes[64]).min(NODE_BYTES_MAX);
         let node = std::str::from_utf8(&bytes[65..65 + length]).ok().and_then(|text| NodeId::new(text).ok());
         Ok(Self {
+            version,
             identity: LogIdentity {
                 cluster_id: read_u128(bytes, 16),
                 node: node.ok_or_else(|| corrupt("the node's name is not valid"))?,
@@ -124,6 +127,7 @@ mod tests {
 
     fn header() -> SegmentHeader {
         SegmentHeader {
+            version: FORMAT_VERSION,
             identity: LogIdentity { cluster_id: 7 << 100, node: NodeId::new("n0").unwrap(), incarnation: 3 },
             number: 12,
             first_sequence: 99,
@@ -149,11 +153,11 @@ mod tests {
     #[test]
     fn a_newer_format_is_named_as_such() {
         let mut bytes = header().encode();
-        bytes[8] = 2;
+        bytes[8] = 9;
         let crc = crc32fast::hash(&bytes[..CRC_AT]);
         bytes[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
         let error = SegmentHeader::decode("x", &bytes).unwrap_err();
-        assert!(matches!(error, Error::FromTheFuture { found: 2, supported: 1, .. }), "{error}");
+        assert!(matches!(error, Error::FromTheFuture { found: 9, supported: 2, .. }), "{error}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A state machine in memory that counts, remembers, and checkpoints into a file.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,10 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quack_node::{
-    Applied, Checkpointed, Checkpointer, DataFolder, LocalError, LogEntry, Membership, NoTransport,
-    NodeConfig, NodeHandle, ProposeError, StateMachine,
+    Applied, Checkpointed, Checkpointer, DataFolder, GroupEntry, LaneInfo, LaneTable, LocalError, Membership,
+    NoTransport, NodeConfig, NodeHandle, ProposeError, ReadLog, StateMachine,
 };
-use quack_types::{LogIndex, NodeId, ProposalId, RaftId};
+use quack_types::{GroupId, LogIndex, NodeId, Place, ProposalId, RaftId};
 
 pub const LONG: Duration = Duration::from_secs(20);
 
@@ -26,8 +27,53 @@ pub fn never() -> bool {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    pub applied: LogIndex,
+    pub place: Place,
     pub texts: Vec<String>,
+    pub lanes: Arc<LaneTable>,
+}
+
+impl State {
+    /// What a checkpoint keeps, one line each: root, last group, lanes; then the texts.
+    fn to_text(&self) -> String {
+        let lane = |(group, lane): (&GroupId, &LaneInfo)| {
+            format!("{group} {} {} {}", lane.name, lane.created, self.place.lanes[group])
+        };
+        let lanes: Vec<String> = self.lanes.lanes.iter().map(lane).collect();
+        let head = format!("{}\n{}\n{}", self.place.root, self.lanes.last_group, lanes.join(","));
+        format!("{head}\n{}\n", self.texts.join("\n"))
+    }
+
+    fn from_text(text: &str) -> Self {
+        let mut lines = text.lines();
+        let mut number = || lines.next().unwrap_or("0").parse::<u64>().unwrap();
+        let (root, last_group) = (LogIndex(number()), GroupId(number()));
+        let mut place = Place::of_root(root);
+        let mut table = LaneTable { last_group, ..LaneTable::default() };
+        for lane in lines.next().unwrap_or_default().split(',').filter(|lane| !lane.is_empty()) {
+            let [group, name, created, applied] = lane.split(' ').collect::<Vec<_>>()[..] else { panic!() };
+            let number = |text: &str| text.parse::<u64>().unwrap();
+            let created = LogIndex(number(created));
+            table.lanes.insert(GroupId(number(group)), LaneInfo { name: name.into(), tables: 1, created });
+            place.lanes.insert(GroupId(number(group)), LogIndex(number(applied)));
+        }
+        Self { place, texts: lines.map(str::to_owned).collect(), lanes: Arc::new(table) }
+    }
+
+    /// From now on there are lanes with these names.
+    fn set_lanes(&mut self, names: &[&str], created: LogIndex) {
+        let mut table = (*self.lanes).clone();
+        table.lanes.retain(|_, lane| names.contains(&&*lane.name));
+        self.place.lanes.retain(|group, _| table.lanes.contains_key(group));
+        for name in names {
+            if table.named(name).is_none() {
+                table.last_group = GroupId(table.last_group.0.max(GroupId::ROOT.0) + 1);
+                let lane = LaneInfo { name: (*name).into(), tables: 1, created };
+                table.lanes.insert(table.last_group, lane);
+                self.place.lanes.insert(table.last_group, LogIndex(0));
+            }
+        }
+        self.lanes = Arc::new(table);
+    }
 }
 
 /// Switches and counters that a test holds on to.
@@ -77,11 +123,7 @@ impl Model {
     pub fn open(folder: &Path) -> (Self, Arc<Control>) {
         let path = folder.join("model");
         let state = match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let mut lines = text.lines();
-                let applied = LogIndex(lines.next().unwrap().parse().unwrap());
-                State { applied, texts: lines.map(str::to_owned).collect() }
-            }
+            Ok(text) => State::from_text(&text),
             Err(_) => State::default(),
         };
         let control = Arc::new(Control { state: Mutex::new(state), ..Control::default() });
@@ -90,22 +132,27 @@ impl Model {
 }
 
 impl StateMachine for Model {
-    fn applied(&self) -> LogIndex {
-        self.control.state.lock().unwrap().applied
+    fn place(&self) -> Place {
+        self.control.state.lock().unwrap().place.clone()
     }
 
-    fn apply(
-        &mut self,
-        entries: &[LogEntry],
-        log: &dyn Fn(LogIndex) -> Result<LogEntry, String>,
-    ) -> Result<Vec<Applied>, LocalError> {
+    fn lanes(&self) -> Arc<LaneTable> {
+        Arc::clone(&self.control.state.lock().unwrap().lanes)
+    }
+
+    fn apply(&mut self, entries: &[GroupEntry], log: &ReadLog<'_>) -> Result<Vec<Applied>, LocalError> {
         std::thread::sleep(Duration::from_millis(self.control.apply_slow.load(Ordering::Relaxed)));
         self.control.batches.fetch_add(1, Ordering::Relaxed);
         self.control.largest_batch.fetch_max(entries.len() as u64, Ordering::Relaxed);
         let mut state = self.control.state.lock().unwrap();
         let mut outcomes = Vec::new();
-        for entry in entries {
-            assert!(entry.index > state.applied, "entry {} came twice", entry.index);
+        for GroupEntry { group, entry } in entries {
+            let Some(applied) = state.place.of(*group) else { continue };
+            assert!(entry.index > applied, "entry {} came twice", entry.index);
+            if entry.data.is_empty() {
+                state.place.root = entry.index;
+                continue;
+            }
             let (id, text) = decode(&entry.data);
             match text.as_str() {
                 "fail" => return Err(LocalError::new("the disk of the store is full")),
@@ -114,20 +161,28 @@ impl StateMachine for Model {
             }
             let outcome = match text.strip_prefix("read ") {
                 Some(index) => {
-                    let earlier = log(LogIndex(index.parse().unwrap())).map_err(LocalError::new)?;
+                    let index = LogIndex(index.parse().unwrap());
+                    let earlier = log(*group, index).map_err(LocalError::new)?;
                     decode(&earlier.data).1
                 }
                 None => format!("{text} at {}", entry.index),
             };
+            if *group == GroupId::ROOT {
+                state.place.root = entry.index;
+            } else {
+                state.place.lanes.insert(*group, entry.index);
+            }
+            if let Some(names) = text.strip_prefix("lanes") {
+                state.set_lanes(&names.split_whitespace().collect::<Vec<_>>(), entry.index);
+            }
             state.texts.push(text);
-            state.applied = entry.index;
             outcomes.push(Applied { id: Some(id), outcome: Bytes::from(outcome) });
         }
         Ok(outcomes)
     }
 
     fn checkpointer(&self) -> Arc<dyn Checkpointer> {
-        let last = Mutex::new(Checkpointed { durable: self.applied(), needed: None });
+        let last = Mutex::new(Checkpointed { durable: self.place(), needed: BTreeMap::new() });
         Arc::new(ModelCheckpointer { control: Arc::clone(&self.control), path: self.path.clone(), last })
     }
 }
@@ -139,18 +194,18 @@ impl Checkpointer for ModelCheckpointer {
             return Err(LocalError::new("the store cannot be written"));
         }
         if self.control.checkpoint_blocked.load(Ordering::Relaxed) {
-            return Ok(*self.last.lock().unwrap());
+            return Ok(self.last.lock().unwrap().clone());
         }
         let state = self.control.state.lock().unwrap().clone();
         std::thread::sleep(Duration::from_millis(self.control.checkpoint_slow.load(Ordering::Relaxed)));
-        let text = format!("{}\n{}\n", state.applied, state.texts.join("\n"));
+        let text = state.to_text();
         let temporary = self.path.with_extension("new");
         std::fs::write(&temporary, text).unwrap();
         std::fs::rename(&temporary, &self.path).unwrap();
         let needed = self.control.needed.load(Ordering::Relaxed);
-        let needed = (needed > 0).then_some(LogIndex(needed));
-        let made = Checkpointed { durable: state.applied, needed };
-        *self.last.lock().unwrap() = made;
+        let needed = (needed > 0).then_some((GroupId::ROOT, LogIndex(needed))).into_iter().collect();
+        let made = Checkpointed { durable: state.place, needed };
+        *self.last.lock().unwrap() = made.clone();
         Ok(made)
     }
 }
@@ -178,7 +233,7 @@ pub fn start(folder: &Path) -> (Arc<NodeHandle>, Arc<Control>) {
 /// Proposes a text and waits for its outcome.
 pub fn write(node: &NodeHandle, text: &str) -> Result<String, ProposeError> {
     let id = node.next_proposal_id();
-    let outcome = node.propose(id, encode(id, text), &never)?.wait(LONG, &never)?;
+    let outcome = node.propose(GroupId::ROOT, id, encode(id, text), &never)?.wait(LONG, &never)?;
     Ok(String::from_utf8_lossy(&outcome).into_owned())
 }
 

@@ -11,12 +11,14 @@ mod elect;
 mod heal;
 mod isolate;
 mod lag;
+mod lane;
 mod log;
 mod membership;
 mod propose;
 mod read;
 mod reseed;
 mod restart;
+mod run;
 mod stabilize;
 mod status;
 mod tick;
@@ -40,12 +42,14 @@ pub fn run(world: &mut World, command: &Command) -> Result<String, String> {
         "heal" => heal::run,
         "isolate" => isolate::run,
         "lag" => lag::run,
+        "lane" => lane::run,
         "log" => log::run,
         "membership" => membership::run,
         "propose" => propose::run,
         "read" => read::run,
         "reseed" => reseed::run,
         "restart" => restart::run,
+        "run" => run::run,
         "stabilize" => stabilize::run,
         "status" => status::run,
         "tick" => tick::run,

@@ -1,0 +1,221 @@
+//! What a lane does besides Raft's own: it follows the root's members, moves its lead to where it belongs, and rests.
+//!
+//! **Rest.** A lane in which nothing happens needs no ticks and no heartbeats: nobody waits for it. When all that is
+//! there is committed and known to all members, its leader tells them so, and all of them stop counting time. Whatever
+//! concerns the lane wakes it: a message, a proposal, a change of the root's members, the loss of its leader's
+//! connection. One who wakes and hears nothing stands for election as ever, so that rest is a matter of work, not of
+//! safety. (CockroachDB calls this quiescence, TiKV hibernation.)
+//!
+//! **Home.** Each lane has a voter where its lead belongs, by its number, so that the leaders of many lanes are spread
+//! over all nodes. A leader elsewhere hands over when that voter is there and has everything.
+
+use std::collections::BTreeMap;
+
+use quack_log::LogRead;
+use quack_types::{LogIndex, RaftId, Term};
+use raft::StateRole;
+
+use super::Group;
+use crate::cut::{Cut, LaneEnd};
+use crate::envelope;
+use crate::{MemberChange, Membership, Role};
+
+/// What must stay as it is for a while before a group may rest.
+type Stillness = (Role, Term, LogIndex, LogIndex);
+
+/// A group's idea of rest.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    /// Ticks since the group began.
+    ticks: u64,
+    /// When each peer was heard last, in ticks.
+    heard: BTreeMap<RaftId, u64>,
+    still: Option<(Stillness, u64)>,
+    pub(super) is_resting: bool,
+    /// Nothing is proposed any more: the lane was dropped, and only serves those who are behind.
+    pub(super) is_retired: bool,
+}
+
+impl<L: LogRead> Group<L> {
+    /// The members, when no change of them is under way.
+    pub(crate) fn settled_membership(&self) -> Option<Membership> {
+        Some(self.membership()).filter(|members| !members.is_joint())
+    }
+
+    /// Whether it needs no ticks.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.rest.is_resting
+    }
+
+    /// Something concerns the group.
+    pub(crate) fn wake(&mut self) {
+        self.rest.is_resting = false;
+        self.rest.still = None;
+    }
+
+    pub(super) fn heard(&mut self, from: RaftId) {
+        self.rest.heard.insert(from, self.rest.ticks);
+    }
+
+    /// From now on it takes no proposals.
+    pub(crate) fn retire(&mut self) {
+        self.rest.is_retired = true;
+        self.proposals.withdraw_all();
+        self.wake();
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.rest.is_retired
+    }
+
+    /// The voter where the lead of this lane belongs.
+    pub(crate) fn home(&self) -> Option<RaftId> {
+        let voters = self.membership().voters;
+        let count = u64::try_from(voters.len()).ok().filter(|count| *count > 0)?;
+        usize::try_from(self.id.0 % count).ok().and_then(|at| voters.get(at).copied())
+    }
+
+    /// A new lane is led from home at once; nobody else can have been elected.
+    pub(crate) fn campaign_at_home(&mut self) -> Result<(), String> {
+        if self.home() != Some(self.node) || self.leader().is_some() {
+            return Ok(());
+        }
+        self.step(|raft| raft.campaign()).map_err(|error| format!("an election cannot begin: {error}"))
+    }
+
+    /// What a lane sees to with every tick; `root` are the members of the root.
+    pub(crate) fn on_lane_tick(&mut self, root: &Membership) {
+        self.rest.ticks += 1;
+        let raft = &self.raft.raft;
+        let (last, committed) = (raft.raft_log.last_index(), raft.raft_log.committed);
+        let now = (self.role(), Term(raft.term), LogIndex(last), LogIndex(committed));
+        let ticks = self.rest.ticks;
+        let still_for = match &self.rest.still {
+            Some((before, since)) if *before == now => ticks - since,
+            _ => {
+                self.rest.still = Some((now, ticks));
+                0
+            }
+        };
+        if !self.is_leader() || self.is_handing_over() {
+            return;
+        }
+        if !root.is_joint() && *root != self.membership() {
+            self.follow(root);
+        } else if still_for >= self.election_ticks {
+            match self.home().filter(|home| *home != self.node) {
+                Some(home) if self.has_everything(home) && !self.is_silent(home) => {
+                    self.step(|raft| raft.transfer_leader(home.0));
+                    self.rest.still = None;
+                }
+                _ => self.rest_if_still(),
+            }
+        }
+    }
+
+    /// Changes the members to those of the root, if nothing is under way.
+    fn follow(&mut self, root: &Membership) {
+        let mine = self.membership();
+        let known = |id: &RaftId| root.voters.contains(id) || root.learners.contains(id);
+        let voters =
+            root.voters.iter().filter(|id| !mine.voters.contains(id)).map(|id| MemberChange::Voter(*id));
+        let learners = root
+            .learners
+            .iter()
+            .filter(|id| !mine.learners.contains(id))
+            .map(|id| MemberChange::Learner(*id));
+        let gone = mine
+            .voters
+            .iter()
+            .chain(&mine.learners)
+            .filter(|id| !known(id))
+            .map(|id| MemberChange::Remove(*id));
+        let changes: Vec<MemberChange> = voters.chain(learners).chain(gone).collect();
+        // Refused while one is under way; there will be another tick.
+        let _ = self.try_propose_membership(&changes);
+    }
+
+    fn has_everything(&self, member: RaftId) -> bool {
+        let last = self.raft.raft.raft_log.last_index();
+        self.raft.raft.prs().get(member.0).is_some_and(|progress| progress.matched == last)
+    }
+
+    fn is_silent(&self, member: RaftId) -> bool {
+        let heard = self.rest.heard.get(&member).copied().unwrap_or(0);
+        self.rest.ticks - heard > 2 * self.election_ticks
+    }
+
+    /// The leader rests when nobody who is there lacks anything, and tells the others to.
+    fn rest_if_still(&mut self) {
+        let raft = &self.raft.raft;
+        let log = &raft.raft_log;
+        let last = log.last_index();
+        let is_done = log.committed == last && log.applied == last && log.persisted == last;
+        let is_asked = self.proposals.len() > 0
+            || !self.forwarded.is_empty()
+            || !self.read_tags.is_empty()
+            || !self.early_reads.is_empty()
+            || raft.has_pending_conf();
+        let members = self.membership();
+        let lacks = |member: &&RaftId| {
+            **member != self.node
+                && !self.has_everything(**member)
+                && (self.rest.is_retired || !self.is_silent(**member))
+        };
+        let someone_lacks = members.voters.iter().chain(&members.learners).find(lacks).is_some();
+        if !is_done || is_asked || someone_lacks || members.is_joint() || !raft.commit_to_current_term() {
+            return;
+        }
+        let note = envelope::encode_rest(Term(raft.term), LogIndex(last));
+        let node = self.node;
+        for member in members.voters.iter().chain(&members.learners).filter(|member| **member != node) {
+            self.post(*member, note.clone());
+        }
+        self.rest.is_resting = true;
+    }
+
+    /// The leader rests. One who has not got everything goes on, and will be heard of.
+    pub(super) fn on_rest(&mut self, from: RaftId, term: Term, last: LogIndex) {
+        let raft = &self.raft.raft;
+        let log = &raft.raft_log;
+        let agrees = raft.state == StateRole::Follower
+            && raft.term == term.0
+            && raft.leader_id == from.0
+            && [log.last_index(), log.committed, log.persisted] == [last.0; 3];
+        if agrees && self.proposals.len() == 0 {
+            self.rest.is_resting = true;
+        }
+    }
+
+    /// The last entry that is known to be committed, with its term.
+    pub(crate) fn committed_end(&self) -> Option<LaneEnd> {
+        let log = &self.raft.raft.raft_log;
+        let index = log.committed;
+        if index == 0 {
+            return None;
+        }
+        Some(LaneEnd { index: LogIndex(index), term: Term(log.term(index).ok()?) })
+    }
+
+    /// Orders lanes, if this is the root's leader and its log takes anything now.
+    pub(crate) fn append_cut(&mut self, cut: &Cut) -> bool {
+        let (context, data) = cut.encode();
+        let entry = raft::eraftpb::Entry {
+            entry_type: raft::eraftpb::EntryType::EntryNormal,
+            data,
+            context,
+            ..raft::eraftpb::Entry::default()
+        };
+        self.append(vec![entry]).is_ok()
+    }
+
+    /// The term in which this node leads; `None` when it does not.
+    pub(crate) fn leads_in(&self) -> Option<Term> {
+        self.is_leader().then_some(Term(self.raft.raft.term))
+    }
+
+    /// The members at an entry that took effect, if that is still known.
+    pub(crate) fn members_at(&self, index: LogIndex) -> Option<Membership> {
+        self.members.at(index).cloned()
+    }
+}

@@ -1,0 +1,180 @@
+//! The lanes of a node: they are created, retired and removed as the state machine says, and the root's leader orders
+//! them by cuts.
+//!
+//! Every node is a member of every lane, so the root's leader knows from its own log how far each lane is committed. A
+//! cut names all lanes that have got further, and is proposed in the round in which that became known. It does not
+//! matter when two leaders order the same, or one of them less than was ordered before: a cut counts only where it goes
+//! further.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use quack_log::{LogEntry, LogRead};
+use quack_types::{GroupId, LogIndex, RaftId, Term};
+
+use crate::cut::{Cut, LANES_MAX};
+use crate::group::Group;
+use crate::node::Node;
+use crate::poison::contain;
+use crate::{GroupStatus, Membership, Note};
+
+/// Messages of lanes that are kept for a moment: other nodes may have created a lane before this one has.
+const EARLY_MAX: usize = 1024;
+const EARLY_BYTES_MAX: usize = 4 << 20;
+
+/// What the node knows about its lanes beside the groups themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Lanes {
+    /// How far each lane is ordered by committed cuts.
+    ordered: BTreeMap<GroupId, LogIndex>,
+    /// How far this node has ordered them as the root's leader of this term, committed or not.
+    proposed: BTreeMap<GroupId, LogIndex>,
+    leads_in: Option<Term>,
+    /// A lane may have got further, or the last attempt has failed a while ago.
+    pub(crate) is_cut_due: bool,
+    /// The root's members as the lanes know them.
+    pub(crate) members: Option<Membership>,
+    early: VecDeque<(GroupId, RaftId, Bytes)>,
+    early_bytes: usize,
+}
+
+impl Lanes {
+    /// `applied` is what was ordered at least.
+    pub(crate) fn new(applied: &BTreeMap<GroupId, LogIndex>) -> Self {
+        let ordered = applied.iter().filter(|(group, _)| **group != GroupId::ROOT);
+        Self { ordered: ordered.map(|(group, index)| (*group, *index)).collect(), ..Self::default() }
+    }
+
+    /// Keeps a message for a lane that may be created in a moment. The oldest one gives way: Raft repeats itself.
+    pub(crate) fn keep_early(&mut self, group: GroupId, from: RaftId, bytes: Bytes) {
+        self.early_bytes += bytes.len();
+        self.early.push_back((group, from, bytes));
+        while self.early.len() > EARLY_MAX || self.early_bytes > EARLY_BYTES_MAX {
+            let Some((_, _, bytes)) = self.early.pop_front() else { break };
+            self.early_bytes -= bytes.len();
+        }
+    }
+
+    fn take_early(&mut self, wanted: GroupId) -> Vec<(RaftId, Bytes)> {
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.early).into_iter().partition(|(group, ..)| *group == wanted);
+        self.early = kept.into();
+        self.early_bytes = self.early.iter().map(|(_, _, bytes)| bytes.len()).sum();
+        taken.into_iter().map(|(_, from, bytes)| (from, bytes)).collect()
+    }
+
+    fn order(&mut self, cut: &Cut) {
+        for (group, end) in &cut.lanes {
+            let ordered = self.ordered.entry(*group).or_default();
+            *ordered = end.index.max(*ordered);
+        }
+    }
+}
+
+impl<L: LogRead + Clone> Node<L> {
+    /// Entries of a group are committed and durable here.
+    pub(crate) fn lanes_hear(&mut self, group: GroupId, entries: &[LogEntry]) {
+        if group != GroupId::ROOT {
+            self.lanes.is_cut_due = true;
+            return;
+        }
+        // One that cannot be read stops whoever applies it.
+        for cut in entries.iter().filter_map(|entry| Cut::of(entry).ok().flatten()) {
+            self.lanes.order(&cut);
+        }
+    }
+
+    /// Whether a cut can be proposed.
+    pub(crate) fn has_cut(&self) -> bool {
+        self.lanes.is_cut_due && self.root_term().is_some()
+    }
+
+    fn root_term(&self) -> Option<Term> {
+        self.groups.get(&GroupId::ROOT).and_then(Group::leads_in)
+    }
+
+    /// As the root's leader: orders whatever has been committed in the lanes. What the log does not take now is tried
+    /// again with the next tick.
+    pub(crate) fn propose_cut(&mut self) {
+        let term = self.root_term();
+        if term != self.lanes.leads_in {
+            // What an earlier leader has proposed may be lost.
+            self.lanes.leads_in = term;
+            self.lanes.proposed = self.lanes.ordered.clone();
+            self.lanes.is_cut_due = true;
+        }
+        if term.is_none() || !std::mem::take(&mut self.lanes.is_cut_due) {
+            return;
+        }
+        let mut cut = Cut::default();
+        for (group, lane) in
+            self.groups.range(GroupId(GroupId::ROOT.0 + 1)..).filter(|(_, lane)| !lane.is_retired())
+        {
+            let Some(end) = lane.committed_end() else { continue };
+            if self.lanes.proposed.get(group).is_none_or(|proposed| end.index > *proposed) {
+                cut.lanes.insert(*group, end);
+            }
+            if cut.lanes.len() == LANES_MAX {
+                self.lanes.is_cut_due = true;
+                break;
+            }
+        }
+        if cut.lanes.is_empty() {
+            return;
+        }
+        let taken = self.step_group(GroupId::ROOT, |root| Ok(root.append_cut(&cut)));
+        if taken == Some(true) {
+            self.lanes.proposed.extend(cut.lanes.iter().map(|(group, end)| (*group, end.index)));
+        } else {
+            self.lanes.is_cut_due = false;
+        }
+    }
+
+    pub(crate) fn with_order(&self, status: GroupStatus) -> GroupStatus {
+        let ordered_index = if status.group == GroupId::ROOT {
+            status.commit_index
+        } else {
+            self.lanes.ordered.get(&status.group).copied().unwrap_or_default()
+        };
+        GroupStatus { ordered_index, ..status }
+    }
+
+    /// A lane that is led from another node than this one needs its members alone; what they said before is heard now.
+    pub(crate) fn create_lane(&mut self, id: GroupId, at: LogIndex) {
+        if id == GroupId::ROOT || self.groups.contains_key(&id) {
+            return;
+        }
+        let members = self.groups.get(&GroupId::ROOT).and_then(|root| root.members_at(at));
+        let config = self.config.clone();
+        let log = self.log.clone();
+        let started = contain(|| {
+            let members = members.ok_or_else(|| {
+                format!("nobody knows the members at entry {at} of the root group any more")
+            })?;
+            Group::start(&config, id, &members, LogIndex(0), log).map_err(|error| error.to_string())
+        });
+        match started {
+            Ok(group) => {
+                self.add_group(id, group);
+                self.step_group(id, Group::campaign_if_alone);
+                self.step_group(id, Group::campaign_at_home);
+                for (from, bytes) in self.lanes.take_early(id) {
+                    self.step_infallible(id, |group| group.on_message(from, &bytes));
+                }
+            }
+            Err(reason) => self.notes.push(Note::GroupPoisoned { group: id, reason }),
+        }
+    }
+
+    /// Forgets a lane that was retired, with its log.
+    pub(crate) fn remove_lane(&mut self, id: GroupId) {
+        if self.groups.get(&id).is_some_and(Group::is_retired) && self.forget_group(id) {
+            self.lanes.ordered.remove(&id);
+            self.lanes.proposed.remove(&id);
+            // One that was never written has nothing to forget.
+            if self.log.groups().contains(&id) {
+                self.gone.push(id);
+            }
+        }
+    }
+}
