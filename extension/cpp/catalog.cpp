@@ -63,6 +63,12 @@ bool QuackCatalog::GroupsEnabled() const {
 	return quack_rs_node_groups_enabled(node);
 }
 
+void QuackCatalog::RequireGroups() const {
+	QuackError error = NoError();
+	quack_rs_node_require_groups(node, &error);
+	ThrowIfError(error);
+}
+
 uint64_t QuackCatalog::GroupId(const string &name) const {
 	return quack_rs_node_group_id(node, Bytes(name));
 }

@@ -93,9 +93,8 @@ QuackCatalog &ReplicatedCatalog(ClientContext &context, const string &name) {
 void AddTable(QuackCatalog &catalog, SchemaCatalogEntry &schema, DuckTableEntry &table, vector<vector<Value>> &rows) {
 	auto &placement = QuackTableEntry::PlacementOf(table);
 	auto add = [&](Value key, Value shard, const string &group) {
-		auto id = group == DEFAULT_GROUP ? 0 : catalog.GroupId(group);
 		rows.push_back({Value(schema.name.GetIdentifierName()), Value(table.name.GetIdentifierName()), std::move(key),
-		                std::move(shard), Value(group), Value::UBIGINT(id), Value::UBIGINT(placement.epoch)});
+		                std::move(shard), Value(group), Value::UBIGINT(catalog.GroupId(group)), Value::UBIGINT(placement.epoch)});
 	};
 	Value no_key(LogicalType::VARCHAR);
 	Value no_shard(LogicalType::UINTEGER);

@@ -247,14 +247,12 @@ string TextOfPlacementChange(const AlterInfo &info) {
 }
 
 void RequirePlacementPermitted(const QuackCatalog &catalog, const Placement &before, const Placement &after) {
-	if (after.IsDefault() && !before.IsDefault()) {
-		// The way back is always open.
+	if (before.IsDefault() && after.IsDefault()) {
 		return;
 	}
-	if (after.LeadsWhere(before) && after.IsDefault()) {
-		return;
-	}
-	if (!catalog.GroupsEnabled()) {
+	catalog.RequireGroups();
+	// The way back is always open.
+	if (!after.IsDefault() && !catalog.GroupsEnabled()) {
 		throw BinderException("Groups of tables are switched off in this cluster. SELECT quack_multiraft_sql_set_enabled(true) "
 		                      "switches them on, for all of its nodes");
 	}

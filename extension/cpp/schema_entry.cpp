@@ -182,7 +182,10 @@ void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo
 	    transaction, catalog,
 	    [&]() {
 		    RequireNotReserved(info.GetQualifiedName().Schema());
-		    RequirePlacementPermitted(reinterpret_cast<QuackCatalog &>(catalog), before, change.placement);
+		    auto &own = reinterpret_cast<QuackCatalog &>(catalog);
+		    // Even what changes nothing is a statement that an older member does not know.
+		    own.RequireGroups();
+		    RequirePlacementPermitted(own, before, change.placement);
 		    return TextOfPlacementChange(info);
 	    },
 	    [&]() {

@@ -33,6 +33,25 @@ pub fn raft_row(status: &NodeStatus) -> Vec<Option<String>> {
     ]
 }
 
+/// A row of `quack_group_status()`, in the order of its columns.
+pub fn group_row(status: &NodeStatus) -> Vec<Option<String>> {
+    let is_root = status.group_id == GroupId::ROOT;
+    vec![
+        Some(status.group_name.clone()),
+        Some(status.group_id.to_string()),
+        Some(if is_root { "root" } else { "lane" }.to_owned()),
+        status.leader_id.clone(),
+        Some(status.term.to_string()),
+        Some(status.commit_index.to_string()),
+        None,
+        Some(status.applied_index.to_string()),
+        None,
+        None,
+        None,
+        None,
+    ]
+}
+
 /// The row of `quack_raft_status()` for a node that does not run yet: `failed` says why it never will.
 pub fn waiting_row(node: &NodeId, failed: Option<String>, waiting: &str) -> Vec<Option<String>> {
     let state = if failed.is_some() { "degraded" } else { "joining" };

@@ -141,7 +141,9 @@ void quack_rs_node_fail(const void *node, QuackBytes error);
 
 //! Whether the cluster lets tables be placed in groups.
 bool quack_rs_node_groups_enabled(const void *node);
-//! The id of a lane by its name; 0 when there is none.
+//! An error when a member of the cluster could not apply what places a table.
+void quack_rs_node_require_groups(const void *node, QuackError *error);
+//! The id of a group by its name; 0 when there is no such lane.
 uint64_t quack_rs_node_group_id(const void *node, QuackBytes name);
 //! Lets tables be placed in groups, or not any more. An empty name is that of the only catalog that is served.
 void quack_rs_set_groups_enabled(void *rust_host, QuackBytes catalog, bool enabled, QuackError *error);

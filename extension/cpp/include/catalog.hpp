@@ -80,7 +80,9 @@ public:
 	bool Serves() const;
 	//! Whether tables may be placed in groups, by the cluster's switch.
 	bool GroupsEnabled() const;
-	//! The lane of that name; 0 when there is none, which is also the id of the default group.
+	//! Refuses what places a table when a member of the cluster could not apply it.
+	void RequireGroups() const;
+	//! The id of a group by its name; 0 when there is no such lane.
 	uint64_t GroupId(const duckdb::string &name) const;
 	//! Set with the first table that is not in the default group: until then nobody need look for such tables.
 	duckdb::atomic<bool> places_tables {false};
