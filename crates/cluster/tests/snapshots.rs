@@ -134,7 +134,7 @@ fn a_snapshot_that_cannot_be_right_is_refused_before_anything_is_touched() {
         n1.wait_until_waiting_for(&format!("the snapshot of node 'n0' is refused: {why}"));
         assert_eq!(std::fs::read_dir(world.data("n1")).unwrap().count(), 1, "there is more than the lock");
     };
-    refused("it has format 2, this release reads 1");
+    refused("it has format 3, this release reads 2");
     says(Snapshot { cluster_id: vec![8; 16].into(), ..good.clone() });
     refused("it is another cluster's");
     says(Snapshot { duckdb_version: "v9".to_owned(), ..good.clone() });
@@ -240,7 +240,7 @@ fn take(puppet: &Puppet, id: u64, number: u64) -> Result<Piece, String> {
 fn checkpoints_wait_while_a_snapshot_is_sent_and_the_copy_is_of_one_moment() {
     let (_world, n0, puppets) = leader_and_puppets(&["n1"]);
     let snapshot = begin(&puppets[0]).unwrap();
-    assert_eq!((snapshot.version, snapshot.piece_bytes), (1, PIECE_BYTES as u32));
+    assert_eq!((snapshot.version, snapshot.piece_bytes), (2, PIECE_BYTES as u32));
     let made = n0.values().checkpoints.load(Ordering::Relaxed);
     n0.set("large", "small");
     let now = || n0.handle().checkpoint(Duration::from_millis(200), &|| false);

@@ -19,6 +19,7 @@ use quack_types::{GroupId, LogIndex};
 use crate::lanes::LaneTable;
 use crate::machine::{Applied, StateMachine};
 use crate::shared::{Command, Shared};
+use crate::traffic::Traffic;
 
 /// What an entry counts for besides its bytes, where it is decided when a checkpoint is due: to replay ten thousand
 /// small entries takes as long as some large ones.
@@ -51,11 +52,16 @@ struct Batch {
     /// The last entry of the root, when all that it orders is here.
     root: Option<LogIndex>,
     lanes: BTreeMap<GroupId, LogIndex>,
+    /// Entries and bytes of each group.
+    traffic: BTreeMap<GroupId, (u64, u64)>,
 }
 
 impl Batch {
     fn take(&mut self, group: GroupId, entry: LogEntry) {
         self.bytes += entry.size_bytes() + ENTRY_OVERHEAD_BYTES;
+        let (entries, bytes) = self.traffic.entry(group).or_default();
+        *entries += 1;
+        *bytes += entry.size_bytes() as u64;
         if group == GroupId::ROOT {
             self.root = Some(entry.index);
         } else {
@@ -187,6 +193,10 @@ impl ApplyLoop {
         }
     }
 
+    fn has_group(&self, group: GroupId) -> bool {
+        group == GroupId::ROOT || self.has(group)
+    }
+
     fn has(&self, lane: GroupId) -> bool {
         self.lanes.lanes.contains_key(&lane)
     }
@@ -227,7 +237,7 @@ impl ApplyLoop {
 
     /// Applies a batch, and does what follows from it.
     fn flush(&mut self, machine: &mut dyn StateMachine, batch: &mut Batch) -> Result<(), End> {
-        let Batch { entries, bytes, root, lanes } = std::mem::take(batch);
+        let Batch { entries, bytes, root, lanes, traffic } = std::mem::take(batch);
         let mut outcomes = Vec::new();
         if !entries.is_empty() {
             let read = |group: GroupId, index: LogIndex| self.read(group, index);
@@ -247,7 +257,7 @@ impl ApplyLoop {
         if !Arc::ptr_eq(&now, &self.lanes) {
             self.follow_lanes(now, root)?;
         }
-        self.finish(root, lanes, bytes as u64);
+        self.finish(root, lanes, traffic, bytes as u64);
         self.answer(outcomes);
         Ok(())
     }
@@ -273,6 +283,7 @@ impl ApplyLoop {
         let lanes = &now.lanes;
         let mut progress = self.shared.progress();
         progress.lanes_applied.retain(|group, _| lanes.contains_key(group));
+        progress.traffic.retain(|group, _| *group == GroupId::ROOT || lanes.contains_key(group));
         progress.lanes = Arc::clone(&now);
         drop(progress);
         self.lanes = now;
@@ -286,8 +297,19 @@ impl ApplyLoop {
     }
 
     /// Moves the place before anybody is answered: a client that has its answer reads its own write.
-    fn finish(&self, root: Option<LogIndex>, lanes: BTreeMap<GroupId, LogIndex>, bytes: u64) {
+    fn finish(
+        &self,
+        root: Option<LogIndex>,
+        lanes: BTreeMap<GroupId, LogIndex>,
+        traffic: BTreeMap<GroupId, (u64, u64)>,
+        bytes: u64,
+    ) {
+        let now = Instant::now();
         let mut progress = self.shared.progress();
+        for (group, (entries, bytes)) in traffic.into_iter().filter(|(group, _)| self.has_group(*group)) {
+            let counted = progress.traffic.entry(group).or_insert_with(|| Traffic::new(now));
+            counted.count(entries, bytes, now);
+        }
         progress.applied = root.unwrap_or(progress.applied);
         for (group, index) in lanes.into_iter().filter(|(group, _)| self.has(*group)) {
             progress.lanes_applied.insert(group, index);

@@ -22,7 +22,7 @@ use crate::metrics::Sample;
 use crate::pending::Waiter;
 use crate::raft_loop::RaftLoop;
 use crate::shared::{Command, Shared};
-use crate::status::{self, NodeStatus};
+use crate::status::{self, GroupInfo, NodeStatus};
 use crate::threads::{self, Thread};
 use crate::transport::Transport;
 use crate::{Error, MemberError, NodeConfig, ProposeError, WaitError, random};
@@ -335,12 +335,19 @@ impl NodeHandle {
 
     /// One row for each group. `name` gives the name of another member.
     pub fn status(&self, name: impl Fn(RaftId) -> Option<String>) -> Vec<NodeStatus> {
-        let (node, own) = (&self.identity.node_id, self.identity.raft_id());
-        let name = |id: RaftId| {
-            if id == own { Some(node.to_string()) } else { name(id) }
-                .unwrap_or_else(|| format!("{id:016x}", id = id.0))
-        };
-        status::rows(&self.shared.progress(), node, name)
+        let name = |id| self.name_of(id, &name);
+        status::rows(&self.shared.progress(), &self.identity.node_id, name)
+    }
+
+    /// The groups of the cluster as this node sees them. `name` gives the name of another member.
+    pub fn group_infos(&self, name: impl Fn(RaftId) -> Option<String>) -> Vec<GroupInfo> {
+        let name = |id| self.name_of(id, &name);
+        status::groups(&self.shared.progress(), name)
+    }
+
+    fn name_of(&self, id: RaftId, name: impl Fn(RaftId) -> Option<String>) -> String {
+        if id == self.raft_id() { Some(self.identity.node_id.to_string()) } else { name(id) }
+            .unwrap_or_else(|| format!("{id:016x}", id = id.0))
     }
 
     /// What this node has measured since it was started.

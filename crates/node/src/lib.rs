@@ -44,6 +44,7 @@ mod shared;
 mod status;
 mod superseded;
 mod threads;
+mod traffic;
 mod transport;
 
 pub use config::NodeConfig;
@@ -56,5 +57,5 @@ pub use machine::{Applied, Checkpointed, Checkpointer, LocalError, ReadLog, Stat
 pub use pending::Waiter;
 pub use quack_core::{MemberChange, Membership, PeerMessage, Refusal};
 pub use quack_log::{EntryKind, Floor, GroupEntry, LogEntry};
-pub use status::{NodeState, NodeStatus};
+pub use status::{GroupInfo, NodeState, NodeStatus};
 pub use transport::{NoTransport, Transport};

@@ -14,6 +14,7 @@ use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
 use crate::lanes::LaneTable;
 use crate::metrics::Metrics;
 use crate::pending::Pending;
+use crate::traffic::Traffic;
 use crate::{Checkpointed, ProposeError, WaitError};
 
 /// How often a waiting thread looks whether it was interrupted.
@@ -87,6 +88,8 @@ pub(crate) struct Progress {
     pub lanes_applied: BTreeMap<GroupId, LogIndex>,
     /// The lanes at that place.
     pub lanes: Arc<LaneTable>,
+    /// What has been applied of each group since the start.
+    pub traffic: BTreeMap<GroupId, Traffic>,
     /// Bytes of entries applied since the last checkpoint began.
     pub log_bytes: u64,
     /// At how many of them the next checkpoint begins.

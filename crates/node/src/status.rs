@@ -67,6 +67,62 @@ pub struct NodeStatus {
     pub reason: Option<String>,
 }
 
+/// One group of the cluster, as this node sees it: a line of `quack_group_status`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupInfo {
+    /// The group's name in SQL.
+    pub group_name: String,
+    /// The group.
+    pub group_id: GroupId,
+    /// `root` or `lane`.
+    pub kind: &'static str,
+    /// The leader, when one is known.
+    pub leader_id: Option<String>,
+    /// Current term.
+    pub term: u64,
+    /// Last entry known to be committed.
+    pub commit_index: LogIndex,
+    /// Last entry that has its place in the one order.
+    pub ordered_index: LogIndex,
+    /// Last entry that is applied on this node.
+    pub applied_index: LogIndex,
+    /// Committed entries that are not applied on this node.
+    pub lag: u64,
+    /// Tables that use it; of the root it is not counted.
+    pub tables: Option<u32>,
+    /// Entries of it that this node applies in a second, over the last seconds.
+    pub entries_per_second: f64,
+    /// Bytes of its entries that this node has applied since it was started.
+    pub bytes: u64,
+}
+
+/// The root and all lanes that exist, in the order of their numbers.
+pub(crate) fn groups(progress: &Progress, name: impl Fn(RaftId) -> String) -> Vec<GroupInfo> {
+    let exists = |group: &GroupId| *group == GroupId::ROOT || progress.lanes.lanes.contains_key(group);
+    let now = std::time::Instant::now();
+    let info = |status: &GroupStatus| {
+        let group = status.group;
+        let applied_index = applied(progress, group);
+        let traffic = progress.traffic.get(&group);
+        GroupInfo {
+            group_name: group_name(progress, group),
+            group_id: group,
+            kind: if group == GroupId::ROOT { "root" } else { "lane" },
+            leader_id: status.leader.map(&name),
+            term: status.term.0,
+            commit_index: status.commit_index,
+            // What is applied here has been ordered.
+            ordered_index: status.ordered_index.max(applied_index),
+            applied_index,
+            lag: status.commit_index.0.saturating_sub(applied_index.0),
+            tables: progress.lanes.lanes.get(&group).map(|lane| lane.tables),
+            entries_per_second: traffic.map_or(0.0, |traffic| traffic.entries_per_second(now)),
+            bytes: traffic.map_or(0, |traffic| traffic.bytes()),
+        }
+    };
+    progress.groups.values().filter(|status| exists(&status.group)).map(info).collect()
+}
+
 /// Whether the root group has a leader that is ready, and everything committed is applied.
 pub(crate) fn is_ready(progress: &Progress) -> bool {
     progress.root().is_some_and(|root| root.linearizable_read_safe && progress.applied >= root.commit_index)

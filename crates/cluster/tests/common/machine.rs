@@ -87,7 +87,7 @@ impl Values {
         self.hashes.lock().unwrap().keys().copied().collect()
     }
 
-    fn hash(&self) -> String {
+    pub fn hash(&self) -> String {
         let values = Image { values: self.image.lock().unwrap().values.clone(), ..Image::default() };
         format!("{:08x}", crc32fast::hash(&values.encode_to_vec()))
     }
@@ -267,8 +267,12 @@ impl TestHost {
     }
 
     fn propose_within(&self, body: Body, time: Duration) -> Result<(), String> {
+        self.propose_in(GroupId::ROOT, body, time)
+    }
+
+    pub fn propose_in(&self, group: GroupId, body: Body, time: Duration) -> Result<(), String> {
         let id = self.node.next_proposal_id();
-        let pending = self.node.propose(GroupId::ROOT, id, entry::encode(id, 0, body), &|| false);
+        let pending = self.node.propose(group, id, entry::encode(id, 0, body), &|| false);
         let outcome = pending.and_then(|pending| pending.wait(time, &|| false));
         match Outcome::decode(outcome.map_err(|error| error.to_string())?).unwrap().kind {
             Some(outcome::Kind::Refused(refused)) => Err(refused.message),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use quack_cluster::{Change, Cluster, Host, Member, NodeView, Settings};
 use quack_net::{PeerHandler, Server, ServerConfig};
-use quack_node::{Claim, DataFolder, Membership, NodeConfig, NodeHandle};
-use quack_types::NodeId;
+use quack_node::{Claim, DataFolder, Membership, NodeConfig, NodeHandle, NodeStatus};
+use quack_types::{GroupId, NodeId};
 
 use super::machine::{Machine, TestHost, Values, statement};
 use super::{LONG, eventually, first_members};
@@ -85,6 +85,21 @@ impl Node {
 
     pub fn set(&self, key: &str, value: &str) {
         self.host().propose(statement(key, value)).unwrap();
+    }
+
+    /// The lane of this name, once this node has created it.
+    pub fn lane(&self, name: &str) -> GroupId {
+        eventually(&format!("{} has lane {name}", self.id), || self.handle().group_named(name).is_some());
+        self.handle().group_named(name).unwrap()
+    }
+
+    pub fn set_in(&self, lane: GroupId, key: &str, value: &str) {
+        self.host().propose_in(lane, statement(key, value), LONG).unwrap();
+    }
+
+    /// Role of this node in a group, and the group's members.
+    pub fn group(&self, group: GroupId) -> Option<NodeStatus> {
+        self.handle().status(|_| None).into_iter().find(|status| status.group_id == group)
     }
 
     pub fn get(&self, key: &str) -> Option<String> {
