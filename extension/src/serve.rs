@@ -416,7 +416,7 @@ impl Server {
         let Some(running) = self.running.get() else { return Vec::new() };
         let roster = self.cluster.as_ref().map(|cluster| cluster.roster().clone());
         let name = |id| Some(roster.as_ref()?.node_of(id)?.to_string());
-        running.node.status(name).iter().map(crate::status::group_row).collect()
+        running.node.group_infos(name).iter().map(crate::status::group_row).collect()
     }
 
     /// Rows of `quack_metrics`.
@@ -455,7 +455,7 @@ impl Server {
             Some(cluster) => cluster.contract(),
             None => Contract::alone(self.own.clone(), quack_apply::entry::VERSION, DUCKDB_VERSION),
         };
-        crate::status::contract_rows(&running.store.catalog(), &contract)
+        crate::status::contract_rows(&running.store.catalog(), &contract, running.node.groups_enabled())
     }
 
     /// Changes the members of the cluster.

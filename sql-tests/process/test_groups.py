@@ -146,8 +146,10 @@ def test_a_stock_client_writes_to_tables_in_groups(node, tmp_path, track):
     assert client.sql("INSERT INTO cp.spread SELECT i, 'tenant ' || i % 10 FROM range(200000) r(i)") == [(200_000,)]
     assert client.sql("INSERT INTO cp.pinned VALUES (1, 'one')") == [(1,)]
     assert client.sql("SELECT count(*), count(DISTINCT tenant) FROM cp.spread") == [(200_000, 10)]
-    client.sql("CREATE TABLE cp.more AS FROM cp.spread LIMIT 10")
-    assert node.sql("SELECT DISTINCT table_name, group_name FROM quack_table_groups('cp') WHERE shard IS NULL ORDER BY ALL") == [
+    client.sql("CREATE TABLE cp.more AS SELECT i AS id FROM range(10) r(i)")
+    assert node.sql("SELECT table_name, group_name FROM quack_table_groups('cp') WHERE shard IS NULL ORDER BY ALL") == [
         ("more", "default"),
         ("pinned", "one"),
     ]
+    lanes = "SELECT group_name FROM quack_group_status('cp') WHERE kind = 'lane' AND bytes > 0 ORDER BY ALL"
+    assert ("one",) in node.sql(lanes)
