@@ -4,7 +4,9 @@
 
 #include "catalog.hpp"
 #include "ddl.hpp"
+#include "group_statement.hpp"
 #include "hidden_rows.hpp"
+#include "placement.hpp"
 #include "statement.hpp"
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/parser/parsed_data/create_trigger_info.hpp"
@@ -18,6 +20,7 @@
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/logical_operator.hpp"
+#include "duckdb/planner/operator/logical_copy_database.hpp"
 #include "duckdb/planner/operator/logical_create.hpp"
 #include "duckdb/planner/operator/logical_drop.hpp"
 #include "duckdb/planner/operator/logical_projection.hpp"
@@ -160,10 +163,32 @@ static void LeadTriggers(ClientContext &context, BoundStatement &statement) {
 	}
 }
 
+//! COPY FROM DATABASE writes tables with their options. A catalog of another kind does not take them, and keeps the
+//! placement as tags all the same: so a copy in a file of its own can be copied back.
+static void OmitOptions(ClientContext &context, LogicalOperator &op) {
+	if (op.type != LogicalOperatorType::LOGICAL_COPY_DATABASE) {
+		return;
+	}
+	auto &info = *op.Cast<LogicalCopyDatabase>().info;
+	if (QuackCatalog::Is(Catalog::GetCatalog(context, info.target_database))) {
+		return;
+	}
+	for (auto &entry : info.entries) {
+		if (entry->type == CatalogType::TABLE_ENTRY && !Placement::OfTags(entry->tags).IsDefault()) {
+			entry->Cast<CreateTableInfo>().options.clear();
+		}
+	}
+}
+
 static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement) {
 	auto &context = input.context;
+	if (!statement.plan) {
+		return;
+	}
+	LeadGroupStatement(input, statement);
+	OmitOptions(context, *statement.plan);
 	auto state = context.registered_state->Get<StatementState>(StatementState::KEY);
-	if (!state || ApplierMark::IsSet(context) || !statement.plan) {
+	if (!state || ApplierMark::IsSet(context)) {
 		return;
 	}
 	KeepParameters(*state, input.binder);

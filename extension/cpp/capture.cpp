@@ -151,7 +151,8 @@ PhysicalCaptureCreate::PhysicalCaptureCreate(PhysicalPlan &plan, vector<LogicalT
                                              shared_ptr<Proposal> proposal, SchemaCatalogEntry &schema,
                                              unique_ptr<CreateInfo> info)
     : PhysicalCapture(plan, std::move(types), estimated_cardinality, std::move(proposal), false), schema(schema),
-      info(std::move(info)) {
+      info(std::move(info)),
+      route(Placement::OfCreate(this->info->Cast<CreateTableInfo>()), this->info->Cast<CreateTableInfo>().columns) {
 }
 
 unique_ptr<GlobalSinkState> PhysicalCaptureCreate::GetGlobalSinkState(ClientContext &context) const {
@@ -174,7 +175,7 @@ void PhysicalCaptureCreate::Capture(ClientContext &context, DataChunk &chunk, Gl
 		proposal->changes->Inserted(*state.table, chunk);
 	} else {
 		static_cast<Writer &>(*proposal->changes)
-		    .InsertedInto(PathOf(schema), info->GetQualifiedName().Name().GetIdentifierName(), chunk);
+		    .InsertedInto(PathOf(schema), info->GetQualifiedName().Name().GetIdentifierName(), route, chunk);
 	}
 	state.count += chunk.size();
 }

@@ -5,6 +5,7 @@
 #include "compat.hpp"
 #include "ddl.hpp"
 #include "error.hpp"
+#include "placement.hpp"
 #include "schema_entry.hpp"
 #include "statement.hpp"
 #include "write_plan.hpp"
@@ -15,6 +16,7 @@
 #include "duckdb/parser/parsed_data/drop_info.hpp"
 #include "duckdb/parser/statement/create_statement.hpp"
 #include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
 
 using namespace duckdb;
 
@@ -55,6 +57,30 @@ void QuackCatalog::Fail(const string &reason) const {
 
 bool QuackCatalog::Serves() const {
 	return quack_rs_node_serves(node);
+}
+
+bool QuackCatalog::GroupsEnabled() const {
+	return quack_rs_node_groups_enabled(node);
+}
+
+void QuackCatalog::RequireGroups() const {
+	QuackError error = NoError();
+	quack_rs_node_require_groups(node, &error);
+	ThrowIfError(error);
+}
+
+uint64_t QuackCatalog::GroupId(const string &name) const {
+	return quack_rs_node_group_id(node, Bytes(name));
+}
+
+ErrorData QuackCatalog::SupportsCreateTable(BoundCreateTableInfo &info) {
+	// DuckDB's own refuses WITH, of which a table here has some.
+	auto &options = info.Base().options;
+	Options taken;
+	std::swap(options, taken);
+	auto error = DuckCatalog::SupportsCreateTable(info);
+	std::swap(options, taken);
+	return error;
 }
 
 void QuackCatalog::Seal(const string &reason) {

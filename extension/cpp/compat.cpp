@@ -3,6 +3,7 @@
 
 #include "compat.hpp"
 
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
@@ -90,6 +91,12 @@ struct SequenceDataMember {
 };
 template struct Reveal<SequenceDataMember, &SequenceCatalogEntry::data>;
 
+struct TableTriggers {
+	using type = shared_ptr<CatalogSet> DuckTableEntry::*;
+	friend type Member(TableTriggers);
+};
+template struct Reveal<TableTriggers, &DuckTableEntry::triggers>;
+
 } // namespace
 
 namespace quack {
@@ -139,6 +146,10 @@ void Reattach(ClientContext &context, AttachedDatabase &db) {
 	auto &manager = DatabaseManager::Get(context);
 	lock_guard<mutex> guard(manager.*Member(DatabasesLock()));
 	(manager.*Member(Databases()))[db.GetName()] = db.shared_from_this();
+}
+
+shared_ptr<CatalogSet> TriggersOf(const DuckTableEntry &table) {
+	return table.*Member(TableTriggers());
 }
 
 void MoveSequence(SequenceCatalogEntry &sequence, const SequenceData &data) {

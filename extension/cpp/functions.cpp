@@ -201,6 +201,13 @@ Produce PlanVerify(Host &host, TableFunctionBindInput &input) {
 	};
 }
 
+Produce PlanGroupStatus(Host &host, TableFunctionBindInput &input) {
+	auto catalog = TextAt(input, 0);
+	return [&host, catalog](QuackRowSink rows, QuackError *error) {
+		quack_rs_group_status(host.rust, Bytes(catalog), rows, error);
+	};
+}
+
 Produce PlanChange(Host &host, TableFunctionBindInput &input, const char *what) {
 	auto catalog = TextAt(input, 0);
 	auto argument = TextAt(input, 1);
@@ -280,6 +287,19 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	                              {"duckdb_version", LogicalType::VARCHAR},
 	                              {"state", LogicalType::VARCHAR},
 	                              {"reason", LogicalType::VARCHAR}}));
+	loader.RegisterFunction(Make("quack_group_status", {LogicalType::VARCHAR}, host, PlanGroupStatus,
+	                             {{"group_name", LogicalType::VARCHAR},
+	                              {"group_id", LogicalType::UBIGINT},
+	                              {"kind", LogicalType::VARCHAR},
+	                              {"leader_id", LogicalType::VARCHAR},
+	                              {"term", LogicalType::UBIGINT},
+	                              {"commit_index", LogicalType::UBIGINT},
+	                              {"ordered_index", LogicalType::UBIGINT},
+	                              {"applied_index", LogicalType::UBIGINT},
+	                              {"lag", LogicalType::UBIGINT},
+	                              {"tables", LogicalType::UINTEGER},
+	                              {"entries_per_s", LogicalType::DOUBLE},
+	                              {"bytes", LogicalType::UBIGINT}}));
 	loader.RegisterFunction(Make("quack_multiraft_sql_contract_status", {}, host, PlanContractStatus,
 	                             {{"catalog", LogicalType::VARCHAR},
 	                              {"feature", LogicalType::VARCHAR},

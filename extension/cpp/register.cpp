@@ -2,8 +2,11 @@
 
 #include "after_binding.hpp"
 #include "error.hpp"
+#include "group_statement.hpp"
+#include "groups.hpp"
 #include "host.hpp"
 #include "sequence.hpp"
+#include "shard.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 
 extern "C" void quack_cpp_register(void *loader_p) {
@@ -17,4 +20,7 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	quack::RegisterSequences(loader);
 	quack::RegisterSecret(loader);
 	quack::RegisterFunctions(loader, host);
+	quack::RegisterGroupStatements(loader.GetDatabaseInstance());
+	quack::RegisterGroups(loader, *host);
+	quack::RegisterShard(loader);
 }

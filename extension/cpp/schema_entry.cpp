@@ -5,6 +5,9 @@
 #include "catalog.hpp"
 #include "ddl.hpp"
 #include "sequence.hpp"
+#include "table_entry.hpp"
+#include "duckdb/parser/constraints/foreign_key_constraint.hpp"
+#include "duckdb/parser/parsed_data/alter_table_info.hpp"
 #include "duckdb/parser/parsed_data/create_collation_info.hpp"
 #include "duckdb/parser/parsed_data/create_coordinate_system_info.hpp"
 #include "duckdb/parser/parsed_data/create_function_info.hpp"
@@ -40,8 +43,61 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateNested(CatalogTransaction tra
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTable(CatalogTransaction transaction, BoundCreateTableInfo &info) {
 	return ChangeCatalog(
-	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info.Base()); },
-	    [&]() { return DuckSchemaEntry::CreateTable(transaction, info); });
+	    transaction, catalog,
+	    [&]() {
+		    auto &base = info.Base();
+		    auto placement = Placement::OfCreate(base);
+		    RequirePlacementPermitted(reinterpret_cast<QuackCatalog &>(catalog), Placement(), placement);
+		    base.options = placement.ToOptions();
+		    return TextOfCreate(transaction.GetContext(), base);
+	    },
+	    [&]() { return CreateTableEntry(transaction, info); });
+}
+
+//! The changes that a new table's foreign keys make to the tables that they refer to.
+static vector<unique_ptr<AlterForeignKeyInfo>> ReferencesOf(TableCatalogEntry &table) {
+	vector<unique_ptr<AlterForeignKeyInfo>> result;
+	for (auto &constraint : table.GetConstraints()) {
+		if (constraint->type != ConstraintType::FOREIGN_KEY) {
+			continue;
+		}
+		auto &key = constraint->Cast<ForeignKeyConstraint>();
+		if (key.info.type == ForeignKeyType::FK_TYPE_FOREIGN_KEY_TABLE) {
+			AlterEntryData data(table.ParentSchema().GetQualifiedName(key.info.table), OnEntryNotFound::THROW_EXCEPTION);
+			result.push_back(make_uniq<AlterForeignKeyInfo>(std::move(data), table.name, key.pk_columns, key.fk_columns,
+			                                                key.info.pk_keys, key.info.fk_keys,
+			                                                AlterForeignKeyType::AFT_ADD));
+		}
+	}
+	return result;
+}
+
+optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTableEntry(CatalogTransaction transaction,
+                                                              BoundCreateTableInfo &info) {
+	auto &base = info.Base();
+	Placement::OfCreate(base).ToTags(base.tags);
+	auto on_conflict = base.on_conflict;
+	auto dependencies = base.dependencies;
+	auto table = make_uniq<QuackTableEntry>(catalog, *this, info);
+	auto references = ReferencesOf(*table);
+	for (auto &reference : references) {
+		auto &name = reference->GetQualifiedName().Name();
+		auto referenced = GetCatalogSet(CatalogType::TABLE_ENTRY).GetEntry(transaction, name);
+		if (!referenced) {
+			throw CatalogException::MissingEntry(CatalogType::TABLE_ENTRY, name, string());
+		}
+		dependencies.AddDependency(*referenced);
+	}
+	for (auto &dependency : dependencies.Set()) {
+		table->dependencies.AddDependency(dependency);
+	}
+	auto entry = AddEntryInternal(transaction, std::move(table), on_conflict, dependencies);
+	if (entry) {
+		for (auto &reference : references) {
+			Alter(transaction, *reference);
+		}
+	}
+	return entry;
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateFunction(CatalogTransaction transaction, CreateFunctionInfo &info) {
@@ -101,10 +157,39 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateCoordinateSystem(CatalogTrans
 }
 
 void QuackSchemaEntry::Alter(CatalogTransaction transaction, AlterInfo &info) {
+	if (IsPlacementChange(info)) {
+		ChangePlacement(transaction, info);
+		return;
+	}
 	ChangeCatalog(
 	    transaction, catalog, [&]() { return TextOfAlter(transaction.GetContext(), info); },
 	    [&]() {
 		    DuckSchemaEntry::Alter(transaction, info);
+		    return true;
+	    });
+}
+
+void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo &info) {
+	auto &name = info.GetQualifiedName().Name();
+	auto entry = GetCatalogSet(CatalogType::TABLE_ENTRY).GetEntry(transaction, name);
+	if (!entry || entry->type != CatalogType::TABLE_ENTRY) {
+		throw CatalogException("\"%s\" is not a table: only tables are placed in groups", name.GetIdentifierName());
+	}
+	auto &table = entry->Cast<DuckTableEntry>();
+	auto &before = QuackTableEntry::PlacementOf(table);
+	PlacementChange change(info, ChangedPlacement(before, info, table.GetColumns()));
+	ChangeCatalog(
+	    transaction, catalog,
+	    [&]() {
+		    RequireNotReserved(info.GetQualifiedName().Schema());
+		    auto &own = reinterpret_cast<QuackCatalog &>(catalog);
+		    // Even what changes nothing is a statement that an older member does not know.
+		    own.RequireGroups();
+		    RequirePlacementPermitted(own, before, change.placement);
+		    return TextOfPlacementChange(info);
+	    },
+	    [&]() {
+		    DuckSchemaEntry::Alter(transaction, change);
 		    return true;
 	    });
 }

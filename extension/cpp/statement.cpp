@@ -6,6 +6,7 @@
 #include "compat.hpp"
 #include "error.hpp"
 #include "rows.hpp"
+#include "table_entry.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 
@@ -28,7 +29,8 @@ Writer::~Writer() {
 	}
 }
 
-void Writer::Rows(Put put, const string &schema, const string &table, uint64_t shape, DataChunk &chunk) {
+void Writer::Rows(Put put, const string &schema, const string &table, uint64_t shape, const Route &route,
+                  DataChunk &chunk) {
 	if (chunk.size() == 0) {
 		return;
 	}
@@ -38,15 +40,20 @@ void Writer::Rows(Put put, const string &schema, const string &table, uint64_t s
 		auto half = chunk.size() / 2;
 		auto front = SliceOf(chunk, 0, half);
 		auto back = SliceOf(chunk, half, chunk.size());
-		Rows(put, schema, table, shape, *front);
-		Rows(put, schema, table, shape, *back);
+		Rows(put, schema, table, shape, route, *front);
+		Rows(put, schema, table, shape, route, *back);
 		return;
 	}
+	vector<pair<string, uint64_t>> weights;
+	route.Weigh(chunk, bytes->GetPosition(), [&](const string &group, uint64_t weight) { weights.emplace_back(group, weight); });
 	lock_guard<mutex> guard(lock);
 	QuackError error = NoError();
 	put(handle, QuackTable {Bytes(schema), Bytes(table), shape}, QuackBytes {bytes->GetData(), bytes->GetPosition()},
 	    static_cast<uint32_t>(chunk.size()), &error);
 	ThrowIfError(error);
+	for (auto &weight : weights) {
+		quack_rs_writer_weigh(handle, Bytes(weight.first), weight.second);
+	}
 }
 
 static string SchemaOf(const DuckTableEntry &table) {
@@ -54,20 +61,25 @@ static string SchemaOf(const DuckTableEntry &table) {
 	return PathOf(table.ParentSchema());
 }
 
+void Writer::Rows(Put put, DuckTableEntry &table, DataChunk &chunk) {
+	Route route(QuackTableEntry::PlacementOf(table), table.GetColumns());
+	Rows(put, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), route, chunk);
+}
+
 void Writer::Deleted(DuckTableEntry &table, DataChunk &chunk) {
-	Rows(quack_rs_writer_deleted, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), chunk);
+	Rows(quack_rs_writer_deleted, table, chunk);
 }
 
 void Writer::Inserted(DuckTableEntry &table, DataChunk &chunk) {
-	Rows(quack_rs_writer_inserted, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), chunk);
+	Rows(quack_rs_writer_inserted, table, chunk);
 }
 
 void Writer::Updated(DuckTableEntry &table, DataChunk &chunk) {
-	Rows(quack_rs_writer_updated, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), chunk);
+	Rows(quack_rs_writer_updated, table, chunk);
 }
 
-void Writer::InsertedInto(const string &schema, const string &table, DataChunk &chunk) {
-	Rows(quack_rs_writer_inserted, schema, table, 0, chunk);
+void Writer::InsertedInto(const string &schema, const string &table, const Route &route, DataChunk &chunk) {
+	Rows(quack_rs_writer_inserted, schema, table, 0, route, chunk);
 }
 
 void Writer::BeginStatement() {

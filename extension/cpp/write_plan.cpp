@@ -70,7 +70,11 @@ PhysicalOperator &WritePlan::Delete(LogicalDelete &op, PhysicalOperator &plan) {
 
 PhysicalOperator &WritePlan::CreateTableAs(LogicalCreateTable &op, PhysicalOperator &plan) {
 	auto info = op.info->Base().Copy();
-	info->Cast<CreateTableInfo>().query.reset();
+	auto &table = info->Cast<CreateTableInfo>();
+	table.query.reset();
+	auto placement = Placement::OfCreate(table);
+	RequirePlacementPermitted(catalog, Placement(), placement);
+	table.options = placement.ToOptions();
 	auto &capture = planner.Make<PhysicalCaptureCreate>(op.types, op.estimated_cardinality, proposal, op.schema,
 	                                                    std::move(info));
 	capture.children.push_back(plan);

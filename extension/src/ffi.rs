@@ -3,8 +3,8 @@
 use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
 
-use quack_apply::StoreError;
 use quack_apply::store::ErrorKind;
+use quack_apply::{Placement, StoreError};
 
 /// Bytes borrowed for the duration of a call.
 #[repr(C)]
@@ -157,6 +157,26 @@ impl RowSink {
     }
 }
 
+/// Receives the lanes that tables need. See `QuackPlacementSink`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct PlacementSink {
+    context: *mut c_void,
+    take: extern "C" fn(*mut c_void, Bytes<'_>, u32),
+}
+
+impl PlacementSink {
+    /// Collects what arrives; the vector must outlive the call that the sink is given to.
+    pub fn into_vec(target: &mut Vec<Placement>) -> Self {
+        extern "C" fn take(context: *mut c_void, name: Bytes<'_>, tables: u32) {
+            // SAFETY: `context` is the vector that `into_vec` was given, and nobody else uses it meanwhile.
+            let target = unsafe { &mut *context.cast::<Vec<Placement>>() };
+            target.push(Placement { group: name.text(), tables });
+        }
+        Self { context: std::ptr::from_mut(target).cast(), take }
+    }
+}
+
 /// Asks whether the waiting statement has been interrupted. See `QuackInterrupt`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -240,6 +260,7 @@ unsafe extern "C" {
     );
     pub fn quack_cpp_applier_clear_way(applier: *mut c_void, error_kind: i32, error: *mut Error) -> i32;
     pub fn quack_cpp_applier_ddl(applier: *mut c_void, sql: Bytes<'_>, error: *mut Error);
+    pub fn quack_cpp_applier_placements(applier: *mut c_void, sink: PlacementSink, error: *mut Error);
     pub fn quack_cpp_applier_sequence(
         applier: *mut c_void,
         schema: Bytes<'_>,

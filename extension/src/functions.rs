@@ -9,7 +9,7 @@ use crate::serve::Arguments;
 
 /// # Safety
 /// `host` came from `quack_rs_host_open` and has not been closed.
-unsafe fn host<'a>(host: *mut c_void) -> &'a Host {
+pub(crate) unsafe fn host<'a>(host: *mut c_void) -> &'a Host {
     // SAFETY: as promised by the caller.
     unsafe { &*host.cast::<Host>() }
 }

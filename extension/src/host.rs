@@ -108,6 +108,24 @@ impl Host {
         Ok(self.server_of(catalog)?.node_rows())
     }
 
+    /// The node that the catalog is of; an empty name is that of the only one there is.
+    pub fn node_of(&self, catalog: &str) -> Result<Arc<SharedNode>, StoreError> {
+        let server = match self.all().as_slice() {
+            [server] if catalog.is_empty() => server.clone(),
+            _ if catalog.is_empty() => {
+                let message = "name the catalog that is meant: quack_multiraft_sql_set_enabled(true, 'cp'). FROM \
+                               quack_server_list() shows those that this process serves";
+                return Err(invalid(message));
+            }
+            _ => self.server_of(catalog)?,
+        };
+        server.node()
+    }
+
+    pub fn group_status(&self, catalog: &str) -> Result<Vec<Vec<Option<String>>>, StoreError> {
+        Ok(self.server_of(catalog)?.group_rows())
+    }
+
     pub fn verify(&self, catalog: &str) -> Result<Vec<Vec<Option<String>>>, StoreError> {
         self.server_of(catalog)?.verify_rows()
     }

@@ -7,6 +7,7 @@ mod barrier;
 mod cluster_host;
 mod ffi;
 mod functions;
+mod groups;
 mod host;
 mod logging;
 mod machine;

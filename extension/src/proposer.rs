@@ -51,7 +51,8 @@ impl SharedNode {
         required.map_err(|error| StoreError::new(ErrorKind::NOT_IMPLEMENTED, error.to_string()))
     }
 
-    fn node(&self) -> Result<&Arc<NodeHandle>, StoreError> {
+    /// The node, once it runs.
+    pub fn node(&self) -> Result<&Arc<NodeHandle>, StoreError> {
         self.handle
             .get()
             .ok_or_else(|| StoreError::new(ErrorKind::CONNECTION, "the node has not started yet"))

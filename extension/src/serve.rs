@@ -402,6 +402,23 @@ impl Server {
         running.node.status(name).iter().map(crate::status::raft_row).collect()
     }
 
+    /// The node, as catalogs hold it.
+    pub fn node(&self) -> Result<Arc<SharedNode>, StoreError> {
+        let shared = self.running.get().and_then(|running| running.shared.upgrade());
+        shared.ok_or_else(|| {
+            let message = format!("the node has not started yet: it waits for {}", self.waiting_for());
+            StoreError::new(ErrorKind::CONNECTION, message)
+        })
+    }
+
+    /// Rows of `quack_group_status`.
+    pub fn group_rows(&self) -> Vec<Vec<Option<String>>> {
+        let Some(running) = self.running.get() else { return Vec::new() };
+        let roster = self.cluster.as_ref().map(|cluster| cluster.roster().clone());
+        let name = |id| Some(roster.as_ref()?.node_of(id)?.to_string());
+        running.node.group_infos(name).iter().map(crate::status::group_row).collect()
+    }
+
     /// Rows of `quack_metrics`.
     pub fn metric_rows(&self) -> Vec<Vec<Option<String>>> {
         let mut samples = crate::status::session_samples(&self.network.session_counts());
@@ -438,7 +455,7 @@ impl Server {
             Some(cluster) => cluster.contract(),
             None => Contract::alone(self.own.clone(), quack_apply::entry::VERSION, DUCKDB_VERSION),
         };
-        crate::status::contract_rows(&running.store.catalog(), &contract)
+        crate::status::contract_rows(&running.store.catalog(), &contract, running.node.groups_enabled())
     }
 
     /// Changes the members of the cluster.

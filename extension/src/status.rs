@@ -3,7 +3,7 @@
 use quack_cluster::{Contract, Feature, NodeView, Verdict};
 use quack_net::{Endpoint, SessionCounts};
 use quack_node::metrics::Sample;
-use quack_node::{NodeHandle, NodeStatus};
+use quack_node::{GroupInfo, NodeHandle, NodeStatus};
 use quack_types::{GroupId, NodeId};
 
 /// A list as DuckDB reads it from text.
@@ -30,6 +30,24 @@ pub fn raft_row(status: &NodeStatus) -> Vec<Option<String>> {
         Some(status.linearizable_read_safe.to_string()),
         Some(status.state.as_str().to_owned()),
         status.reason.clone(),
+    ]
+}
+
+/// A row of `quack_group_status()`, in the order of its columns.
+pub fn group_row(group: &GroupInfo) -> Vec<Option<String>> {
+    vec![
+        Some(group.group_name.clone()),
+        Some(group.group_id.to_string()),
+        Some(group.kind.to_owned()),
+        group.leader_id.clone(),
+        Some(group.term.to_string()),
+        Some(group.commit_index.to_string()),
+        Some(group.ordered_index.to_string()),
+        Some(group.applied_index.to_string()),
+        Some(group.lag.to_string()),
+        group.tables.map(|tables| tables.to_string()),
+        Some(group.entries_per_second.to_string()),
+        Some(group.bytes.to_string()),
     ]
 }
 
@@ -62,40 +80,32 @@ pub fn node_row(view: &NodeView, committed: u64) -> Vec<Option<String>> {
     ]
 }
 
-/// What no release of a cluster takes yet: feature, statements, and what to do instead.
-const UNSUPPORTED: [(&str, &str, &str); 2] = [
-    (
-        "transactions",
-        "BEGIN ... a write ... COMMIT",
-        "each statement is a transaction of its own: run writes outside of BEGIN ... COMMIT",
-    ),
-    (
-        "several_statements",
-        "ALTER TABLE ... ADD COLUMN with NOT NULL, UNIQUE or a computed DEFAULT, COPY FROM DATABASE, IMPORT DATABASE",
-        "DuckDB runs each of them as several statements: write the steps yourself",
-    ),
-];
-
 /// Rows of `quack_multiraft_sql_contract_status()` for one catalog.
-pub fn contract_rows(catalog: &str, contract: &Contract) -> Vec<Vec<Option<String>>> {
+pub fn contract_rows(
+    catalog: &str,
+    contract: &Contract,
+    groups_enabled: bool,
+) -> Vec<Vec<Option<String>>> {
     let version = || contract.entry_version().map(|version| version.to_string());
     let duckdb = || Some(list(&contract.duckdb_versions()));
-    let known = Feature::ALL.iter().map(|feature| {
+    let row = |feature: &Feature| {
         let fence = contract.permits(feature).err();
-        let state = if fence.is_some() { "refused" } else { "available" };
+        let is_off = *feature == Feature::GROUPS && !groups_enabled;
+        let state = match fence {
+            Some(_) => "refused",
+            None if is_off => "off",
+            None => "available",
+        };
         let mut row =
             [catalog, feature.name, feature.statements, state].map(|text| Some(text.to_owned())).to_vec();
         row.extend([Some(feature.entry_version.to_string()), version()]);
         row.extend([Some(feature.one_duckdb.to_string()), duckdb()]);
-        row.push(fence.map(|fence| fence.text().to_owned()));
+        let switch = "SELECT quack_multiraft_sql_set_enabled(true) switches it on";
+        let reason = fence.map(|fence| fence.text().to_owned());
+        row.push(reason.or_else(|| is_off.then(|| switch.to_owned())));
         row
-    });
-    let unsupported = UNSUPPORTED.iter().map(|(name, statements, reason)| {
-        let mut row = [catalog, name, statements, "unsupported"].map(|text| Some(text.to_owned())).to_vec();
-        row.extend([None, version(), None, duckdb(), Some((*reason).to_owned())]);
-        row
-    });
-    known.chain(unsupported).collect()
+    };
+    Feature::ALL.iter().map(row).collect()
 }
 
 /// A row of `quack_verify(…)`.

@@ -5,11 +5,11 @@ use std::sync::Mutex;
 
 use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
-use quack_apply::{Store, StoreError};
+use quack_apply::{Placement, Store, StoreError};
 use quack_proto::log::v1::Rows;
 use quack_types::LogIndex;
 
-use crate::ffi::{self, Bytes, Error, Sink, Table};
+use crate::ffi::{self, Bytes, Error, PlacementSink, Sink, Table};
 
 /// What `quack_cpp_applier_clear_way` returns when it could not.
 const STATEMENT_GOES_ON: i32 = 2;
@@ -247,6 +247,13 @@ impl Store for DuckDbStore {
 
     fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {
         self.call(|applier, error| unsafe { ffi::quack_cpp_applier_ddl(applier, Bytes::from(sql), error) })
+    }
+
+    fn placements(&mut self) -> Result<Vec<Placement>, StoreError> {
+        let mut placements = Vec::new();
+        let sink = PlacementSink::into_vec(&mut placements);
+        self.call(|applier, error| unsafe { ffi::quack_cpp_applier_placements(applier, sink, error) })?;
+        Ok(placements)
     }
 
     fn sequence(&mut self, schema: &str, name: &str) -> Result<Option<SequenceState>, StoreError> {

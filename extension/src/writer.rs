@@ -84,7 +84,7 @@ unsafe extern "C" fn quack_rs_writer_open(node: *const c_void, error: *mut Error
 
 /// # Safety
 /// `writer` came from `quack_rs_writer_open` and has not been ended; one call at a time.
-unsafe fn writer<'a>(writer: *mut c_void) -> &'a mut DuckDbWriter {
+pub(crate) unsafe fn writer<'a>(writer: *mut c_void) -> &'a mut DuckDbWriter {
     // SAFETY: as promised by the caller.
     unsafe { &mut *writer.cast::<DuckDbWriter>() }
 }

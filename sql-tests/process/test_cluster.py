@@ -269,9 +269,13 @@ def test_what_a_cluster_takes_is_known_on_every_node(cluster):
     contract = "SELECT feature, state, entry_version, duckdb_versions FROM quack_multiraft_sql_contract_status() ORDER BY ALL"
     for node in cluster.alive():
         rows = {feature: rest for feature, *rest in node.sql(contract)}
-        assert set(rows) == {"rows", "schema", "sequences", "members", "verification", "transactions", "several_statements"}
-        assert rows["schema"] == ["available", 2, ["v2.0.0"]]
-        assert rows["transactions"][0] == "unsupported"
+        assert set(rows) == {"rows", "schema", "sequences", "groups", "members", "verification"}
+        assert rows["schema"] == ["available", 3, ["v2.0.0"]]
+        assert rows["groups"][0] == "off"
+    cluster["n1"].sql("SELECT quack_multiraft_sql_set_enabled(true)")
+    cluster.wait_equal()
+    for node in cluster.alive():
+        assert {state for _, state, *_ in node.sql(contract)} == {"available"}
     # Also of a member that nobody can reach.
     cluster["n2"].kill()
     cluster["n0"].sql("CREATE TABLE cp.u (i INTEGER)")

@@ -32,6 +32,8 @@ public:
 	void ForgetFound();
 	void Insert(const QuackTable &table, QuackBytes chunk);
 	void Ddl(const duckdb::string &sql);
+	//! The lanes that tables need, as the running transaction sees them.
+	void Placements(QuackPlacementSink sink);
 	//! After an error, with everything rolled back: ends the clients' transactions that may have caused it.
 	ClearedWay ClearWay(duckdb::ExceptionType error);
 	bool Sequence(const duckdb::string &schema, const duckdb::string &name, QuackSequenceState &state);

@@ -62,6 +62,12 @@ struct QuackRowSink {
 	void (*take)(void *context, const QuackBytes *values, size_t count);
 };
 
+//! Receives the names of lanes, in ascending order of their bytes, each with the number of tables that need it.
+struct QuackPlacementSink {
+	void *context;
+	void (*take)(void *context, QuackBytes name, uint32_t tables);
+};
+
 //! Says whether the statement that waits has been interrupted.
 struct QuackInterrupt {
 	void *context;
@@ -133,6 +139,17 @@ void quack_rs_node_admit(const void *node, bool linearizable, QuackInterrupt int
 //! Tells the node of an error that its store does not survive: it serves nobody from now on.
 void quack_rs_node_fail(const void *node, QuackBytes error);
 
+//! Whether the cluster lets tables be placed in groups.
+bool quack_rs_node_groups_enabled(const void *node);
+//! An error when a member of the cluster could not apply what places a table.
+void quack_rs_node_require_groups(const void *node, QuackError *error);
+//! The id of a group by its name; 0 when there is no such lane.
+uint64_t quack_rs_node_group_id(const void *node, QuackBytes name);
+//! Lets tables be placed in groups, or not any more. An empty name is that of the only catalog that is served.
+void quack_rs_set_groups_enabled(void *rust_host, QuackBytes catalog, bool enabled, QuackError *error);
+//! One row a group of the cluster that `catalog` is of.
+void quack_rs_group_status(void *rust_host, QuackBytes catalog, QuackRowSink rows, QuackError *error);
+
 //! A transaction being written for the log of `node`. Ended by commit or abort, which free it.
 void *quack_rs_writer_open(const void *node, QuackError *error);
 void quack_rs_writer_deleted(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
@@ -141,6 +158,9 @@ void quack_rs_writer_updated(void *writer, QuackTable table, QuackBytes chunk, u
 //! Rows that follow take effect after all that came before.
 void quack_rs_writer_begin_statement(void *writer);
 void quack_rs_writer_ddl(void *writer, QuackBytes sql, QuackError *error);
+//! So many bytes of what was written belong to a group: by the heaviest one the entry goes to its lane. An empty name is
+//! that of the default group.
+void quack_rs_writer_weigh(void *writer, QuackBytes group, uint64_t bytes);
 //! How far a sequence is that the transaction has created.
 void quack_rs_writer_sequence(void *writer, QuackBytes schema, QuackBytes name, const QuackSequenceState *state,
                               QuackError *error);
@@ -213,6 +233,8 @@ void quack_cpp_applier_insert(void *applier, QuackTable table, QuackBytes chunk,
 //! Returns 0 when there were none, 1 when they are gone, 2 when one of them cannot be ended yet.
 int32_t quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error);
 void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error);
+//! Emits the lanes that the catalog's tables need, as the running transaction sees them.
+void quack_cpp_applier_placements(void *applier, QuackPlacementSink sink, QuackError *error);
 //! Reads where a sequence is; returns whether it is there.
 bool quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name, QuackSequenceState *state,
                                 QuackError *error);

@@ -84,6 +84,8 @@ public:
 
 	duckdb::SchemaCatalogEntry &schema;
 	duckdb::unique_ptr<duckdb::CreateInfo> info;
+	//! The lanes that the new table's rows take.
+	Route route;
 };
 
 class PhysicalCaptureUpdate : public PhysicalCapture {

@@ -54,6 +54,7 @@ public:
 	                  duckdb::unique_ptr<duckdb::LogicalOperator> plan,
 	                  duckdb::unique_ptr<duckdb::CreateIndexInfo> create_info,
 	                  duckdb::unique_ptr<duckdb::AlterTableInfo> alter_info) override;
+	duckdb::ErrorData SupportsCreateTable(duckdb::BoundCreateTableInfo &info) override;
 	void OnDetach(duckdb::ClientContext &context) override;
 	//! Listings leave out the schema in which the applier keeps its position.
 	void ScanSchemas(duckdb::ClientContext &context,
@@ -77,6 +78,14 @@ public:
 	void Fail(const duckdb::string &reason) const;
 	//! Whether the node has met no error of its own.
 	bool Serves() const;
+	//! Whether tables may be placed in groups, by the cluster's switch.
+	bool GroupsEnabled() const;
+	//! Refuses what places a table when a member of the cluster could not apply it.
+	void RequireGroups() const;
+	//! The id of a group by its name; 0 when there is no such lane.
+	uint64_t GroupId(const duckdb::string &name) const;
+	//! Set with the first table that is not in the default group: until then nobody need look for such tables.
+	duckdb::atomic<bool> places_tables {false};
 
 	SequenceStates sequences;
 

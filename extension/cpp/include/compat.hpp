@@ -8,6 +8,8 @@
 
 namespace duckdb {
 class ART;
+class CatalogSet;
+class DuckTableEntry;
 class LocalStorage;
 class LocalTableStorage;
 class SequenceCatalogEntry;
@@ -44,6 +46,9 @@ bool ExpandsIntoSeveral(duckdb::ClientContext &context);
 
 //! Puts a sequence into a state. DuckDB's own way there leads through a transaction, or takes no lock.
 void MoveSequence(duckdb::SequenceCatalogEntry &sequence, const duckdb::SequenceData &data);
+
+//! The triggers of a table, which its next version takes over.
+duckdb::shared_ptr<duckdb::CatalogSet> TriggersOf(const duckdb::DuckTableEntry &table);
 
 //! Puts a database back under its name, after DuckDB has taken it out for a DETACH that is to be refused.
 void Reattach(duckdb::ClientContext &context, duckdb::AttachedDatabase &db);

@@ -38,6 +38,13 @@ public:
 	void Alter(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info) override;
 	void DropEntry(duckdb::ClientContext &context, duckdb::DropInfo &info) override;
 	duckdb::unique_ptr<duckdb::CatalogEntry> Copy(duckdb::ClientContext &context) const override;
+
+private:
+	//! As DuckDB creates a table, but for the class of its entry.
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateTableEntry(duckdb::CatalogTransaction transaction,
+	                                                            duckdb::BoundCreateTableInfo &info);
+	//! ALTER TABLE ... SET and RESET, which DuckDB's own tables do not have.
+	void ChangePlacement(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info);
 };
 
 } // namespace quack

@@ -6,6 +6,7 @@
 #include "changes.hpp"
 #include "gate.hpp"
 #include "open_transaction.hpp"
+#include "shard.hpp"
 #include "duckdb.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/main/client_context_state.hpp"
@@ -22,7 +23,8 @@ public:
 	void Inserted(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
 	void Updated(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
 	//! Rows for a table that an earlier step of the same transaction creates.
-	void InsertedInto(const duckdb::string &schema, const duckdb::string &table, duckdb::DataChunk &chunk);
+	void InsertedInto(const duckdb::string &schema, const duckdb::string &table, const Route &route,
+	                  duckdb::DataChunk &chunk);
 	//! Rows that follow take effect after all that came before.
 	void BeginStatement();
 	void Ddl(const duckdb::string &sql);
@@ -33,8 +35,10 @@ public:
 
 private:
 	using Put = void (*)(void *, QuackTable, QuackBytes, uint32_t, QuackError *);
-	void Rows(Put put, const duckdb::string &schema, const duckdb::string &table, uint64_t shape,
+	//! `route` tells which lanes the rows would take.
+	void Rows(Put put, const duckdb::string &schema, const duckdb::string &table, uint64_t shape, const Route &route,
 	          duckdb::DataChunk &chunk);
+	void Rows(Put put, duckdb::DuckTableEntry &table, duckdb::DataChunk &chunk);
 
 	duckdb::mutex lock;
 	void *handle;

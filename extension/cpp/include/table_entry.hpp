@@ -1,0 +1,44 @@
+//! Tables of the replicated catalog: DuckDB's own, which also know where their entries go.
+#pragma once
+
+#include "placement.hpp"
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/parser/parsed_data/comment_on_column_info.hpp"
+
+namespace quack {
+
+//! Invariant: every table of a `QuackCatalog` is one of these. They come to be where a table is created
+//! (`QuackSchemaEntry::CreateTable`, also while a file is loaded) and where one is altered (`AlterEntry`, `Copy`).
+class QuackTableEntry : public duckdb::DuckTableEntry {
+public:
+	QuackTableEntry(duckdb::Catalog &catalog, duckdb::SchemaCatalogEntry &schema, duckdb::BoundCreateTableInfo &info,
+	                duckdb::shared_ptr<duckdb::DataTable> storage = nullptr,
+	                duckdb::shared_ptr<duckdb::CatalogSet> triggers = nullptr);
+
+	//! With the options of WITH, for everybody who writes the statement that creates this table.
+	duckdb::unique_ptr<duckdb::CreateInfo> GetInfo() const override;
+	duckdb::unique_ptr<duckdb::CatalogEntry> AlterEntry(duckdb::ClientContext &context,
+	                                                    duckdb::AlterInfo &info) override;
+	duckdb::unique_ptr<duckdb::CatalogEntry> AlterEntry(duckdb::CatalogTransaction transaction,
+	                                                    duckdb::AlterInfo &info) override;
+	duckdb::unique_ptr<duckdb::CatalogEntry> Copy(duckdb::ClientContext &context) const override;
+
+	static const Placement &PlacementOf(const duckdb::TableCatalogEntry &table);
+
+private:
+	//! The entry that DuckDB has made, as one of these, with the given placement.
+	duckdb::unique_ptr<duckdb::CatalogEntry> Wrap(duckdb::unique_ptr<duckdb::CatalogEntry> made,
+	                                              const Placement &placement) const;
+
+	Placement placement;
+};
+
+//! Changes nothing but the placement. DuckDB lets nothing be altered that an index or a view depends on, but for what
+//! cannot matter to those: comments. So to DuckDB this is the comment of a column.
+struct PlacementChange : public duckdb::SetColumnCommentInfo {
+	PlacementChange(const duckdb::AlterInfo &statement, Placement placement);
+
+	Placement placement;
+};
+
+} // namespace quack

@@ -1,0 +1,118 @@
+//! Implementation of tables with a placement.
+
+#include "table_entry.hpp"
+
+#include "catalog.hpp"
+#include "compat.hpp"
+#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
+#include "duckdb/storage/data_table.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+namespace {
+
+//! The statement that creates a table, with its options. In the file only the tags are written, so that any DuckDB can
+//! read it: its own catalog would refuse the options.
+struct PlacedTableInfo : public CreateTableInfo {
+	void Serialize(Serializer &serializer) const override {
+		auto copy = CreateTableInfo::Copy();
+		copy->Cast<CreateTableInfo>().options.clear();
+		copy->Serialize(serializer);
+	}
+};
+
+} // namespace
+
+PlacementChange::PlacementChange(const AlterInfo &statement, Placement placement_p) : placement(std::move(placement_p)) {
+	catalog_entry_type = CatalogType::TABLE_ENTRY;
+	SetQualifiedName(statement.GetQualifiedName());
+	if_not_found = statement.if_not_found;
+}
+
+QuackTableEntry::QuackTableEntry(Catalog &catalog, SchemaCatalogEntry &schema, BoundCreateTableInfo &info,
+                                 shared_ptr<DataTable> storage, shared_ptr<CatalogSet> triggers)
+    : DuckTableEntry(catalog, schema, info, std::move(storage), std::move(triggers)), placement(Placement::OfTags(tags)) {
+	if (!placement.IsDefault()) {
+		reinterpret_cast<QuackCatalog &>(catalog).places_tables = true;
+	}
+}
+
+const Placement &QuackTableEntry::PlacementOf(const TableCatalogEntry &table) {
+	static const Placement in_default_group;
+	auto own = dynamic_cast<const QuackTableEntry *>(&table);
+	return own ? own->placement : in_default_group;
+}
+
+unique_ptr<CreateInfo> QuackTableEntry::GetInfo() const {
+	auto info = DuckTableEntry::GetInfo();
+	if (placement.IsDefault()) {
+		return info;
+	}
+	auto &plain = info->Cast<CreateTableInfo>();
+	auto placed = make_uniq<PlacedTableInfo>();
+	plain.CopyProperties(*placed);
+	placed->SetQualifiedName(plain.GetQualifiedName());
+	placed->columns = std::move(plain.columns);
+	placed->constraints = std::move(plain.constraints);
+	placed->options = placement.ToOptions();
+	return std::move(placed);
+}
+
+unique_ptr<CatalogEntry> QuackTableEntry::Wrap(unique_ptr<CatalogEntry> made, const Placement &after) const {
+	if (!made || made->type != CatalogType::TABLE_ENTRY) {
+		return made;
+	}
+	auto &table = made->Cast<DuckTableEntry>();
+	auto info = table.GetInfo();
+	after.ToTags(info->tags);
+	auto bound = Binder::BindCreateTableCheckpoint(std::move(info), schema);
+	return make_uniq<QuackTableEntry>(catalog, schema, *bound, table.GetStorage().shared_from_this(), TriggersOf(table));
+}
+
+//! Follows what an ALTER does to the shard key's column.
+static Placement Following(const Placement &before, const Identifier &table, AlterInfo &info) {
+	auto after = before;
+	if (before.shard_key.empty() || info.type != AlterType::ALTER_TABLE) {
+		return after;
+	}
+	auto &alter = info.Cast<AlterTableInfo>();
+	if (alter.alter_table_type == AlterTableType::RENAME_COLUMN) {
+		auto &rename = alter.Cast<RenameColumnInfo>();
+		if (rename.old_name == Identifier(before.shard_key)) {
+			after.shard_key = rename.new_name.GetIdentifierName();
+		}
+	} else if (alter.alter_table_type == AlterTableType::REMOVE_COLUMN) {
+		if (alter.Cast<RemoveColumnInfo>().removed_column == Identifier(before.shard_key)) {
+			throw BinderException("Cannot drop column \"%s\": it is the shard key of table \"%s\". First choose another one with "
+			                      "ALTER TABLE ... SET (%s = 'column'), or none with ALTER TABLE ... SET GROUP DEFAULT",
+			                      before.shard_key, table.GetIdentifierName(), SHARD_KEY_OPTION);
+		}
+	}
+	return after;
+}
+
+unique_ptr<CatalogEntry> QuackTableEntry::AlterEntry(ClientContext &context, AlterInfo &info) {
+	auto change = dynamic_cast<PlacementChange *>(&info);
+	if (change) {
+		return Wrap(DuckTableEntry::Copy(context), change->placement);
+	}
+	auto after = Following(placement, name, info);
+	return Wrap(DuckTableEntry::AlterEntry(context, info), after);
+}
+
+unique_ptr<CatalogEntry> QuackTableEntry::AlterEntry(CatalogTransaction transaction, AlterInfo &info) {
+	if (transaction.HasContext()) {
+		return AlterEntry(transaction.GetContext(), info);
+	}
+	return Wrap(DuckTableEntry::AlterEntry(transaction, info), placement);
+}
+
+unique_ptr<CatalogEntry> QuackTableEntry::Copy(ClientContext &context) const {
+	return Wrap(DuckTableEntry::Copy(context), placement);
+}
+
+} // namespace quack
