@@ -6,9 +6,13 @@ and the next leader is killed once everybody is back.
 
 etcd 3.4, when it is installed (`apt-get install etcd-server`), does the same in the same run, with its default
 settings, through its JSON gateway.
+
+The same for a lane: its writes when its own leader is killed, the default group's writes then, and the lane's writes
+when the default group's leader is killed, which orders them.
 """
 
 import argparse
+import functools
 import http.client
 import itertools
 import json
@@ -47,6 +51,7 @@ class Quack:
     """Three DuckDB processes with the extension."""
 
     name = "quack"
+    table = "t"
 
     def __init__(self, folder):
         self.cluster = Cluster(folder, NODES).start()
@@ -59,7 +64,7 @@ class Quack:
         if name not in self.ready:
             raise NotWritten(f"{name} is not there")
         try:
-            statement = f"INSERT OR REPLACE INTO cp.t VALUES ('{key}', {number})"
+            statement = f"INSERT OR REPLACE INTO cp.{self.table} VALUES ('{key}', {number})"
             self.cluster[name].process.sql(statement, connection=key, timeout=GIVE_UP_SECONDS)
         except (DatabaseError, ProcessEnded) as error:
             raise NotWritten(str(error)) from error
@@ -79,6 +84,47 @@ class Quack:
     def close(self):
         for node in self.cluster.alive():
             node.kill()
+
+
+class Lane(Quack):
+    """The same with a lane beside the default group, and different leaders of the two."""
+
+    GROUPS = ("a", "b", "c")
+
+    def __init__(self, folder, writes_to, loses):
+        super().__init__(folder)
+        self.name = f"quack, writes to {writes_to}, loses {loses}'s leader"
+        self.writes_to, self.loses = writes_to, loses
+        node = self.cluster["n0"]
+        assert node.value("SELECT quack_multiraft_sql_set_enabled(true)")
+        for group in self.GROUPS:
+            node.sql(f"CREATE TABLE cp.{group} (k VARCHAR PRIMARY KEY, v BIGINT) WITH (quack_group = '{group}')")
+        self.cluster.wait_equal()
+        # One whose leader does not lead the default group, too; their leads belong to different nodes.
+        self.group = wait_for(self.group_led_elsewhere, "a lane with a leader of its own")
+        if writes_to == "the lane":
+            self.table = self.group
+
+    def leaders(self):
+        query = "SELECT group_name, leader_id FROM quack_group_status('cp')"
+        return dict(self.cluster[next(iter(self.ready))].sql(query))
+
+    def group_led_elsewhere(self):
+        leaders = self.leaders()
+        return next((group for group in self.GROUPS if leaders[group] not in (None, leaders["default"])), None)
+
+    def leader(self):
+        """Of the group that loses it, once the other group has another one."""
+        mine, other = (self.group, "default") if self.loses == "the lane" else ("default", self.group)
+
+        def found():
+            leaders = self.leaders()
+            if leaders[mine] is not None and leaders[mine] == leaders[other]:
+                to = next(name for name in self.names if name != leaders[self.group])
+                self.cluster[self.names[0]].sql(f"CALL quack_transfer_leader('cp', '{to}')", "leads")
+            return leaders[mine] if leaders[mine] != leaders[other] else None
+
+        return wait_for(found, "different leaders")
 
 
 class Etcd:
@@ -235,7 +281,7 @@ class Probe:
 
 
 def measure(make, kills):
-    """Seconds without writes, for each kill."""
+    """The system's name, its seconds without writes for each kill, and its writes per second."""
     gaps = []
     with tempfile.TemporaryDirectory(prefix="quack-bench-", dir=os.environ.get("QUACK_BENCH_DIR")) as folder:
         system = make(folder)
@@ -252,7 +298,7 @@ def measure(make, kills):
             rate = load.written / (time.perf_counter() - start)
         finally:
             system.close()
-    return gaps, rate
+    return system.name, gaps, rate
 
 
 def summary(gaps, rate):
@@ -268,18 +314,21 @@ def main():
     parser.add_argument("--json", help="write the results to this file too")
     arguments = parser.parse_args()
     systems = [Quack]
+    lane, default = "the lane", "the default group"
+    for writes_to, loses in ((lane, lane), (default, lane), (lane, default)):
+        systems.append(functools.partial(Lane, writes_to=writes_to, loses=loses))
     if shutil.which("etcd"):
         systems.append(Etcd)
     else:
         print("etcd is not installed: no comparison", file=sys.stderr)
     results = {}
-    print(f"{'milliseconds without writes':<30}{'kills':>7}{'min':>9}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}{'writes/s':>10}")
+    print(f"{'milliseconds without writes':<60}{'kills':>7}{'min':>9}{'p50':>9}{'p90':>9}{'p99':>9}{'max':>9}{'writes/s':>10}")
     for system in systems:
-        gaps, rate = measure(system, arguments.kills)
-        results[system.name] = {**summary(gaps, rate), "milliseconds": [round(gap * 1000, 1) for gap in gaps]}
-        line = results[system.name]
+        name, gaps, rate = measure(system, arguments.kills)
+        results[name] = {**summary(gaps, rate), "milliseconds": [round(gap * 1000, 1) for gap in gaps]}
+        line = results[name]
         values = "".join(f"{line[key]:>9.0f}" for key in ("min", "p50", "p90", "p99", "max"))
-        print(f"{system.name:<30}{line['kills']:>7}{values}{rate:>10.0f}", flush=True)
+        print(f"{name:<60}{line['kills']:>7}{values}{rate:>10.0f}", flush=True)
     write_json(arguments.json, results)
 
 
