@@ -94,6 +94,8 @@ TwoPlacements == <<Place(<<Root>>), Place(<<1>>)>>
 InOneLane == <<1>>
 InTwoLanes == <<1, 2>>
 InTwoLanesAndTheRoot == <<1, 2, Root>>
+InOneLaneAndTheRoot == <<1, Root>>
+InOneLaneTwiceAndTheRoot == <<1, Root, 1>>
 
 ----------------------------------------------------------------------------------
 (* The state of a node, and what applying one entry does to it. All of it is
@@ -161,6 +163,12 @@ CutUpTo(n, cut, l) ==
 Uncovered(n, s, cut) ==
     {l \in IF Mutant = "a cut is honoured after the drop" THEN 1..s.made ELSE s.live :
         s.lane[l] < CutUpTo(n, cut, l)}
+
+(* A cut that says nothing new, because cuts count as their maximum. *)
+WithOldCut(s, cut) ==
+    IF Mutant = "an older cut takes a newer one back"
+    THEN [s EXCEPT !.root = @ + 1, !.lane = [l \in Lane |-> IF l \in s.live THEN cut.upTo[l] ELSE @[l]]]
+    ELSE [s EXCEPT !.root = @ + 1]
 
 (* One entry of lane l, which the cut at s.root + 1 covers. The cut is done with
    its last one; before that, the place is in the middle of it.                   *)
@@ -341,14 +349,15 @@ Applied(n, s) ==
     /\ write' = Answered(write, n, s)
     /\ UNCHANGED <<root, lane, commit, knows, durable, left, decided, spent>>
 
-(* The lane that is next at the cut: lanes in the order of their ids. *)
+(* The lane that is next at a cut: they come in the order of their ids. *)
 NextLanes(n, cut) ==
     LET uncovered == Uncovered(n, node[n], cut)
     IN IF Mutant = "lanes are applied in the order of arrival"
        THEN {l \in uncovered : knows[n][l] > node[n].lane[l]}
        ELSE {Min(uncovered)}
 
-(* What a node does whose lane has not arrived: nothing, it waits. *)
+(* What a node must not do when the entries have not arrived. It waits: they are
+   committed, so they come, or a snapshot does.                                   *)
 SkipLane(n, cut, l) ==
     /\ Mutant = "a cut is applied without waiting"
     /\ LET s == [node[n] EXCEPT !.lane[l] = cut.upTo[l]]
@@ -356,7 +365,7 @@ SkipLane(n, cut, l) ==
 
 ApplyCut(n, cut) ==
     IF Uncovered(n, node[n], cut) = {}
-    THEN Applied(n, [node[n] EXCEPT !.root = @ + 1])
+    THEN Applied(n, WithOldCut(node[n], cut))
     ELSE \E l \in NextLanes(n, cut) :
             IF knows[n][l] > node[n].lane[l]
             THEN Applied(n, WithLaneEntry(n, node[n], cut, l))
@@ -369,7 +378,7 @@ Apply(n) ==
           THEN ApplyCut(n, entry)
           ELSE Applied(n, WithRootEntry(n, node[n], entry))
 
-(* The mistake that a client would like: an answer before the position. *)
+(* What clients would like, and must not get: an answer before the position. *)
 AnswerEarly(p) ==
     /\ Mutant = "a write is acknowledged when its lane has committed it"
     /\ write[p].state = "open"
@@ -382,14 +391,19 @@ AnswerEarly(p) ==
 (* Nodes fail, come back, and forget. *)
 
 (* The state as it is, with all of its place, also in the middle of a cut. *)
+Image(n) ==
+    CASE Mutant = "a checkpoint stores the root's index alone" ->
+            [node[n] EXCEPT !.lane = [l \in Lane |-> Ordered(node[n].root, l)]]
+      [] Mutant = "a checkpoint stores the place before the rows" ->
+            [node[n] EXCEPT !.rows = durable[n].rows, !.ids = durable[n].ids]
+      [] OTHER ->
+            node[n]
+
 Checkpoint(n) ==
     /\ durable[n] # node[n]
     /\ spent.checkpoints < Checkpoints
     /\ spent' = [spent EXCEPT !.checkpoints = @ + 1]
-    /\ durable' = [durable EXCEPT ![n] =
-            IF Mutant = "a checkpoint stores the root's index alone"
-            THEN [node[n] EXCEPT !.lane = [l \in Lane |-> Ordered(node[n].root, l)]]
-            ELSE node[n]]
+    /\ durable' = [durable EXCEPT ![n] = Image(n)]
     /\ UNCHANGED <<root, lane, commit, knows, node, left, write, decided>>
 
 (* Back to the last checkpoint; the logs are still there. *)
@@ -409,13 +423,15 @@ Snapshot(m) ==
       [] OTHER ->
             node[m]
 
-(* Node n waits for entries that nobody has any more, but by their rows. *)
-IsTooLate(n) ==
+(* Node n has met a cut, and lacks entries of lane l for it. *)
+WaitsFor(n, l) ==
     /\ node[n].root < Len(root)
     /\ root[node[n].root + 1].kind = "cut"
-    /\ \E l \in Uncovered(n, node[n], root[node[n].root + 1]) :
-        /\ knows[n][l] <= node[n].lane[l]
-        /\ \A m \in Node \ {n} : l \in left[m]
+    /\ l \in Uncovered(n, node[n], root[node[n].root + 1])
+    /\ knows[n][l] <= node[n].lane[l]
+
+(* Node n waits for entries that nobody has any more, but as rows. *)
+IsTooLate(n) == \E l \in Lane : WaitsFor(n, l) /\ \A m \in Node \ {n} : l \in left[m]
 
 (* A node with nothing, or too far behind, goes on from another's state. It is no
    member any more of lanes that are dropped there.                               *)
@@ -518,11 +534,61 @@ IsQuiet ==
 NothingIsForgotten ==
     IsQuiet => \A p \in Write : write[p].state # "open"
 
-(* What the order holds of a lane, somebody can still give to a node that comes back
-   behind it: as entries, or as a snapshot that will survive a restart.           *)
+(* What a node waits for comes, or a snapshot does. *)
+NobodyWaitsInVain ==
+    \A n \in Node, l \in Lane : WaitsFor(n, l) =>
+        \/ /\ knows[n][l] < commit[l]
+           /\ l \notin left[n]
+           /\ \E m \in Node \ {n} : l \notin left[m]
+        \/ /\ IsTooLate(n)
+           /\ \E m \in Node : node[m].root > node[n].root
+
+(* What the order holds of a lane, some node can still give away after a restart: as
+   entries, or as rows in a snapshot.                                             *)
 NothingNeededIsGone ==
     \A l \in Lane :
         \/ \E n \in Node : l \notin left[n]
-        \/ \E n \in Node : durable[n].lane[l] = Ordered(Len(root), l) /\ l \notin durable[n].live
+        \/ \E n \in Node : durable[n].lane[l] = Ordered(Len(root), l)
+
+----------------------------------------------------------------------------------
+(* What some state must be like: a model that never gets there would prove nothing
+   about it. Each configuration names those that it reaches.                      *)
+
+IsInTheMiddle(s) ==
+    /\ \E l \in Lane : s.lane[l] > Ordered(s.root, l)
+    /\ s.root < Len(root)
+
+SomebodyWaits == \E n \in Node, l \in Lane : WaitsFor(n, l)
+
+SomebodyIsTooLate == \E n \in Node : IsTooLate(n)
+
+SomebodyIsInTheMiddle == \E n \in Node : IsInTheMiddle(node[n])
+
+SomebodyRestartsInTheMiddle ==
+    \E n \in Node : IsInTheMiddle(durable[n]) /\ node[n] = durable[n] /\ spent.crashes > 0
+
+SomebodyIsReseededInTheMiddle ==
+    \E n \in Node : IsInTheMiddle(durable[n]) /\ node[n] = durable[n] /\ spent.lostDisks > 0
+
+AnIdIsOrderedTwice ==
+    \E i, j \in DOMAIN Order : i < j /\ Order[i].id = Order[j].id
+
+ACutIsOutOfDate ==
+    \E r \in DOMAIN root : root[r].kind = "cut" /\ \E l \in Lane : root[r].upTo[l] < Ordered(r - 1, l)
+
+ACutNamesADroppedLane ==
+    \E r \in DOMAIN root : root[r].kind = "cut" /\ \E l \in Lane : Drops(r, l) /\ root[r].upTo[l] > 0
+
+ATailIsLost == \E p \in Write : IsLost(p)
+
+AVoidWriteIsAcknowledged ==
+    \E l \in Lane : Drops(Len(root), l) /\ \E i \in Ordered(Len(root), l) + 1 .. Len(lane[l]) :
+        write[lane[l][i].id].state = "acknowledged"
+
+AnOlderEpochIsApplied ==
+    \E n \in Node, l \in Lane : \E i \in 1..node[n].lane[l] :
+        \E r \in 1..node[n].root : root[r].kind = "place" /\ Ordered(r, l) < i /\ lane[l][i].epoch = 1
+
+ALaterLaneIsUsed == \E n \in Node : node[n].lane[LanesMax] > 0
 
 ==================================================================================
