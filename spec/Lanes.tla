@@ -6,9 +6,9 @@
   THE DESIGN IN SHORT. Every node holds everything. The root group's log holds
   writes of its own, decisions, and cuts. A cut says for some lanes "ordered up to
   index i". The one order is the root's log with each cut replaced by the lane
-  entries that it newly covers, lanes in the order of their ids. Whoever reads the
-  operators from "Order" on has read the whole idea; the rest is what one node
-  does, one entry at a time, with its own knowledge, crashes and snapshots.
+  entries that it newly covers, lanes in the order of their ids. The section "The
+  one order" is this sentence as a definition; the rest is what nodes do, one entry
+  at a time, each with what it knows, with crashes, lost disks and late messages.
 
   MODELLED. Lanes and their creation and dropping; cuts that are proposed by any
   node (as by a root leader that was deposed meanwhile), twice, overlapping and out
@@ -89,7 +89,6 @@ NoScript == <<>>
 ToTheRoot == <<Place(<<Root>>), DropLane(1)>>
 ToAnotherLane == <<CreateLane, Place(<<2>>), DropLane(1)>>
 ThereAndBack == <<Place(<<Root>>), DropLane(1), CreateLane, Place(<<2>>)>>
-TwoPlacements == <<Place(<<Root>>), Place(<<1>>)>>
 
 InOneLane == <<1>>
 InTwoLanes == <<1, 2>>
@@ -121,6 +120,8 @@ WithWrite(s, entry) ==
     THEN s
     ELSE [s EXCEPT !.rows = Append(@, entry.id), !.ids = @ \union {entry.id}]
 
+(* An id follows from the position of its entry, and is never given away again: cuts
+   and entries that are late must not mean a lane that they have never heard of.  *)
 NewLane(s) ==
     IF Mutant = "the id of a dropped lane is used again"
     THEN Min((1..s.made + 1) \ s.live)
@@ -131,10 +132,11 @@ WithCreate(s) ==
     IN [s EXCEPT !.live = @ \union {id}, !.made = Max({@, id})]
 
 RECURSIVE WithEntries(_, _, _)
-WithEntries(s, l, i) ==
+WithEntries(s, l, i) ==  \* lane l up to index i; only a mutant does this without a cut
     IF s.lane[l] >= i THEN s
     ELSE WithEntries([WithWrite(s, lane[l][s.lane[l] + 1]) EXCEPT !.lane[l] = @ + 1], l, i)
 
+(* From here on, what no cut has covered of the lane is void. *)
 WithDrop(n, s, l) ==
     IF Mutant = "a drop applies what is left of its lane"
     THEN [WithEntries(s, l, knows[n][l]) EXCEPT !.live = @ \ {l}]
@@ -167,7 +169,8 @@ Uncovered(n, s, cut) ==
 (* A cut that says nothing new, because cuts count as their maximum. *)
 WithOldCut(s, cut) ==
     IF Mutant = "an older cut takes a newer one back"
-    THEN [s EXCEPT !.root = @ + 1, !.lane = [l \in Lane |-> IF l \in s.live THEN cut.upTo[l] ELSE @[l]]]
+    THEN [s EXCEPT !.root = @ + 1,
+                   !.lane = [l \in Lane |-> IF l \in s.live THEN cut.upTo[l] ELSE @[l]]]
     ELSE [s EXCEPT !.root = @ + 1]
 
 (* One entry of lane l, which the cut at s.root + 1 covers. The cut is done with
@@ -236,11 +239,11 @@ RouteOf(p) ==
 IsThere(l) == \E n \in Node : l \notin left[n]
 
 (* The clients of n whose writes are now applied there get their answers. *)
-Answered(writes, n, s) ==
+Answered(n, s) ==
     [p \in Write |->
-        IF writes[p].state = "open" /\ Origin(p) = n /\ p \in s.ids
-        THEN [writes[p] EXCEPT !.state = "acknowledged"]
-        ELSE writes[p]]
+        IF write[p].state = "open" /\ Origin(p) = n /\ p \in s.ids
+        THEN [write[p] EXCEPT !.state = "acknowledged"]
+        ELSE write[p]]
 
 (* The clients of n hear no more of their writes. *)
 InDoubt(n) ==
@@ -248,7 +251,7 @@ InDoubt(n) ==
         IF write[p].state = "open" /\ Origin(p) = n THEN [write[p] EXCEPT !.state = "in doubt"]
         ELSE write[p]]
 
-(* The origin of p puts it into a group's log. *)
+(* The origin of p puts it into a group's log; a lane that all have left takes nothing. *)
 Put(p, group) ==
     LET entry == WriteEntry(p, node[Origin(p)].epoch)
     IN CASE group = Root ->
@@ -332,7 +335,8 @@ Learn(n, l) ==
 (* Node n, which leads the root or thinks so, says how far it knows the lanes to be
    committed. Another node may have said more, or the same, or have dropped one.  *)
 Cut(n) ==
-    LET length(l) == IF Mutant = "a cut names what is not committed" THEN Len(lane[l]) ELSE knows[n][l]
+    LET length(l) ==
+            IF Mutant = "a cut names what is not committed" THEN Len(lane[l]) ELSE knows[n][l]
         upTo == [l \in Lane |-> IF l \in node[n].live THEN length(l) ELSE 0]
         isNew == \E l \in Lane : upTo[l] > Ordered(Len(root), l) /\ ~Drops(Len(root), l)
     IN /\ \E l \in Lane : upTo[l] > 0
@@ -346,7 +350,7 @@ Cut(n) ==
 
 Applied(n, s) ==
     /\ node' = [node EXCEPT ![n] = s]
-    /\ write' = Answered(write, n, s)
+    /\ write' = Answered(n, s)
     /\ UNCHANGED <<root, lane, commit, knows, durable, left, decided, spent>>
 
 (* The lane that is next at a cut: they come in the order of their ids. *)
@@ -574,10 +578,10 @@ AnIdIsOrderedTwice ==
     \E i, j \in DOMAIN Order : i < j /\ Order[i].id = Order[j].id
 
 ACutIsOutOfDate ==
-    \E r \in DOMAIN root : root[r].kind = "cut" /\ \E l \in Lane : root[r].upTo[l] < Ordered(r - 1, l)
+    \E r \in DOMAIN root, l \in Lane : root[r].kind = "cut" /\ root[r].upTo[l] < Ordered(r - 1, l)
 
 ACutNamesADroppedLane ==
-    \E r \in DOMAIN root : root[r].kind = "cut" /\ \E l \in Lane : Drops(r, l) /\ root[r].upTo[l] > 0
+    \E r \in DOMAIN root, l \in Lane : root[r].kind = "cut" /\ Drops(r, l) /\ root[r].upTo[l] > 0
 
 ATailIsLost == \E p \in Write : IsLost(p)
 
@@ -587,7 +591,8 @@ AVoidWriteIsAcknowledged ==
 
 AnOlderEpochIsApplied ==
     \E n \in Node, l \in Lane : \E i \in 1..node[n].lane[l] :
-        \E r \in 1..node[n].root : root[r].kind = "place" /\ Ordered(r, l) < i /\ lane[l][i].epoch = 1
+        \E r \in 1..node[n].root :
+            root[r].kind = "place" /\ Ordered(r, l) < i /\ lane[l][i].epoch = 1
 
 ALaterLaneIsUsed == \E n \in Node : node[n].lane[LanesMax] > 0
 
