@@ -98,6 +98,10 @@ fix: ## format, and apply what clippy can mend by itself
 	cargo clippy --fix --allow-dirty --allow-staged --release --all-targets $(DUCKDB_PACKAGES) $(DUCKDB_FLAGS)
 	cargo fmt --all
 
+.PHONY: spec
+spec: ## check the model of lanes in spec/, and that planted mistakes are found in it
+	cargo run --quiet -p xtask -- spec
+
 .PHONY: sim
 sim: ## simulate clusters: SEEDS=n of them, or the one SEED=s with its event log
 ifdef SEED

@@ -44,6 +44,12 @@ fn stages(root: &Path) -> Vec<Stage> {
             closing: Closing::Libtest,
         },
         Stage {
+            name: "spec",
+            title: "the model of lanes, and mistakes that are planted in it",
+            command: program(root, "cargo", &["run", "--quiet", "-p", "xtask", "--", "spec"]),
+            closing: Closing::Libtest,
+        },
+        Stage {
             name: "sim",
             title: "simulated clusters",
             command: program(
