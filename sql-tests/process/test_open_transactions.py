@@ -269,7 +269,6 @@ def test_checkpoints_are_made_though_transactions_stay_open(cluster, name):
     for number, node in enumerate(cluster.alive()):
         Opened(node, number, OPENINGS[name])
     made = "SELECT value FROM quack_metrics() WHERE name = 'quack_checkpoint_seconds_count' AND labels['result'] = 'made'"
-    change_catalog_on_all(cluster)
     before = {node.name: node.value(made) for node in cluster.alive()}
     load = "INSERT INTO bag SELECT range, 1, repeat(md5(range::VARCHAR), 30) FROM range(2000)"
 
