@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
-use quack_apply::{Store, StoreError};
+use quack_apply::{Placement, Store, StoreError};
 use quack_proto::log::v1::Rows;
 use quack_types::LogIndex;
 
@@ -51,6 +51,9 @@ struct Transaction {
     /// What a commit fails with.
     violation: Option<StoreError>,
 }
+
+/// Tables that are placed in a lane of their own, by their names.
+pub const LANE_TABLES: [&str; 3] = ["in-a", "in-b", "in-c"];
 
 /// A store in memory.
 pub struct ModelStore {
@@ -199,8 +202,10 @@ impl Store for ModelStore {
         }
         self.committed = transaction.tables;
         self.met.commits += 1;
-        let last = self.snapshots.last().unwrap().index;
-        assert!(index > last, "entry {index} was committed after entry {last}");
+        let last = self.snapshots.last().unwrap();
+        // Between two entries of the root, entries of lanes move the state.
+        let is_further = index > last.index || index == last.index && state != last.state;
+        assert!(is_further, "entry {index} was committed after entry {}", last.index);
         self.snapshots.push(Snapshot { index, state: state.to_vec(), tables: self.committed.clone() });
         Ok(())
     }
@@ -258,6 +263,12 @@ impl Store for ModelStore {
             (_, None) => {}
         }
         Ok(())
+    }
+
+    fn placements(&mut self) -> Result<Vec<Placement>, StoreError> {
+        let tables = &self.open_transaction().tables.tables;
+        let placed = LANE_TABLES.iter().filter(|name| tables.contains_key(**name));
+        Ok(placed.map(|name| Placement { group: (*name).to_owned(), tables: 1 }).collect())
     }
 
     fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quack_core::Role;
+use quack_core::{PeerMessage, Role};
 use quack_log::GroupWrite;
-use quack_types::{RaftId, Term};
+use quack_types::{GroupId, RaftId, Term};
 
 pub use histogram::{Histogram, Scale};
 
@@ -114,6 +114,8 @@ pub(crate) struct Metrics {
     checkpoint_postponed: Histogram,
     leader_changes: AtomicU64,
     candidacies: AtomicU64,
+    messages_root: AtomicU64,
+    messages_lanes: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -132,6 +134,8 @@ impl Default for Metrics {
             checkpoint_postponed: long(),
             leader_changes: AtomicU64::new(0),
             candidacies: AtomicU64::new(0),
+            messages_root: AtomicU64::new(0),
+            messages_lanes: AtomicU64::new(0),
         }
     }
 }
@@ -161,6 +165,13 @@ impl Metrics {
     /// A checkpoint was made, or something was in its way.
     pub fn checkpointed(&self, made: bool, time: Duration) {
         (if made { &self.checkpoint_made } else { &self.checkpoint_postponed }).record_time(time);
+    }
+
+    /// These go to other nodes.
+    pub fn sent(&self, messages: &[PeerMessage]) {
+        let root = messages.iter().filter(|message| message.group == GroupId::ROOT).count() as u64;
+        self.messages_root.fetch_add(root, Ordering::Relaxed);
+        self.messages_lanes.fetch_add(messages.len() as u64 - root, Ordering::Relaxed);
     }
 
     /// Role, term or leader of the root group have changed.
@@ -197,6 +208,10 @@ impl Metrics {
         into.push(Sample::counter("quack_raft_leader_changes_total", help, &group, changes));
         let help = "Times that this node has asked the others for their votes.";
         into.push(Sample::counter("quack_raft_candidacies_total", help, &group, count(&self.candidacies)));
+        let (name, help) = ("quack_raft_messages_total", "Messages of groups to other nodes.");
+        for (group, counter) in [("default", &self.messages_root), ("lanes", &self.messages_lanes)] {
+            into.push(Sample::counter(name, help, &[("group", group)], count(counter)));
+        }
     }
 }
 
