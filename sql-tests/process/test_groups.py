@@ -153,3 +153,16 @@ def test_a_stock_client_writes_to_tables_in_groups(node, tmp_path, track):
     ]
     lanes = "SELECT group_name FROM quack_group_status('cp') WHERE kind = 'lane' AND bytes > 0 ORDER BY ALL"
     assert ("one",) in node.sql(lanes)
+
+
+def test_a_plain_duckdb_reads_the_file_of_a_node_with_tables_in_groups(node, new_process):
+    enable(node)
+    node.sql("CREATE TABLE cp.pinned (id INTEGER PRIMARY KEY, name VARCHAR) WITH (quack_group = 'one')")
+    node.sql("CREATE TABLE cp.spread WITH (quack_shard_key = 'id') AS SELECT i AS id FROM range(1000) r(i)")
+    node.sql("ALTER TABLE cp.spread SET GROUPS 2")
+    assert node.stop() == 0
+    plain = new_process()
+    plain.sql(f"ATTACH '{node.data_dir}/store.duckdb' AS store (READ_ONLY)")
+    assert plain.value("SELECT count(*) FROM store.main.spread") == 1000
+    tags = "SELECT table_name, tags['quack_group'], tags['quack_shard_key'] FROM duckdb_tables() WHERE schema_name = 'main'"
+    assert plain.sql(f"{tags} ORDER BY ALL") == [("pinned", "one", None), ("spread", None, "id")]
