@@ -107,12 +107,12 @@ else
 endif
 
 .PHONY: chaos
-chaos: dist venv ## kill, cut off, pause and empty real nodes under a checked load: MINUTES=n, SEED=s
-	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED))
+chaos: dist venv ## kill, cut off, pause and empty real nodes under a checked load: MINUTES=n, SEED=s, GROUPS=1
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups)
 
 .PHONY: isolation
 isolation: dist venv ## the same faults, with transactions that a checker of isolation looks at: MINUTES=n, SEED=s
-	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos --workload transactions $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED))
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos --workload transactions $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups)
 
 .PHONY: bench
 bench: dist venv ## writes per second, next to what the disk and DuckDB could do: BENCH_SECONDS=n for each

@@ -25,6 +25,7 @@ CLIENTS = 4
 LANES = (1, 2, 4, 8)
 REST_SECONDS_MAX = 300
 IDLE_SECONDS = 20
+WAKES = 21
 
 # Runs in a node's process, so that nothing but the write is measured.
 WRITE_CODE = """
@@ -175,11 +176,15 @@ def idle(cluster, groups):
 
     wait_for(quiet, "lanes that rest", REST_SECONDS_MAX)
     results["with"] = do_nothing(cluster, f"{groups:,} groups at rest")
-    started = time.perf_counter()
-    node.sql(f"INSERT INTO g{groups // 2} VALUES (1)")
-    results["wake_ms"] = (time.perf_counter() - started) * 1000
-    print(f"a write into one of them: {results['wake_ms']:.1f} ms")
+    results["wake_ms"] = sorted(wake(node, groups // 2 + number) for number in range(WAKES))
+    print(f"the first write into one of them: {results['wake_ms'][WAKES // 2]:.1f} ms", flush=True)
     return results
+
+
+def wake(node, group):
+    started = time.perf_counter()
+    node.sql(f"INSERT INTO g{group} VALUES (1)")
+    return (time.perf_counter() - started) * 1000
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from quack_testing.history import FAILED, OK, History, check_counters, check_cou
 from quack_testing.linearizability import UNKNOWN, Step, linearizable, shortest_violation
 
 MINUTES = float(os.environ.get("QUACK_CHAOS_MINUTES", 3))
+GROUPS_MINUTES = float(os.environ.get("QUACK_CHAOS_MINUTES", 1))
 
 
 def test_clients_see_one_register_whatever_fails(tmp_path, track):
@@ -17,6 +18,14 @@ def test_clients_see_one_register_whatever_fails(tmp_path, track):
     run = chaos.run(tmp_path, seed, MINUTES * 60, track)
     assert run.history.outcomes()[OK] > 100, run.summary()
     assert run.counts["faults"] > 0, run.summary()
+
+
+def test_clients_see_one_register_while_tables_change_their_groups(tmp_path, track):
+    seed = int(os.environ.get("QUACK_CHAOS_SEED", random.SystemRandom().randrange(1 << 32)))
+    print(f"chaos: seed {seed}, with groups")
+    run = chaos.run(tmp_path, seed, GROUPS_MINUTES * 60, track, groups=True)
+    assert run.history.outcomes()[OK] > 100, run.summary()
+    assert run.counts["faults"] > 0 and run.counts["placements"] > 0, run.summary()
 
 
 def read(result, start, end):

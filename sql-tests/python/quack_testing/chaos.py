@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from quack_testing import clients, isolation_clients
+from quack_testing import clients, isolation_clients, placing
 from quack_testing.cluster import Cluster, wait_for
 from quack_testing.history import History
 from quack_testing.node import TOKEN
@@ -27,12 +27,17 @@ NODES = 3
 # How long a recovery may take before the run fails: an order of magnitude beyond what a slow machine needs.
 RECOVERY_SECONDS = 120
 STATE_QUERY = "FROM quack_state_hash()"
+# Mean pause between two changes of the groups of tables.
+PLACING_SECONDS = 0.5
 
 
 class Chaos:
-    """One run. `workload` is a module that says what clients do and what must hold of it: `clients`, for instance."""
+    """One run. `workload` is a module that says what clients do and what must hold of it: `clients`, for instance. With
+    `groups` its tables change their groups all the time."""
 
-    def __init__(self, folder, seed, track=lambda thing: thing, consistency="linearizable", workload=clients):
+    def __init__(
+        self, folder, seed, track=lambda thing: thing, consistency="linearizable", workload=clients, groups=False
+    ):
         self.folder = Path(folder)
         self.track = track
         self.consistency = consistency
@@ -48,6 +53,9 @@ class Chaos:
         self.ready = dict.fromkeys(names)
         self.counts = Counter()
         self.stop_clients = threading.Event()
+        self.placer = None
+        if groups:
+            self.placer = placing.Placer(workload.SHARD_KEYS, seed, self.ready, self.stop_clients, PLACING_SECONDS)
         self.wrong = []
 
     @property
@@ -349,8 +357,12 @@ class Chaos:
         """Runs the clients and the faults; returns what is wrong."""
         self.start(*self.cluster.names)
         self.workload.create_tables(self.cluster["n0"])
+        if self.placer:
+            placing.enable(self.cluster["n0"])
         self.cluster.wait_equal()
         threads = self.workload.make_clients(self)
+        if self.placer:
+            self.placer.start()
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + seconds
@@ -366,6 +378,11 @@ class Chaos:
             self.stop_clients.set()
             for thread in threads:
                 thread.join(clients.ANSWER_SECONDS + 2 * clients.INTERRUPTED_SECONDS)
+        if self.placer:
+            self.placer.join(placing.STATEMENT_SECONDS)
+            self.counts["placements"] = self.placer.done
+            if self.placer.failure:
+                self.wrong.append(f"placing: {self.placer.failure!r}")
         self.wrong += [f"client {thread.number}: {thread.failure!r}" for thread in threads if thread.failure]
         self.wrong += [f"client {thread.number} hangs" for thread in threads if thread.is_alive()]
         self.finish()
@@ -430,6 +447,7 @@ def main():
         help="of the clients; with anything else the workload 'statements' must fail: try 'session'",
     )
     parser.add_argument("--workload", choices=WORKLOADS, default="statements")
+    parser.add_argument("--groups", action="store_true", help="the tables change their groups all the time")
     parser.add_argument("--folder", help="where data and history go; a temporary folder, which is kept on failure")
     arguments = parser.parse_args()
     seed = int(arguments.seed) if arguments.seed is not None else random.SystemRandom().randrange(1 << 32)
@@ -437,7 +455,8 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     print(f"chaos: seed {seed}, {arguments.minutes} minutes, in {folder}", flush=True)
     try:
-        run(folder, seed, arguments.minutes * 60, consistency=arguments.consistency, workload=WORKLOADS[arguments.workload])
+        options = {"consistency": arguments.consistency, "workload": WORKLOADS[arguments.workload]}
+        run(folder, seed, arguments.minutes * 60, groups=arguments.groups, **options)
     except AssertionError as error:
         print(f"chaos: failed with seed {seed}: {error}", file=sys.stderr)
         sys.exit(1)

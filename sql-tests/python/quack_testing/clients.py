@@ -37,6 +37,8 @@ WEIGHTS = {
 
 
 CLIENTS = 6
+# The tables, each with the column by which it may be sharded.
+SHARD_KEYS = {"registers": "k", "counters": "id", "accounts": "id", "keyed": "k", "bag": "node"}
 # What goes through as soon as a node takes writes, without effect.
 PROGRESS = "UPDATE cp.counters SET n = n WHERE id = 0"
 

@@ -28,6 +28,8 @@ EPOCH_SECONDS = 1.5
 EPOCHS = 4000
 COUNTERS = 3
 CLIENTS, STOCK_CLIENTS = 6, 2
+# The tables, each with the column by which it may be sharded.
+SHARD_KEYS = {"lists": "k", "listed": "k", "accounts": "id", "forks": "g", "counters": "id", "own": "k"}
 PROGRESS = "UPDATE cp.counters SET n = n WHERE id = 0"
 
 

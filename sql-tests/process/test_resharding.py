@@ -1,0 +1,152 @@
+"""Tables change their groups under load: nobody notices, nothing is lost, nothing is there twice.
+
+Clients at all nodes insert, update and delete rows of their own in two tables, of which one refers to the other by
+foreign key, with keys that say nothing about the groups; some of them in transactions over both. All the while the tables
+are placed elsewhere. In the end every node holds exactly what the clients were told.
+"""
+
+import os
+import random
+import threading
+
+from quack_testing import placing
+from quack_testing.process import DatabaseError
+
+RESHARDS = int(os.environ.get("QUACK_RESHARDS", 25))
+CLIENTS = 6
+SHARD_KEYS = {"parent": "tenant", "child": "id"}
+
+
+class Client(threading.Thread):
+    """Knows what must be there of its rows. An error of any kind is a failure: it writes where nobody else does."""
+
+    def __init__(self, number, node, stop):
+        super().__init__(daemon=True)
+        self.number, self.node, self.stop = number, node, stop
+        self.random = random.Random(number)
+        self.rows, self.children = {}, set()
+        self.operations, self.failure = 0, None
+
+    def run(self):
+        try:
+            while not self.stop.is_set():
+                self.random.choice([self.insert, self.update, self.both, self.delete])()
+                self.operations += 1
+        except BaseException as error:
+            self.failure = error
+
+    def sql(self, statement):
+        return self.node.sql(statement, f"client-{self.number}")
+
+    def fresh(self):
+        return self.number * 1_000_000 + self.operations
+
+    def insert(self):
+        key = self.fresh()
+        self.sql(f"INSERT INTO cp.parent VALUES ({key}, {self.random.randrange(50)}, 0)")
+        self.rows[key] = 0
+
+    def update(self):
+        if self.rows:
+            key = self.random.choice(list(self.rows))
+            self.sql(f"UPDATE cp.parent SET n = n + 1, tenant = {self.random.randrange(50)} WHERE id = {key}")
+            self.rows[key] += 1
+
+    def both(self):
+        key = self.fresh()
+        self.sql("BEGIN")
+        self.sql(f"INSERT INTO cp.parent VALUES ({key}, {self.random.randrange(50)}, 7)")
+        self.sql(f"INSERT INTO cp.child VALUES ({key}, {key})")
+        self.sql("COMMIT")
+        self.rows[key] = 7
+        self.children.add(key)
+
+    def delete(self):
+        childless = [key for key in self.rows if key not in self.children]
+        if childless:
+            key = self.random.choice(childless)
+            self.sql(f"DELETE FROM cp.parent WHERE id = {key}")
+            del self.rows[key]
+
+
+def create_tables(node):
+    placing.enable(node)
+    node.sql("CREATE TABLE cp.parent (id BIGINT PRIMARY KEY, tenant INTEGER, n INTEGER)")
+    node.sql("CREATE TABLE cp.child (id BIGINT PRIMARY KEY, parent BIGINT REFERENCES parent (id))")
+
+
+def place_often(cluster, clients):
+    """Every statement must work: at the table that has a shard key its number of groups, too."""
+    draw, sharded = random.Random("placing"), set()
+    for number in range(RESHARDS):
+        node = cluster[cluster.names[number % len(cluster.names)]]
+        table = draw.choice(list(SHARD_KEYS))
+        while True:
+            statement = placing.placement(table, SHARD_KEYS[table], draw)
+            if "SET GROUPS" not in statement or table in sharded:
+                break
+        node.sql(statement, "placing", timeout=placing.STATEMENT_SECONDS)
+        sharded = sharded | {table} if "SHARD_KEY" in statement.upper() or "GROUPS" in statement else sharded - {table}
+        before = [client.operations for client in clients]
+        while any(now.operations == past for now, past in zip(clients, before)):
+            failures = [client.failure for client in clients if client.failure]
+            assert failures == [], failures
+            threading.Event().wait(0.005)
+
+
+def test_writes_under_way_are_neither_lost_nor_doubled_nor_refused(cluster):
+    create_tables(cluster["n0"])
+    cluster.wait_equal()
+    stop = threading.Event()
+    nodes = cluster.alive()
+    clients = [Client(number, nodes[number % len(nodes)], stop) for number in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    try:
+        place_often(cluster, clients)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join(120)
+    assert [client.failure for client in clients] == [None] * CLIENTS
+    cluster.wait_equal()
+    rows = {key: n for client in clients for key, n in client.rows.items()}
+    children = {key for client in clients for key in client.children}
+    assert len(rows) > 100 and len(children) > 20
+    for node in nodes:
+        assert dict(node.sql("SELECT id, n FROM cp.parent")) == rows
+        assert node.value("SELECT count(*) FROM cp.parent") == len(rows)
+        assert [key for (key,) in node.sql("SELECT id FROM cp.child ORDER BY id")] == sorted(children)
+    hashes = {str(node.sql("SELECT hash FROM quack_state_hash()")) for node in nodes}
+    assert len(hashes) == 1
+    print(f"{RESHARDS} placements under {sum(client.operations for client in clients)} operations")
+
+
+def test_keys_and_references_hold_across_groups(cluster):
+    create_tables(cluster["n0"])
+    node, other = cluster["n0"], cluster["n1"]
+    node.sql("ALTER TABLE cp.parent SET (quack_shard_key = 'tenant', quack_initial_groups = 4)")
+    node.sql("ALTER TABLE cp.child SET GROUP 'children'")
+    cluster.wait_equal()
+    node.sql("INSERT INTO cp.parent SELECT range, range, 0 FROM range(100)")
+    cluster.wait_equal()
+    for statement, error in [
+        # The key of a row that lies in another lane, whichever lane this one takes.
+        ("INSERT INTO cp.parent VALUES (5, 77, 1)", "Duplicate key"),
+        ("INSERT INTO cp.child VALUES (1, 1000)", "foreign key"),
+    ]:
+        for one in (node, other):
+            try:
+                one.sql(statement)
+            except DatabaseError as refused:
+                assert error in str(refused)
+            else:
+                raise AssertionError(f"{statement} was not refused")
+    node.sql("INSERT INTO cp.child VALUES (1, 5)")
+    cluster.wait_equal()
+    try:
+        other.sql("DELETE FROM cp.parent WHERE id = 5")
+    except DatabaseError as refused:
+        assert "foreign key" in str(refused)
+    else:
+        raise AssertionError("a row that another one refers to was deleted")
