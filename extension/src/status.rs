@@ -81,11 +81,7 @@ pub fn node_row(view: &NodeView, committed: u64) -> Vec<Option<String>> {
 }
 
 /// Rows of `quack_multiraft_sql_contract_status()` for one catalog.
-pub fn contract_rows(
-    catalog: &str,
-    contract: &Contract,
-    groups_enabled: bool,
-) -> Vec<Vec<Option<String>>> {
+pub fn contract_rows(catalog: &str, contract: &Contract, groups_enabled: bool) -> Vec<Vec<Option<String>>> {
     let version = || contract.entry_version().map(|version| version.to_string());
     let duckdb = || Some(list(&contract.duckdb_versions()));
     let row = |feature: &Feature| {

@@ -70,7 +70,8 @@ def test_all_nodes_write_to_tables_in_groups_and_hold_the_same(cluster):
             node.sql("BEGIN", connection)
             node.sql(f"INSERT INTO cp.plain VALUES ({first})", connection)
             node.sql(f"DELETE FROM cp.child WHERE id BETWEEN {first} AND {first + 99}", connection)
-            node.sql(f"UPDATE cp.child SET tenant = 'moved' WHERE id BETWEEN {first + 100} AND {first + 199}", connection)
+            moved = f"id BETWEEN {first + 100} AND {first + 199}"
+            node.sql(f"UPDATE cp.child SET tenant = 'moved' WHERE {moved}", connection)
             node.sql("COMMIT", connection)
 
     with ThreadPoolExecutor(6) as pool:
@@ -86,7 +87,9 @@ def test_all_nodes_write_to_tables_in_groups_and_hold_the_same(cluster):
         cluster["n0"].sql("DELETE FROM cp.parent")
 
 
-def test_tables_change_their_groups_while_all_nodes_write_to_them(cluster):
+def test_tables_change_their_groups_while_all_nodes_write_to_them(new_cluster):
+    # The node that changes a table must know how the one before it has left it.
+    cluster = new_cluster(consistency="linearizable").start()
     enable(cluster["n0"])
     cluster["n0"].sql("CREATE TABLE cp.t (id BIGINT PRIMARY KEY, tenant VARCHAR)")
     cluster.wait_equal()
@@ -153,3 +156,16 @@ def test_a_stock_client_writes_to_tables_in_groups(node, tmp_path, track):
     ]
     lanes = "SELECT group_name FROM quack_group_status('cp') WHERE kind = 'lane' AND bytes > 0 ORDER BY ALL"
     assert ("one",) in node.sql(lanes)
+
+
+def test_a_plain_duckdb_reads_the_file_of_a_node_with_tables_in_groups(node, new_process):
+    enable(node)
+    node.sql("CREATE TABLE cp.pinned (id INTEGER PRIMARY KEY, name VARCHAR) WITH (quack_group = 'one')")
+    node.sql("CREATE TABLE cp.spread WITH (quack_shard_key = 'id') AS SELECT i AS id FROM range(1000) r(i)")
+    node.sql("ALTER TABLE cp.spread SET GROUPS 2")
+    assert node.stop() == 0
+    plain = new_process()
+    plain.sql(f"ATTACH '{node.data_dir}/store.duckdb' AS store (READ_ONLY)")
+    assert plain.value("SELECT count(*) FROM store.main.spread") == 1000
+    tags = "SELECT table_name, tags['quack_group'], tags['quack_shard_key'] FROM duckdb_tables()"
+    assert plain.sql(f"{tags} WHERE schema_name = 'main' ORDER BY ALL") == [("pinned", "one", None), ("spread", None, "id")]
