@@ -140,10 +140,18 @@ impl<P: Proposer> Writer<P> {
         }
     }
 
-    /// The group with the most bytes so far.
-    fn heaviest_group(&self) -> &str {
-        let heaviest = self.weights.iter().max_by_key(|(_, bytes)| **bytes);
-        heaviest.map_or(DEFAULT_GROUP, |(group, _)| group.as_str())
+    /// The group for an entry with this id: each as often as its share of the bytes so far. The heaviest one every time
+    /// would put all statements with rows of many shards into the same lane.
+    fn group_for(&self, id: ProposalId) -> &str {
+        let total: u64 = self.weights.values().sum();
+        // Ids that follow each other lie far apart (Knuth's multiplicative hashing).
+        let point = (u128::from(id.sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15)) * u128::from(total)) >> 64;
+        let mut passed = 0;
+        let found = self.weights.iter().find(|(_, bytes)| {
+            passed += u128::from(**bytes);
+            point < passed
+        });
+        found.map_or(DEFAULT_GROUP, |(group, _)| group.as_str())
     }
 
     /// Rows that follow take effect after all that came before: they may change rows of an earlier statement.
@@ -213,7 +221,7 @@ impl<P: Proposer> Writer<P> {
         }
         let (id, answered_through) = self.proposer.draw();
         let data = entry::encode(id, answered_through, Body::Part(part));
-        let pending = self.proposer.propose(self.heaviest_group(), id, data)?;
+        let pending = self.proposer.propose(self.group_for(id), id, data)?;
         self.under_way.push_back((id, pending));
         Ok(())
     }
@@ -254,7 +262,7 @@ impl<P: Proposer> Writer<P> {
             return Err(self.proposer.too_large(data.len(), ENTRY_BYTES_MAX));
         }
         // Lanes come and go with what changes the catalog: that is the root's to order.
-        let group = if self.ddl_bytes > 0 { DEFAULT_GROUP } else { self.heaviest_group() };
+        let group = if self.ddl_bytes > 0 { DEFAULT_GROUP } else { self.group_for(id) };
         let pending = self.proposer.propose(group, id, data)?;
         let outcome = self.proposer.wait(pending)?;
         self.transaction = None;

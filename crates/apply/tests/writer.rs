@@ -70,6 +70,29 @@ fn assert_settled(log: &Shared) {
 }
 
 #[test]
+fn entries_take_each_road_as_often_as_its_share_and_the_roots_when_they_change_the_catalog() {
+    let log = Log::new();
+    let mut first = writer(&log);
+    first.ddl(Ddl::CreateTable("bag".into(), Key::None).to_sql()).unwrap();
+    first.weigh("a", 10);
+    first.commit().unwrap();
+    for key in 0..400 {
+        let mut next = writer(&log);
+        insert(&mut next, key, 0).unwrap();
+        next.weigh("a", 100);
+        next.weigh("b", 300);
+        next.commit().unwrap();
+    }
+    let mut last = writer(&log);
+    insert(&mut last, 1000, 0).unwrap();
+    last.commit().unwrap();
+    let log = log.borrow();
+    let count = |group: &str| log.groups.iter().filter(|taken| *taken == group).count();
+    assert_eq!((log.groups.len(), count(DEFAULT_GROUP)), (402, 2));
+    assert!((80..=120).contains(&count("a")) && (280..=320).contains(&count("b")), "{}", count("a"));
+}
+
+#[test]
 fn a_small_transaction_is_one_entry() {
     let log = log_with_tables();
     let mut writer = writer(&log);

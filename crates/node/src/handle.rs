@@ -19,7 +19,7 @@ use crate::identity::Identity;
 use crate::lanes::LaneTable;
 use crate::machine::{Checkpointed, StateMachine};
 use crate::metrics::Sample;
-use crate::pending::Waiter;
+use crate::pending::{Proposal, Waiter};
 use crate::raft_loop::RaftLoop;
 use crate::shared::{Command, Shared};
 use crate::status::{self, GroupInfo, NodeStatus};
@@ -196,7 +196,8 @@ impl NodeHandle {
         }
         let (bytes_max, wait) = (self.config.proposed_bytes_max, self.config.proposed_wait);
         let pending = &self.shared.pending;
-        let waiter = pending.enter(&self.commands, group, id, &data, bytes_max, wait, interrupted)?;
+        let proposal = Proposal { group, id, data: &data };
+        let waiter = pending.enter(&self.commands, proposal, bytes_max, wait, interrupted)?;
         match self.commands.send(Command::Propose { group, id, data }) {
             Ok(()) => Ok(waiter),
             Err(_) => {

@@ -55,6 +55,14 @@ pub(crate) struct Pending {
     pub times: ProposalTimes,
 }
 
+/// What is proposed, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Proposal<'a> {
+    pub group: GroupId,
+    pub id: ProposalId,
+    pub data: &'a Bytes,
+}
+
 /// Waits for the outcome of one proposal.
 #[derive(Debug)]
 pub struct Waiter {
@@ -87,9 +95,7 @@ impl Pending {
     pub fn enter(
         self: &Arc<Self>,
         commands: &SyncSender<Command>,
-        group: GroupId,
-        id: ProposalId,
-        data: &Bytes,
+        Proposal { group, id, data }: Proposal<'_>,
         bytes_max: usize,
         wait: Duration,
         interrupted: &dyn Fn() -> bool,
@@ -279,7 +285,8 @@ mod tests {
     fn enter(pending: &Arc<Pending>, sequence: u64, bytes: usize) -> Result<Waiter, ProposeError> {
         let (commands, data) = (sync_channel(1).0, Bytes::from(vec![0; bytes]));
         let wait = Duration::from_millis(10);
-        pending.enter(&commands, GroupId(2), id(sequence), &data, 1000, wait, &|| false)
+        let proposal = Proposal { group: GroupId(2), id: id(sequence), data: &data };
+        pending.enter(&commands, proposal, 1000, wait, &|| false)
     }
 
     #[test]
@@ -323,7 +330,8 @@ mod tests {
         let _first = enter(&pending, 1, 900).unwrap();
         let (commands, data) = (sync_channel(1).0, Bytes::from(vec![0; 900]));
         let wait = Duration::from_secs(9);
-        let result = pending.enter(&commands, GroupId::ROOT, id(2), &data, 1000, wait, &|| true);
+        let proposal = Proposal { group: GroupId::ROOT, id: id(2), data: &data };
+        let result = pending.enter(&commands, proposal, 1000, wait, &|| true);
         assert_eq!(result.unwrap_err(), ProposeError::Interrupted);
     }
 

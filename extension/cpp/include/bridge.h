@@ -158,7 +158,7 @@ void quack_rs_writer_updated(void *writer, QuackTable table, QuackBytes chunk, u
 //! Rows that follow take effect after all that came before.
 void quack_rs_writer_begin_statement(void *writer);
 void quack_rs_writer_ddl(void *writer, QuackBytes sql, QuackError *error);
-//! So many bytes of what was written belong to a group: by the heaviest one the entry goes to its lane. An empty name is
+//! So many bytes of what was written belong to a group: its entries go to the groups' lanes, to each as often as its share. An empty name is
 //! that of the default group.
 void quack_rs_writer_weigh(void *writer, QuackBytes group, uint64_t bytes);
 //! How far a sequence is that the transaction has created.

@@ -40,6 +40,8 @@ pub struct Log {
     pub under_way: usize,
     pub under_way_most: usize,
     pub entry_bytes_most: usize,
+    /// By which road each entry was sent.
+    pub groups: Vec<String>,
     /// Calls of `propose` until one fails.
     pub busy_in: Option<usize>,
     /// Proposals until one is lost on its way.
@@ -72,6 +74,7 @@ impl Log {
             under_way: 0,
             under_way_most: 0,
             entry_bytes_most: 0,
+            groups: Vec::new(),
             busy_in: None,
             lost_in: None,
             unknown_in: None,
@@ -159,12 +162,13 @@ impl Proposer for LogProposer {
         (ProposalId { origin: RaftId(1), boot: 1, sequence }, log.outstanding.first().unwrap() - 1)
     }
 
-    fn propose(&self, _group: &str, id: ProposalId, data: Bytes) -> Result<u64, Failure> {
+    fn propose(&self, group: &str, id: ProposalId, data: Bytes) -> Result<u64, Failure> {
         let mut log = self.0.borrow_mut();
         if ends(&mut log.busy_in) {
             log.outstanding.remove(&id.sequence);
             return Err(Failure::Busy);
         }
+        log.groups.push(group.to_owned());
         log.entry_bytes_most = log.entry_bytes_most.max(data.len());
         log.under_way += 1;
         log.under_way_most = log.under_way_most.max(log.under_way);
