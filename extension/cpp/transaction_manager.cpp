@@ -61,7 +61,9 @@ ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Tra
 	if (ApplierMark::IsSet(context)) {
 		return DuckTransactionManager::CommitTransaction(context, transaction_p);
 	}
-	if (StatementState::Get(context).open) {
+	// What the transaction has changed may be in another catalog that this process serves, and this one only read.
+	auto &open = StatementState::Get(context).open;
+	if (open && open->IsOf(db)) {
 		return Propose(context, transaction);
 	}
 	if (!transaction.ChangesMade()) {

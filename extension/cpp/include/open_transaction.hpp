@@ -35,6 +35,11 @@ public:
 	//! What the statement has deleted is hidden from those that follow.
 	void EndStatement();
 
+	//! Whether it has changed the catalog of this database.
+	bool IsOf(duckdb::AttachedDatabase &db) const {
+		return &catalog.GetAttached() == &db;
+	}
+
 	//! Everything from here on happens in the store, uncommitted.
 	void GoNative();
 	bool IsNative() const {
