@@ -1,6 +1,8 @@
 //! Nothing is applied that is not committed, and nothing is left out or repeated
 //! within one life of a node.
 //!
+//! An entry of a lane may be ordered by a cut before its node has heard that it is committed; some node knows it.
+//!
 //! Source: Raft paper, section 5.3 and figure 2 (commitIndex, lastApplied).
 
 use std::collections::BTreeMap;
@@ -13,6 +15,8 @@ use crate::failure::Failure;
 #[derive(Default)]
 pub struct AppliedWithinCommit {
     last: BTreeMap<(u64, GroupId), LogIndex>,
+    /// Of each lane, the last entry that any node knows to be committed.
+    lanes: BTreeMap<GroupId, LogIndex>,
 }
 
 impl Invariant for AppliedWithinCommit {
@@ -20,9 +24,15 @@ impl Invariant for AppliedWithinCommit {
         match seen {
             // A restarted node continues at its checkpoint.
             Seen::Crashed { node } => self.last.retain(|(other, _), _| other != node),
+            Seen::Status { status, .. } if status.group != GroupId::ROOT => {
+                let known = self.lanes.entry(status.group).or_default();
+                *known = status.commit_index.max(*known);
+            }
             Seen::Applied { node, group, entry, commit, .. } => {
                 let broken = |what: String| Err(Failure::safety("applied within commit", what));
-                if entry.index > *commit {
+                let known = if *group == GroupId::ROOT { None } else { self.lanes.get(group) };
+                let commit = known.copied().unwrap_or_default().max(*commit);
+                if entry.index > commit {
                     let index = entry.index;
                     return broken(format!(
                         "group {group}: n{node} applies {index}, but only {commit} is committed"
