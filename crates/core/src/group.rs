@@ -160,6 +160,7 @@ impl<L: LogRead> Group<L> {
             || !self.read_tags.is_empty()
             || self.has_early_reads()
             || self.raft.has_ready()
+            || !self.outbox.send.is_empty()
             || !self.outbox.answers.is_empty()
             || !self.outbox.notes.is_empty()
     }

@@ -81,6 +81,12 @@ impl<L: LogRead + Clone> Node<L> {
         // One that cannot be read stops whoever applies it.
         for cut in entries.iter().filter_map(|entry| Cut::of(entry).ok().flatten()) {
             self.lanes.order(&cut);
+            for (lane, end) in cut.lanes {
+                // It may rest, with everything that it has heard of.
+                if self.groups.get(&lane).is_some_and(|group| group.sleeps_through(end.index)) {
+                    self.step_infallible(lane, Group::wake_and_call);
+                }
+            }
         }
     }
 

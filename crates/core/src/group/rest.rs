@@ -3,8 +3,9 @@
 //! **Rest.** A lane in which nothing happens needs no ticks and no heartbeats: nobody waits for it. When all that is
 //! there is committed and known to all members, its leader tells them so, and all of them stop counting time. Whatever
 //! concerns the lane wakes it: a message, a proposal, a change of the root's members, the loss of its leader's
-//! connection. One who wakes and hears nothing stands for election as ever, so that rest is a matter of work, not of
-//! safety. (CockroachDB calls this quiescence, TiKV hibernation.)
+//! connection, a cut that names what is not known to be committed here. One who wakes and hears nothing stands for
+//! election as ever, so that rest is a matter of work, not of safety; a learner, who cannot, calls the voters.
+//! (CockroachDB calls this quiescence, TiKV hibernation.)
 //!
 //! **Home.** Each lane has a voter where its lead belongs, by its number, so that the leaders of many lanes are spread
 //! over all nodes. A leader elsewhere hands over when that voter is there and has everything.
@@ -30,6 +31,8 @@ pub(crate) struct Rest {
     ticks: u64,
     /// When each peer was heard last, in ticks.
     heard: BTreeMap<RaftId, u64>,
+    /// When this learner has called the voters, in ticks.
+    called: u64,
     still: Option<(Stillness, u64)>,
     pub(super) is_resting: bool,
     /// Nothing is proposed any more: the lane was dropped, and only serves those who are behind.
@@ -97,6 +100,9 @@ impl<L: LogRead> Group<L> {
                 0
             }
         };
+        if self.role() == Role::Learner {
+            self.call_if_unheard();
+        }
         if !self.is_leader() || self.is_handing_over() {
             return;
         }
@@ -111,6 +117,42 @@ impl<L: LogRead> Group<L> {
                 _ => self.rest_if_still(),
             }
         }
+    }
+
+    /// A learner cannot stand for election to find out who is there. All others may rest, and not know that it lacks
+    /// something, or that it is there again.
+    fn call_if_unheard(&mut self) {
+        let heard = self.rest.heard.values().max().copied().unwrap_or(0);
+        if self.rest.ticks - heard.max(self.rest.called) < self.election_ticks {
+            return;
+        }
+        self.call();
+    }
+
+    fn call(&mut self) {
+        self.rest.called = self.rest.ticks;
+        let node = self.node;
+        for voter in self.membership().voters.into_iter().filter(|voter| *voter != node) {
+            self.post(voter, envelope::encode_call());
+        }
+    }
+
+    /// A member wants to hear of the leader. Whoever is no member any more wakes nobody.
+    pub(super) fn on_call(&mut self, from: RaftId) {
+        if self.raft.raft.prs().get(from.0).is_some() {
+            self.wake();
+        }
+    }
+
+    /// Whether it rests and does not know that this entry is committed.
+    pub(crate) fn sleeps_through(&self, index: LogIndex) -> bool {
+        self.rest.is_resting && self.raft.raft.raft_log.committed < index.0
+    }
+
+    /// The root has ordered what this member does not have: all that it applies waits for it.
+    pub(crate) fn wake_and_call(&mut self) {
+        self.wake();
+        self.call();
     }
 
     /// Changes the members to those of the root, if nothing is under way.

@@ -1,12 +1,14 @@
 //! Nothing is applied that is not committed, and nothing is left out or repeated
 //! within one life of a node.
 //!
-//! An entry of a lane may be ordered by a cut before its node has heard that it is committed; some node knows it.
+//! An entry of a lane may be applied before its node has heard that it is committed: it is enough that a committed cut
+//! has named it, or one behind it.
 //!
 //! Source: Raft paper, section 5.3 and figure 2 (commitIndex, lastApplied).
 
 use std::collections::BTreeMap;
 
+use quack_core::Cut;
 use quack_types::{GroupId, LogIndex};
 
 use super::{Invariant, Seen};
@@ -15,7 +17,7 @@ use crate::failure::Failure;
 #[derive(Default)]
 pub struct AppliedWithinCommit {
     last: BTreeMap<(u64, GroupId), LogIndex>,
-    /// Of each lane, the last entry that any node knows to be committed.
+    /// Of each lane, the last entry that a committed cut has named.
     lanes: BTreeMap<GroupId, LogIndex>,
 }
 
@@ -24,14 +26,16 @@ impl Invariant for AppliedWithinCommit {
         match seen {
             // A restarted node continues at its checkpoint.
             Seen::Crashed { node } => self.last.retain(|(other, _), _| other != node),
-            Seen::Status { status, .. } if status.group != GroupId::ROOT => {
-                let known = self.lanes.entry(status.group).or_default();
-                *known = status.commit_index.max(*known);
+            Seen::Committed { group: GroupId::ROOT, entries, .. } => {
+                for (lane, end) in entries.iter().filter_map(|entry| Cut::of(entry).ok()?).flat_map(|cut| cut.lanes) {
+                    let known = self.lanes.entry(lane).or_default();
+                    *known = end.index.max(*known);
+                }
             }
             Seen::Applied { node, group, entry, commit, .. } => {
                 let broken = |what: String| Err(Failure::safety("applied within commit", what));
-                let known = if *group == GroupId::ROOT { None } else { self.lanes.get(group) };
-                let commit = known.copied().unwrap_or_default().max(*commit);
+                let ordered = self.lanes.get(group).copied().unwrap_or_default();
+                let commit = if *group == GroupId::ROOT { *commit } else { ordered };
                 if entry.index > commit {
                     let index = entry.index;
                     return broken(format!(

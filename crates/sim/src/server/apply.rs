@@ -93,10 +93,9 @@ impl Server {
     pub(super) fn on_checkpoint(&mut self, outputs: &mut Outputs) -> Result<(), Failure> {
         let delay_us = self.random.wait(self.scenario.checkpoint_us);
         outputs.push(Output::After { delay_us, timer: Timer::Checkpoint });
-        let is_early = self.is_sabotaged(Sabotage::CheckpointBeforeLane);
         let forgets_lanes = self.is_sabotaged(Sabotage::CheckpointWithoutLanes);
         let Some(life) = &mut self.life else { return Ok(()) };
-        if life.is_creating && !is_early {
+        if life.is_creating {
             // The next one holds the lanes that are not in the log yet.
             return Ok(());
         }

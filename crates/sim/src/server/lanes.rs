@@ -115,6 +115,9 @@ impl Server {
         for event in events {
             life.handle(event)?;
         }
+        if self.scenario.sabotage == Some(Sabotage::CheckpointBeforeLane) {
+            self.checkpoint.clone_from(&life.model);
+        }
         let order = life.model.order;
         outputs.push(Output::Lanes { order, at, created, dropped });
         Ok(())
