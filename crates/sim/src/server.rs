@@ -294,6 +294,7 @@ impl Server {
             uncommitted_bytes_max: self.scenario.uncommitted_bytes_max,
             proposals_bytes_max: self.scenario.proposals_bytes_max as usize,
             forwarded_bytes_max: self.scenario.forwarded_bytes_max as usize,
+            last_lane: self.checkpoint.last_group,
             ..Config::new(self.raft_id())
         };
         Node::new(config, &groups, &applied, retired, log.reader()).map_err(|error| {

@@ -50,6 +50,13 @@ impl Life {
     }
 }
 
+impl Life {
+    /// A lane that was dropped and is not forgotten yet.
+    pub fn first_retired(&self) -> Option<GroupId> {
+        self.retired.keys().next().copied()
+    }
+}
+
 impl Server {
     /// Whether there is something to apply, or the lane whose entry is waited for.
     pub(super) fn has_next(&self) -> Result<(bool, Option<GroupId>), Failure> {

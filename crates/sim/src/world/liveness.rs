@@ -65,7 +65,16 @@ impl World {
             Ok(members) => members,
             Err(missing) => return Some(missing),
         };
-        self.lanes.iter().find_map(|lane| self.missing_in_lane(*lane, &members))
+        let kept = || if self.scenario.lost_node.is_none() { self.kept() } else { None };
+        self.lanes.iter().find_map(|lane| self.missing_in_lane(*lane, &members)).or_else(kept)
+    }
+
+    /// A lane that was dropped and is still there, although all members are.
+    fn kept(&self) -> Option<String> {
+        let (server, lane) =
+            self.up().find_map(|(server, life)| Some((server, life.first_retired()?)))?;
+        let seen = self.up().map(|(server, life)| (server.raft_id(), life.node.status(lane)));
+        Some(format!("n{} does not forget lane {lane}: {:?}", server.id, seen.collect::<Vec<_>>()))
     }
 
     fn up(&self) -> impl Iterator<Item = (&Server, &Life)> {
