@@ -85,6 +85,8 @@ pub enum Timer {
     Applied,
     /// The next checkpoint.
     Checkpoint,
+    /// It may have waited for too long.
+    Patience,
 }
 
 /// A node with what survives its crashes.
@@ -123,8 +125,8 @@ pub struct Life {
     is_applying: bool,
     /// Lanes are not in the log yet; nothing behind their creation is applied, or durable.
     is_creating: bool,
-    /// A lane whose entry was ordered and is not here.
-    waits_for: Option<GroupId>,
+    /// The place in the order at which it began to wait for a lane's entry, when it will look again.
+    waits_since: Option<u64>,
     /// This node's proposals that are on the road of a lane, and what is in them.
     in_lanes: BTreeMap<ProposalId, (GroupId, Bytes)>,
     /// Lanes that were dropped and may still serve others, with the root's entry that dropped them.
@@ -256,7 +258,7 @@ impl Server {
             queue: VecDeque::new(),
             is_applying: false,
             is_creating: false,
-            waits_for: None,
+            waits_since: None,
             in_lanes: BTreeMap::new(),
             retired: retired.into_iter().map(|group| (group, LogIndex(0))).collect(),
             syncing: None,
@@ -326,6 +328,7 @@ impl Server {
             Timer::Synced => self.on_synced(&mut outputs)?,
             Timer::Applied => self.on_applied(&mut outputs)?,
             Timer::Checkpoint => self.on_checkpoint(&mut outputs)?,
+            Timer::Patience => self.on_patience(&mut outputs)?,
         }
         Ok(outputs)
     }

@@ -10,6 +10,9 @@ use crate::model::{self, Model};
 use crate::network::Packet;
 use crate::sabotage::Sabotage;
 
+/// How long a node waits for a lane's entry that was ordered before it asks for a snapshot.
+const PATIENCE_US: u64 = 5_000_000;
+
 impl Server {
     /// Applies a batch of random size after a random time, if there is one.
     pub(super) fn start_applying(&mut self, outputs: &mut Outputs) -> Result<(), Failure> {
@@ -19,13 +22,29 @@ impl Server {
         }
         let (has_next, waits_for) = self.has_next()?;
         let Some(life) = &mut self.life else { return Ok(()) };
-        life.waits_for = waits_for;
+        if waits_for.is_some() && life.waits_since.is_none() {
+            life.waits_since = Some(life.model.order);
+            outputs.push(Output::After { delay_us: PATIENCE_US, timer: Timer::Patience });
+        }
         if has_next {
             life.is_applying = true;
             let delay_us = self.random.between(100, self.scenario.apply_us_max.max(100));
             outputs.push(Output::After { delay_us, timer: Timer::Applied });
         }
         Ok(())
+    }
+
+    /// What was ordered comes, or a snapshot does: a node that has joined from an old one may need what all others have
+    /// forgotten, because they had dropped the lane before they knew of it.
+    pub(super) fn on_patience(&mut self, outputs: &mut Outputs) -> Result<(), Failure> {
+        let (_, waits_for) = self.has_next()?;
+        let peer = self.raft_id();
+        let Some(life) = &mut self.life else { return Ok(()) };
+        let has_moved = life.waits_since.take() != Some(life.model.order);
+        if let Some(group) = waits_for.filter(|_| !has_moved) {
+            outputs.push(Output::SnapshotNeeded { group, peer });
+        }
+        self.start_applying(outputs)
     }
 
     /// A batch may end anywhere in the order, also in the midst of a cut; a change of lanes ends it.
