@@ -2,7 +2,7 @@
 //!
 //! Durations are in ticks; what a tick lasts is the shell's decision.
 
-use quack_types::RaftId;
+use quack_types::{GroupId, RaftId};
 
 use crate::Error;
 
@@ -37,6 +37,9 @@ pub struct Config {
     pub apply_bytes_max: u64,
     /// Events that may be queued between two calls of [`crate::Node::effects`].
     pub queue_events_max: usize,
+    /// The last number that was ever given to a lane, as the state machine knows it. Whoever asks for an earlier one
+    /// that is not here is told that it is gone.
+    pub last_lane: GroupId,
 }
 
 impl Config {
@@ -61,6 +64,7 @@ impl Config {
             forwarded_bytes_max: 16 << 20,
             apply_bytes_max: 16 << 20,
             queue_events_max: 1 << 16,
+            last_lane: GroupId::ROOT,
         }
     }
 

@@ -3,15 +3,16 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | version, now 1 |
-//! | 1 | kind: 1 Raft message, 2 forwarded proposals, 3 refusal of forwarded proposals, 4 rest |
+//! | 1 | kind: 1 Raft message, 2 forwarded proposals, 3 refusal of forwarded proposals, 4 rest, 5 call, 6 gone |
 //! | rest | by kind |
 //!
 //! - Raft message: the raft crate's protobuf message.
 //! - Forwarded proposals: for each one boot (8), sequence (8), length of the data (4), data.
 //! - Refusal: reason (1: not the leader, 2: busy, 3: handing over), then for each
 //!   proposal boot (8), sequence (8).
-//!
 //! - Rest: the leader's term (8) and last entry (8), behind which it has nothing and expects nothing.
+//! - Call: nothing more. The sender wants to hear of the leader, or that the lane is gone.
+//! - Gone: nothing more. The lane was dropped, and the sender needs nothing of it any more.
 //!
 //! Numbers are big-endian. The origin of a proposal is not written: it is the sender,
 //! whom the connection has proved, so nobody can propose in another's name.
@@ -32,6 +33,8 @@ const RAFT: u8 = 1;
 const PROPOSALS: u8 = 2;
 const REFUSAL: u8 = 3;
 const REST: u8 = 4;
+const CALL: u8 = 5;
+const GONE: u8 = 6;
 const HEADER_BYTES: usize = 2;
 const PROPOSAL_HEADER_BYTES: usize = 20;
 const ID_BYTES: usize = 16;
@@ -59,6 +62,10 @@ pub(crate) enum Envelope {
     Refusal(ForwardRefusal, Vec<ProposalId>),
     /// The sender leads in this term, its log ends there, and it rests.
     Rest(Term, LogIndex),
+    /// The sender wants to hear of the leader, or that the lane is gone.
+    Call,
+    /// The sender needs nothing of this lane, which was dropped.
+    Gone,
 }
 
 fn header(kind: u8, body_bytes: usize) -> Vec<u8> {
@@ -107,6 +114,19 @@ pub(crate) fn encode_rest(term: Term, last: LogIndex) -> Bytes {
     Bytes::from(bytes)
 }
 
+pub(crate) fn encode_call() -> Bytes {
+    Bytes::from(header(CALL, 0))
+}
+
+pub(crate) fn encode_gone() -> Bytes {
+    Bytes::from(header(GONE, 0))
+}
+
+/// Whether a message says that its sender needs nothing of a lane.
+pub(crate) fn is_gone(bytes: &Bytes) -> bool {
+    bytes.get(1) == Some(&GONE)
+}
+
 /// Opens a message of `from` to `to`.
 pub(crate) fn decode(from: RaftId, to: RaftId, bytes: &Bytes) -> Result<Envelope, InvalidMessage> {
     let malformed = |what| Err(InvalidMessage::Malformed(what));
@@ -123,6 +143,9 @@ pub(crate) fn decode(from: RaftId, to: RaftId, bytes: &Bytes) -> Result<Envelope
         PROPOSALS => decode_proposals(from, body),
         REFUSAL => decode_refusal(to, body),
         REST => decode_rest(body),
+        CALL if body.is_empty() => Ok(Envelope::Call),
+        GONE if body.is_empty() => Ok(Envelope::Gone),
+        CALL | GONE => malformed("a call, or a word of what is gone, has a body"),
         _ => malformed("its kind is unknown"),
     }
 }
@@ -207,6 +230,9 @@ mod tests {
         }
         let rest = decode(FROM, TO, &encode_rest(Term(3), LogIndex(9)));
         assert_eq!(rest, Ok(Envelope::Rest(Term(3), LogIndex(9))));
+        assert_eq!(decode(FROM, TO, &encode_call()), Ok(Envelope::Call));
+        assert_eq!(decode(FROM, TO, &encode_gone()), Ok(Envelope::Gone));
+        assert!(is_gone(&encode_gone()) && !is_gone(&encode_call()) && !is_gone(&Bytes::new()));
         let message = Message { term: 7, ..Message::default() };
         let Ok(Envelope::Raft(body)) = decode(FROM, TO, &encode_raft(&message).unwrap()) else {
             panic!("not a Raft message")
@@ -225,12 +251,13 @@ mod tests {
     fn every_cut_and_every_bad_header_is_refused() {
         let proposals = encode_proposals(&[(id(FROM, 1), Bytes::from_static(b"data"))]);
         let refusal = encode_refusal(ForwardRefusal::Busy, &[id(TO, 1)]);
-        for whole in [proposals, refusal, encode_rest(Term(3), LogIndex(9))] {
+        let rest = encode_rest(Term(3), LogIndex(9));
+        for whole in [proposals, refusal, rest, encode_call(), encode_gone()] {
             for length in 0..whole.len() {
                 assert!(malformed(&whole[..length]), "{length} of {whole:?}");
             }
         }
-        assert!(malformed(&[VERSION, 9, 0]) && malformed(&[VERSION, REFUSAL, 9]));
+        assert!(malformed(&[VERSION, 9, 0]) && malformed(&[VERSION, CALL, 0]) && malformed(&[VERSION, GONE, 0]) && malformed(&[VERSION, REFUSAL, 9]));
         let newer = decode(FROM, TO, &Bytes::from_static(&[2, RAFT]));
         assert_eq!(newer, Err(InvalidMessage::Version { found: 2, known: 1 }));
         assert!(decode(TO, TO, &encode_proposals(&[(id(TO, 1), Bytes::from_static(b"x"))])).is_err());

@@ -160,6 +160,7 @@ impl<L: LogRead> Group<L> {
             || !self.read_tags.is_empty()
             || self.has_early_reads()
             || self.raft.has_ready()
+            || !self.outbox.send.is_empty()
             || !self.outbox.answers.is_empty()
             || !self.outbox.notes.is_empty()
     }
@@ -226,7 +227,8 @@ impl<L: LogRead> Group<L> {
             self.hand_out(committed)?;
         }
         let wanted = self.raft.store().take_snapshots_wanted();
-        let needed = wanted.into_iter().map(|peer| SnapshotNeeded { group: self.id, peer });
+        let wanted = wanted.into_iter().filter(|peer| !self.is_gone(*peer));
+        let needed: Vec<_> = wanted.map(|peer| SnapshotNeeded { group: self.id, peer }).collect();
         self.outbox.snapshots_needed.extend(needed);
         self.note_warnings();
         Ok(std::mem::take(&mut self.outbox))

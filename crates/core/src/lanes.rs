@@ -13,10 +13,11 @@ use quack_log::{LogEntry, LogRead};
 use quack_types::{GroupId, LogIndex, RaftId, Term};
 
 use crate::cut::{Cut, LANES_MAX};
+use crate::envelope;
 use crate::group::Group;
 use crate::node::Node;
 use crate::poison::contain;
-use crate::{GroupStatus, Membership, Note};
+use crate::{GroupStatus, Membership, Note, PeerMessage};
 
 /// Messages of lanes that are kept for a moment: other nodes may have created a lane before this one has.
 const EARLY_MAX: usize = 1024;
@@ -34,19 +35,21 @@ pub(crate) struct Lanes {
     pub(crate) is_cut_due: bool,
     /// The root's members as the lanes know them.
     pub(crate) members: Option<Membership>,
+    /// The last lane that was ever created here.
+    last: GroupId,
     early: VecDeque<(GroupId, RaftId, Bytes)>,
     early_bytes: usize,
 }
 
 impl Lanes {
-    /// `applied` is what was ordered at least.
-    pub(crate) fn new(applied: &BTreeMap<GroupId, LogIndex>) -> Self {
+    /// `applied` is what was ordered at least; `last` the last lane that there has ever been.
+    pub(crate) fn new(applied: &BTreeMap<GroupId, LogIndex>, last: GroupId) -> Self {
         let ordered = applied.iter().filter(|(group, _)| **group != GroupId::ROOT);
-        Self { ordered: ordered.map(|(group, index)| (*group, *index)).collect(), ..Self::default() }
+        Self { ordered: ordered.map(|(group, index)| (*group, *index)).collect(), last, ..Self::default() }
     }
 
     /// Keeps a message for a lane that may be created in a moment. The oldest one gives way: Raft repeats itself.
-    pub(crate) fn keep_early(&mut self, group: GroupId, from: RaftId, bytes: Bytes) {
+    fn keep_early(&mut self, group: GroupId, from: RaftId, bytes: Bytes) {
         self.early_bytes += bytes.len();
         self.early.push_back((group, from, bytes));
         while self.early.len() > EARLY_MAX || self.early_bytes > EARLY_BYTES_MAX {
@@ -72,6 +75,16 @@ impl Lanes {
 }
 
 impl<L: LogRead + Clone> Node<L> {
+    /// A message for a lane that is not here: one that will be created in a moment, or one that was dropped.
+    pub(crate) fn on_strange_lane(&mut self, group: GroupId, from: RaftId, bytes: Bytes) {
+        // Numbers are given in ascending order.
+        if group > self.lanes.last {
+            self.lanes.keep_early(group, from, bytes);
+        } else if !envelope::is_gone(&bytes) {
+            self.posts.push(PeerMessage { to: from, group, bytes: envelope::encode_gone() });
+        }
+    }
+
     /// Entries of a group are committed and durable here.
     pub(crate) fn lanes_hear(&mut self, group: GroupId, entries: &[LogEntry]) {
         if group != GroupId::ROOT {
@@ -81,6 +94,12 @@ impl<L: LogRead + Clone> Node<L> {
         // One that cannot be read stops whoever applies it.
         for cut in entries.iter().filter_map(|entry| Cut::of(entry).ok().flatten()) {
             self.lanes.order(&cut);
+            for (lane, end) in cut.lanes {
+                // It may rest, with everything that it has heard of.
+                if self.groups.get(&lane).is_some_and(|group| group.sleeps_through(end.index)) {
+                    self.step_infallible(lane, Group::wake_and_call);
+                }
+            }
         }
     }
 
@@ -141,6 +160,7 @@ impl<L: LogRead + Clone> Node<L> {
 
     /// A lane that is led from another node than this one needs its members alone; what they said before is heard now.
     pub(crate) fn create_lane(&mut self, id: GroupId, at: LogIndex) {
+        self.lanes.last = self.lanes.last.max(id);
         if id == GroupId::ROOT || self.groups.contains_key(&id) {
             return;
         }

@@ -15,7 +15,7 @@ use crate::outbox::Outbox;
 use crate::poison::contain;
 use crate::{
     Answer, Committed, Config, Durable, Effects, Error, Event, GroupState, GroupStatus, InvalidMessage,
-    Membership, Note, Persist, Refusal, Role,
+    Membership, Note, PeerMessage, Persist, Refusal, Role,
 };
 
 /// The Raft groups of one node. See the crate's page for how to drive it.
@@ -36,6 +36,7 @@ pub struct Node<L: LogRead> {
     /// Said by the node itself, outside of any group's step.
     answers: Vec<Answer>,
     pub(crate) notes: Vec<Note>,
+    pub(crate) posts: Vec<PeerMessage>,
     /// Groups whose logs are to be forgotten with the next write.
     pub(crate) gone: Vec<GroupId>,
     /// How many writes were asked for, and whether the last one is still open.
@@ -86,6 +87,7 @@ impl<L: LogRead + Clone> Node<L> {
             started.insert(id, group);
         }
         let all: BTreeSet<GroupId> = started.keys().copied().collect();
+        let last_lane = all.last().copied().unwrap_or_default().max(config.last_lane);
         Ok(Self {
             config,
             log,
@@ -93,11 +95,12 @@ impl<L: LogRead + Clone> Node<L> {
             awake: all.clone(),
             active: all.clone(),
             changed: all,
-            lanes: Lanes::new(&applied),
+            lanes: Lanes::new(&applied, last_lane),
             poisoned: BTreeMap::new(),
             queue: VecDeque::new(),
             answers: Vec::new(),
             notes: Vec::new(),
+            posts: Vec::new(),
             gone: Vec::new(),
             number: 0,
             is_outstanding: false,
@@ -126,6 +129,7 @@ impl<L: LogRead + Clone> Node<L> {
             || !self.is_started
             || !self.answers.is_empty()
             || !self.notes.is_empty()
+            || !self.posts.is_empty()
             || !self.gone.is_empty()
             || self.has_cut()
             || self.active.iter().filter_map(|id| self.groups.get(id)).any(Group::has_work)
@@ -145,7 +149,7 @@ impl<L: LogRead + Clone> Node<L> {
         }
         self.propose_cut();
         let mut effects = Effects {
-            send_now: Vec::new(),
+            send_now: std::mem::take(&mut self.posts),
             persist: Persist { writes: Vec::new(), must_sync: false, number: self.number + 1 },
             answers: Vec::new(),
             notes: Vec::new(),
@@ -262,9 +266,8 @@ impl<L: LogRead + Clone> Node<L> {
             Event::Message { from, group, bytes } => {
                 match self.missing(group) {
                     None => self.step_infallible(group, |group| group.on_message(from, &bytes)),
-                    // Of a lane that this node will create in a moment, or has removed.
                     Some(Refusal::UnknownGroup) if group != GroupId::ROOT => {
-                        self.lanes.keep_early(group, from, bytes);
+                        self.on_strange_lane(group, from, bytes);
                     }
                     Some(refusal) => {
                         let poisoned = refusal == Refusal::Poisoned;

@@ -72,7 +72,8 @@ pub struct GroupStatus {
     /// Last entry that has its place in the one order, as far as this node knows: for the root group what is committed,
     /// for a lane what a committed cut has named.
     pub ordered_index: LogIndex,
-    /// Whether nothing happens in the group, so that its members do not even count time.
+    /// Whether nothing happens in the group, so that its members do not even count time. Of a lane that was dropped:
+    /// whether it can be forgotten, because nobody needs it any more.
     pub is_resting: bool,
     /// This node's own proposals that are not known to be committed.
     pub proposals: usize,

@@ -4,6 +4,9 @@
 //! brings it into the log. When the node ends before its answer, nobody knows what became
 //! of it, and the client goes on to something else; the same when it loses patience, and
 //! then the node is told. An append that no node has taken, and a read, are asked again.
+//!
+//! An append takes one of the roads that its node knows, the root or a lane, and all roads lead into the one list.
+//! Some appends say how many lanes there are to be; those are the root's.
 
 use quack_types::{GroupId, ProposalId};
 
@@ -12,10 +15,12 @@ use crate::oracle::Begun;
 use crate::random::Random;
 use crate::scenario::Scenario;
 
+/// Most lanes that a client asks for.
+const LANES_MAX: u64 = 4;
+
 /// What a client wants now.
 #[derive(Debug, Clone)]
 pub struct Wish {
-    pub group: GroupId,
     pub kind: Kind,
     /// The node that was asked last; only its answer counts.
     pub node: u64,
@@ -28,6 +33,8 @@ pub enum Kind {
     /// Put the operation at the end of the list.
     Append {
         operation: Operation,
+        /// From it on there are to be so many lanes.
+        reshard: Option<u64>,
         padding: usize,
         /// Under which id, in which life of the node: when the node has taken it.
         taken: Option<(ProposalId, u64)>,
@@ -55,23 +62,27 @@ impl Client {
         Self { number, random, sequence: 0, pending: None, generation: 0, answered_calm: 0 }
     }
 
-    /// Draws the group of the next operation.
-    pub fn draw_group(&mut self, scenario: &Scenario) -> GroupId {
-        GroupId(self.random.between(1, scenario.groups))
-    }
-
     /// Begins a new operation.
-    pub fn begin(&mut self, scenario: &Scenario, group: GroupId, begun: Begun) {
+    pub fn begin(&mut self, scenario: &Scenario, begun: Begun) {
         let kind = if self.random.chance(scenario.reads) {
             Kind::Read { tag: self.next_tag() }
         } else {
             self.sequence += 1;
             let operation = Operation { client: self.number, number: self.sequence };
             let padding = self.random.below(scenario.padding_bytes_max + 1) as usize;
-            Kind::Append { operation, padding, taken: None }
+            let reshard = self.random.chance(scenario.reshards).then(|| self.random.between(0, LANES_MAX));
+            Kind::Append { operation, reshard, padding, taken: None }
         };
         let node = self.random.between(1, scenario.nodes);
-        self.pending = Some(Wish { group, kind, node, begun });
+        self.pending = Some(Wish { kind, node, begun });
+    }
+
+    /// Chooses one of the lanes that its node knows, or the root.
+    pub fn choose_road(&mut self, scenario: &Scenario, lanes: &[GroupId]) -> GroupId {
+        if lanes.is_empty() || !self.random.chance(scenario.lane_share) {
+            return GroupId::ROOT;
+        }
+        lanes[self.random.below(lanes.len() as u64) as usize]
     }
 
     /// Asks again, some node. `now` is what is known at this moment.

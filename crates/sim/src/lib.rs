@@ -2,7 +2,7 @@
 //!
 //! One, three or five nodes run [`quack_core`] and [`quack_log`] over a virtual disk, a virtual
 //! network and virtual time, with a model for a state machine and clients that check
-//! what they were promised. One seed decides everything, so a failure is repeated by
+//! what they were promised. Lanes come and go, and cuts bring what is in them into the one order. One seed decides everything, so a failure is repeated by
 //! its seed. A run has a safety phase, with every fault of its scenario, and then a
 //! liveness phase, without faults, in which the cluster must get well.
 //!
@@ -31,7 +31,7 @@ mod server;
 mod world;
 
 pub use failure::{Class, Failure};
-pub use run::{Outcome, run};
+pub use run::{Outcome, run, run_scenario};
 pub use sabotage::Sabotage;
 pub use scenario::Scenario;
 pub use world::Summary;

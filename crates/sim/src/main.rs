@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use quack_sim::{Failure, Outcome, Sabotage, Summary, run};
+use quack_sim::{Failure, Outcome, Sabotage, Scenario, Summary, run_scenario};
 
 const USAGE: &str = "\
 quack-sim: runs virtual clusters and checks them
@@ -12,6 +12,7 @@ quack-sim: runs virtual clusters and checks them
   --first S          begin at seed S instead of 0
   --seed S           run one seed
   --trace            with --seed: print everything that happens
+  --reshards         many changes of the lanes in every run, under a mixed load
   --twice            run every seed twice and compare the event logs byte for byte
   --sabotage NAME    put in a bug on purpose; the run should fail
   --canary           every bug on purpose: the first seed that finds it; fails if none of --seeds does
@@ -24,7 +25,16 @@ struct Options {
     is_traced: bool,
     is_twice: bool,
     is_canary: bool,
+    has_many_reshards: bool,
     sabotage: Option<Sabotage>,
+}
+
+impl Options {
+    fn run(&self, seed: u64, sabotage: Option<Sabotage>, keeps_log: bool) -> Outcome {
+        let scenario = Scenario::new(seed, sabotage);
+        let scenario = if self.has_many_reshards { scenario.with_many_reshards() } else { scenario };
+        run_scenario(scenario, keeps_log)
+    }
 }
 
 fn main() -> ExitCode {
@@ -43,8 +53,15 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options =
-        Options { first: 0, count: 100, is_traced: false, is_twice: false, is_canary: false, sabotage: None };
+    let mut options = Options {
+        first: 0,
+        count: 100,
+        is_traced: false,
+        is_twice: false,
+        is_canary: false,
+        has_many_reshards: false,
+        sabotage: None,
+    };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
         let number = |text: String| text.parse::<u64>().map_err(|_| format!("'{text}' is not a number"));
@@ -54,6 +71,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--seed" => (options.first, options.count) = (number(value()?)?, 1),
             "--trace" => options.is_traced = true,
             "--canary" => options.is_canary = true,
+            "--reshards" => options.has_many_reshards = true,
             "--twice" => options.is_twice = true,
             "--sabotage" => {
                 let name = value()?;
@@ -73,11 +91,11 @@ fn sweep(options: &Options) -> ExitCode {
     let mut slowest_recovery_us = 0;
     for seed in options.first..options.first + options.count {
         let keeps_log = options.is_traced || options.is_twice;
-        let outcome = run(seed, options.sabotage, keeps_log);
+        let outcome = options.run(seed, options.sabotage, keeps_log);
         if options.is_traced {
             outcome.lines.iter().for_each(|line| println!("{line}"));
         }
-        if options.is_twice && run(seed, options.sabotage, true) != outcome {
+        if options.is_twice && options.run(seed, options.sabotage, true) != outcome {
             println!("seed {seed}: two runs differ: something is not decided by the seed");
             return ExitCode::from(127);
         }
@@ -91,11 +109,17 @@ fn sweep(options: &Options) -> ExitCode {
     }
     let seconds = begin.elapsed().as_secs_f64();
     println!(
-        "sim: {} seeds passed in {seconds:.1} s: {} appends and {} reads answered, {} elections, {} crashes, {} \
+        "sim: {} seeds passed in {seconds:.1} s: {} appends and {} reads answered, {} reshards, {} lanes created, {} \
+         dropped, {} cuts, {} entries of lanes, {} elections, {} crashes, {} \
          partitions, {} pauses, {} lost disks, {} snapshots, {} refusals, {} duplicates, {} membership entries, {} packets ({} lost), {} virtual seconds, slowest recovery {:.1} s{}",
         options.count,
         total.appends,
         total.reads,
+        total.reshards,
+        total.lanes.0,
+        total.lanes.1,
+        total.cuts,
+        total.lane_entries,
         total.elections,
         total.crashes,
         total.partitions,
@@ -119,7 +143,8 @@ fn canary(options: &Options) -> ExitCode {
     let mut is_blind = false;
     for sabotage in Sabotage::ALL {
         let name = sabotage.name();
-        let fails = |seed| run(seed, Some(sabotage), false).result.err().map(|failure| (seed, failure));
+        let fails =
+            |seed| options.run(seed, Some(sabotage), false).result.err().map(|failure| (seed, failure));
         match (options.first..options.first + options.count).find_map(fails) {
             Some((seed, failure)) => println!("{name}: seed {seed}: {:?}: {}", failure.class, failure.rule),
             None => {
@@ -134,13 +159,14 @@ fn canary(options: &Options) -> ExitCode {
 fn fail(seed: u64, options: &Options, failure: &Failure) -> ExitCode {
     println!("seed {seed} failed: {failure}");
     if !options.is_traced {
-        let Outcome { lines, .. } = run(seed, options.sabotage, true);
+        let Outcome { lines, .. } = options.run(seed, options.sabotage, true);
         println!("the last events:");
         lines.iter().rev().take(20).rev().for_each(|line| println!("{line}"));
     }
     let sabotage = options.sabotage.map(|sabotage| format!(" --sabotage {}", sabotage.name()));
     let sabotage = sabotage.unwrap_or_default();
-    println!("see all of it: cargo run -p quack-sim --release -- --seed {seed} --trace{sabotage}");
+    let reshards = if options.has_many_reshards { " --reshards" } else { "" };
+    println!("see all of it: cargo run -p quack-sim --release -- --seed {seed} --trace{reshards}{sabotage}");
     ExitCode::from(failure.class.exit_code())
 }
 
@@ -148,6 +174,10 @@ fn add(left: Summary, right: Summary) -> Summary {
     Summary {
         appends: left.appends + right.appends,
         reads: left.reads + right.reads,
+        reshards: left.reshards + right.reshards,
+        lanes: (left.lanes.0 + right.lanes.0, left.lanes.1 + right.lanes.1),
+        cuts: left.cuts + right.cuts,
+        lane_entries: left.lane_entries + right.lane_entries,
         crashes: left.crashes + right.crashes,
         partitions: left.partitions + right.partitions,
         packets: (left.packets.0 + right.packets.0, left.packets.1 + right.packets.1),

@@ -1,6 +1,6 @@
 //! What clients were promised, and whether it holds.
 //!
-//! Each group is a list that only grows. That makes linearizability easy to check
+//! There is one list, and it only grows, whatever road its elements take. That makes linearizability easy to check
 //! (Herlihy and Wing, 1990), because every operation tells a position:
 //!
 //! - an acknowledged append is in the list for ever, at the place that was answered;
@@ -12,8 +12,6 @@
 
 use std::collections::BTreeMap;
 
-use quack_types::GroupId;
-
 use crate::failure::Failure;
 use crate::model::Operation;
 
@@ -24,8 +22,9 @@ pub struct Begun {
     known: u64,
 }
 
+/// The promises of one run.
 #[derive(Default)]
-struct Group {
+pub struct Oracle {
     /// The list as the first node to apply each element has it.
     list: Vec<Operation>,
     /// Longest list that a client has seen the end of.
@@ -33,12 +32,6 @@ struct Group {
     acknowledged: BTreeMap<Operation, u64>,
     /// Told to be done, place unknown.
     claimed: Vec<Operation>,
-}
-
-/// The promises of one run.
-#[derive(Default)]
-pub struct Oracle {
-    groups: BTreeMap<GroupId, Group>,
     /// Counts for the closing line.
     pub appends: u64,
     /// Answered reads.
@@ -47,97 +40,79 @@ pub struct Oracle {
 
 impl Oracle {
     /// An operation begins.
-    pub fn begin(&mut self, group: GroupId) -> Begun {
-        Begun { known: self.groups.entry(group).or_default().known }
+    pub fn begin(&self) -> Begun {
+        Begun { known: self.known }
     }
 
     /// A node has a list of this length with this last element now.
-    pub fn applied(&mut self, group: GroupId, length: usize, last: Option<Operation>) -> Result<(), Failure> {
-        let known = &mut self.groups.entry(group).or_default().list;
+    pub fn applied(&mut self, length: usize, last: Option<Operation>) -> Result<(), Failure> {
+        let known = &mut self.list;
         let (Some(place), Some(last)) = (length.checked_sub(1), last) else { return Ok(()) };
         if place == known.len() {
             known.push(last);
         }
         if known.get(place) != Some(&last) {
-            let what = format!("group {group}: place {place} holds {last} and {:?}", known.get(place));
+            let what = format!("place {place} holds {last} and {:?}", known.get(place));
             return Err(Failure::oracle("one list", what));
         }
         Ok(())
     }
 
     /// An append was acknowledged.
-    pub fn acknowledged(
-        &mut self,
-        group: GroupId,
-        id: Operation,
-        place: u64,
-        begun: Begun,
-    ) -> Result<(), Failure> {
+    pub fn acknowledged(&mut self, id: Operation, place: u64, begun: Begun) -> Result<(), Failure> {
         self.appends += 1;
-        let state = self.groups.entry(group).or_default();
-        if state.list.get(place as usize) != Some(&id) {
-            let found = state.list.get(place as usize);
-            let what = format!("group {group}: {id} was acknowledged at {place}, where {found:?} is");
+        if self.list.get(place as usize) != Some(&id) {
+            let found = self.list.get(place as usize);
+            let what = format!("{id} was acknowledged at {place}, where {found:?} is");
             return Err(Failure::oracle("acknowledged means applied", what));
         }
         if place < begun.known {
-            let what = format!(
-                "group {group}: {id} lies at {place}, but {} were known before it began",
-                begun.known
-            );
+            let what = format!("{id} lies at {place}, but {} were known before it began", begun.known);
             return Err(Failure::oracle("appends are linearizable", what));
         }
-        state.known = state.known.max(place + 1);
-        state.acknowledged.insert(id, place);
+        self.known = self.known.max(place + 1);
+        self.acknowledged.insert(id, place);
         Ok(())
     }
 
     /// A client was told that an append is done, without being told where. Only a
     /// sabotaged shell does so; the promise is the same.
-    pub fn claimed(&mut self, group: GroupId, id: Operation) {
+    pub fn claimed(&mut self, id: Operation) {
         self.appends += 1;
-        self.groups.entry(group).or_default().claimed.push(id);
+        self.claimed.push(id);
     }
 
     /// A read was answered.
-    pub fn read(&mut self, group: GroupId, list: &[Operation], begun: Begun) -> Result<(), Failure> {
+    pub fn read(&mut self, list: &[Operation], begun: Begun) -> Result<(), Failure> {
         self.reads += 1;
-        let state = self.groups.entry(group).or_default();
-        if !state.list.starts_with(list) {
-            let what = format!("group {group}: a read shows {} elements in another order", list.len());
+        if !self.list.starts_with(list) {
+            let what = format!("a read shows {} elements in another order", list.len());
             return Err(Failure::oracle("one list", what));
         }
         let length = list.len() as u64;
         if length < begun.known {
-            let what = format!(
-                "group {group}: a read shows {length} elements, {} were known before it",
-                begun.known
-            );
+            let what = format!("a read shows {length} elements, {} were known before it", begun.known);
             return Err(Failure::oracle("reads are linearizable", what));
         }
-        state.known = state.known.max(length);
+        self.known = self.known.max(length);
         Ok(())
     }
 
     /// The end: the list of a node that has everything must keep every promise.
-    pub fn finish(&self, group: GroupId, list: &[Operation]) -> Result<(), Failure> {
-        let Some(state) = self.groups.get(&group) else { return Ok(()) };
-        for (id, place) in &state.acknowledged {
+    pub fn finish(&self, list: &[Operation]) -> Result<(), Failure> {
+        for (id, place) in &self.acknowledged {
             let count = list.iter().filter(|other| *other == id).count();
             if list.get(*place as usize) != Some(id) || count != 1 {
-                let what = format!(
-                    "group {group}: {id} was acknowledged at {place}, at the end it is there {count} times"
-                );
+                let what = format!("{id} was acknowledged at {place}, at the end it is there {count} times");
                 return Err(Failure::oracle("acknowledged is never lost", what));
             }
         }
-        if let Some(id) = state.claimed.iter().find(|id| !list.contains(id)) {
-            let what = format!("group {group}: {id} was acknowledged and is not there");
+        if let Some(id) = self.claimed.iter().find(|id| !list.contains(id)) {
+            let what = format!("{id} was acknowledged and is not there");
             return Err(Failure::oracle("acknowledged is never lost", what));
         }
-        if (list.len() as u64) < state.known {
-            let what =
-                format!("group {group}: {} elements are left of {} known ones", list.len(), state.known);
+        if (list.len() as u64) < self.known {
+            let what = format!("{} elements are left of {} known ones", list.len(), self.known);
             return Err(Failure::oracle("acknowledged is never lost", what));
         }
         Ok(())
@@ -148,8 +123,6 @@ impl Oracle {
 mod tests {
     use super::*;
 
-    const G: GroupId = GroupId::ROOT;
-
     fn id(number: u64) -> Operation {
         Operation { client: 1, number }
     }
@@ -157,21 +130,21 @@ mod tests {
     #[test]
     fn a_promise_that_is_broken_is_named() {
         let mut oracle = Oracle::default();
-        let begun = oracle.begin(G);
-        assert!(oracle.acknowledged(G, id(1), 0, begun).is_err(), "nobody has applied it");
-        oracle.applied(G, 1, Some(id(1))).unwrap();
-        oracle.acknowledged(G, id(1), 0, begun).unwrap();
-        let later = oracle.begin(G);
-        assert!(oracle.read(G, &[], later).is_err(), "stale");
-        assert!(oracle.read(G, &[], begun).is_ok(), "it began before");
-        assert!(oracle.read(G, &[id(2)], later).is_err(), "another order");
-        assert!(oracle.applied(G, 1, Some(id(2))).is_err(), "another list");
-        assert!(oracle.finish(G, &[]).is_err(), "lost");
-        assert!(oracle.finish(G, &[id(1), id(1)]).is_err(), "twice");
-        assert!(oracle.finish(G, &[id(1), id(2)]).is_ok());
-        oracle.applied(G, 2, Some(id(2))).unwrap();
-        oracle.acknowledged(G, id(2), 1, later).unwrap();
-        let last = oracle.begin(G);
-        assert!(oracle.acknowledged(G, id(1), 0, last).is_err(), "before what was known");
+        let begun = oracle.begin();
+        assert!(oracle.acknowledged(id(1), 0, begun).is_err(), "nobody has applied it");
+        oracle.applied(1, Some(id(1))).unwrap();
+        oracle.acknowledged(id(1), 0, begun).unwrap();
+        let later = oracle.begin();
+        assert!(oracle.read(&[], later).is_err(), "stale");
+        assert!(oracle.read(&[], begun).is_ok(), "it began before");
+        assert!(oracle.read(&[id(2)], later).is_err(), "another order");
+        assert!(oracle.applied(1, Some(id(2))).is_err(), "another list");
+        assert!(oracle.finish(&[]).is_err(), "lost");
+        assert!(oracle.finish(&[id(1), id(1)]).is_err(), "twice");
+        assert!(oracle.finish(&[id(1), id(2)]).is_ok());
+        oracle.applied(2, Some(id(2))).unwrap();
+        oracle.acknowledged(id(2), 1, later).unwrap();
+        let last = oracle.begin();
+        assert!(oracle.acknowledged(id(1), 0, last).is_err(), "before what was known");
     }
 }

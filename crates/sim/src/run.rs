@@ -19,7 +19,11 @@ pub struct Outcome {
 
 /// Runs a seed. Nothing but the seed and the sabotage decides what happens.
 pub fn run(seed: u64, sabotage: Option<Sabotage>, keeps_log: bool) -> Outcome {
-    let scenario = Scenario::new(seed, sabotage);
+    run_scenario(Scenario::new(seed, sabotage), keeps_log)
+}
+
+/// Runs a scenario. Nothing else decides what happens.
+pub fn run_scenario(scenario: Scenario, keeps_log: bool) -> Outcome {
     let mut world = World::new(scenario, EventLog::new(keeps_log));
     let result = catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);

@@ -50,11 +50,31 @@ pub enum Sabotage {
     ReadByLease,
     /// Entries are applied when they are written, not when they are committed.
     ApplyEarly,
+    /// A node takes its own entries of a lane for the ordered ones without a look at their term.
+    CutIgnoresTerm,
+    /// The lanes of a cut are applied as they arrive, not in the order of their numbers.
+    OrderByArrival,
+    /// A cut is applied without what is not there yet.
+    CutDoesNotWait,
+    /// What waits in a lane that is dropped is not proposed again.
+    DropLosesProposals,
+    /// A cut behind the drop of a lane still orders what is in it.
+    HonourLateCut,
+    /// A snapshot claims to hold one entry more of a lane than it does.
+    SnapshotLanesTooNew,
+    /// A checkpoint remembers where it is in the root, not where it is within the next cut.
+    CheckpointWithoutLanes,
+    /// A new lane gets the number of one that was dropped.
+    ReuseLaneNumber,
+    /// A checkpoint may know a lane before the log does.
+    CheckpointBeforeLane,
+    /// After a restart a lane that was dropped is taken for one that is to come.
+    ForgetRetired,
 }
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 22] = [
+    pub const ALL: [Sabotage; 32] = [
         Sabotage::AckBeforeFsync,
         Sabotage::SkipFsync,
         Sabotage::LyingDisk,
@@ -77,6 +97,16 @@ impl Sabotage {
         Sabotage::SeedForgetsVote,
         Sabotage::ReadByLease,
         Sabotage::ApplyEarly,
+        Sabotage::CutIgnoresTerm,
+        Sabotage::OrderByArrival,
+        Sabotage::CutDoesNotWait,
+        Sabotage::DropLosesProposals,
+        Sabotage::HonourLateCut,
+        Sabotage::SnapshotLanesTooNew,
+        Sabotage::CheckpointWithoutLanes,
+        Sabotage::ReuseLaneNumber,
+        Sabotage::CheckpointBeforeLane,
+        Sabotage::ForgetRetired,
     ];
 
     /// As on the command line.
@@ -104,6 +134,16 @@ impl Sabotage {
             Sabotage::SeedForgetsVote => "seed-forgets-vote",
             Sabotage::ReadByLease => "read-by-lease",
             Sabotage::ApplyEarly => "apply-early",
+            Sabotage::CutIgnoresTerm => "cut-ignores-term",
+            Sabotage::OrderByArrival => "order-by-arrival",
+            Sabotage::CutDoesNotWait => "cut-does-not-wait",
+            Sabotage::DropLosesProposals => "drop-loses-proposals",
+            Sabotage::HonourLateCut => "honour-late-cut",
+            Sabotage::SnapshotLanesTooNew => "snapshot-lanes-too-new",
+            Sabotage::CheckpointWithoutLanes => "checkpoint-without-lanes",
+            Sabotage::ReuseLaneNumber => "reuse-lane-number",
+            Sabotage::CheckpointBeforeLane => "checkpoint-before-lane",
+            Sabotage::ForgetRetired => "forget-retired",
         }
     }
 

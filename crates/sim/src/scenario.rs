@@ -15,8 +15,6 @@ pub struct Scenario {
     pub sabotage: Option<Sabotage>,
     /// Nodes of the cluster: three, five, or one that is alone.
     pub nodes: u64,
-    /// Raft groups on each node.
-    pub groups: u64,
     /// Clients, each with one operation at a time.
     pub clients: u64,
     /// Mean pause of a client between two operations.
@@ -25,6 +23,10 @@ pub struct Scenario {
     pub patience_us: u64,
     /// Share of operations that are reads.
     pub reads: u64,
+    /// Share of appends that say how many lanes there are to be; 0 for a cluster without lanes.
+    pub reshards: u64,
+    /// Share of the other appends that take a lane, when there is one.
+    pub lane_share: u64,
     /// Bytes of entries in a message, of uncommitted ones in a leader's log, of a node's own
     /// proposals that it keeps, and of those that are on their way to the leader.
     pub message_bytes_max: u64,
@@ -118,11 +120,12 @@ impl Scenario {
             seed,
             sabotage,
             nodes,
-            groups: random.between(1, 3),
             clients: random.between(2, 8),
             think_us: [5, 30, 100, 300][random.below(4) as usize] * 1000,
             patience_us: random.between(500, 3_000) * 1000,
             reads: random.between(100_000, 500_000),
+            reshards: maybe(random, 800_000, 5_000, 100_000),
+            lane_share: [300_000, 700_000, 950_000][random.below(3) as usize],
             message_bytes_max,
             uncommitted_bytes_max: message_bytes_max + random.between(0, 20_000),
             proposals_bytes_max: [700, 5_000, 1 << 20][random.below(3) as usize],
@@ -162,6 +165,20 @@ impl Scenario {
             reports: maybe(random, 500_000, 10_000, 1_000_000),
         }
     }
+
+    /// The same world, in which a large share of the appends change the lanes, under a load that keeps all roads busy.
+    #[must_use]
+    pub fn with_many_reshards(self) -> Self {
+        let mut random = Random::new(self.seed).fork("many reshards");
+        Self {
+            clients: self.clients + 4,
+            think_us: self.think_us.min(100_000),
+            reads: random.between(50_000, 200_000),
+            reshards: random.between(100_000, 500_000),
+            lane_share: 900_000,
+            ..self
+        }
+    }
 }
 
 /// With this chance something between `low` and `high`, otherwise 0.
@@ -177,8 +194,9 @@ mod tests {
     #[test]
     fn every_kind_of_fault_is_absent_in_some_runs_and_present_in_others() {
         let all: Vec<Scenario> = (0..200).map(|seed| Scenario::new(seed, None)).collect();
-        let faults: [fn(&Scenario) -> u64; 15] = [
+        let faults: [fn(&Scenario) -> u64; 16] = [
             |s| s.loss,
+            |s| s.reshards,
             |s| s.late,
             |s| s.vote_crashes,
             |s| s.duplication,

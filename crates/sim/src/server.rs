@@ -5,19 +5,21 @@
 //! ([`Output::After`]); a call that a crash has made void is ignored by its life number.
 
 mod apply;
+mod lanes;
 mod requests;
 mod rounds;
 mod seed;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use quack_core::{Config, Event, Membership, Node, Persist};
 use quack_log::{GroupWrite, Log, LogConfig, LogEntry, LogIdentity, LogReader};
 use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId};
 
 use crate::disk::{CRASHED, VirtualDisk};
 use crate::failure::Failure;
-use crate::model::{Model, Operation};
+use crate::model::{Lane, Model, Operation};
 use crate::network::Packet;
 use crate::random::Random;
 use crate::sabotage::Sabotage;
@@ -49,15 +51,21 @@ pub enum Output {
     /// A proposal is applied here; whoever waits for it may know.
     Applied { group: GroupId, index: LogIndex, id: ProposalId, outcome: u64, is_first: bool },
     /// A proposal cannot be taken now.
-    Refused { group: GroupId, id: ProposalId },
+    Refused { id: ProposalId },
     /// A proposal was taken; only a sabotaged shell calls that an answer.
-    Taken { group: GroupId, id: ProposalId },
+    Taken { id: ProposalId },
     /// A read is answered with the list's length and content.
     Read { tag: u64, list: Vec<Operation> },
     /// A read cannot be answered now.
     ReadRefused { tag: u64 },
     /// The log took a write.
     Written { write: GroupWrite },
+    /// The log is about to forget a group.
+    Forgets { group: GroupId },
+    /// Entries are committed.
+    Committed { group: GroupId, entries: Vec<LogEntry> },
+    /// The entry `at` of the root, which is applied as number `order`, has changed the lanes.
+    Lanes { order: u64, at: LogIndex, created: Vec<GroupId>, dropped: Vec<GroupId> },
     /// An entry was applied.
     Entry { group: GroupId, entry: LogEntry, state: StateAfter, commit: LogIndex },
     /// Members changed.
@@ -77,6 +85,8 @@ pub enum Timer {
     Applied,
     /// The next checkpoint.
     Checkpoint,
+    /// It may have waited for too long.
+    Patience,
 }
 
 /// A node with what survives its crashes.
@@ -89,8 +99,8 @@ pub struct Server {
     seed: Option<Snapshot>,
     /// It has nothing to start from until a snapshot arrives.
     pub is_empty: bool,
-    /// State of each group as of the last checkpoint; its writing is atomic.
-    checkpoint: BTreeMap<GroupId, Model>,
+    /// State as of the last checkpoint; its writing is atomic.
+    pub checkpoint: Model,
     boot: u64,
     random: Random,
     scenario: Scenario,
@@ -107,14 +117,24 @@ pub struct Server {
 pub struct Life {
     pub node: Node<LogReader<VirtualDisk>>,
     pub log: Log<VirtualDisk>,
-    models: BTreeMap<GroupId, Model>,
-    /// Committed and not yet applied.
-    queue: VecDeque<(GroupId, LogEntry)>,
+    model: Model,
+    /// Lanes as they were behind the last entry of the root.
+    at_root: BTreeMap<GroupId, Lane>,
+    /// Entries of the root that are committed and not yet applied.
+    queue: VecDeque<LogEntry>,
     is_applying: bool,
+    /// Lanes are not in the log yet; nothing behind their creation is applied, or durable.
+    is_creating: bool,
+    /// The place in the order at which it began to wait for a lane's entry, when it will look again.
+    waits_since: Option<u64>,
+    /// This node's proposals that are on the road of a lane, and what is in them.
+    in_lanes: BTreeMap<ProposalId, (GroupId, Bytes)>,
+    /// Lanes that were dropped and may still serve others, with the root's entry that dropped them.
+    retired: BTreeMap<GroupId, LogIndex>,
     /// The write that is on its way to the disk.
     syncing: Option<Persist>,
-    /// Reads that wait for an index to be applied: tag, group, index.
-    reads: Vec<(u64, GroupId, LogIndex)>,
+    /// Reads that wait for an index of the root to be applied.
+    reads: Vec<(u64, LogIndex)>,
     /// What every member is known to hold.
     replicated: BTreeMap<GroupId, LogIndex>,
     /// Replicated indexes that were already told to the others.
@@ -123,15 +143,25 @@ pub struct Life {
     sequence: u64,
 }
 
-/// State of a group right after an entry, as far as the checks want it.
+impl Life {
+    fn handle(&mut self, event: Event) -> Result<(), Failure> {
+        self.node.handle(event).map_err(|error| Failure::crash("the core takes events", error.to_string()))
+    }
+}
+
+/// State of a node right after an entry, as far as the checks want it.
 #[derive(Debug, Clone, Copy)]
 pub struct StateAfter {
+    /// How many entries of the one order are applied.
+    pub order: u64,
     /// Hash of the whole history.
     pub hash: u64,
     /// Length of the list.
     pub length: usize,
     /// Its last element.
     pub last: Option<Operation>,
+    /// Whether the entry has said how many lanes there are to be.
+    pub is_reshard: bool,
 }
 
 type Outputs = Vec<Output>;
@@ -149,7 +179,7 @@ impl Server {
             disk,
             seed: None,
             is_empty: false,
-            checkpoint: BTreeMap::new(),
+            checkpoint: Model::default(),
             boot: 0,
             random: random.fork(&name),
             scenario: scenario.clone(),
@@ -167,11 +197,6 @@ impl Server {
 
     fn is_sabotaged(&self, sabotage: Sabotage) -> bool {
         self.scenario.sabotage == Some(sabotage)
-    }
-
-    /// Every group of the cluster.
-    pub fn groups(&self) -> impl Iterator<Item = GroupId> + use<> {
-        (1..=self.scenario.groups).map(GroupId)
     }
 
     fn identity(&self) -> Result<LogIdentity, Failure> {
@@ -223,13 +248,19 @@ impl Server {
         if !self.install(&mut log, &mut outputs)? {
             return Ok(outputs);
         }
-        let node = self.start_core(&log)?;
+        let retired = self.retired(&log);
+        let node = self.start_core(&log, &retired)?;
         self.life = Some(Life {
             node,
             log,
-            models: self.checkpoint.clone(),
+            model: self.checkpoint.clone(),
+            at_root: self.checkpoint.lanes.clone(),
             queue: VecDeque::new(),
             is_applying: false,
+            is_creating: false,
+            waits_since: None,
+            in_lanes: BTreeMap::new(),
+            retired: retired.into_iter().map(|group| (group, LogIndex(0))).collect(),
             syncing: None,
             reads: Vec::new(),
             replicated: BTreeMap::new(),
@@ -247,15 +278,16 @@ impl Server {
         Membership::new(voters, [])
     }
 
-    fn start_core(&mut self, log: &Log<VirtualDisk>) -> Result<Node<LogReader<VirtualDisk>>, Failure> {
-        let members = self.first_members();
-        let groups: Vec<_> = self.groups().map(|group| (group, members.clone())).collect();
+    fn start_core(
+        &mut self,
+        log: &Log<VirtualDisk>,
+        retired: &[GroupId],
+    ) -> Result<Node<LogReader<VirtualDisk>>, Failure> {
+        let groups = [(GroupId::ROOT, self.first_members())];
         if self.is_sabotaged(Sabotage::ForgetPosition) {
-            for model in self.checkpoint.values_mut() {
-                model.applied = LogIndex(model.applied.0.saturating_sub(1));
-            }
+            self.checkpoint.root = LogIndex(self.checkpoint.root.0.saturating_sub(1));
         }
-        let applied: Vec<_> = self.checkpoint.iter().map(|(group, model)| (*group, model.applied)).collect();
+        let applied: Vec<_> = self.checkpoint.place().groups().collect();
         let seed = self.scenario.seed.wrapping_mul(31) ^ (self.boot << 8) ^ self.raft_id().0;
         let config = Config {
             boot: self.boot,
@@ -264,9 +296,10 @@ impl Server {
             uncommitted_bytes_max: self.scenario.uncommitted_bytes_max,
             proposals_bytes_max: self.scenario.proposals_bytes_max as usize,
             forwarded_bytes_max: self.scenario.forwarded_bytes_max as usize,
+            last_lane: self.checkpoint.last_group,
             ..Config::new(self.raft_id())
         };
-        Node::new(config, &groups, &applied, &[], log.reader()).map_err(|error| {
+        Node::new(config, &groups, &applied, retired, log.reader()).map_err(|error| {
             Failure::safety("a node comes back after a crash", format!("n{}: {error}", self.id))
         })
     }
@@ -282,9 +315,7 @@ impl Server {
     pub fn handle(&mut self, event: Event) -> Result<Outputs, Failure> {
         let mut outputs = Vec::new();
         if let Some(life) = &mut self.life {
-            life.node
-                .handle(event)
-                .map_err(|error| Failure::crash("the core takes events", error.to_string()))?;
+            life.handle(event)?;
             self.pump(&mut outputs)?;
         }
         Ok(outputs)
@@ -297,6 +328,7 @@ impl Server {
             Timer::Synced => self.on_synced(&mut outputs)?,
             Timer::Applied => self.on_applied(&mut outputs)?,
             Timer::Checkpoint => self.on_checkpoint(&mut outputs)?,
+            Timer::Patience => self.on_patience(&mut outputs)?,
         }
         Ok(outputs)
     }

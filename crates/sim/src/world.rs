@@ -11,7 +11,8 @@ mod reseed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quack_core::Event;
+use quack_core::{Cut, Event, proposal_id};
+use quack_log::LogEntry;
 use quack_types::{GroupId, LogIndex, ProposalId, RaftId, Term};
 
 use self::reseed::Repairs;
@@ -19,12 +20,11 @@ use crate::client::Client;
 use crate::event_log::EventLog;
 use crate::failure::Failure;
 use crate::invariants::{Invariants, Seen};
-use crate::model;
 use crate::network::{Network, Packet};
 use crate::oracle::Oracle;
 use crate::random::Random;
 use crate::scenario::Scenario;
-use crate::server::{Output, Server, Snapshot, Timer, node_of};
+use crate::server::{Output, Server, Snapshot, StateAfter, Timer, node_of};
 
 /// What is to happen at a time.
 #[derive(Debug)]
@@ -102,6 +102,14 @@ pub struct Summary {
     pub disk_losses: u64,
     /// Snapshots that were sent.
     pub snapshots: u64,
+    /// Appends that said how many lanes there are to be.
+    pub reshards: u64,
+    /// Lanes that were created, and dropped.
+    pub lanes: (u64, u64),
+    /// Cuts that brought entries of lanes into the one order.
+    pub cuts: u64,
+    /// Entries that came by lanes.
+    pub lane_entries: u64,
     /// Highest floor of any log: the log was compacted.
     pub floor: LogIndex,
     /// Virtual time in microseconds from the end of the faults to full recovery.
@@ -133,6 +141,11 @@ pub struct World {
     votes: BTreeSet<(RaftId, Term, RaftId)>,
     /// Refused proposals: they must not turn up in any log.
     refused: BTreeSet<ProposalId>,
+    /// How far the one order has been applied by any node, and the lanes there.
+    order: u64,
+    lanes: BTreeSet<GroupId>,
+    /// The last entry of the order that has changed them.
+    lanes_order: u64,
     /// Until when each node stands still.
     paused_until_us: Vec<u64>,
     repairs: Repairs,
@@ -162,6 +175,9 @@ impl World {
             leader_terms: BTreeMap::new(),
             votes: BTreeSet::new(),
             refused: BTreeSet::new(),
+            order: 0,
+            lanes: BTreeSet::new(),
+            lanes_order: 0,
             paused_until_us: vec![0; scenario.nodes as usize],
             repairs: Repairs::new(scenario.nodes),
             scenario,
@@ -289,8 +305,8 @@ impl World {
         for output in outputs {
             self.follow_one(node, output)?;
         }
-        let Some(life) = &self.servers[node as usize - 1].life else { return Ok(()) };
-        for status in life.node.statuses() {
+        let Some(life) = &mut self.servers[node as usize - 1].life else { return Ok(()) };
+        for status in life.node.take_changed().into_iter().filter_map(|(_, status)| status) {
             if status.role == quack_core::Role::Leader {
                 let counted = self.leader_terms.entry(status.group).or_default();
                 if *counted < status.term.0 {
@@ -336,17 +352,18 @@ impl World {
                 self.repairs.note_written(&write);
                 self.invariants.observe(&Seen::Written { node, write: &write })
             }
+            Output::Forgets { group } => {
+                self.log.say(now_us, format_args!("n{node} g{group} is forgotten"));
+                self.invariants.observe(&Seen::Forgets { node, group })
+            }
+            Output::Committed { group, entries } => {
+                self.invariants.observe(&Seen::Committed { node, group, entries: &entries })
+            }
+            Output::Lanes { order, at, created, dropped } => {
+                self.on_lanes(node, order, at, &created, &dropped)
+            }
             Output::Entry { group, entry, state, commit } => {
-                let (index, term, hash) = (entry.index, entry.term, state.hash);
-                self.log
-                    .say(now_us, format_args!("n{node} g{group} applies {index}/{term}, state {hash:016x}"));
-                self.repairs.note_applied(group, index);
-                if let Some((id, _)) = model::decode(&entry).filter(|(id, _)| self.refused.contains(id)) {
-                    let what = format!("group {group}: {id} was refused, and n{node} applies it at {index}");
-                    return Err(Failure::safety("a refused proposal is in no log", what));
-                }
-                self.invariants.observe(&Seen::Applied { node, group, entry: &entry, state, commit })?;
-                self.oracle.applied(group, state.length, state.last)
+                self.on_entry(node, group, &entry, state, commit)
             }
             Output::Membership { group, index, membership } => {
                 self.log.say(now_us, format_args!("n{node} g{group} members at {index}: {membership:?}"));
@@ -361,13 +378,67 @@ impl World {
             }
             Output::Applied { group, index, id, outcome, is_first } => {
                 self.summary.duplicates += u64::from(!is_first);
-                self.on_answer(node, group, id, outcome, Some(index))
+                self.on_answer(node, id, outcome, Some((group, index)))
             }
-            Output::Taken { group, id } => self.on_answer(node, group, id, 0, None),
-            Output::Refused { group, id } => self.on_refused(node, group, id),
+            Output::Taken { id } => self.on_answer(node, id, 0, None),
+            Output::Refused { id } => self.on_refused(node, id),
             Output::Read { tag, list } => self.on_read(node, tag, &list),
             Output::ReadRefused { tag } => self.on_read_refused(node, tag),
         }
+    }
+
+    /// A node has applied an entry.
+    fn on_entry(
+        &mut self,
+        node: u64,
+        group: GroupId,
+        entry: &LogEntry,
+        state: StateAfter,
+        commit: LogIndex,
+    ) -> Result<(), Failure> {
+        let (index, term) = (entry.index, entry.term);
+        let StateAfter { order, hash, .. } = state;
+        self.log.say(
+            self.now_us,
+            format_args!("n{node} g{group} applies {index}/{term} as number {order}, state {hash:016x}"),
+        );
+        if order > self.order {
+            self.order = order;
+            self.summary.reshards += u64::from(state.is_reshard);
+            self.summary.lane_entries += u64::from(group != GroupId::ROOT);
+            let is_cut = group == GroupId::ROOT && matches!(Cut::of(entry), Ok(Some(_)));
+            self.summary.cuts += u64::from(is_cut);
+        }
+        self.repairs.note_applied(group, index);
+        if let Some(id) = proposal_id(entry).filter(|id| self.refused.contains(id)) {
+            let what = format!("group {group}: {id} was refused, and n{node} applies it at {index}");
+            return Err(Failure::safety("a refused proposal is in no log", what));
+        }
+        self.invariants.observe(&Seen::Applied { node, group, entry, state, commit })?;
+        self.oracle.applied(state.length, state.last)
+    }
+
+    /// A node has applied an entry that creates or drops lanes.
+    fn on_lanes(
+        &mut self,
+        node: u64,
+        order: u64,
+        at: LogIndex,
+        created: &[GroupId],
+        dropped: &[GroupId],
+    ) -> Result<(), Failure> {
+        self.log.say(
+            self.now_us,
+            format_args!("n{node} creates lanes {created:?} and drops {dropped:?} at {at}"),
+        );
+        if self.lanes_order < order {
+            self.lanes_order = order;
+            self.lanes.extend(created);
+            self.lanes.retain(|lane| !dropped.contains(lane));
+            self.summary.lanes.0 += created.len() as u64;
+            self.summary.lanes.1 += dropped.len() as u64;
+        }
+        self.invariants.observe(&Seen::Lanes { node, order, created, dropped })
     }
 
     fn send(&mut self, from: u64, to: RaftId, packet: Packet) {

@@ -3,14 +3,21 @@
 //! **Rest.** A lane in which nothing happens needs no ticks and no heartbeats: nobody waits for it. When all that is
 //! there is committed and known to all members, its leader tells them so, and all of them stop counting time. Whatever
 //! concerns the lane wakes it: a message, a proposal, a change of the root's members, the loss of its leader's
-//! connection. One who wakes and hears nothing stands for election as ever, so that rest is a matter of work, not of
-//! safety. (CockroachDB calls this quiescence, TiKV hibernation.)
+//! connection, a cut that names what is not known to be committed here. One who wakes and hears nothing stands for
+//! election as ever, so that rest is a matter of work, not of safety; a learner, who cannot, calls the voters.
+//! (CockroachDB calls this quiescence, TiKV hibernation.)
+//!
+//! **The end.** A lane that was dropped is needed until all members have applied the drop: who is behind still has to
+//! apply what was ordered before it. Each member that has dropped the lane says so, and asks the others, until all whom
+//! the root has as members have said it. Then it rests, and that means that it can be forgotten. A node that has forgotten
+//! a lane, or came too late to have anything of it, says the same.
 //!
 //! **Home.** Each lane has a voter where its lead belongs, by its number, so that the leaders of many lanes are spread
 //! over all nodes. A leader elsewhere hands over when that voter is there and has everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use quack_log::LogRead;
 use quack_types::{LogIndex, RaftId, Term};
 use raft::StateRole;
@@ -30,6 +37,10 @@ pub(crate) struct Rest {
     ticks: u64,
     /// When each peer was heard last, in ticks.
     heard: BTreeMap<RaftId, u64>,
+    /// Who needs nothing of the lane any more, because it was dropped there.
+    gone: BTreeSet<RaftId>,
+    /// When this member has called others, in ticks.
+    called: u64,
     still: Option<(Stillness, u64)>,
     pub(super) is_resting: bool,
     /// Nothing is proposed any more: the lane was dropped, and only serves those who are behind.
@@ -62,6 +73,15 @@ impl<L: LogRead> Group<L> {
         self.rest.is_retired = true;
         self.proposals.withdraw_all();
         self.wake();
+        let members = self.membership();
+        self.post_to(members.voters.into_iter().chain(members.learners), &envelope::encode_gone());
+    }
+
+    fn post_to(&mut self, members: impl IntoIterator<Item = RaftId>, bytes: &Bytes) {
+        let node = self.node;
+        for member in members.into_iter().filter(|member| *member != node) {
+            self.post(member, bytes.clone());
+        }
     }
 
     pub(crate) fn is_retired(&self) -> bool {
@@ -97,12 +117,17 @@ impl<L: LogRead> Group<L> {
                 0
             }
         };
+        if self.rest.is_retired {
+            self.see_whether_over(root);
+        } else if self.role() == Role::Learner {
+            self.call_if_unheard();
+        }
         if !self.is_leader() || self.is_handing_over() {
             return;
         }
         if !root.is_joint() && *root != self.membership() {
             self.follow(root);
-        } else if still_for >= self.election_ticks {
+        } else if still_for >= self.election_ticks && !self.rest.is_retired {
             match self.home().filter(|home| *home != self.node) {
                 Some(home) if self.has_everything(home) && !self.is_silent(home) => {
                     self.step(|raft| raft.transfer_leader(home.0));
@@ -111,6 +136,66 @@ impl<L: LogRead> Group<L> {
                 _ => self.rest_if_still(),
             }
         }
+    }
+
+    /// A learner cannot stand for election to find out who is there. All others may rest, and not know that it lacks
+    /// something, or that it is there again.
+    fn call_if_unheard(&mut self) {
+        let heard = self.rest.heard.values().max().copied().unwrap_or(0);
+        if self.rest.ticks - heard.max(self.rest.called) < self.election_ticks {
+            return;
+        }
+        self.call();
+    }
+
+    fn call(&mut self) {
+        self.rest.called = self.rest.ticks;
+        self.post_to(self.membership().voters, &envelope::encode_call());
+    }
+
+    /// Asks those who may still need something of this dropped lane; rests when there is nobody.
+    fn see_whether_over(&mut self, root: &Membership) {
+        let members = root.voters.iter().chain(&root.learners).copied();
+        let (node, gone) = (self.node, &self.rest.gone);
+        let waited_for: Vec<RaftId> =
+            members.filter(|member| *member != node && !gone.contains(member)).collect();
+        if waited_for.is_empty() && !root.is_empty() {
+            self.rest.is_resting = true;
+        } else if self.rest.ticks - self.rest.called >= self.election_ticks {
+            self.rest.called = self.rest.ticks;
+            self.post_to(waited_for, &envelope::encode_call());
+        }
+    }
+
+    /// A member wants to hear of the leader, or of the end. Whoever is no member any more wakes nobody.
+    pub(super) fn on_call(&mut self, from: RaftId) {
+        if self.rest.is_retired {
+            self.post(from, envelope::encode_gone());
+        }
+        if self.raft.raft.prs().get(from.0).is_some() {
+            self.wake();
+        }
+    }
+
+    /// Somebody needs nothing of this lane any more.
+    pub(super) fn on_gone(&mut self, from: RaftId) {
+        self.rest.gone.insert(from);
+    }
+
+    /// Whether a peer needs nothing of this lane any more.
+    pub(super) fn is_gone(&self, peer: RaftId) -> bool {
+        self.rest.gone.contains(&peer)
+    }
+
+    /// Whether it rests and does not know that this entry is committed.
+    pub(crate) fn sleeps_through(&self, index: LogIndex) -> bool {
+        self.rest.is_resting && self.raft.raft.raft_log.committed < index.0
+    }
+
+    /// The root has ordered what this member does not have: all that it applies waits for it.
+    pub(crate) fn wake_and_call(&mut self) {
+        self.wake();
+        self.call();
     }
 
     /// Changes the members to those of the root, if nothing is under way.
@@ -158,19 +243,14 @@ impl<L: LogRead> Group<L> {
             || raft.has_pending_conf();
         let members = self.membership();
         let lacks = |member: &&RaftId| {
-            **member != self.node
-                && !self.has_everything(**member)
-                && (self.rest.is_retired || !self.is_silent(**member))
+            **member != self.node && !self.has_everything(**member) && !self.is_silent(**member)
         };
         let someone_lacks = members.voters.iter().chain(&members.learners).find(lacks).is_some();
         if !is_done || is_asked || someone_lacks || members.is_joint() || !raft.commit_to_current_term() {
             return;
         }
         let note = envelope::encode_rest(Term(raft.term), LogIndex(last));
-        let node = self.node;
-        for member in members.voters.iter().chain(&members.learners).filter(|member| **member != node) {
-            self.post(*member, note.clone());
-        }
+        self.post_to(members.voters.into_iter().chain(members.learners), &note);
         self.rest.is_resting = true;
     }
 
@@ -182,7 +262,8 @@ impl<L: LogRead> Group<L> {
             && raft.term == term.0
             && raft.leader_id == from.0
             && [log.last_index(), log.committed, log.persisted] == [last.0; 3];
-        if agrees && self.proposals.len() == 0 {
+        // Of a lane that was dropped, rest means that it can be forgotten.
+        if agrees && self.proposals.len() == 0 && !self.rest.is_retired {
             self.rest.is_resting = true;
         }
     }

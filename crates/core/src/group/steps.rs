@@ -50,6 +50,14 @@ impl<L: LogRead> Group<L> {
                 self.on_rest(from, term, last);
                 Ok(())
             }
+            Ok(Envelope::Gone) => {
+                self.on_gone(from);
+                Ok(())
+            }
+            Ok(Envelope::Call) => {
+                self.on_call(from);
+                Ok(())
+            }
             Ok(Envelope::Refusal(_, ids)) => {
                 self.on_forward_refused(from, &ids);
                 Ok(())

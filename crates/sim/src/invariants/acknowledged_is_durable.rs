@@ -21,6 +21,8 @@ pub struct AcknowledgedIsDurable {
     terms: BTreeMap<(GroupId, LogIndex), Term>,
     /// Per node, which acknowledged entries its disk had when it last woke up.
     missing: BTreeMap<(u64, GroupId), LogIndex>,
+    /// Lanes that a node has forgotten because everything in them is in its checkpoint.
+    forgotten: BTreeSet<(u64, GroupId)>,
     down: BTreeSet<u64>,
     has_membership_changes: bool,
 }
@@ -33,7 +35,9 @@ impl AcknowledgedIsDurable {
     fn wake(&mut self, node: u64, log: &dyn LogRead) {
         self.down.remove(&node);
         for (group, (index, term)) in &self.acknowledged {
-            let has = log.floor(*group).index >= *index || log.term(*group, *index) == Some(*term);
+            let has = self.forgotten.contains(&(node, *group))
+                || log.floor(*group).index >= *index
+                || log.term(*group, *index) == Some(*term);
             if has {
                 self.missing.remove(&(node, *group));
             } else {
@@ -69,6 +73,9 @@ impl Invariant for AcknowledgedIsDurable {
                 let term = self.terms.get(&(*group, *index)).copied().unwrap_or_default();
                 let last = self.acknowledged.entry(*group).or_default();
                 *last = (*last).max((*index, term));
+            }
+            Seen::Forgets { node, group } => {
+                self.forgotten.insert((*node, *group));
             }
             Seen::Crashed { node } => {
                 self.down.insert(*node);

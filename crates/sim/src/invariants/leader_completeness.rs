@@ -42,6 +42,10 @@ impl Invariant for LeaderCompleteness {
             Seen::Applied { group, entry, .. } => {
                 self.committed.entry(*group).or_default().insert(entry.index, entry.term);
             }
+            Seen::Committed { group, entries, .. } => {
+                let entries = entries.iter().map(|entry| (entry.index, entry.term));
+                self.committed.entry(*group).or_default().extend(entries);
+            }
             Seen::Status { node, status, log } if status.role == Role::Leader => {
                 let checked = self.checked.entry(status.group).or_default();
                 if *checked < status.term {

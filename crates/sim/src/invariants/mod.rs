@@ -10,18 +10,22 @@
 //! | Nothing goes back | `monotonic.rs` | Raft paper, figure 2 (term, commitIndex, lastApplied) |
 //! | Exactly once | `exactly_once.rs` | Raft thesis, section 6.3 |
 //! | Acknowledged is durable | `acknowledged_is_durable.rs` | Raft paper, section 5.4: committed is on a majority |
+//! | One order | `one_order.rs` | the design of lanes; Scalog, NSDI'20 |
+//! | Cuts name what is committed | `cuts_name_committed.rs` | the design of lanes |
 //! | Membership agreement | `membership_agreement.rs` | Raft thesis, section 4.3 |
 //!
 //! The client's side of it is in `oracle.rs`.
 
 mod acknowledged_is_durable;
 mod applied_within_commit;
+mod cuts_name_committed;
 mod election_safety;
 mod exactly_once;
 mod leader_completeness;
 mod log_matching;
 mod membership_agreement;
 mod monotonic;
+mod one_order;
 mod state_machine_safety;
 #[cfg(test)]
 mod tests;
@@ -41,6 +45,12 @@ pub enum Seen<'a> {
     Written { node: u64, write: &'a GroupWrite },
     /// A node has applied an entry; `state` is the state after it.
     Applied { node: u64, group: GroupId, entry: &'a LogEntry, state: StateAfter, commit: LogIndex },
+    /// A node knows these entries to be committed.
+    Committed { node: u64, group: GroupId, entries: &'a [LogEntry] },
+    /// A node has applied an entry of the root that changes the lanes, as number `order`.
+    Lanes { node: u64, order: u64, created: &'a [GroupId], dropped: &'a [GroupId] },
+    /// A node is about to forget a lane that was dropped.
+    Forgets { node: u64, group: GroupId },
     /// A node is back; `log` is what its disk still holds.
     Restarted { node: u64, log: &'a dyn LogRead },
     /// A node is down.
@@ -75,6 +85,8 @@ impl Invariants {
             Box::new(exactly_once::ExactlyOnce::default()),
             Box::new(acknowledged_is_durable::AcknowledgedIsDurable::new(nodes)),
             Box::new(membership_agreement::MembershipAgreement::default()),
+            Box::new(one_order::OneOrder::default()),
+            Box::new(cuts_name_committed::CutsNameCommitted::default()),
         ])
     }
 

@@ -24,6 +24,10 @@ impl Invariant for Monotonic {
         match seen {
             Seen::Crashed { node } => self.positions.retain(|(other, _), _| other != node),
             Seen::DiskLost { node } => self.terms.retain(|(other, _), _| other != node),
+            Seen::Forgets { node, group } => {
+                self.terms.remove(&(*node, *group));
+                self.positions.remove(&(*node, *group));
+            }
             Seen::Written { node, write } => {
                 let Some(state) = write.hard_state else { return Ok(()) };
                 let last = self.terms.insert((*node, write.group), state.term).unwrap_or_default();

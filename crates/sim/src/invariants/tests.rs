@@ -9,20 +9,15 @@ use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId, Term};
 use super::{Invariants, Seen};
 use crate::disk::VirtualDisk;
 use crate::failure::Failure;
-use crate::model::{self, Operation};
+use crate::model::{self, Operation, Proposal};
 use crate::random::Random;
 use crate::server::StateAfter;
 
 const G: GroupId = GroupId::ROOT;
 
 fn entry(index: u64, term: u64, sequence: u64) -> LogEntry {
-    LogEntry {
-        term: Term(term),
-        index: LogIndex(index),
-        kind: EntryKind::Normal,
-        data: model::encode(id(sequence), Operation { client: 1, number: sequence }, 0),
-        context: Bytes::new(),
-    }
+    let operation = Operation { client: 1, number: sequence };
+    model::entry_of(index, term, Proposal { id: id(sequence), operation, reshard: None })
 }
 
 fn id(sequence: u64) -> ProposalId {
@@ -41,6 +36,8 @@ fn leader(term: u64) -> GroupStatus {
         snapshot_index: LogIndex(0),
         membership: Membership::default(),
         replicated_index: None,
+        ordered_index: LogIndex(9),
+        is_resting: false,
         proposals: 0,
         linearizable_read_safe: true,
         state: GroupState::Ok,
@@ -58,8 +55,14 @@ fn log(entries: &[LogEntry], term: u64) -> Log<VirtualDisk> {
 }
 
 fn applied(node: u64, entry: &LogEntry, hash: u64, length: usize) -> Seen<'_> {
-    let state = StateAfter { hash, length, last: model::decode(entry).map(|(_, operation)| operation) };
-    Seen::Applied { node, group: G, entry, state, commit: LogIndex(9) }
+    placed(node, G, entry.index.0, entry, hash, length)
+}
+
+/// Applied as the entry of a group, as number `order` of the one order.
+fn placed(node: u64, group: GroupId, order: u64, entry: &LogEntry, hash: u64, length: usize) -> Seen<'_> {
+    let last = model::decode(entry).map(|proposal| proposal.operation);
+    let state = StateAfter { order, hash, length, last, is_reshard: false };
+    Seen::Applied { node, group, entry, state, commit: LogIndex(9) }
 }
 
 /// What the last of these does to the checks that have seen the others.

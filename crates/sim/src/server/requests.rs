@@ -1,11 +1,11 @@
 //! What clients and peers ask of a node, and the core's answers to it.
 
-use quack_core::{Answer, Event, PeerMessage, Role};
+use quack_core::{Answer, Event, PeerMessage, Refusal, Role};
 use quack_types::{GroupId, ProposalId, RaftId};
 
 use super::{Output, Outputs, Server};
 use crate::failure::Failure;
-use crate::model::{self, Operation};
+use crate::model::{self, Proposal};
 use crate::network::Packet;
 use crate::sabotage::Sabotage;
 
@@ -19,32 +19,44 @@ impl Server {
         Some(ProposalId { origin, boot, sequence: life.sequence })
     }
 
-    /// A client's proposal. The core brings it to the leader, wherever that is.
+    /// A client's proposal, on one of the roads. The core brings it to the leader, wherever that is.
     pub fn propose(
         &mut self,
         group: GroupId,
-        id: ProposalId,
-        operation: Operation,
+        proposal: Proposal,
         padding: usize,
     ) -> Result<Outputs, Failure> {
-        let data = model::encode(id, operation, padding);
+        let data = model::encode(proposal, padding);
+        let id = proposal.id;
+        if let Some(life) = self.life.as_mut().filter(|_| group != GroupId::ROOT) {
+            // It may have to be proposed again, when the lane is dropped.
+            life.in_lanes.insert(id, (group, data.clone()));
+        }
         let mut outputs = self.handle(Event::Propose { group, data, tag: id })?;
         if self.is_sabotaged(Sabotage::NeverRetry) {
             outputs.extend(self.handle(Event::Withdraw { group, tag: id })?);
         }
         let is_refused = outputs.iter().any(|output| matches!(output, Output::Refused { .. }));
         if self.is_sabotaged(Sabotage::AcknowledgeEarly) && !is_refused {
-            outputs.push(Output::Taken { group, id });
+            outputs.push(Output::Taken { id });
         }
         Ok(outputs)
     }
 
+    /// Nobody waits for the proposal any more.
+    pub fn withdraw(&mut self, id: ProposalId) -> Result<Outputs, Failure> {
+        let known = self.life.as_mut().and_then(|life| life.in_lanes.remove(&id));
+        let group = known.map_or(GroupId::ROOT, |(lane, _)| lane);
+        self.handle(Event::Withdraw { group, tag: id })
+    }
+
     /// A client's linearizable read.
-    pub fn read(&mut self, group: GroupId, tag: u64) -> Result<Outputs, Failure> {
+    pub fn read(&mut self, tag: u64) -> Result<Outputs, Failure> {
+        let group = GroupId::ROOT;
         let status = self.life.as_ref().and_then(|life| life.node.status(group));
         let leads = status.is_some_and(|status| status.role == Role::Leader && status.linearizable_read_safe);
         if self.is_sabotaged(Sabotage::StaleRead) || (self.is_sabotaged(Sabotage::ReadByLease) && leads) {
-            let list = self.model(group).map(|model| model.list).unwrap_or_default();
+            let list = self.model().map(|model| model.list.clone()).unwrap_or_default();
             return Ok(vec![Output::Read { tag, list }]);
         }
         self.handle(Event::ReadIndex { group, tag })
@@ -68,15 +80,15 @@ impl Server {
         outputs.extend(messages.into_iter().map(send));
     }
 
-    pub(super) fn answer(&mut self, answers: Vec<Answer>, outputs: &mut Outputs) {
+    pub(super) fn answer(&mut self, answers: Vec<Answer>, outputs: &mut Outputs) -> Result<(), Failure> {
         for answer in answers {
             match answer {
-                Answer::ProposalRefused { group, tag, .. } => {
-                    outputs.push(Output::Refused { group, id: tag })
+                Answer::ProposalRefused { group, tag, reason } => {
+                    self.on_proposal_refused(group, tag, &reason, outputs)?;
                 }
-                Answer::ReadReady { group, tag, index } => {
+                Answer::ReadReady { tag, index, .. } => {
                     if let Some(life) = &mut self.life {
-                        life.reads.push((tag, group, index));
+                        life.reads.push((tag, index));
                     }
                 }
                 Answer::ReadRefused { tag, .. } => outputs.push(Output::ReadRefused { tag }),
@@ -86,22 +98,41 @@ impl Server {
             }
         }
         self.finish_reads(outputs);
+        Ok(())
+    }
+
+    fn on_proposal_refused(
+        &mut self,
+        group: GroupId,
+        tag: ProposalId,
+        reason: &Refusal,
+        outputs: &mut Outputs,
+    ) -> Result<(), Failure> {
+        let Some(life) = &mut self.life else { return Ok(()) };
+        let known = life.in_lanes.remove(&tag);
+        if group == GroupId::ROOT || *reason != Refusal::UnknownGroup {
+            outputs.push(Output::Refused { id: tag });
+            return Ok(());
+        }
+        // The lane was dropped between the choice and this moment: any road leads to the order. What is not known here
+        // has been proposed again already, or nobody waits for it.
+        match known {
+            Some((_, data)) => life.handle(Event::Propose { group: GroupId::ROOT, data, tag }),
+            None => Ok(()),
+        }
     }
 
     /// Answers the reads whose index is applied.
     pub(super) fn finish_reads(&mut self, outputs: &mut Outputs) {
         let does_not_wait = self.is_sabotaged(Sabotage::ReadBeforeApplied);
         let Some(life) = &mut self.life else { return };
-        let models = &life.models;
-        life.reads.retain(|(tag, group, index)| {
-            let model = models.get(group);
-            let is_applied = model.map(|model| model.applied).unwrap_or_default() >= *index;
-            if is_applied || does_not_wait {
-                let list = model.map(|model| model.list.clone()).unwrap_or_default();
-                outputs.push(Output::Read { tag: *tag, list });
-                return false;
+        let model = &life.model;
+        life.reads.retain(|(tag, index)| {
+            let is_ready = model.root >= *index || does_not_wait;
+            if is_ready {
+                outputs.push(Output::Read { tag: *tag, list: model.list.clone() });
             }
-            true
+            !is_ready
         });
     }
 }

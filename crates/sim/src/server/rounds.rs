@@ -1,7 +1,7 @@
 //! Rounds of the core: what it wants written is written, what had to wait for that is done.
 
-use quack_core::{Note, Persist};
-use quack_types::RaftId;
+use quack_core::{Committed, Note, Persist};
+use quack_types::{GroupId, RaftId};
 
 use super::{Output, Outputs, Server, Timer, is_disk_error};
 use crate::disk::CRASHED;
@@ -13,14 +13,22 @@ impl Server {
     pub(super) fn pump(&mut self, outputs: &mut Outputs) -> Result<(), Failure> {
         loop {
             let Some(life) = &mut self.life else { return Ok(()) };
-            if life.syncing.is_some() || !life.node.has_work() {
+            if life.syncing.is_some() {
                 return Ok(());
+            }
+            if !life.node.has_work() {
+                // The lanes that were asked for are in the log.
+                return if std::mem::take(&mut life.is_creating) {
+                    self.start_applying(outputs)
+                } else {
+                    Ok(())
+                };
             }
             let effects =
                 life.node.effects().map_err(|error| Failure::crash("rounds alternate", error.to_string()))?;
             self.send(effects.send_now, outputs);
             self.note(effects.notes, outputs)?;
-            self.answer(effects.answers, outputs);
+            self.answer(effects.answers, outputs)?;
             if effects.persist.writes.is_empty() {
                 self.finish(effects.persist, outputs)?;
             } else if !self.write(effects.persist, outputs)? {
@@ -38,6 +46,8 @@ impl Server {
         }
         let skips =
             [Sabotage::SkipFsync, Sabotage::AckBeforeFsync].into_iter().any(|bug| self.is_sabotaged(bug));
+        let gone = writes.iter().filter(|write| write.gone);
+        outputs.extend(gone.map(|write| Output::Forgets { group: write.group }));
         let Some(life) = &mut self.life else { return Ok(false) };
         let must_sync = persist.must_sync && !skips;
         if let Err(error) = life.log.write(&writes, must_sync) {
@@ -52,9 +62,8 @@ impl Server {
             return Ok(false);
         }
         if self.scenario.sabotage == Some(Sabotage::ApplyEarly) {
-            let entries =
-                writes.iter().flat_map(|write| write.entries.iter().map(|e| (write.group, e.clone())));
-            life.queue.extend(entries);
+            let root = writes.iter().filter(|write| write.group == GroupId::ROOT);
+            life.queue.extend(root.flat_map(|write| write.entries.iter().cloned()));
         }
         outputs.extend(writes.into_iter().map(|write| Output::Written { write }));
         if self.is_sabotaged(Sabotage::AckBeforeFsync) {
@@ -109,17 +118,19 @@ impl Server {
         if self.scenario.sabotage == Some(Sabotage::ApplyEarly) {
             durable.apply.clear();
         }
-        for committed in durable.apply {
-            life.queue.extend(committed.entries.into_iter().map(|entry| (committed.group, entry)));
+        for Committed { group, entries } in durable.apply {
+            if group == GroupId::ROOT {
+                life.queue.extend(entries.iter().cloned());
+            }
+            outputs.push(Output::Committed { group, entries });
         }
         self.send(durable.send, outputs);
         self.note(durable.notes, outputs)?;
-        self.answer(durable.answers, outputs);
+        self.answer(durable.answers, outputs)?;
         let needs = durable.snapshots_needed.into_iter();
         outputs.extend(needs.map(|need| Output::SnapshotNeeded { group: need.group, peer: need.peer }));
         self.tell_replicated(outputs);
-        self.start_applying(outputs);
-        Ok(())
+        self.start_applying(outputs)
     }
 
     fn note(&mut self, notes: Vec<Note>, outputs: &mut Outputs) -> Result<(), Failure> {

@@ -1,66 +1,81 @@
 //! Snapshots: how a node gives one, and how another one starts from it.
 //!
-//! A snapshot is of the node: for every group the state machine's state, and where the
-//! log begins. Installing has two steps that a crash can part, the log and the state
-//! machine; the snapshot is kept until both are done, and all of it is done again after
-//! a crash.
+//! A snapshot is of the node: the state machine's state, and for every group of its place
+//! where the log begins. Installing has two steps that a crash can part, the logs and the
+//! state machine; the snapshot is kept until both are done, and all of it is done again
+//! after a crash.
 
 use quack_core::reseed;
 use quack_log::{Floor, GroupWrite, HardState, Log, LogEntry, LogRead};
 use quack_types::{GroupId, LogIndex, RaftId};
 
-use super::{Output, Outputs, Server, is_disk_error};
+use super::{Life, Output, Outputs, Server, is_disk_error};
 use crate::disk::{CRASHED, VirtualDisk};
 use crate::failure::Failure;
 use crate::model::Model;
 use crate::sabotage::Sabotage;
 
-/// State of a node's groups.
-pub type Snapshot = Vec<GroupSnapshot>;
-
-/// State of one group.
+/// State of a node.
 #[derive(Debug, Clone)]
-pub struct GroupSnapshot {
+pub struct Snapshot {
+    model: Model,
+    groups: Vec<GroupLog>,
+}
+
+/// Where a group's log begins.
+#[derive(Debug, Clone)]
+struct GroupLog {
     group: GroupId,
     floor: Floor,
     /// From the floor to the state machine's position, as if it still needed them.
     entries: Vec<LogEntry>,
-    model: Model,
 }
 
 impl Server {
-    /// A snapshot of this node now. The log begins up to `entries_max` entries before it.
-    /// `None` when the node is down, or goes down over it.
+    /// A snapshot of this node now. The logs begin up to `entries_max` entries before it.
+    /// `None` when the node is down, or goes down over it, or its core does not know yet that what is ordered is
+    /// committed.
     pub fn snapshot(&mut self, entries_max: u64) -> Option<Snapshot> {
-        let sabotage = self.scenario.sabotage;
-        let groups: Vec<_> = self.groups().collect();
         let life = self.life.as_ref()?;
-        let mut snapshot = Vec::new();
-        for group in groups {
-            let mut model = life.models.get(&group).cloned().unwrap_or_default();
+        let mut model = life.model.clone();
+        let mut groups = Vec::new();
+        for (group, applied) in life.model.place().groups() {
             let lowest = life.log.floor(group).index.0;
-            let begin = LogIndex(model.applied.0.saturating_sub(entries_max).max(lowest));
-            let mut floor = life.node.floor_at(group, begin)?;
-            let next = model.applied.next();
-            let entries = life.log.entries(group, begin.next(), next, u64::MAX).ok()?;
-            if sabotage == Some(Sabotage::SnapshotTooNew) {
-                // One entry more than the state machine has applied.
-                if let Some(above) = life.node.floor_at(group, next).filter(|_| entries.is_empty()) {
-                    (floor, model.applied) = (above, next);
+            let begin = LogIndex(applied.0.saturating_sub(entries_max).max(lowest));
+            let floor = life.node.floor_at(group, begin)?;
+            let entries = life.log.entries(group, begin.next(), applied.next(), u64::MAX).ok()?;
+            let mut part = GroupLog { group, floor, entries };
+            self.spoil(life, &mut model, &mut part);
+            groups.push(part);
+        }
+        if self.is_sabotaged(Sabotage::SnapshotWithoutIds) {
+            model.forget_ids();
+        }
+        Some(Snapshot { model, groups })
+    }
+
+    /// What is wrong with the snapshots of a sabotaged run.
+    fn spoil(&self, life: &Life, model: &mut Model, part: &mut GroupLog) {
+        let group = part.group;
+        let is_root = group == GroupId::ROOT;
+        let is_too_new = self.is_sabotaged(Sabotage::SnapshotTooNew) && is_root
+            || self.is_sabotaged(Sabotage::SnapshotLanesTooNew) && !is_root;
+        let next = model.applied(group).unwrap_or_default().next();
+        if is_too_new && part.entries.is_empty() {
+            // One entry more than the state machine has applied.
+            if let Some(above) = life.node.floor_at(group, next) {
+                part.floor = above;
+                match model.lanes.get_mut(&group) {
+                    Some(lane) => lane.applied = next,
+                    None => model.root = next,
                 }
             }
-            if sabotage == Some(Sabotage::SnapshotWithFirstMembers) {
-                floor.membership = life
-                    .node
-                    .floor_at(group, LogIndex(0))
-                    .map_or_else(|| self.first_members().encode(), |first| first.membership);
-            }
-            if sabotage == Some(Sabotage::SnapshotWithoutIds) {
-                model.forget_ids();
-            }
-            snapshot.push(GroupSnapshot { group, floor, entries, model });
         }
-        Some(snapshot)
+        if self.is_sabotaged(Sabotage::SnapshotWithFirstMembers) {
+            let first = life.node.floor_at(group, LogIndex(0));
+            part.floor.membership =
+                first.map_or_else(|| self.first_members().encode(), |first| first.membership);
+        }
     }
 
     /// A snapshot has arrived; the next start installs it. It is dropped when the node's
@@ -75,7 +90,7 @@ impl Server {
     pub fn lose_disk(&mut self) {
         self.stop();
         self.disk = VirtualDisk::new(self.random.fork(&format!("disk {}", self.incarnation + 1)));
-        self.checkpoint.clear();
+        self.checkpoint = Model::default();
         self.seed = None;
         (self.has_log, self.boot) = (false, 0);
         if !self.is_sabotaged(Sabotage::VoteWithLostMemory) {
@@ -91,17 +106,19 @@ impl Server {
         log: &mut Log<VirtualDisk>,
         outputs: &mut Outputs,
     ) -> Result<bool, Failure> {
-        let Some(snapshot) = self.seed.clone() else { return Ok(true) };
-        for part in &snapshot {
-            let own = self.checkpoint.get(&part.group).map(|model| model.applied);
-            if own.is_some_and(|own| own >= part.model.applied) {
-                continue;
-            }
+        let Some(Snapshot { model, groups }) = self.seed.clone() else { return Ok(true) };
+        if self.checkpoint.order >= model.order && self.checkpoint.order > 0 {
+            self.seed = None;
+            return Ok(true);
+        }
+        let mut writes = Vec::new();
+        for part in groups {
             let mut write = match reseed(log, part.group, &part.floor, part.entries.clone()) {
                 Ok(write) => write,
                 Err(quack_core::Error::SeedBackwards { .. }) => {
                     outputs.push(Output::Said { line: "drops a snapshot that is too old".to_owned() });
-                    break;
+                    self.seed = None;
+                    return Ok(true);
                 }
                 Err(error) => return Err(Failure::safety("a snapshot fits to the log", error.to_string())),
             };
@@ -112,11 +129,12 @@ impl Server {
             if self.is_sabotaged(Sabotage::SeedCutsTail) {
                 write.entries.clone_from(&part.entries);
             }
-            if !self.write_seed(log, write, outputs)? {
-                return Ok(false);
-            }
-            self.checkpoint.insert(part.group, part.model.clone());
+            writes.push(write);
         }
+        if !self.write_seed(log, writes, outputs)? {
+            return Ok(false);
+        }
+        self.checkpoint = model;
         self.seed = None;
         outputs.push(Output::Said { line: "starts from a snapshot".to_owned() });
         Ok(true)
@@ -125,12 +143,12 @@ impl Server {
     fn write_seed(
         &mut self,
         log: &mut Log<VirtualDisk>,
-        write: GroupWrite,
+        writes: Vec<GroupWrite>,
         outputs: &mut Outputs,
     ) -> Result<bool, Failure> {
-        match log.write(std::slice::from_ref(&write), true) {
+        match log.write(&writes, true) {
             Ok(()) => {
-                outputs.push(Output::Written { write });
+                outputs.extend(writes.into_iter().map(|write| Output::Written { write }));
                 Ok(true)
             }
             Err(error) if is_disk_error(&error) || error.to_string().contains(CRASHED) => {

@@ -1,13 +1,12 @@
 //! The clients' side of the world: questions, answers, questions again.
 
-use quack_core::Event;
 use quack_types::{GroupId, LogIndex, ProposalId};
 
 use super::{Due, World};
 use crate::client::Kind;
 use crate::failure::Failure;
 use crate::invariants::Seen;
-use crate::model::Operation;
+use crate::model::{Operation, Proposal};
 use crate::sabotage::Sabotage;
 
 /// Operations that every client must get answered after the faults have ended.
@@ -29,15 +28,13 @@ impl World {
             return Ok(());
         }
         let client = &mut self.clients[number];
-        if let Some(group) = client.pending.as_ref().map(|wish| wish.group) {
-            let now = self.oracle.begin(group);
+        let now = self.oracle.begin();
+        if client.pending.is_some() {
             client.ask_again(&self.scenario, now);
         } else if client.answered_calm >= CALM_OPERATIONS {
             return Ok(());
         } else {
-            let group = client.draw_group(&self.scenario);
-            let begun = self.oracle.begin(group);
-            client.begin(&self.scenario, group, begun);
+            client.begin(&self.scenario, now);
         }
         self.ask(number)
     }
@@ -60,9 +57,9 @@ impl World {
         }
         // What became of it, nobody knows.
         self.log.say(self.now_us, format_args!("c{number} does not wait for {id} any more"));
-        let Some(wish) = self.clients[number].pending.take() else { return Ok(false) };
+        self.clients[number].pending = None;
         if is_alive {
-            let outputs = self.server(node).handle(Event::Withdraw { group: wish.group, tag: id })?;
+            let outputs = self.server(node).withdraw(id)?;
             self.follow(node, outputs)?;
         }
         Ok(false)
@@ -72,39 +69,44 @@ impl World {
         let Some(wish) = self.clients[number].pending.clone() else { return Ok(()) };
         let generation = self.clients[number].generation;
         self.after(self.scenario.patience_us, Due::Client { client: number, generation });
-        let (node, group) = (wish.node, wish.group);
+        let node = wish.node;
         if self.server(node).life.is_none() || self.is_paused(node) {
             return Ok(());
         }
         match wish.kind {
-            Kind::Append { operation, padding, .. } => {
+            Kind::Append { operation, reshard, padding, .. } => {
+                let lanes = if reshard.is_some() { Vec::new() } else { self.server(node).lanes() };
+                let group = self.clients[number].choose_road(&self.scenario, &lanes);
                 let Some(id) = self.server(node).next_proposal_id() else { return Ok(()) };
                 let life = self.server(node).life_number;
                 self.log.say(
                     self.now_us,
-                    format_args!("c{number} asks n{node} to append {operation} to g{group} as {id}"),
+                    format_args!(
+                        "c{number} asks n{node} to append {operation} by g{group} as {id}, lanes {reshard:?}"
+                    ),
                 );
                 if let Some(Kind::Append { taken, .. }) =
                     self.clients[number].pending.as_mut().map(|wish| &mut wish.kind)
                 {
                     *taken = Some((id, life));
                 }
-                let outputs = self.server(node).propose(group, id, operation, padding)?;
+                let proposal = Proposal { id, operation, reshard };
+                let outputs = self.server(node).propose(group, proposal, padding)?;
                 self.follow(node, outputs)
             }
             Kind::Read { tag } => {
-                self.log.say(self.now_us, format_args!("c{number} asks n{node} to read g{group}"));
-                let outputs = self.server(node).read(group, tag)?;
+                self.log.say(self.now_us, format_args!("c{number} asks n{node} to read"));
+                let outputs = self.server(node).read(tag)?;
                 self.follow(node, outputs)
             }
         }
     }
 
     /// The client that waits for this append at this node, and what it is.
-    fn waiting_append(&self, node: u64, group: GroupId, id: ProposalId) -> Option<(usize, Operation)> {
+    fn waiting_append(&self, node: u64, id: ProposalId) -> Option<(usize, Operation)> {
         let life_number = self.servers[node as usize - 1].life_number;
         self.clients.iter().enumerate().find_map(|(number, client)| {
-            let wish = client.pending.as_ref().filter(|wish| wish.node == node && wish.group == group)?;
+            let wish = client.pending.as_ref().filter(|wish| wish.node == node)?;
             match &wish.kind {
                 Kind::Append { operation, taken, .. } if *taken == Some((id, life_number)) => {
                     Some((number, *operation))
@@ -120,24 +122,23 @@ impl World {
         })
     }
 
-    /// The node that was asked has applied the append. Without an index it only claims so.
+    /// The node that was asked has applied the append. Without a place it only claims so.
     pub(super) fn on_answer(
         &mut self,
         node: u64,
-        group: GroupId,
         id: ProposalId,
-        place: u64,
-        index: Option<LogIndex>,
+        outcome: u64,
+        place: Option<(GroupId, LogIndex)>,
     ) -> Result<(), Failure> {
-        let Some((number, operation)) = self.waiting_append(node, group, id) else { return Ok(()) };
+        let Some((number, operation)) = self.waiting_append(node, id) else { return Ok(()) };
         let Some(wish) = self.clients[number].pending.take() else { return Ok(()) };
-        self.log.say(self.now_us, format_args!("c{number} is told that {operation} is at {place}"));
+        self.log.say(self.now_us, format_args!("c{number} is told that {operation} is at {outcome}"));
         self.next_operation(number);
-        if let Some(index) = index {
-            self.oracle.acknowledged(group, operation, place, wish.begun)?;
+        if let Some((group, index)) = place {
+            self.oracle.acknowledged(operation, outcome, wish.begun)?;
             self.invariants.observe(&Seen::Acknowledged { group, index })
         } else {
-            self.oracle.claimed(group, operation);
+            self.oracle.claimed(operation);
             Ok(())
         }
     }
@@ -147,14 +148,14 @@ impl World {
         let Some(wish) = self.clients[number].pending.take() else { return Ok(()) };
         self.log.say(self.now_us, format_args!("c{number} reads {} elements", list.len()));
         self.next_operation(number);
-        self.oracle.read(wish.group, list, wish.begun)
+        self.oracle.read(list, wish.begun)
     }
 
     /// The proposal is in no log and never will be: the client may ask again under a new id.
-    pub(super) fn on_refused(&mut self, node: u64, group: GroupId, id: ProposalId) -> Result<(), Failure> {
+    pub(super) fn on_refused(&mut self, node: u64, id: ProposalId) -> Result<(), Failure> {
         self.summary.refusals += 1;
         self.refused.insert(id);
-        let Some((number, _)) = self.waiting_append(node, group, id) else { return Ok(()) };
+        let Some((number, _)) = self.waiting_append(node, id) else { return Ok(()) };
         if let Some(Kind::Append { taken, .. }) =
             self.clients[number].pending.as_mut().map(|wish| &mut wish.kind)
         {

@@ -128,12 +128,6 @@ impl World {
         Ok(())
     }
 
-    /// A node that believes to lead a random group.
-    fn some_leader(&mut self) -> Option<(u64, GroupId)> {
-        let group = GroupId(self.random.between(1, self.scenario.groups));
-        self.leader_of(group).map(|node| (node, group))
-    }
-
     pub(super) fn leader_of(&self, group: GroupId) -> Option<u64> {
         let leads = |node: &u64| {
             let life = self.servers[*node as usize - 1].life.as_ref();
@@ -144,7 +138,9 @@ impl World {
 
     pub(super) fn on_transfer(&mut self) -> Result<(), Failure> {
         self.plan(self.scenario.transfer_us, Due::Transfer);
-        let (Some((node, group)), false) = (self.some_leader(), self.is_calm) else { return Ok(()) };
+        let groups: Vec<GroupId> = std::iter::once(GroupId::ROOT).chain(self.lanes.iter().copied()).collect();
+        let group = groups[self.random.below(groups.len() as u64) as usize];
+        let (Some(node), false) = (self.leader_of(group), self.is_calm) else { return Ok(()) };
         let to = self.random.between(1, self.scenario.nodes);
         let to = self.server(to).raft_id();
         self.log.say(self.now_us, format_args!("n{node} g{group} is to hand over to n{to}"));
@@ -152,14 +148,15 @@ impl World {
         self.follow(node, outputs)
     }
 
-    /// Makes a voter a learner or no member, or a node a voter; two voters stay.
+    /// Makes a voter a learner or no member, or a node a voter; two voters stay. The lanes follow by themselves.
     pub(super) fn on_membership(&mut self) -> Result<(), Failure> {
         self.plan(self.scenario.membership_us, Due::Membership);
-        let (Some((node, group)), false) = (self.some_leader(), self.is_calm) else { return Ok(()) };
+        let group = GroupId::ROOT;
+        let (Some(node), false) = (self.leader_of(group), self.is_calm) else { return Ok(()) };
         let status = self.server(node).life.as_ref().and_then(|life| life.node.status(group));
         let Some(members) = status.map(|status| status.membership) else { return Ok(()) };
         // While a disk is lost, every voter that is left counts.
-        if self.repairs.is_anyone_lost(&self.servers) || !self.repairs.is_whole(group, &self.servers) {
+        if self.is_anyone_lost() || !self.repairs.is_whole(group, &self.servers) {
             return Ok(());
         }
         let member = self.random.between(1, self.scenario.nodes);

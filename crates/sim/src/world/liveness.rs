@@ -1,14 +1,17 @@
 //! The liveness phase: the faults have ended, and the cluster must get well by itself.
 //!
-//! One node may stay lost for ever; a majority is left. Within the scenario's time every
-//! group must have a leader, every waiting client must get its answer and two more, and
-//! all nodes that are up must have applied the same and be in the same state.
+//! One node may stay lost for ever; a majority is left. Within the scenario's time the root
+//! must have a leader, every lane must have one or rest with one and have the root's
+//! members, every waiting client must get its answer and two more, and all nodes that are
+//! up must have ordered and applied everything and be in the same state.
 
-use quack_core::Role;
+use quack_core::{Membership, Role};
+use quack_types::GroupId;
 
 use super::clients::CALM_OPERATIONS;
 use super::{Due, World};
 use crate::failure::Failure;
+use crate::server::{Life, Server};
 
 /// How often recovery is looked for.
 const LOOK_US: u64 = 50_000;
@@ -58,40 +61,77 @@ impl World {
                 return Some(format!("n{} is down", server.id));
             }
         }
-        let groups: Vec<_> = self.servers.iter().take(1).flat_map(|server| server.groups()).collect();
-        for group in groups {
-            let up = || self.servers.iter().filter_map(|server| Some((server, server.life.as_ref()?)));
-            let statuses: Vec<_> = up().filter_map(|(_, life)| life.node.status(group)).collect();
-            let Some(leader) = statuses.iter().find(|status| status.role == Role::Leader) else {
-                return Some(format!("group {group} has no leader"));
-            };
-            if let Some(status) = statuses.iter().find(|status| status.proposals > 0) {
-                return Some(format!("{} proposals are kept in group {group}", status.proposals));
+        let members = match self.missing_in_root() {
+            Ok(members) => members,
+            Err(missing) => return Some(missing),
+        };
+        let kept = || if self.scenario.lost_node.is_none() { self.kept() } else { None };
+        self.lanes.iter().find_map(|lane| self.missing_in_lane(*lane, &members)).or_else(kept)
+    }
+
+    /// A lane that was dropped and is still there, although all members are.
+    fn kept(&self) -> Option<String> {
+        let (server, lane) =
+            self.up().find_map(|(server, life)| Some((server, life.first_retired()?)))?;
+        let seen = self.up().map(|(server, life)| (server.raft_id(), life.node.status(lane)));
+        Some(format!("n{} does not forget lane {lane}: {:?}", server.id, seen.collect::<Vec<_>>()))
+    }
+
+    fn up(&self) -> impl Iterator<Item = (&Server, &Life)> {
+        self.servers.iter().filter_map(|server| Some((server, server.life.as_ref()?)))
+    }
+
+    /// The members of the root, when it is well.
+    fn missing_in_root(&self) -> Result<Membership, String> {
+        let group = GroupId::ROOT;
+        let statuses: Vec<_> = self.up().filter_map(|(_, life)| life.node.status(group)).collect();
+        let Some(leader) = statuses.iter().find(|status| status.role == Role::Leader) else {
+            return Err("the root has no leader".to_owned());
+        };
+        if let Some(status) = statuses.iter().find(|status| status.proposals > 0) {
+            return Err(format!("{} proposals are kept in the root", status.proposals));
+        }
+        for (server, _) in self.up() {
+            let (id, members) = (server.id, &leader.membership);
+            if !members.voters.contains(&server.raft_id()) {
+                return Err(format!("n{id} does not vote in the root: {members:?}"));
             }
-            let members = &leader.membership;
-            for (server, _) in up() {
-                if !members.voters.contains(&server.raft_id()) {
-                    return Some(format!("n{} does not vote in group {group}: {members:?}", server.id));
-                }
-                let applied = server.model(group).unwrap_or_default().applied;
-                if applied != leader.last_index {
-                    return Some(format!(
-                        "n{} has applied {applied} of {} in group {group}",
-                        server.id, leader.last_index
-                    ));
-                }
+            let applied = server.applied(group);
+            if applied != leader.last_index {
+                return Err(format!("n{id} has applied {applied} of {} in the root", leader.last_index));
             }
         }
-        None
+        Ok(leader.membership.clone())
+    }
+
+    /// A lane has a leader, or rests with one; everybody has applied what is in it.
+    fn missing_in_lane(&self, lane: GroupId, members: &Membership) -> Option<String> {
+        let mut statuses = Vec::new();
+        for (server, life) in self.up() {
+            let Some(status) = life.node.status(lane) else {
+                return Some(format!("n{} does not have lane {lane}", server.id));
+            };
+            statuses.push((server, status));
+        }
+        let is_led = statuses.iter().any(|(_, status)| status.role == Role::Leader);
+        if !is_led && !statuses.iter().all(|(_, status)| status.is_resting && status.leader.is_some()) {
+            return Some(format!("lane {lane} has no leader and does not rest"));
+        }
+        let last = statuses.iter().map(|(_, status)| status.last_index).max().unwrap_or_default();
+        statuses.iter().find_map(|(server, status)| {
+            let applied = server.applied(lane);
+            let is_well = status.proposals == 0
+                && status.membership == *members
+                && [status.commit_index, status.ordered_index, applied] == [last; 3];
+            (!is_well).then(|| format!("n{} has applied {applied} of {last}: {status:?}", server.id))
+        })
     }
 
     /// Everyone has the same, and every promise holds in it.
     pub(super) fn check_end(&self) -> Result<(), Failure> {
         for server in &self.servers {
-            for group in server.groups() {
-                if let Some(model) = server.model(group) {
-                    self.oracle.finish(group, &model.list)?;
-                }
+            if let Some(model) = server.model() {
+                self.oracle.finish(&model.list)?;
             }
         }
         Ok(())

@@ -75,17 +75,6 @@ impl Repairs {
         }
     }
 
-    /// Whether a node that has lost its disk is not a voter again everywhere.
-    pub fn is_anyone_lost(&self, servers: &[Server]) -> bool {
-        let is_back = |server: &Server| {
-            server.groups().all(|group| {
-                let members = self.members.get(&group);
-                members.is_some_and(|(_, members)| members.voters.contains(&server.raft_id()))
-            })
-        };
-        servers.iter().any(|server| server.is_empty || (server.incarnation > 0 && !is_back(server)))
-    }
-
     /// Whether no change is under way and all voters have what they ever had.
     pub fn is_whole(&self, group: GroupId, servers: &[Server]) -> bool {
         let last = |positions: &BTreeMap<_, LogIndex>| positions.get(&group).copied().unwrap_or_default();
@@ -99,22 +88,38 @@ impl Repairs {
         };
         !members.is_joint() && members.voters.iter().all(is_now)
     }
-
-    fn voters(&self, group: GroupId, nodes: u64) -> usize {
-        self.members.get(&group).map_or(nodes as usize, |(_, members)| members.voters.len())
-    }
 }
 
 impl World {
+    /// Whether a node that has lost its disk is not a voter again everywhere.
+    pub(super) fn is_anyone_lost(&self) -> bool {
+        let is_back = |server: &Server| {
+            let root = self.repairs.members.get(&GroupId::ROOT);
+            root.is_some_and(|(_, members)| members.voters.contains(&server.raft_id()))
+                && self.lanes.iter().all(|lane| self.lane_has(*lane, server.raft_id()))
+        };
+        self.servers.iter().any(|server| server.is_empty || (server.incarnation > 0 && !is_back(server)))
+    }
+
+    /// Whether all nodes that are up count on a voter in a lane.
+    fn lane_has(&self, lane: GroupId, voter: RaftId) -> bool {
+        let mut statuses = self.servers.iter().filter_map(|server| server.life.as_ref()?.node.status(lane));
+        statuses.all(|status| status.membership.voters.contains(&voter))
+    }
+
     /// A disk breaks for good.
     pub(super) fn on_disk_loss(&mut self) -> Result<(), Failure> {
         self.plan(self.scenario.disk_loss_us, Due::DiskLoss);
         let nodes = self.scenario.nodes;
-        let is_bearable = |group: GroupId| {
-            self.repairs.is_whole(group, &self.servers) && self.repairs.voters(group, nodes) >= 3
-        };
-        let can_bear = (1..=self.scenario.groups).map(GroupId).all(is_bearable)
-            && !self.repairs.is_anyone_lost(&self.servers)
+        let root = self.repairs.members.get(&GroupId::ROOT);
+        let voters = root.map_or_else(|| Membership::default(), |(_, members)| members.clone()).voters;
+        let is_whole = |group: GroupId| self.repairs.is_whole(group, &self.servers);
+        let follows =
+            |lane: &GroupId| is_whole(*lane) && voters.iter().all(|voter| self.lane_has(*lane, *voter));
+        let can_bear = is_whole(GroupId::ROOT)
+            && (root.is_none() || voters.len() >= 3)
+            && self.lanes.iter().all(follows)
+            && !self.is_anyone_lost()
             && self.now_us > self.repairs.asked_us + ASKED_US;
         if self.is_calm || !can_bear {
             return Ok(());
@@ -185,21 +190,20 @@ impl World {
         self.start(node)
     }
 
-    /// Brings the members of every group to what they should be, step by step.
+    /// Brings the members of the root to what they should be, step by step. The lanes follow by themselves.
     pub(super) fn on_repair(&mut self) -> Result<(), Failure> {
         self.after(REPAIR_US, Due::Repair);
-        for group in (1..=self.scenario.groups).map(GroupId) {
-            let Some(leader) = self.leader_of(group) else { continue };
-            let changes = self.wanted_changes(leader, group);
-            if !changes.is_empty() {
-                self.log.say(self.now_us, format_args!("n{leader} g{group} is told: {changes:?}"));
-                self.repairs.asked_us = self.now_us;
-                let event = Event::ProposeMembership { group, changes, tag: 1 };
-                let outputs = self.server(leader).handle(event)?;
-                self.follow(leader, outputs)?;
-            }
+        let group = GroupId::ROOT;
+        let Some(leader) = self.leader_of(group) else { return Ok(()) };
+        let changes = self.wanted_changes(leader, group);
+        if changes.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.log.say(self.now_us, format_args!("n{leader} is told: {changes:?}"));
+        self.repairs.asked_us = self.now_us;
+        let event = Event::ProposeMembership { group, changes, tag: 1 };
+        let outputs = self.server(leader).handle(event)?;
+        self.follow(leader, outputs)
     }
 
     /// What should change first, as the leader sees the members.
@@ -225,7 +229,7 @@ impl World {
             if !is_known(&now) {
                 return vec![MemberChange::Learner(now)];
             }
-            let applied = server.model(group).map(|model| model.applied.0 + CAUGHT_UP_ENTRIES);
+            let applied = server.model().map(|model| model.root.0 + CAUGHT_UP_ENTRIES);
             if applied.is_some_and(|applied| applied >= status.commit_index.0) {
                 return vec![MemberChange::Voter(now)];
             }
