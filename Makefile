@@ -110,6 +110,10 @@ else
 	cargo run --quiet --release -p quack-sim -- --seeds $(or $(SEEDS),1000)
 endif
 
+.PHONY: reshards
+reshards: ## simulate clusters whose lanes change all the time: SEEDS=n of them (some 100 reshards each)
+	cargo run --quiet --release -p quack-sim -- --reshards --seeds $(or $(SEEDS),300)
+
 .PHONY: chaos
 chaos: dist venv ## kill, cut off, pause and empty real nodes under a checked load: MINUTES=n, SEED=s, GROUPS=1
 	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups)

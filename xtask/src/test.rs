@@ -60,6 +60,16 @@ fn stages(root: &Path) -> Vec<Stage> {
             closing: Closing::ExitCode,
         },
         Stage {
+            name: "reshards",
+            title: "simulated clusters whose lanes change all the time",
+            command: program(
+                root,
+                "cargo",
+                &["run", "--quiet", "--release", "-p", "quack-sim", "--", "--reshards", "--seeds", "40"],
+            ),
+            closing: Closing::ExitCode,
+        },
+        Stage {
             name: "canary",
             title: "planted bugs, each to be found by the simulator",
             command: program(

@@ -257,7 +257,12 @@ mod tests {
                 assert!(malformed(&whole[..length]), "{length} of {whole:?}");
             }
         }
-        assert!(malformed(&[VERSION, 9, 0]) && malformed(&[VERSION, CALL, 0]) && malformed(&[VERSION, GONE, 0]) && malformed(&[VERSION, REFUSAL, 9]));
+        assert!(
+            malformed(&[VERSION, 9, 0])
+                && malformed(&[VERSION, CALL, 0])
+                && malformed(&[VERSION, GONE, 0])
+                && malformed(&[VERSION, REFUSAL, 9])
+        );
         let newer = decode(FROM, TO, &Bytes::from_static(&[2, RAFT]));
         assert_eq!(newer, Err(InvalidMessage::Version { found: 2, known: 1 }));
         assert!(decode(TO, TO, &encode_proposals(&[(id(TO, 1), Bytes::from_static(b"x"))])).is_err());

@@ -263,20 +263,18 @@ impl<L: LogRead + Clone> Node<L> {
             Event::RetireLane { group } => self.step_infallible(group, Group::retire),
             Event::RemoveLane { group } => self.remove_lane(group),
             Event::PeerUnreachable { peer } => self.step_all(|group| group.on_peer_unreachable(peer)),
-            Event::Message { from, group, bytes } => {
-                match self.missing(group) {
-                    None => self.step_infallible(group, |group| group.on_message(from, &bytes)),
-                    Some(Refusal::UnknownGroup) if group != GroupId::ROOT => {
-                        self.on_strange_lane(group, from, bytes);
-                    }
-                    Some(refusal) => {
-                        let poisoned = refusal == Refusal::Poisoned;
-                        let reason =
-                            if poisoned { InvalidMessage::Poisoned } else { InvalidMessage::UnknownGroup };
-                        self.notes.push(Note::MessageRefused { from, group, reason });
-                    }
+            Event::Message { from, group, bytes } => match self.missing(group) {
+                None => self.step_infallible(group, |group| group.on_message(from, &bytes)),
+                Some(Refusal::UnknownGroup) if group != GroupId::ROOT => {
+                    self.on_strange_lane(group, from, bytes);
                 }
-            }
+                Some(refusal) => {
+                    let poisoned = refusal == Refusal::Poisoned;
+                    let reason =
+                        if poisoned { InvalidMessage::Poisoned } else { InvalidMessage::UnknownGroup };
+                    self.notes.push(Note::MessageRefused { from, group, reason });
+                }
+            },
             Event::Propose { group, data, tag } => match self.missing(group) {
                 Some(reason) => self.answers.push(Answer::ProposalRefused { group, tag, reason }),
                 None => self.step_infallible(group, |group| group.on_propose(data, tag)),

@@ -95,7 +95,7 @@ impl NodeHandle {
             *group != GroupId::ROOT && *group <= lanes.last_group && !lanes.lanes.contains_key(group)
         };
         let retired: Vec<GroupId> = reader.groups().into_iter().filter(is_over).collect();
-        let core = start_core(&identity, &known, &retired, &log, first)?;
+        let core = start_core(&identity, &known, &retired, lanes.last_group, &log, first)?;
         folder.count_boot()?;
 
         let shared = Arc::new(Shared::default());
@@ -577,13 +577,14 @@ fn start_core(
     identity: &Identity,
     applied: &[(GroupId, LogIndex)],
     retired: &[GroupId],
+    last_lane: GroupId,
     log: &Log<DiskOs>,
     first: Membership,
 ) -> Result<Node<LogReader<DiskOs>>, Error> {
     let own = identity.raft_id();
     // Nodes that start together must not stand for election together.
     let seed = random::draw()? as u64;
-    let config = quack_core::Config { boot: identity.boot, seed, ..quack_core::Config::new(own) };
+    let config = quack_core::Config { boot: identity.boot, seed, last_lane, ..quack_core::Config::new(own) };
     Ok(Node::new(config, &[(GroupId::ROOT, first)], applied, retired, log.reader())?)
 }
 

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use quack_core::{Config, Event, Membership, Node, Persist};
-use quack_log::{GroupWrite, Log, LogConfig, LogEntry, LogIdentity, LogReader};
+use quack_log::{GroupWrite, Log, LogConfig, LogEntry, LogIdentity, LogRead, LogReader};
 use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId};
 
 use crate::disk::{CRASHED, VirtualDisk};
@@ -248,6 +248,7 @@ impl Server {
         if !self.install(&mut log, &mut outputs)? {
             return Ok(outputs);
         }
+        self.check_lanes(&log)?;
         let retired = self.retired(&log);
         let node = self.start_core(&log, &retired)?;
         self.life = Some(Life {
@@ -271,6 +272,16 @@ impl Server {
         outputs.push(Output::After { delay_us, timer: Timer::Checkpoint });
         self.pump(&mut outputs)?;
         Ok(outputs)
+    }
+
+    /// A lane that is in the checkpoint and not in the log would be waited for in vain.
+    fn check_lanes(&self, log: &Log<VirtualDisk>) -> Result<(), Failure> {
+        let groups = log.groups();
+        let Some(lane) = self.checkpoint.lanes.keys().find(|lane| !groups.contains(lane)) else {
+            return Ok(());
+        };
+        let what = format!("n{}: lane {lane} is in its checkpoint and not in its log", self.id);
+        Err(Failure::safety("a node comes back after a crash", what))
     }
 
     fn first_members(&self) -> Membership {

@@ -27,7 +27,9 @@ impl Invariant for AppliedWithinCommit {
             // A restarted node continues at its checkpoint.
             Seen::Crashed { node } => self.last.retain(|(other, _), _| other != node),
             Seen::Committed { group: GroupId::ROOT, entries, .. } => {
-                for (lane, end) in entries.iter().filter_map(|entry| Cut::of(entry).ok()?).flat_map(|cut| cut.lanes) {
+                for (lane, end) in
+                    entries.iter().filter_map(|entry| Cut::of(entry).ok()?).flat_map(|cut| cut.lanes)
+                {
                     let known = self.lanes.entry(lane).or_default();
                     *known = end.index.max(*known);
                 }

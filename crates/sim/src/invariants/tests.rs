@@ -1,9 +1,9 @@
 //! Every check must be able to fail: each is shown a world that breaks its property,
 //! and one that does not.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use quack_core::{GroupState, GroupStatus, Membership, Role};
-use quack_log::{EntryKind, GroupWrite, HardState, Log, LogConfig, LogEntry, LogIdentity, LogRead};
+use quack_log::{GroupWrite, HardState, Log, LogConfig, LogEntry, LogIdentity, LogRead};
 use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId, Term};
 
 use super::{Invariants, Seen};
@@ -52,6 +52,15 @@ fn log(entries: &[LogEntry], term: u64) -> Log<VirtualDisk> {
     let write = GroupWrite { entries: entries.to_vec(), hard_state: Some(hard_state), ..GroupWrite::new(G) };
     log.write(&[write], true).unwrap();
     log
+}
+
+/// A cut: lanes with index and term, as the core writes it.
+fn cut(lanes: &[(GroupId, u64, u64)]) -> LogEntry {
+    let mut data = BytesMut::new();
+    for (lane, index, term) in lanes {
+        [lane.0, *index, *term].into_iter().for_each(|part| data.put_u64(part));
+    }
+    LogEntry { data: data.freeze(), context: Bytes::from_static(b"cut1"), ..entry(9, 8, 1) }
 }
 
 fn applied(node: u64, entry: &LogEntry, hash: u64, length: usize) -> Seen<'_> {
@@ -104,7 +113,7 @@ fn a_leader_without_a_committed_entry_is_seen() {
     let with = log(&[entry(1, 1, 1), entry(2, 2, 2), committed.clone()], 5);
     let status = leader(5);
     let leads = |log| Seen::Status { node: 2, status: &status, log };
-    let seen = || applied(1, &committed, 7, 1);
+    let seen = || placed(1, G, 1, &committed, 7, 1);
     assert_eq!(broken(&[seen(), leads(&without as &dyn LogRead)]), "leader completeness");
     assert!(verdict(&[seen(), leads(&with)]).is_ok());
 }
@@ -124,6 +133,8 @@ fn applying_too_much_or_with_gaps_is_seen() {
     assert_eq!(broken(&[applied(1, &one, 1, 1), applied(1, &three, 2, 2)]), "applied within commit");
     let again = [applied(1, &one, 1, 1), Seen::Crashed { node: 1 }, applied(1, &one, 1, 1)];
     assert!(verdict(&again).is_ok());
+    let early = placed(1, GroupId(2), 1, &one, 1, 1);
+    assert_eq!(broken(&[early]), "applied within commit", "no cut has named it");
 }
 
 #[test]
@@ -173,4 +184,54 @@ fn different_members_from_one_index_on_are_seen() {
     let changed = |node, membership| Seen::Membership { node, group: G, index: LogIndex(3), membership };
     assert_eq!(broken(&[changed(1, &one), changed(2, &other)]), "membership agreement");
     assert!(verdict(&[changed(1, &one), changed(2, &one)]).is_ok());
+}
+
+#[test]
+fn two_orders_are_seen() {
+    const LANE: GroupId = GroupId(2);
+    let (one, two, cut) = (entry(1, 1, 1), entry(2, 1, 2), [cut(&[(LANE, 9, 1), (GroupId(3), 9, 1)])]);
+    let in_lane = entry(1, 1, 7);
+    let lanes = |node, order, created, dropped| Seen::Lanes { node, order, created, dropped };
+    let root = |node, order, entry| placed(node, G, order, entry, order, 1);
+    let lane = |node, order, entry| placed(node, LANE, order, entry, order, 2);
+    let ordered = || Seen::Committed { node: 1, group: G, entries: &cut };
+    let created = || [ordered(), root(1, 1, &one), lanes(1, 1, &[LANE], &[])];
+    let after = |seen: Vec<Seen<'_>>| {
+        let all: Vec<Seen> = created().into_iter().chain(seen).collect();
+        verdict(&all).map_err(|failure| failure.rule)
+    };
+    assert_eq!(after(vec![lane(1, 2, &in_lane), root(2, 2, &two)]), Err("one order"), "lane or root");
+    assert_eq!(after(vec![lane(1, 3, &in_lane)]), Err("one order"), "something is left out");
+    assert_eq!(after(vec![lane(1, 2, &in_lane), root(1, 3, &two)]), Ok(()));
+    assert_eq!(after(vec![placed(1, GroupId(3), 2, &in_lane, 2, 2)]), Err("one order"), "no such lane");
+    let dropped = |node, order| lanes(node, order, &[], &[LANE]);
+    assert_eq!(
+        after(vec![root(1, 2, &two), dropped(1, 2), lane(1, 3, &in_lane)]),
+        Err("one order"),
+        "dropped"
+    );
+    assert_eq!(after(vec![dropped(1, 2), dropped(2, 3)]), Err("one order"), "dropped at two places");
+    assert_eq!(after(vec![lanes(2, 4, &[LANE], &[])]), Err("one order"), "created at two places");
+    assert_eq!(after(vec![lanes(2, 1, &[LANE], &[])]), Ok(()));
+}
+
+#[test]
+fn a_cut_that_names_what_is_not_committed_is_seen() {
+    let committed = |group, entries| Seen::Committed { node: 1, group, entries };
+    let lane = GroupId(2);
+    let cut = [cut(&[(lane, 4, 7)])];
+    let (same, other) = ([entry(4, 7, 2)], [entry(4, 8, 2)]);
+    assert_eq!(broken(&[committed(G, &cut), committed(lane, &other)]), "cuts name what is committed");
+    assert_eq!(broken(&[committed(lane, &other), committed(G, &cut)]), "cuts name what is committed");
+    assert!(verdict(&[committed(G, &cut), committed(lane, &same)]).is_ok());
+}
+
+#[test]
+fn a_lane_that_was_forgotten_is_not_missed() {
+    let state = HardState { term: Term(4), ..HardState::default() };
+    let write = GroupWrite { hard_state: Some(state), ..GroupWrite::new(G) };
+    let (empty, written) = (log(&[], 0), || Seen::Written { node: 1, write: &write });
+    let woken = || Seen::Restarted { node: 1, log: &empty };
+    assert_eq!(broken(&[written(), woken()]), "nothing goes back");
+    assert!(verdict(&[written(), Seen::Forgets { node: 1, group: G }, woken()]).is_ok());
 }

@@ -4,6 +4,8 @@
 //! the lanes' numbers. They are read from the node's own log, once that holds the entry which the cut names: with the
 //! same index and term it is the same entry, and so are all before it. Until then the node waits.
 
+use std::collections::BTreeMap;
+
 use quack_core::{Cut, Event};
 use quack_log::{LogEntry, LogRead};
 use quack_types::{GroupId, LogIndex};
@@ -96,7 +98,7 @@ impl Server {
     /// them; what waits in a dropped one is proposed again, under the same ids.
     pub(super) fn follow_lanes(
         &mut self,
-        before: &std::collections::BTreeMap<GroupId, Lane>,
+        before: &BTreeMap<GroupId, Lane>,
         outputs: &mut Outputs,
     ) -> Result<(), Failure> {
         let loses = self.is_sabotaged(Sabotage::DropLosesProposals);

@@ -109,17 +109,18 @@ impl Server {
         outputs: &mut Outputs,
     ) -> Result<(), Failure> {
         let Some(life) = &mut self.life else { return Ok(()) };
-        let known = life.in_lanes.remove(&tag);
-        if group == GroupId::ROOT || *reason != Refusal::UnknownGroup {
+        if group == GroupId::ROOT {
             outputs.push(Output::Refused { id: tag });
             return Ok(());
         }
-        // The lane was dropped between the choice and this moment: any road leads to the order. What is not known here
-        // has been proposed again already, or nobody waits for it.
-        match known {
-            Some((_, data)) => life.handle(Event::Propose { group: GroupId::ROOT, data, tag }),
-            None => Ok(()),
+        // What is not known here has been proposed again already, and its fate is decided there, or nobody waits for it.
+        let Some((_, data)) = life.in_lanes.remove(&tag) else { return Ok(()) };
+        if *reason == Refusal::UnknownGroup {
+            // The lane was dropped between the choice and this moment: any road leads to the order.
+            return life.handle(Event::Propose { group: GroupId::ROOT, data, tag });
         }
+        outputs.push(Output::Refused { id: tag });
+        Ok(())
     }
 
     /// Answers the reads whose index is applied.

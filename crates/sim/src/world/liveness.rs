@@ -71,8 +71,7 @@ impl World {
 
     /// A lane that was dropped and is still there, although all members are.
     fn kept(&self) -> Option<String> {
-        let (server, lane) =
-            self.up().find_map(|(server, life)| Some((server, life.first_retired()?)))?;
+        let (server, lane) = self.up().find_map(|(server, life)| Some((server, life.first_retired()?)))?;
         let seen = self.up().map(|(server, life)| (server.raft_id(), life.node.status(lane)));
         Some(format!("n{} does not forget lane {lane}: {:?}", server.id, seen.collect::<Vec<_>>()))
     }

@@ -112,7 +112,7 @@ impl World {
         self.plan(self.scenario.disk_loss_us, Due::DiskLoss);
         let nodes = self.scenario.nodes;
         let root = self.repairs.members.get(&GroupId::ROOT);
-        let voters = root.map_or_else(|| Membership::default(), |(_, members)| members.clone()).voters;
+        let voters = root.map(|(_, members)| members.voters.clone()).unwrap_or_default();
         let is_whole = |group: GroupId| self.repairs.is_whole(group, &self.servers);
         let follows =
             |lane: &GroupId| is_whole(*lane) && voters.iter().all(|voter| self.lane_has(*lane, *voter));
