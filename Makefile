@@ -111,8 +111,9 @@ else
 endif
 
 .PHONY: reshards
-reshards: ## simulate clusters whose lanes change all the time: SEEDS=n of them (some 100 reshards each)
+reshards: dist venv ## lanes that change all the time, simulated (SEEDS=n, some 100 each) and on real nodes (RESHARDS=n)
 	cargo run --quiet --release -p quack-sim -- --reshards --seeds $(or $(SEEDS),300)
+	QUACK_RESHARDS=$(or $(RESHARDS),200) $(QUACK_PYTHON) -m pytest -q -s sql-tests/process/test_resharding.py
 
 .PHONY: chaos
 chaos: dist venv ## kill, cut off, pause and empty real nodes under a checked load: MINUTES=n, SEED=s, GROUPS=1

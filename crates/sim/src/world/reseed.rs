@@ -101,10 +101,12 @@ impl World {
         self.servers.iter().any(|server| server.is_empty || (server.incarnation > 0 && !is_back(server)))
     }
 
-    /// Whether all nodes that are up count on a voter in a lane.
+    /// Whether all nodes that are up, and there is one, count on a voter in a lane. A lane follows the root's members
+    /// only when it has a leader: until then it may not bear what the root bears.
     fn lane_has(&self, lane: GroupId, voter: RaftId) -> bool {
-        let mut statuses = self.servers.iter().filter_map(|server| server.life.as_ref()?.node.status(lane));
-        statuses.all(|status| status.membership.voters.contains(&voter))
+        let statuses = self.servers.iter().filter_map(|server| server.life.as_ref()?.node.status(lane));
+        let has: Vec<bool> = statuses.map(|status| status.membership.voters.contains(&voter)).collect();
+        !has.is_empty() && has.into_iter().all(|has| has)
     }
 
     /// A disk breaks for good.
