@@ -41,6 +41,8 @@ pub(crate) struct ApplyLoop {
     pub lanes: Arc<LaneTable>,
     /// How far each of them is applied.
     pub lanes_applied: BTreeMap<GroupId, LogIndex>,
+    /// Those that the log does not know, with the root's entry that created each.
+    pub missing: Vec<(GroupId, LogIndex)>,
 }
 
 /// Entries that are to be applied together.
@@ -106,6 +108,11 @@ impl From<String> for End {
 impl ApplyLoop {
     /// Runs until the node stops or is degraded.
     pub fn run(&mut self, machine: &mut dyn StateMachine) {
+        // A crash may have come between a checkpoint with new lanes and their beginning in the log.
+        let missing = std::mem::take(&mut self.missing);
+        if self.create_lanes(missing).is_err() {
+            return;
+        }
         while let Ok((applied, committed)) = self.next() {
             match self.apply(machine, applied, committed) {
                 Ok(()) => {}
@@ -253,40 +260,51 @@ impl ApplyLoop {
             }
         }
         self.lanes_applied.extend(&lanes);
+        let before = Arc::clone(&self.lanes);
         let now = machine.lanes();
-        if !Arc::ptr_eq(&now, &self.lanes) {
-            self.follow_lanes(now, root)?;
+        if !Arc::ptr_eq(&now, &before) {
+            // Before the place is known, behind which the log may go.
+            self.create_lanes(now.created_since(&before))?;
+            self.show_lanes(now);
         }
         self.finish(root, lanes, traffic, bytes as u64);
         self.answer(outcomes);
+        // Whoever has just been answered need not ask again.
+        self.retire_lanes(self.lanes.dropped_since(&before), root.unwrap_or_default())?;
         Ok(())
     }
 
-    /// Lanes were created or dropped. Created ones are in the log before the state machine can be durable with them;
-    /// what waits in a dropped one is proposed again, under the same ids.
-    fn follow_lanes(&mut self, now: Arc<LaneTable>, root: Option<LogIndex>) -> Result<(), End> {
-        let ended = |_| Stopped;
-        let lanes = now.created_since(&self.lanes);
-        if !lanes.is_empty() {
-            let (done, wait) = sync_channel(1);
-            self.commands.send(Command::CreateLanes { lanes, done }).map_err(ended)?;
-            wait.recv().map_err(|_| Stopped)?;
+    /// Begins lanes that the state machine has; returns when they are in the log.
+    fn create_lanes(&self, lanes: Vec<(GroupId, LogIndex)>) -> Result<(), Stopped> {
+        if lanes.is_empty() {
+            return Ok(());
         }
-        for group in now.dropped_since(&self.lanes) {
-            self.lanes_applied.remove(&group);
-            let at = root.unwrap_or_default();
-            self.commands.send(Command::RetireLane { group, at }).map_err(ended)?;
-            for (id, data) in self.shared.pending.move_all_to_root(group) {
-                self.commands.send(Command::Propose { group: GroupId::ROOT, id, data }).map_err(ended)?;
-            }
-        }
+        let (done, wait) = sync_channel(1);
+        self.commands.send(Command::CreateLanes { lanes, done }).map_err(|_| Stopped)?;
+        wait.recv().map_err(|_| Stopped)
+    }
+
+    fn show_lanes(&mut self, now: Arc<LaneTable>) {
         let lanes = &now.lanes;
         let mut progress = self.shared.progress();
         progress.lanes_applied.retain(|group, _| lanes.contains_key(group));
         progress.traffic.retain(|group, _| *group == GroupId::ROOT || lanes.contains_key(group));
         progress.lanes = Arc::clone(&now);
         drop(progress);
+        self.lanes_applied.retain(|group, _| lanes.contains_key(group));
         self.lanes = now;
+    }
+
+    /// Ends lanes that were dropped by the root's entry `at`, or one before it. What waits in them is proposed again,
+    /// under the same ids.
+    fn retire_lanes(&self, lanes: Vec<GroupId>, at: LogIndex) -> Result<(), Stopped> {
+        for group in lanes {
+            self.commands.send(Command::RetireLane { group, at }).map_err(|_| Stopped)?;
+            for (id, data) in self.shared.pending.move_all_to_root(group) {
+                let again = Command::Propose { group: GroupId::ROOT, id, data };
+                self.commands.send(again).map_err(|_| Stopped)?;
+            }
+        }
         Ok(())
     }
 

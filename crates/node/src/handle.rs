@@ -118,6 +118,9 @@ impl NodeHandle {
             on_stop: config.checkpoint_on_stop,
             kept: KeptLog::new(config.keep_log_bytes, place.groups().collect(), log.bytes_on_disk()),
         };
+        let groups = reader.groups();
+        let missing = lanes.lanes.iter().filter(|(group, _)| !groups.contains(group));
+        let missing = missing.map(|(group, lane)| (*group, lane.created)).collect();
         let applies = ApplyLoop {
             log: reader,
             shared: Arc::clone(&shared),
@@ -125,6 +128,7 @@ impl NodeHandle {
             apply_bytes_max,
             lanes,
             lanes_applied: place.lanes,
+            missing,
         };
         let raft = RaftLoop {
             core,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use quack_core::Refusal;
 use quack_types::{GroupId, ProposalId};
 
 use crate::ProposeError;
@@ -154,6 +155,13 @@ impl Pending {
         drop(table);
         moved.sort_unstable();
         moved.into_iter().filter_map(|id| Some((id, self.move_to_root(id)?))).collect()
+    }
+
+    /// A group does not take a proposal. If it has moved to another group meanwhile, that one has the word.
+    pub fn refuse(&self, group: GroupId, id: ProposalId, reason: Refusal) {
+        if self.table().waiting.get(&id).is_some_and(|waiting| waiting.group == group) {
+            self.complete([(id, Err(ProposeError::Refused(reason)))]);
+        }
     }
 
     /// Answers proposals. Those that nobody waits for are passed over.
@@ -345,6 +353,10 @@ mod tests {
             pending.move_all_to_root(GroupId(2)).into_iter().map(|(id, _)| id.sequence).collect();
         assert_eq!(moved, [1, 3]);
         assert!(pending.move_all_to_root(GroupId(2)).is_empty() && pending.move_to_root(id(1)).is_none());
-        drop(kept);
+        // The lane's late refusal of what has moved means nothing.
+        pending.refuse(GroupId(2), id(1), Refusal::Busy);
+        pending.complete([(id(1), Ok(Bytes::from_static(b"in the root")))]);
+        let answers: Vec<_> = kept.into_iter().map(|waiter| waiter.wait(Duration::ZERO, &|| false)).collect();
+        assert_eq!(answers[1].as_deref(), Ok(&b"in the root"[..]));
     }
 }

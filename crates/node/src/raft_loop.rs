@@ -13,9 +13,9 @@ use quack_core::{Answer, Durable, Event, Node, Note, Refusal};
 use quack_log::{DiskOs, GroupWrite, Log, LogReader};
 use quack_types::{GroupId, LogIndex, RaftId, Term};
 
+use crate::Error;
 use crate::shared::{Command, Shared};
 use crate::transport::Transport;
-use crate::{Error, ProposeError};
 
 /// Commands taken in one turn. It bounds how much one write of the log holds.
 const COMMANDS_MAX: usize = 4096;
@@ -264,8 +264,8 @@ impl RaftLoop {
                         self.core.handle(Event::Propose { group: GroupId::ROOT, data, tag })?;
                     }
                 }
-                Answer::ProposalRefused { tag, reason, .. } => {
-                    self.shared.pending.complete([(tag, Err(ProposeError::Refused(reason)))]);
+                Answer::ProposalRefused { group, tag, reason } => {
+                    self.shared.pending.refuse(group, tag, reason);
                 }
                 Answer::ReadReady { tag, index, .. } => self.shared.end_read(tag, Ok(index)),
                 Answer::ReadRefused { tag, reason, .. } => self.shared.end_read(tag, Err(reason)),

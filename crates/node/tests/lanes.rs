@@ -148,3 +148,20 @@ fn a_dropped_lane_leaves_the_log_behind_a_checkpoint_once_it_rests() {
     assert_eq!(node.applied(), node.commit_index());
     assert!(node.applied() > LogIndex(4));
 }
+
+#[test]
+fn a_lane_that_a_checkpoint_holds_and_the_log_does_not_begins_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (node, _) = start_with(folder.path(), config());
+    write(&node, "something").unwrap();
+    node.stop();
+    // As if the node had died after a checkpoint with the lane, and before the lane was in the log.
+    let checkpoint = std::fs::read_to_string(folder.path().join("model")).unwrap();
+    let (root, texts) = ("2", "something");
+    assert_eq!(checkpoint, format!("{root}\n0\n\n{texts}\n"));
+    std::fs::write(folder.path().join("model"), format!("{root}\n2\n2 a {root} 0\n{texts}\n")).unwrap();
+    let (node, control) = start_with(folder.path(), no_checkpoint_on_stop());
+    assert_eq!(write_in(&node, lane(&node, "a"), "in a"), "in a at 2");
+    let (_, control) = (drop(control), restart(folder.path(), &node).1);
+    assert_eq!(self::texts(&control), ["something", "in a"]);
+}
