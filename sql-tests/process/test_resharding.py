@@ -14,6 +14,7 @@ from quack_testing.process import DatabaseError
 
 RESHARDS = int(os.environ.get("QUACK_RESHARDS", 25))
 CLIENTS = 6
+ALTERATIONS = 8
 SHARD_KEYS = {"parent": "tenant", "child": "id"}
 
 
@@ -150,3 +151,57 @@ def test_keys_and_references_hold_across_groups(cluster):
         assert "foreign key" in str(refused)
     else:
         raise AssertionError("a row that another one refers to was deleted")
+
+
+class Inserter(threading.Thread):
+    """Inserts one row after the other, by the names of the columns."""
+
+    def __init__(self, number, node, stop):
+        super().__init__(daemon=True)
+        self.number, self.node, self.stop = number, node, stop
+        self.done, self.failure = 0, None
+
+    def run(self):
+        try:
+            while not self.stop.is_set():
+                key = self.number * 1_000_000 + self.done
+                self.node.sql(f"INSERT INTO cp.events (id, tenant) VALUES ({key}, {key % 97})", f"client-{self.number}")
+                self.done += 1
+        except BaseException as error:
+            self.failure = error
+
+
+def test_a_sharded_table_is_altered_while_all_nodes_write_to_it(cluster):
+    placing.enable(cluster["n0"])
+    options = "WITH (quack_shard_key = 'tenant', quack_initial_groups = 4)"
+    cluster["n0"].sql(f"CREATE TABLE cp.events (id BIGINT PRIMARY KEY, tenant INTEGER) {options}")
+    cluster.wait_equal()
+    stop = threading.Event()
+    nodes = cluster.alive()
+    clients = [Inserter(number, nodes[number % len(nodes)], stop) for number in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    try:
+        for number in range(ALTERATIONS):
+            node = nodes[number % len(nodes)]
+            for statement in (
+                f"ALTER TABLE cp.events ADD COLUMN c{number} INTEGER DEFAULT {number}",
+                f"CREATE INDEX i{number} ON cp.events (tenant)",
+                f"DROP INDEX cp.i{number}",
+                *([f"ALTER TABLE cp.events DROP COLUMN c{number}"] if number % 2 else []),
+            ):
+                node.sql(statement, "alters", timeout=placing.STATEMENT_SECONDS)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join(120)
+    assert [client.failure for client in clients] == [None] * CLIENTS
+    cluster.wait_equal()
+    kept = [f"c{number}" for number in range(ALTERATIONS) if not number % 2]
+    for node in nodes:
+        assert node.value("SELECT count(*) FROM cp.events") == sum(client.done for client in clients)
+        columns = [name for (name,) in node.sql("SELECT column_name FROM (DESCRIBE cp.events)")]
+        assert columns == ["id", "tenant", *kept]
+        (sums,) = node.sql(f"SELECT {', '.join(f'count({column})' for column in kept)} FROM cp.events")
+        assert set(sums) == {sum(client.done for client in clients)}
+    assert len({str(node.sql("SELECT hash FROM quack_state_hash()")) for node in nodes}) == 1
