@@ -175,6 +175,10 @@ void Applier::Rollback() {
 	if (connection->HasActiveTransaction()) {
 		connection->Rollback();
 	}
+	if (settings_changed) {
+		settings_changed = false;
+		RestoreSettings(*connection, Identifier(store.CatalogName()));
+	}
 }
 
 void Applier::ForgetTargets() {
@@ -506,7 +510,9 @@ void Applier::Ddl(const string &sql) {
 		lock_guard<mutex> guard(catalog.sequences.commit_lock);
 		moves.Publish(catalog);
 	}
+	settings_changed = true;
 	RunWithSettings(*connection, Identifier(store.CatalogName()), sql);
+	settings_changed = false;
 	ForgetTargets();
 }
 

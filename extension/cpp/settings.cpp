@@ -119,12 +119,15 @@ void RunWithSettings(Connection &connection, const Identifier &catalog, const st
 		}
 		rest = rest.substr(end + strlen(END));
 	}
-	auto result = connection.Query(rest);
+	connection.Query(rest)->ThrowIfError();
 	if (changed) {
-		UseSchema(context, catalog, Identifier::DefaultSchema());
-		PinSettings(connection);
+		RestoreSettings(connection, catalog);
 	}
-	result->ThrowIfError();
+}
+
+void RestoreSettings(Connection &connection, const Identifier &catalog) {
+	UseSchema(*connection.context, catalog, Identifier::DefaultSchema());
+	PinSettings(connection);
 }
 
 } // namespace quack

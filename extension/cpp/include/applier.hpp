@@ -78,6 +78,8 @@ private:
 
 	Store &store;
 	duckdb::unique_ptr<duckdb::Connection> connection;
+	//! A statement has failed that brought settings along.
+	bool settings_changed = false;
 	duckdb::ClientContext &context;
 	//! The name of the catalog when the connection last made it its default.
 	duckdb::string catalog_name;

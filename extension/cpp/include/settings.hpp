@@ -13,7 +13,11 @@ void PinSettings(duckdb::Connection &connection);
 //! with the schema of the catalog that the session uses.
 duckdb::string WithSettings(duckdb::ClientContext &context, const duckdb::Identifier &catalog, const duckdb::string &sql);
 
-//! Runs such a text on a connection with pinned settings, and pins them again.
+//! Runs such a text on a connection with pinned settings, and pins them again. After an error they may be others:
+//! DuckDB sets none in a transaction that has failed.
 void RunWithSettings(duckdb::Connection &connection, const duckdb::Identifier &catalog, const duckdb::string &sql);
+
+//! Pins the settings again, outside of a transaction that has failed.
+void RestoreSettings(duckdb::Connection &connection, const duckdb::Identifier &catalog);
 
 } // namespace quack
