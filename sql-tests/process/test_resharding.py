@@ -8,6 +8,8 @@ are placed elsewhere. In the end every node holds exactly what the clients were 
 import os
 import random
 import threading
+import time
+from contextlib import contextmanager
 
 from quack_testing import placing
 from quack_testing.process import DatabaseError
@@ -70,6 +72,21 @@ class Client(threading.Thread):
             del self.rows[key]
 
 
+@contextmanager
+def at_work(cluster, clients, stop):
+    """The clients, while a block runs; afterwards none of them has failed, and the nodes hold the same."""
+    for client in clients:
+        client.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for client in clients:
+            client.join(120)
+    assert [client.failure for client in clients] == [None] * CLIENTS
+    cluster.wait_equal()
+
+
 def create_tables(node):
     placing.enable(node)
     node.sql("CREATE TABLE cp.parent (id BIGINT PRIMARY KEY, tenant INTEGER, n INTEGER)")
@@ -92,7 +109,7 @@ def place_often(cluster, clients):
         while any(now.operations == past for now, past in zip(clients, before)):
             failures = [client.failure for client in clients if client.failure]
             assert failures == [], failures
-            threading.Event().wait(0.005)
+            time.sleep(0.005)
 
 
 def test_writes_under_way_are_neither_lost_nor_doubled_nor_refused(cluster):
@@ -101,16 +118,8 @@ def test_writes_under_way_are_neither_lost_nor_doubled_nor_refused(cluster):
     stop = threading.Event()
     nodes = cluster.alive()
     clients = [Client(number, nodes[number % len(nodes)], stop) for number in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    try:
+    with at_work(cluster, clients, stop):
         place_often(cluster, clients)
-    finally:
-        stop.set()
-        for client in clients:
-            client.join(120)
-    assert [client.failure for client in clients] == [None] * CLIENTS
-    cluster.wait_equal()
     rows = {key: n for client in clients for key, n in client.rows.items()}
     children = {key for client in clients for key in client.children}
     assert len(rows) > 100 and len(children) > 20
@@ -179,9 +188,7 @@ def test_a_sharded_table_is_altered_while_all_nodes_write_to_it(cluster):
     stop = threading.Event()
     nodes = cluster.alive()
     clients = [Inserter(number, nodes[number % len(nodes)], stop) for number in range(CLIENTS)]
-    for client in clients:
-        client.start()
-    try:
+    with at_work(cluster, clients, stop):
         for number in range(ALTERATIONS):
             node = nodes[number % len(nodes)]
             for statement in (
@@ -191,12 +198,6 @@ def test_a_sharded_table_is_altered_while_all_nodes_write_to_it(cluster):
                 *([f"ALTER TABLE cp.events DROP COLUMN c{number}"] if number % 2 else []),
             ):
                 node.sql(statement, "alters", timeout=placing.STATEMENT_SECONDS)
-    finally:
-        stop.set()
-        for client in clients:
-            client.join(120)
-    assert [client.failure for client in clients] == [None] * CLIENTS
-    cluster.wait_equal()
     kept = [f"c{number}" for number in range(ALTERATIONS) if not number % 2]
     for node in nodes:
         assert node.value("SELECT count(*) FROM cp.events") == sum(client.done for client in clients)

@@ -12,6 +12,8 @@ use crate::stage::{Closing, Outcome, Stage};
 const SIM_SEEDS_DEFAULT: &str = "1000";
 /// Seeds within which every planted bug must be found.
 const CANARY_SEEDS: &str = "200";
+/// Seeds with some hundred changes of the lanes each.
+const RESHARDS_SEEDS: &str = "40";
 
 /// Runs the stages called `names`, or all, and prints the sum as the last line.
 pub fn run(names: &[String]) -> Result<(), String> {
@@ -52,41 +54,19 @@ fn stages(root: &Path) -> Vec<Stage> {
         Stage {
             name: "sim",
             title: "simulated clusters",
-            command: program(
-                root,
-                "cargo",
-                &["run", "--quiet", "--release", "-p", "quack-sim", "--", "--seeds", &seeds],
-            ),
+            command: simulator(root, &["--seeds", &seeds]),
             closing: Closing::ExitCode,
         },
         Stage {
             name: "reshards",
             title: "simulated clusters whose lanes change all the time",
-            command: program(
-                root,
-                "cargo",
-                &["run", "--quiet", "--release", "-p", "quack-sim", "--", "--reshards", "--seeds", "40"],
-            ),
+            command: simulator(root, &["--reshards", "--seeds", RESHARDS_SEEDS]),
             closing: Closing::ExitCode,
         },
         Stage {
             name: "canary",
             title: "planted bugs, each to be found by the simulator",
-            command: program(
-                root,
-                "cargo",
-                &[
-                    "run",
-                    "--quiet",
-                    "--release",
-                    "-p",
-                    "quack-sim",
-                    "--",
-                    "--canary",
-                    "--seeds",
-                    CANARY_SEEDS,
-                ],
-            ),
+            command: simulator(root, &["--canary", "--seeds", CANARY_SEEDS]),
             closing: Closing::ExitCode,
         },
         Stage {
@@ -143,6 +123,12 @@ fn stages(root: &Path) -> Vec<Stage> {
 fn program(root: &Path, name: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(name);
     command.args(arguments).current_dir(root);
+    command
+}
+
+fn simulator(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = program(root, "cargo", &["run", "--quiet", "--release", "-p", "quack-sim", "--"]);
+    command.args(arguments);
     command
 }
 

@@ -6,13 +6,13 @@
 //! matter when two leaders order the same, or one of them less than was ordered before: a cut counts only where it goes
 //! further.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use quack_log::{LogEntry, LogRead};
 use quack_types::{GroupId, LogIndex, RaftId, Term};
 
-use crate::cut::{Cut, LANES_MAX};
+use crate::cut::{Cut, LANES_MAX, LaneEnd};
 use crate::envelope;
 use crate::group::Group;
 use crate::node::Node;
@@ -31,8 +31,10 @@ pub(crate) struct Lanes {
     /// How far this node has ordered them as the root's leader of this term, committed or not.
     proposed: BTreeMap<GroupId, LogIndex>,
     leads_in: Option<Term>,
-    /// A lane may have got further, or the last attempt has failed a while ago.
-    pub(crate) is_cut_due: bool,
+    /// Lanes that may have got further than what this node has proposed.
+    moved: BTreeSet<GroupId>,
+    /// The root's log did not take a cut; until the next tick there is no other attempt.
+    pub(crate) is_held: bool,
     /// The root's members as the lanes know them.
     pub(crate) members: Option<Membership>,
     /// The last lane that was ever created here.
@@ -88,7 +90,7 @@ impl<L: LogRead + Clone> Node<L> {
     /// Entries of a group are committed and durable here.
     pub(crate) fn lanes_hear(&mut self, group: GroupId, entries: &[LogEntry]) {
         if group != GroupId::ROOT {
-            self.lanes.is_cut_due = true;
+            self.lanes.moved.insert(group);
             return;
         }
         // One that cannot be read stops whoever applies it.
@@ -105,7 +107,7 @@ impl<L: LogRead + Clone> Node<L> {
 
     /// Whether a cut can be proposed.
     pub(crate) fn has_cut(&self) -> bool {
-        self.lanes.is_cut_due && self.root_term().is_some()
+        !self.lanes.moved.is_empty() && !self.lanes.is_held && self.root_term().is_some()
     }
 
     fn root_term(&self) -> Option<Term> {
@@ -120,33 +122,32 @@ impl<L: LogRead + Clone> Node<L> {
             // What an earlier leader has proposed may be lost.
             self.lanes.leads_in = term;
             self.lanes.proposed = self.lanes.ordered.clone();
-            self.lanes.is_cut_due = true;
+            self.lanes.moved = self.groups.keys().copied().filter(|group| *group != GroupId::ROOT).collect();
+            self.lanes.is_held = false;
         }
-        if term.is_none() || !std::mem::take(&mut self.lanes.is_cut_due) {
+        if !self.has_cut() {
             return;
         }
-        let mut cut = Cut::default();
-        for (group, lane) in
-            self.groups.range(GroupId(GroupId::ROOT.0 + 1)..).filter(|(_, lane)| !lane.is_retired())
-        {
-            let Some(end) = lane.committed_end() else { continue };
-            if self.lanes.proposed.get(group).is_none_or(|proposed| end.index > *proposed) {
-                cut.lanes.insert(*group, end);
+        let moved: Vec<GroupId> = self.lanes.moved.iter().copied().take(LANES_MAX).collect();
+        let lanes = moved.iter().filter_map(|group| Some((*group, self.unordered_end(*group)?)));
+        let cut = Cut { lanes: lanes.collect() };
+        if !cut.lanes.is_empty() {
+            let taken = self.step_group(GroupId::ROOT, |root| Ok(root.append_cut(&cut)));
+            if taken != Some(true) {
+                self.lanes.is_held = true;
+                return;
             }
-            if cut.lanes.len() == LANES_MAX {
-                self.lanes.is_cut_due = true;
-                break;
-            }
-        }
-        if cut.lanes.is_empty() {
-            return;
-        }
-        let taken = self.step_group(GroupId::ROOT, |root| Ok(root.append_cut(&cut)));
-        if taken == Some(true) {
             self.lanes.proposed.extend(cut.lanes.iter().map(|(group, end)| (*group, end.index)));
-        } else {
-            self.lanes.is_cut_due = false;
         }
+        moved.iter().for_each(|group| {
+            self.lanes.moved.remove(group);
+        });
+    }
+
+    /// How far a lane is committed, when that is further than what this node has proposed.
+    fn unordered_end(&self, lane: GroupId) -> Option<LaneEnd> {
+        let end = self.groups.get(&lane).filter(|lane| !lane.is_retired())?.committed_end()?;
+        self.lanes.proposed.get(&lane).is_none_or(|proposed| end.index > *proposed).then_some(end)
     }
 
     pub(crate) fn with_order(&self, status: GroupStatus) -> GroupStatus {

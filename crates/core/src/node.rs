@@ -300,7 +300,7 @@ impl<L: LogRead + Clone> Node<L> {
     }
 
     fn on_tick(&mut self) {
-        self.lanes.is_cut_due = true;
+        self.lanes.is_held = false;
         let root = self.groups.get(&GroupId::ROOT).and_then(Group::settled_membership);
         if let Some(members) = root
             && self.lanes.members.as_ref() != Some(&members)

@@ -188,12 +188,19 @@ impl RaftLoop {
             self.send(effects.send_now);
             self.answer(effects.answers)?;
             self.note(effects.notes)?;
-            let moves_floor = effects.persist.writes.iter().any(|write| write.floor.is_some());
+            let writes = &effects.persist.writes;
+            let moves_floor = writes.iter().any(|write| write.floor.is_some());
+            let brings_lanes =
+                writes.iter().any(|write| write.group != GroupId::ROOT && !write.entries.is_empty());
             self.write(&effects.persist.writes, effects.persist.must_sync)?;
             let durable = self.core.persisted(effects.persist)?;
             // Before anybody is answered, so that a client finds its own write in the status.
             self.publish();
             self.carry_out(durable)?;
+            if brings_lanes {
+                // Whoever applies may wait for such an entry, which was ordered before it came.
+                self.shared.apply_wakes.notify_one();
+            }
             if moves_floor {
                 self.release()?;
             }
@@ -235,10 +242,9 @@ impl RaftLoop {
             // grow when it is slower than the network.
             if let Some(last) = committed.entries.last().filter(|_| committed.group == GroupId::ROOT) {
                 self.shared.progress().committed = last.index;
+                self.shared.apply_wakes.notify_one();
             }
         }
-        // It may also wait for a lane's entry.
-        self.shared.apply_wakes.notify_one();
         self.answer(durable.answers)?;
         for need in durable.snapshots_needed {
             self.transport.snapshot_needed(need.peer);
