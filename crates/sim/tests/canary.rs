@@ -1,17 +1,15 @@
 //! The simulator must find bugs: every sabotage is caught, in the class where it belongs.
 //!
-//! Each of them is found within the first 200 seeds. The table skips those that are known
-//! not to hit, so that the debug build is quick. When the scenarios change, make it anew
-//! with `cargo run -p quack-sim --release -- --canary --seeds 200`.
+//! Each of them is found within the first 200 seeds. The table says where to look first, so
+//! that the debug build is quick. When the scenarios change, the test looks further and takes
+//! longer; make the table anew with `cargo run -p quack-sim --release -- --canary --seeds 200`.
 
 use quack_sim::Class::{Crash, Liveness, Oracle, Safety};
 use quack_sim::{Class, Sabotage, run};
 
-/// The first seed of `first .. first + 8` that fails with the sabotage, its class and rule.
+/// A seed below 200 that fails with the sabotage, its class and rule; looks at `first` first.
 fn catch(sabotage: Sabotage, first: u64) -> Option<(u64, Class, &'static str)> {
-    // The panics of a sabotaged core are expected and caught.
-    std::panic::set_hook(Box::new(|_| {}));
-    (first..first + 8).find_map(|seed| {
+    (first..200).chain(0..first).find_map(|seed| {
         let failure = run(seed, Some(sabotage), false).result.err()?;
         Some((seed, failure.class, failure.rule))
     })
@@ -34,35 +32,36 @@ fn every_sabotage_is_caught() {
         (Sabotage::NeverRetry, 0, &[Liveness]),
         (Sabotage::ForgetPosition, 0, &[Safety]),
         (Sabotage::RetryUnderNewId, 0, &[Safety]),
-        (Sabotage::ForgetBoot, 0, &[Oracle]),
+        (Sabotage::ForgetBoot, 0, &[Safety, Oracle]),
         (Sabotage::VoteWithLostMemory, 4, &[Crash, Safety, Oracle]),
         (Sabotage::SnapshotTooNew, 10, &[Safety]),
         (Sabotage::SnapshotWithFirstMembers, 4, &[Safety]),
-        (Sabotage::SnapshotWithoutIds, 16, &[Safety]),
+        (Sabotage::SnapshotWithoutIds, 17, &[Safety]),
         (Sabotage::SeedCutsTail, 9, &[Safety]),
         (Sabotage::SeedForgetsVote, 9, &[Safety]),
         (Sabotage::ReadByLease, 1, &[Oracle]),
         (Sabotage::ApplyEarly, 0, &[Safety]),
-        (Sabotage::CutIgnoresTerm, 168, &[Safety]),
+        (Sabotage::CutIgnoresTerm, 0, &[Safety]),
         (Sabotage::OrderByArrival, 2, &[Safety]),
         (Sabotage::CutDoesNotWait, 0, &[Safety]),
-        (Sabotage::DropLosesProposals, 1, &[Liveness]),
+        (Sabotage::DropLosesProposals, 0, &[Liveness]),
         (Sabotage::HonourLateCut, 0, &[Safety]),
         (Sabotage::SnapshotLanesTooNew, 9, &[Safety]),
-        (Sabotage::CheckpointWithoutLanes, 2, &[Safety]),
+        (Sabotage::CheckpointWithoutLanes, 0, &[Safety]),
         (Sabotage::ReuseLaneNumber, 0, &[Safety]),
-        (Sabotage::CheckpointBeforeLane, 15, &[Safety]),
-        (Sabotage::ForgetRetired, 0, &[Safety]),
+        (Sabotage::CheckpointBeforeLane, 91, &[Safety]),
+        (Sabotage::ForgetRetired, 14, &[Safety]),
     ];
     assert_eq!(expected.map(|(sabotage, ..)| sabotage), Sabotage::ALL, "none is left out");
-    for (sabotage, first, classes) in expected {
+    // The panics of a sabotaged core are expected and caught: only those of the test are shown.
+    let show = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let caught = expected.map(|(sabotage, first, _)| catch(sabotage, first));
+    std::panic::set_hook(show);
+    for ((sabotage, _, classes), caught) in expected.into_iter().zip(caught) {
         let name = sabotage.name();
-        match catch(sabotage, first) {
-            Some((seed, class, rule)) => {
-                println!("{name}: seed {seed}: {class:?}: {rule}");
-                assert!(classes.contains(&class), "{name} is caught as {class:?}: {rule}");
-            }
-            None => panic!("{name} is not caught"),
-        }
+        let Some((seed, class, rule)) = caught else { panic!("{name} is not caught") };
+        println!("{name}: seed {seed}: {class:?}: {rule}");
+        assert!(classes.contains(&class), "{name} is caught as {class:?}: {rule}");
     }
 }
