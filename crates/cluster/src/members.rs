@@ -140,9 +140,13 @@ impl Cluster {
         if loses_vote {
             self.require_dispensable(&membership, &member)?;
         }
+        if loses_vote {
+            self.wait_for_lanes(running)?;
+        }
         running.host.propose(Body::Member(member.to_proto()))?;
         if loses_vote {
-            return self.change_raft(running, vec![MemberChange::Learner(id)]);
+            self.change_raft(running, vec![MemberChange::Learner(id)])?;
+            self.wait_for_lanes(running)?;
         }
         Ok(())
     }
@@ -171,9 +175,12 @@ impl Cluster {
         let id = member.raft_id();
         let membership = running.node.membership();
         self.require_dispensable(&membership, &member)?;
+        self.wait_for_lanes(running)?;
         if membership.is_voter(id) || membership.learners.contains(&id) {
             self.change_raft(running, vec![MemberChange::Remove(id)])?;
         }
+        // Until then it counts in them: it has to be there.
+        self.wait_for_lanes(running)?;
         member.removed = true;
         running.host.propose(Body::Member(member.to_proto()))
     }
@@ -190,6 +197,14 @@ impl Cluster {
 
     fn change_raft(&self, running: &Running, changes: Vec<MemberChange>) -> Result<(), String> {
         running.node.change_members(changes, CHANGE_TIME).map_err(|error| error.to_string())
+    }
+
+    /// Every group of tables takes the members of the default group by itself; nobody may go before.
+    fn wait_for_lanes(&self, running: &Running) -> Result<(), String> {
+        running.node.wait_for_lanes(CHANGE_TIME).map_err(|error| {
+            format!("{error}. Nothing is lost: keep all nodes running, see FROM quack_group_status(…) for groups without \
+                     a leader, and try again")
+        })
     }
 
     /// Admits a node with an empty disk, in place of its earlier life.

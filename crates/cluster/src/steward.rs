@@ -87,7 +87,8 @@ impl Cluster {
     }
 
     fn look_after_learners(&self, running: &Running) {
-        if !running.node.is_leader() {
+        // One step after the other: groups that still follow the last one count on their members.
+        if !running.node.is_leader() || !running.node.lanes_follow() {
             return;
         }
         let membership = running.node.membership();

@@ -150,3 +150,24 @@ fn lanes_come_and_go_under_load_and_nothing_is_lost_or_doubled() {
         assert!((0..150).all(|round| nodes[0].get(&format!("{number}-{round}")).is_some()));
     }
 }
+
+#[test]
+fn a_node_that_was_removed_can_be_switched_off_at_once() {
+    let (world, mut nodes, lanes) = with_lanes();
+    hand_over(&nodes, 0);
+    // Down to one: each step leaves a majority that includes whom it removes, until the groups have followed.
+    for name in ["n2", "n1"] {
+        eventually("it leads a group, and lets it go", || {
+            let gone = nodes.last().unwrap();
+            lanes.iter().any(|lane| gone.group(*lane).is_some_and(|group| group.role == "leader"))
+        });
+        nodes[0].change(&Change::Remove(id(name)));
+        nodes.pop().unwrap().kill();
+        for lane in &lanes {
+            nodes[0].set_in(*lane, "without", name);
+            nodes[0].set_in(*lane, &format!("without-{name}-{lane}"), "x");
+        }
+    }
+    assert_eq!(nodes[0].get("without"), Some("n1".to_owned()));
+    drop(world);
+}

@@ -3,7 +3,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 1 | version, now 1 |
-//! | 1 | kind: 1 Raft message, 2 forwarded proposals, 3 refusal of forwarded proposals, 4 rest, 5 call, 6 gone |
+//! | 1 | kind: 1 Raft message, 2 forwarded proposals, 3 refusal of forwarded proposals, 4 rest, 5 call, 6 gone, 7 forgotten |
 //! | rest | by kind |
 //!
 //! - Raft message: the raft crate's protobuf message.
@@ -13,6 +13,7 @@
 //! - Rest: the leader's term (8) and last entry (8), behind which it has nothing and expects nothing.
 //! - Call: nothing more. The sender wants to hear of the leader, or that the lane is gone.
 //! - Gone: nothing more. The lane was dropped, and the sender needs nothing of it any more.
+//! - Forgotten: nothing more. The same, and the sender has nothing of it any more.
 //!
 //! Numbers are big-endian. The origin of a proposal is not written: it is the sender,
 //! whom the connection has proved, so nobody can propose in another's name.
@@ -35,6 +36,7 @@ const REFUSAL: u8 = 3;
 const REST: u8 = 4;
 const CALL: u8 = 5;
 const GONE: u8 = 6;
+const FORGOTTEN: u8 = 7;
 const HEADER_BYTES: usize = 2;
 const PROPOSAL_HEADER_BYTES: usize = 20;
 const ID_BYTES: usize = 16;
@@ -66,6 +68,8 @@ pub(crate) enum Envelope {
     Call,
     /// The sender needs nothing of this lane, which was dropped.
     Gone,
+    /// The sender has nothing of this lane, which was dropped.
+    Forgotten,
 }
 
 fn header(kind: u8, body_bytes: usize) -> Vec<u8> {
@@ -122,9 +126,13 @@ pub(crate) fn encode_gone() -> Bytes {
     Bytes::from(header(GONE, 0))
 }
 
+pub(crate) fn encode_forgotten() -> Bytes {
+    Bytes::from(header(FORGOTTEN, 0))
+}
+
 /// Whether a message says that its sender needs nothing of a lane.
-pub(crate) fn is_gone(bytes: &Bytes) -> bool {
-    bytes.get(1) == Some(&GONE)
+pub(crate) fn is_of_the_end(bytes: &Bytes) -> bool {
+    bytes.get(1).is_some_and(|kind| [GONE, FORGOTTEN].contains(kind))
 }
 
 /// Opens a message of `from` to `to`.
@@ -145,7 +153,8 @@ pub(crate) fn decode(from: RaftId, to: RaftId, bytes: &Bytes) -> Result<Envelope
         REST => decode_rest(body),
         CALL if body.is_empty() => Ok(Envelope::Call),
         GONE if body.is_empty() => Ok(Envelope::Gone),
-        CALL | GONE => malformed("a call, or a word of what is gone, has a body"),
+        FORGOTTEN if body.is_empty() => Ok(Envelope::Forgotten),
+        CALL | GONE | FORGOTTEN => malformed("a call, or a word of what is gone, has a body"),
         _ => malformed("its kind is unknown"),
     }
 }
@@ -232,7 +241,9 @@ mod tests {
         assert_eq!(rest, Ok(Envelope::Rest(Term(3), LogIndex(9))));
         assert_eq!(decode(FROM, TO, &encode_call()), Ok(Envelope::Call));
         assert_eq!(decode(FROM, TO, &encode_gone()), Ok(Envelope::Gone));
-        assert!(is_gone(&encode_gone()) && !is_gone(&encode_call()) && !is_gone(&Bytes::new()));
+        assert_eq!(decode(FROM, TO, &encode_forgotten()), Ok(Envelope::Forgotten));
+        assert!(is_of_the_end(&encode_gone()) && is_of_the_end(&encode_forgotten()));
+        assert!(!is_of_the_end(&encode_call()) && !is_of_the_end(&Bytes::new()));
         let message = Message { term: 7, ..Message::default() };
         let Ok(Envelope::Raft(body)) = decode(FROM, TO, &encode_raft(&message).unwrap()) else {
             panic!("not a Raft message")
@@ -252,7 +263,7 @@ mod tests {
         let proposals = encode_proposals(&[(id(FROM, 1), Bytes::from_static(b"data"))]);
         let refusal = encode_refusal(ForwardRefusal::Busy, &[id(TO, 1)]);
         let rest = encode_rest(Term(3), LogIndex(9));
-        for whole in [proposals, refusal, rest, encode_call(), encode_gone()] {
+        for whole in [proposals, refusal, rest, encode_call(), encode_gone(), encode_forgotten()] {
             for length in 0..whole.len() {
                 assert!(malformed(&whole[..length]), "{length} of {whole:?}");
             }
@@ -261,6 +272,7 @@ mod tests {
             malformed(&[VERSION, 9, 0])
                 && malformed(&[VERSION, CALL, 0])
                 && malformed(&[VERSION, GONE, 0])
+                && malformed(&[VERSION, FORGOTTEN, 0])
                 && malformed(&[VERSION, REFUSAL, 9])
         );
         let newer = decode(FROM, TO, &Bytes::from_static(&[2, RAFT]));

@@ -359,6 +359,8 @@ impl<L: LogRead> Group<L> {
             // The node knows, which has the root.
             ordered_index: LogIndex(0),
             is_resting: self.rest.is_resting,
+            is_over: self.rest.is_over,
+            is_forgotten: self.rest.is_forgotten,
             proposals: self.proposals.len(),
             linearizable_read_safe: leader.is_some() && (!self.is_leader() || raft.commit_to_current_term()),
             state: GroupState::Ok,

@@ -22,6 +22,8 @@ use crate::{GroupStatus, Membership, Note, PeerMessage};
 /// Messages of lanes that are kept for a moment: other nodes may have created a lane before this one has.
 const EARLY_MAX: usize = 1024;
 const EARLY_BYTES_MAX: usize = 4 << 20;
+/// How often those are asked who may need something of a dropped lane and were not there, in election timeouts.
+const ABSENT_TIMEOUTS: u64 = 64;
 
 /// What the node knows about its lanes beside the groups themselves.
 #[derive(Debug, Default)]
@@ -37,6 +39,8 @@ pub(crate) struct Lanes {
     pub(crate) is_held: bool,
     /// The root's members as the lanes know them.
     pub(crate) members: Option<Membership>,
+    /// Ticks since those who are absent were asked.
+    ticks: u64,
     /// The last lane that was ever created here.
     last: GroupId,
     early: VecDeque<(GroupId, RaftId, Bytes)>,
@@ -82,8 +86,8 @@ impl<L: LogRead + Clone> Node<L> {
         // Numbers are given in ascending order.
         if group > self.lanes.last {
             self.lanes.keep_early(group, from, bytes);
-        } else if !envelope::is_gone(&bytes) {
-            self.posts.push(PeerMessage { to: from, group, bytes: envelope::encode_gone() });
+        } else if !envelope::is_of_the_end(&bytes) {
+            self.posts.push(PeerMessage { to: from, group, bytes: envelope::encode_forgotten() });
         }
     }
 
@@ -142,6 +146,19 @@ impl<L: LogRead + Clone> Node<L> {
         moved.iter().for_each(|group| {
             self.lanes.moved.remove(group);
         });
+    }
+
+    /// Dropped lanes wait for members that are not there, at rest. Were one of them back without a word, nobody would know.
+    pub(crate) fn ask_absent(&mut self) {
+        self.lanes.ticks += 1;
+        if self.lanes.ticks < ABSENT_TIMEOUTS * self.config.election_ticks as u64 {
+            return;
+        }
+        self.lanes.ticks = 0;
+        let waiting = self.groups.iter().filter(|(_, group)| group.waits_for_absent()).map(|(id, _)| *id);
+        for id in waiting.collect::<Vec<_>>() {
+            self.step_infallible(id, Group::ask_again);
+        }
     }
 
     /// How far a lane is committed, when that is further than what this node has proposed.

@@ -81,7 +81,9 @@ fn check_kind(message: &Message) -> Result<(), InvalidMessage> {
         | Kind::MsgRequestPreVoteResponse
         | Kind::MsgHeartbeat
         | Kind::MsgHeartbeatResponse
-        | Kind::MsgTimeoutNow => {
+        | Kind::MsgTimeoutNow
+        // Of the one who is to lead, who is the sender.
+        | Kind::MsgTransferLeader => {
             if message.term == 0 {
                 return Err(InvalidMessage::Inconsistent("it has no term"));
             }
@@ -96,7 +98,6 @@ fn check_kind(message: &Message) -> Result<(), InvalidMessage> {
         // travel this way. The others are messages of a node to itself.
         Kind::MsgPropose
         | Kind::MsgSnapshot
-        | Kind::MsgTransferLeader
         | Kind::MsgHup
         | Kind::MsgBeat
         | Kind::MsgUnreachable

@@ -312,6 +312,7 @@ impl<L: LogRead + Clone> Node<L> {
             }
         }
         let members = self.lanes.members.clone().unwrap_or_default();
+        self.ask_absent();
         for id in self.awake.iter().copied().collect::<Vec<_>>() {
             self.step_infallible(id, |group| {
                 if id != GroupId::ROOT {

@@ -72,9 +72,13 @@ pub struct GroupStatus {
     /// Last entry that has its place in the one order, as far as this node knows: for the root group what is committed,
     /// for a lane what a committed cut has named.
     pub ordered_index: LogIndex,
-    /// Whether nothing happens in the group, so that its members do not even count time. Of a lane that was dropped:
-    /// whether it can be forgotten, because nobody needs it any more.
+    /// Whether nothing happens in the group, so that its members do not even count time.
     pub is_resting: bool,
+    /// Of a lane that was dropped: whether it can be forgotten, because nobody needs it any more.
+    pub is_over: bool,
+    /// Of a lane that was not dropped here yet: whether another member has forgotten it. What this one lacks of it, it
+    /// may never get.
+    pub is_forgotten: bool,
     /// This node's own proposals that are not known to be committed.
     pub proposals: usize,
     /// Whether a linearizable read can be answered now, as far as this node knows:
@@ -100,6 +104,8 @@ impl GroupStatus {
             replicated_index: None,
             ordered_index: LogIndex::default(),
             is_resting: false,
+            is_over: false,
+            is_forgotten: false,
             proposals: 0,
             linearizable_read_safe: false,
             state: GroupState::Ok,

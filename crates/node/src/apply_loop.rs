@@ -28,8 +28,8 @@ const ENTRY_OVERHEAD_BYTES: usize = 1024;
 const IDLE: Duration = Duration::from_secs(1);
 /// How often it looks for a lane's entry that was ordered before it came, besides being woken.
 const LANE_POLL: Duration = Duration::from_millis(5);
-/// After so long it says that it waits.
-const LANE_PATIENCE: Duration = Duration::from_secs(10);
+/// After so many ticks it says that it waits, and gives up when another member has forgotten the lane.
+const LANE_PATIENCE_TICKS: u32 = 100;
 
 /// What the apply thread works with, besides the machine.
 pub(crate) struct ApplyLoop {
@@ -37,6 +37,7 @@ pub(crate) struct ApplyLoop {
     pub shared: Arc<Shared>,
     pub commands: SyncSender<Command>,
     pub apply_bytes_max: u64,
+    pub tick: Duration,
     /// The lanes as the machine had them last.
     pub lanes: Arc<LaneTable>,
     /// How far each of them is applied.
@@ -218,7 +219,9 @@ impl ApplyLoop {
         Some(known.copied().unwrap_or_default())
     }
 
-    /// Waits until this node has an entry that was ordered.
+    /// Waits until this node has an entry that was ordered. A node that has joined with a snapshot from before the end of
+    /// a lane may need what all others have forgotten: they had dropped it before they knew of this node. Then it has to
+    /// take another snapshot.
     fn wait_for(&self, lane: GroupId, end: LaneEnd) -> Result<(), Stopped> {
         let began = Instant::now();
         let mut is_said = false;
@@ -227,9 +230,18 @@ impl ApplyLoop {
             if progress.stop_apply || progress.degraded.is_some() {
                 return Err(Stopped);
             }
-            if !is_said && began.elapsed() > LANE_PATIENCE {
+            if began.elapsed() > self.tick * LANE_PATIENCE_TICKS {
+                if !is_said {
+                    tracing::warn!(%lane, index = %end.index, "an entry that was ordered is not here yet");
+                }
                 is_said = true;
-                tracing::warn!(%lane, index = %end.index, "an entry that was ordered is not here yet");
+                if progress.groups.get(&lane).is_some_and(|status| status.is_forgotten) {
+                    drop(progress);
+                    self.shared.degrade_for_good(
+                        "it needs entries of a group that the cluster has dropped and forgotten",
+                    );
+                    return Err(Stopped);
+                }
             }
             // The raft thread writes, and wakes whoever applies; the log is not part of what the lock guards.
             progress = self.shared.wait(&self.shared.apply_wakes, progress, LANE_POLL);

@@ -230,11 +230,6 @@ impl DataFolder {
         std::fs::remove_file(&marker).map_err(Error::io("remove", marker))
     }
 
-    /// Has the node rebuilt from its cluster at its next start.
-    pub(crate) fn mark_rebuild(&self) -> Result<(), Error> {
-        superseded::mark(&self.path)
-    }
-
     /// Counts the start, durably. Proposal ids of this start are new from here on.
     pub(crate) fn count_boot(&self) -> Result<(), Error> {
         write_identity(&self.path, &self.identity)

@@ -31,11 +31,6 @@ use crate::{Error, MemberError, NodeConfig, ProposeError, WaitError, random};
 const COMMANDS_MAX: usize = 4096;
 /// How often a waiting thread looks whether it was interrupted.
 const POLL: Duration = Duration::from_millis(20);
-/// What to do with a node that must not work with what it has.
-const REBUILT: &str = "stop the server and start it again with the same arguments: it is rebuilt from its cluster by \
-                       itself, and what it has now is kept in the folder 'superseded' until then";
-const NOT_MARKED: &str = "stop the server, move the files of its data folder elsewhere, and start it again with the \
-                          same arguments: it is rebuilt from its cluster by itself";
 
 /// A node that runs in this process.
 #[derive(Debug)]
@@ -98,7 +93,7 @@ impl NodeHandle {
         let core = start_core(&identity, &known, &retired, lanes.last_group, &log, first)?;
         folder.count_boot()?;
 
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new(folder.path().to_owned()));
         let mut progress = shared.progress();
         (progress.committed, progress.applied) = (applied, applied);
         (progress.lanes_applied, progress.lanes) = (place.lanes.clone(), Arc::clone(&lanes));
@@ -126,6 +121,7 @@ impl NodeHandle {
             shared: Arc::clone(&shared),
             commands: commands.clone(),
             apply_bytes_max,
+            tick,
             lanes,
             lanes_applied: place.lanes,
             missing,
@@ -435,6 +431,21 @@ impl NodeHandle {
         Ok(())
     }
 
+    /// Whether all lanes have the root's members, as far as this node knows. Each follows by itself, and until then needs
+    /// the members that it still has.
+    pub fn lanes_follow(&self) -> bool {
+        status::lanes_follow(&self.shared.progress())
+    }
+
+    /// Waits until all lanes have the root's members.
+    ///
+    /// # Errors
+    /// See [`WaitError`].
+    pub fn wait_for_lanes(&self, timeout: Duration) -> Result<(), WaitError> {
+        let what = "every group to have the cluster's members";
+        self.shared.wait_until(timeout, &|| false, what, status::lanes_follow)
+    }
+
     /// For a node that has joined with a snapshot: the store of a snapshot may be ahead of the log that came with it;
     /// from when the log has reached it, both are the node's own. Asked for from time to time.
     pub fn settle_store(&self) -> Result<(), Error> {
@@ -452,14 +463,9 @@ impl NodeHandle {
     /// cluster.
     pub fn degrade_for_good(&self, reason: &str) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let marked = running.as_ref().map_or(Ok(()), |running| running.folder.mark_rebuild());
-        drop(running);
-        match marked {
-            Ok(()) => self.shared.degrade(&format!("{reason}: {REBUILT}")),
-            Err(error) => {
-                tracing::error!(%error, "the node could not be marked to be rebuilt");
-                self.shared.degrade(&format!("{reason}: {NOT_MARKED}"));
-            }
+        // The folder of a node that has stopped may be another's by now.
+        if running.is_some() {
+            self.shared.degrade_for_good(reason);
         }
     }
 

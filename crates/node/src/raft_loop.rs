@@ -143,9 +143,9 @@ impl RaftLoop {
             self.core.handle(Event::Compact { group, through })?;
         }
         // Nobody on this node needs a lane's log from before the drop any more; nobody elsewhere does, when the lane
-        // has come to rest.
-        let rests = |group: &GroupId| self.core.status(*group).is_none_or(|status| status.is_resting);
-        let over = self.retired.iter().filter(|(group, at)| **at <= durable && rests(group));
+        // is over.
+        let is_over = |group: &GroupId| self.core.status(*group).is_none_or(|status| status.is_over);
+        let over = self.retired.iter().filter(|(group, at)| **at <= durable && is_over(group));
         for group in over.map(|(group, _)| *group).collect::<Vec<_>>() {
             self.retired.remove(&group);
             self.core.handle(Event::RemoveLane { group })?;

@@ -1,6 +1,7 @@
 //! What the threads of a node and its callers share.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
 use crate::lanes::LaneTable;
 use crate::metrics::Metrics;
 use crate::pending::Pending;
+use crate::superseded;
 use crate::traffic::Traffic;
 use crate::{Checkpointed, ProposeError, WaitError};
 
@@ -23,6 +25,12 @@ const POLL: Duration = Duration::from_millis(20);
 /// What helps against a node's own errors.
 const REMEDY: &str = "Mend its cause (room on the disk, the disk itself), then stop the server and start it again. When \
                       that does not help, start it with an empty folder: it is rebuilt from its cluster";
+
+/// What to do with a node that must not work with what it has.
+const REBUILT: &str = "stop the server and start it again with the same arguments: it is rebuilt from its cluster by \
+                       itself, and what it has now is kept in the folder 'superseded' until then";
+const NOT_MARKED: &str = "stop the server, move the files of its data folder elsewhere, and start it again with the \
+                          same arguments: it is rebuilt from its cluster by itself";
 
 /// What the raft thread is told.
 #[derive(Debug)]
@@ -127,6 +135,8 @@ type ReadAnswer = Result<LogIndex, Refusal>;
 /// Shared state. Every lock is held for a moment only, and never while foreign code runs.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
+    /// The node's data folder.
+    folder: PathBuf,
     progress: Mutex<Progress>,
     /// Set with `Progress::degraded`, for those who ask often.
     is_degraded: AtomicBool,
@@ -144,6 +154,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, ..Self::default() }
+    }
+
     pub fn progress(&self) -> MutexGuard<'_, Progress> {
         // Plain values: whatever panicked, they are usable.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
@@ -162,6 +176,17 @@ impl Shared {
     /// Latches the node for an error of its own, and says what helps against most of them.
     pub fn fail(&self, error: &str) {
         self.degrade(&format!("{error}. {REMEDY}"));
+    }
+
+    /// Latches the node for a reason that a restart does not mend: its next start has it rebuilt from its cluster.
+    pub fn degrade_for_good(&self, reason: &str) {
+        match superseded::mark(&self.folder) {
+            Ok(()) => self.degrade(&format!("{reason}: {REBUILT}")),
+            Err(error) => {
+                tracing::error!(%error, "the node could not be marked to be rebuilt");
+                self.degrade(&format!("{reason}: {NOT_MARKED}"));
+            }
+        }
     }
 
     /// Latches the node: it serves no more. The first reason stays.

@@ -96,6 +96,14 @@ pub struct GroupInfo {
     pub bytes: u64,
 }
 
+/// Whether all lanes have the root's members. One that is over needs none.
+pub(crate) fn lanes_follow(progress: &Progress) -> bool {
+    let members = progress.root().map(|root| &root.membership);
+    let mut lanes =
+        progress.groups.values().filter(|status| status.group != GroupId::ROOT && !status.is_over);
+    members.is_some_and(|members| lanes.all(|lane| lane.membership == *members))
+}
+
 /// The root and all lanes that exist, in the order of their numbers.
 pub(crate) fn groups(progress: &Progress, name: impl Fn(RaftId) -> String) -> Vec<GroupInfo> {
     let exists = |group: &GroupId| *group == GroupId::ROOT || progress.lanes.lanes.contains_key(group);

@@ -9,8 +9,9 @@
 //!
 //! **The end.** A lane that was dropped is needed until all members have applied the drop: who is behind still has to
 //! apply what was ordered before it. Each member that has dropped the lane says so, and asks the others, until all whom
-//! the root has as members have said it. Then it rests, and that means that it can be forgotten. A node that has forgotten
-//! a lane, or came too late to have anything of it, says the same.
+//! the root has as members have said it. Then it is over, and can be forgotten. While only those are missing who are not
+//! there, it rests, and asks from time to time. A node that has forgotten a lane, or came too late to have anything of it,
+//! says so to whoever asks; one that still needs something of it may have to start anew, with a snapshot.
 //!
 //! **Home.** Each lane has a voter where its lead belongs, by its number, so that the leaders of many lanes are spread
 //! over all nodes. A leader elsewhere hands over when that voter is there and has everything.
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quack_log::LogRead;
-use quack_types::{LogIndex, RaftId, Term};
+use quack_types::{GroupId, LogIndex, RaftId, Term};
 use raft::StateRole;
 
 use super::Group;
@@ -43,8 +44,18 @@ pub(crate) struct Rest {
     called: u64,
     still: Option<(Stillness, u64)>,
     pub(super) is_resting: bool,
+    /// It was dropped, and nobody needs it any more.
+    pub(super) is_over: bool,
+    /// It was not dropped here, and another member has forgotten it.
+    pub(super) is_forgotten: bool,
     /// Nothing is proposed any more: the lane was dropped, and only serves those who are behind.
     pub(super) is_retired: bool,
+}
+
+/// The voter where the lead of a lane belongs.
+fn voter_for(lane: GroupId, voters: &[RaftId]) -> Option<RaftId> {
+    let count = u64::try_from(voters.len()).ok().filter(|count| *count > 0)?;
+    usize::try_from(lane.0 % count).ok().and_then(|at| voters.get(at).copied())
 }
 
 impl<L: LogRead> Group<L> {
@@ -71,6 +82,7 @@ impl<L: LogRead> Group<L> {
     /// From now on it takes no proposals.
     pub(crate) fn retire(&mut self) {
         self.rest.is_retired = true;
+        self.rest.is_forgotten = false;
         self.proposals.withdraw_all();
         self.wake();
         let members = self.membership();
@@ -90,9 +102,7 @@ impl<L: LogRead> Group<L> {
 
     /// The voter where the lead of this lane belongs.
     pub(crate) fn home(&self) -> Option<RaftId> {
-        let voters = self.membership().voters;
-        let count = u64::try_from(voters.len()).ok().filter(|count| *count > 0)?;
-        usize::try_from(self.id.0 % count).ok().and_then(|at| voters.get(at).copied())
+        voter_for(self.id, &self.membership().voters)
     }
 
     /// A new lane is led from home at once; nobody else can have been elected.
@@ -122,7 +132,11 @@ impl<L: LogRead> Group<L> {
         } else if self.role() == Role::Learner {
             self.call_if_unheard();
         }
-        if !self.is_leader() || self.is_handing_over() {
+        if !self.is_leader() {
+            self.take_over_from_removed(root);
+            return;
+        }
+        if self.is_handing_over() {
             return;
         }
         if !root.is_joint() && *root != self.membership() {
@@ -153,18 +167,43 @@ impl<L: LogRead> Group<L> {
         self.post_to(self.membership().voters, &envelope::encode_call());
     }
 
-    /// Asks those who may still need something of this dropped lane; rests when there is nobody.
+    /// Who was removed from the root may never hear of it, and lead on as before. One of those who stay asks for the lead.
+    fn take_over_from_removed(&mut self, root: &Membership) {
+        let stays = |id: RaftId| root.voters.contains(&id) || root.learners.contains(&id);
+        let is_mine = || voter_for(self.id, &root.voters) == Some(self.node);
+        if self.rest.ticks.is_multiple_of(self.election_ticks)
+            && self.leader().is_some_and(|leader| !stays(leader))
+            && is_mine()
+        {
+            let node = self.node.0;
+            self.step(|raft| raft.transfer_leader(node));
+        }
+    }
+
+    /// Asks those who may still need something of this dropped lane; rests when none of them is there.
     fn see_whether_over(&mut self, root: &Membership) {
         let members = root.voters.iter().chain(&root.learners).copied();
         let (node, gone) = (self.node, &self.rest.gone);
         let waited_for: Vec<RaftId> =
             members.filter(|member| *member != node && !gone.contains(member)).collect();
-        if waited_for.is_empty() && !root.is_empty() {
-            self.rest.is_resting = true;
-        } else if self.rest.ticks - self.rest.called >= self.election_ticks {
+        self.rest.is_over = waited_for.is_empty() && !root.is_empty();
+        self.rest.is_resting = self.rest.is_over;
+        if !self.rest.is_over && self.rest.ticks - self.rest.called >= self.election_ticks {
             self.rest.called = self.rest.ticks;
+            self.rest.is_resting = waited_for.iter().all(|member| self.is_silent(*member));
             self.post_to(waited_for, &envelope::encode_call());
         }
+    }
+
+    /// Whether it was dropped, and rests because those who may need it are not there.
+    pub(crate) fn waits_for_absent(&self) -> bool {
+        self.rest.is_retired && self.rest.is_resting && !self.rest.is_over
+    }
+
+    /// Those who were not there may be there now.
+    pub(crate) fn ask_again(&mut self) {
+        self.wake();
+        self.rest.called = 0;
     }
 
     /// A member wants to hear of the leader, or of the end. Whoever is no member any more wakes nobody.
@@ -179,7 +218,15 @@ impl<L: LogRead> Group<L> {
 
     /// Somebody needs nothing of this lane any more.
     pub(super) fn on_gone(&mut self, from: RaftId) {
-        self.rest.gone.insert(from);
+        if self.rest.gone.insert(from) && self.rest.is_retired {
+            self.wake();
+        }
+    }
+
+    /// Somebody has nothing of this lane any more.
+    pub(super) fn on_forgotten(&mut self, from: RaftId) {
+        self.rest.is_forgotten |= !self.rest.is_retired;
+        self.on_gone(from);
     }
 
     /// Whether a peer needs nothing of this lane any more.

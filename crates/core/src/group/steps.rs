@@ -54,6 +54,10 @@ impl<L: LogRead> Group<L> {
                 self.on_gone(from);
                 Ok(())
             }
+            Ok(Envelope::Forgotten) => {
+                self.on_forgotten(from);
+                Ok(())
+            }
             Ok(Envelope::Call) => {
                 self.on_call(from);
                 Ok(())

@@ -144,6 +144,11 @@ fn raft_message(bytes: &Bytes) -> String {
     text
 }
 
+fn rest_of(lane: &GroupStatus) -> String {
+    let words = [(lane.is_resting, " resting"), (lane.is_over, " over"), (lane.is_forgotten, " forgotten")];
+    words.into_iter().filter_map(|(is_so, word)| is_so.then_some(word)).collect()
+}
+
 pub fn status(status: &GroupStatus) -> String {
     let replicated = status.replicated_index.map_or("-".to_owned(), |LogIndex(index)| index.to_string());
     let state = match &status.state {
@@ -156,7 +161,7 @@ pub fn status(status: &GroupStatus) -> String {
     };
     let order = match status.group {
         GroupId::ROOT => String::new(),
-        _ => format!(" ordered={}{}", status.ordered_index, if status.is_resting { " resting" } else { "" }),
+        _ => format!(" ordered={}{}", status.ordered_index, rest_of(status)),
     };
     format!(
         "g{} {} leader={} term={} last={} commit={} applied={} floor={} replicated={replicated} readable={}{kept}{order} {} {state}",

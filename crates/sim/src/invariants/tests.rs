@@ -38,6 +38,8 @@ fn leader(term: u64) -> GroupStatus {
         replicated_index: None,
         ordered_index: LogIndex(9),
         is_resting: false,
+        is_over: false,
+        is_forgotten: false,
         proposals: 0,
         linearizable_read_safe: true,
         state: GroupState::Ok,

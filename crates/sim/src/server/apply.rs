@@ -10,7 +10,7 @@ use crate::model::{self, Model};
 use crate::network::Packet;
 use crate::sabotage::Sabotage;
 
-/// How long a node waits for a lane's entry that was ordered before it asks for a snapshot.
+/// How long a node waits for an entry of a lane that another one has forgotten before it asks for a snapshot.
 const PATIENCE_US: u64 = 5_000_000;
 
 impl Server {
@@ -41,7 +41,9 @@ impl Server {
         let peer = self.raft_id();
         let Some(life) = &mut self.life else { return Ok(()) };
         let has_moved = life.waits_since.take() != Some(life.model.order);
-        if let Some(group) = waits_for.filter(|_| !has_moved) {
+        let is_forgotten =
+            |group: &GroupId| life.node.status(*group).is_some_and(|status| status.is_forgotten);
+        if let Some(group) = waits_for.filter(|group| !has_moved && is_forgotten(group)) {
             outputs.push(Output::SnapshotNeeded { group, peer });
         }
         self.start_applying(outputs)

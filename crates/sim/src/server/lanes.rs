@@ -133,15 +133,15 @@ impl Server {
     }
 
     /// Forgets lanes whose logs nobody needs any more: no node behind this one's checkpoint, and no other one, because
-    /// they have come to rest.
+    /// they are over.
     pub(super) fn remove_lanes(&mut self) -> Result<(), Failure> {
         let durable = self.checkpoint.root;
         let Some(life) = &mut self.life else { return Ok(()) };
-        let rests = |group: &GroupId| life.node.status(*group).is_none_or(|status| status.is_resting);
+        let is_over = |group: &GroupId| life.node.status(*group).is_none_or(|status| status.is_over);
         let over: Vec<GroupId> = life
             .retired
             .iter()
-            .filter(|(group, at)| **at <= durable && rests(group))
+            .filter(|(group, at)| **at <= durable && is_over(group))
             .map(|(group, _)| *group)
             .collect();
         for group in over {
