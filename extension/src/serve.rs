@@ -1,5 +1,9 @@
 //! Starting and stopping a server: node, store, network and cluster together.
 
+mod arguments;
+mod launch;
+mod rows;
+
 use std::ffi::c_void;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,21 +13,16 @@ use std::time::{Duration, Instant};
 
 use quack_apply::StoreError;
 use quack_apply::store::ErrorKind;
-use quack_cluster::{Change, Cluster, Contract, Settings};
-use quack_net::{
-    Endpoint, PeerRole, PeerSpec, Server as Network, ServerConfig, Tls, TlsFiles, random_token, tokens_equal,
-};
-use quack_node::{Claim, DataFolder, Membership, NoTransport, NodeConfig, NodeHandle, Transport};
+use quack_cluster::{Change, Cluster, Settings};
+use quack_net::{Endpoint, PeerRole, PeerSpec, Server as Network, ServerConfig, random_token, tokens_equal};
+use quack_node::{Claim, DataFolder, Membership, NodeConfig, NodeHandle};
 use quack_types::NodeId;
 
-use crate::cluster_host::ClusterHost;
-use crate::ffi::{Interrupt, ServeArguments};
-use crate::machine::Machine;
+pub use self::arguments::Arguments;
+use self::arguments::Checked;
+use self::launch::{Launch, Opening, Running};
+use crate::ffi::Interrupt;
 use crate::proposer::SharedNode;
-use crate::service::Sessions;
-use crate::store::AttachedStore;
-use crate::verifications::Verifications;
-use crate::writer::share_node;
 
 /// Longest time that a start may take: reading the log that no checkpoint covers.
 const READY_WAIT: Duration = Duration::from_secs(3600);
@@ -37,119 +36,8 @@ const HAND_OVER_WAIT: Duration = Duration::from_secs(2);
 const ATTACH_WAIT: Duration = Duration::from_secs(30);
 /// How often a waiting thread looks again.
 const POLL: Duration = Duration::from_millis(20);
-/// Name of the catalog when none is given.
-const CATALOG: &str = "cp";
-/// Name of the node when none is given.
-const NODE_ID: &str = "n0";
 /// The DuckDB that this extension is built for.
 const DUCKDB_VERSION: &str = "v2.0.0";
-
-/// What `quack_serve` was called with, checked.
-pub struct Arguments {
-    uri: String,
-    token: String,
-    node_id: String,
-    data_dir: String,
-    catalog: String,
-    peers: Vec<String>,
-    cert_file: String,
-    key_file: String,
-    client_ca_file: String,
-    allow_other_hostname: bool,
-}
-
-impl Arguments {
-    /// # Safety
-    /// The arguments are valid for the call.
-    pub unsafe fn from_ffi(arguments: &ServeArguments<'_>) -> Self {
-        let peers = if arguments.peers_count == 0 {
-            &[]
-        } else {
-            // SAFETY: as promised by the caller.
-            unsafe { std::slice::from_raw_parts(arguments.peers, arguments.peers_count) }
-        };
-        let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
-        Self {
-            uri: arguments.uri.text(),
-            token: arguments.token.text(),
-            node_id: or(arguments.node_id.text(), NODE_ID),
-            data_dir: arguments.data_dir.text(),
-            catalog: or(arguments.catalog.text(), CATALOG),
-            peers: peers.iter().map(|peer| peer.text()).collect(),
-            cert_file: arguments.cert_file.text(),
-            key_file: arguments.key_file.text(),
-            client_ca_file: arguments.client_ca_file.text(),
-            allow_other_hostname: arguments.allow_other_hostname,
-        }
-    }
-
-    /// The folder, as the folder of a running server is known.
-    pub fn data_folder(&self) -> PathBuf {
-        PathBuf::from(&self.data_dir)
-    }
-
-    fn check(&self) -> Result<Checked, StoreError> {
-        let endpoint: Endpoint = self.uri.parse().map_err(invalid)?;
-        let own = NodeId::new(&self.node_id).map_err(invalid)?;
-        if self.data_dir.is_empty() {
-            return Err(invalid(
-                "give data_dir := '<folder>': the folder in which this node keeps its log and its tables",
-            ));
-        }
-        let peers = PeerSpec::parse_list(&self.peers).map_err(invalid)?;
-        if !peers.is_empty() && !peers.iter().any(|peer| peer.node == own) {
-            let named: Vec<_> = peers.iter().map(|peer| peer.node.as_str()).collect();
-            return Err(invalid(format!(
-                "peers names {} but not this node, '{own}': name all nodes, this one too, or give the node_id under which it is named",
-                named.join(", ")
-            )));
-        }
-        if !peers.is_empty() && !peers.iter().any(|peer| peer.role == PeerRole::Voter) {
-            return Err(invalid("peers names no voter: give at least one peer the role voter"));
-        }
-        let tls = self.tls(&own)?;
-        if peers.len() > 1 && tls.is_none() {
-            return Err(invalid(
-                "nodes speak to each other over TLS only: give cert_file, key_file and client_ca_file (quackctl cert init and issue make some)",
-            ));
-        }
-        Ok(Checked { endpoint, own, peers, tls })
-    }
-
-    fn tls(&self, own: &NodeId) -> Result<Option<Tls>, StoreError> {
-        let files = [
-            ("cert_file", &self.cert_file),
-            ("key_file", &self.key_file),
-            ("client_ca_file", &self.client_ca_file),
-        ];
-        let missing: Vec<_> =
-            files.iter().filter(|(_, file)| file.is_empty()).map(|(name, _)| *name).collect();
-        if missing.len() == files.len() {
-            return Ok(None);
-        }
-        if !missing.is_empty() {
-            return Err(invalid(format!(
-                "{} is missing: cert_file, key_file and client_ca_file belong together",
-                missing.join(" and ")
-            )));
-        }
-        let files = TlsFiles {
-            cert_file: (&self.cert_file).into(),
-            key_file: (&self.key_file).into(),
-            client_ca_file: (&self.client_ca_file).into(),
-        };
-        Tls::load(files, own).map(Some).map_err(invalid)
-    }
-}
-
-/// Arguments that make sense.
-struct Checked {
-    endpoint: Endpoint,
-    own: NodeId,
-    /// Empty for a node that is alone.
-    peers: Vec<PeerSpec>,
-    tls: Option<Tls>,
-}
 
 /// Bad input: the caller can do something about it.
 pub fn invalid(error: impl ToString) -> StoreError {
@@ -158,13 +46,6 @@ pub fn invalid(error: impl ToString) -> StoreError {
 
 fn io(error: impl ToString) -> StoreError {
     StoreError::new(ErrorKind::IO, error.to_string())
-}
-
-/// What runs once the node is a member of its cluster.
-pub struct Running {
-    node: Arc<NodeHandle>,
-    shared: Weak<SharedNode>,
-    store: Arc<AttachedStore>,
 }
 
 /// A server: it listens from its start on, and runs a node as soon as it belongs to a cluster.
@@ -182,73 +63,6 @@ pub struct Server {
     /// Why the node does not run, and never will in this server.
     failed: Arc<Mutex<Option<StoreError>>>,
     settling: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What is needed to start a node, now or later.
-struct Launch {
-    /// The C++ host; alive as long as the server is, which waits for the thread that uses this.
-    host: usize,
-    catalog: String,
-    config: NodeConfig,
-    /// The members that the cluster is founded with.
-    first: Membership,
-    cluster: Option<Arc<Cluster>>,
-}
-
-impl Launch {
-    /// Opens store and node.
-    fn start(&self, folder: DataFolder) -> Result<(Running, Arc<SharedNode>), StoreError> {
-        let path = folder.store_path();
-        self.start_in(folder).map_err(|error| of_file(error, &path))
-    }
-
-    fn start_in(&self, folder: DataFolder) -> Result<(Running, Arc<SharedNode>), StoreError> {
-        let shared = Arc::new(SharedNode::default());
-        let store_path = folder.store_path();
-        let store_path = store_path.to_str().ok_or_else(|| invalid("data_dir must be UTF-8"))?;
-        let host = self.host as *mut c_void;
-        // SAFETY: the host is alive, see its field; the node reference was just made.
-        let store = unsafe { AttachedStore::open(host, store_path, &self.catalog, share_node(&shared)) }?;
-        let store = Arc::new(store);
-        let verifications = Arc::new(Verifications::default());
-        match self.start_on(folder, &shared, &store, &verifications) {
-            Ok(node) => {
-                if let Some(cluster) = &self.cluster {
-                    let files = ClusterHost::new(shared.clone(), verifications, store_path);
-                    cluster.run(node.clone(), Arc::new(files));
-                }
-                Ok((Running { node, shared: Arc::downgrade(&shared), store }, shared))
-            }
-            Err(error) => {
-                store.close();
-                Err(error)
-            }
-        }
-    }
-
-    fn start_on(
-        &self,
-        folder: DataFolder,
-        shared: &Arc<SharedNode>,
-        store: &Arc<AttachedStore>,
-        verifications: &Arc<Verifications>,
-    ) -> Result<Arc<NodeHandle>, StoreError> {
-        let identity = folder.identity().clone();
-        let owner = format!("{:032x} {} {}", identity.cluster_id, identity.node_id, identity.incarnation);
-        let foreign = folder.has_foreign_store().map_err(io)?;
-        let machine =
-            Machine::open(store.clone(), &owner, foreign, self.cluster.clone(), verifications.clone())?;
-        let own = identity.raft_id();
-        let transport: Box<dyn Transport> = match &self.cluster {
-            Some(cluster) => cluster.transport(own).ok_or_else(|| io("the network has not started"))?,
-            None => Box::new(NoTransport),
-        };
-        let first = if self.cluster.is_some() { self.first.clone() } else { Membership::new([own], []) };
-        let node = NodeHandle::start(self.config.clone(), folder, Box::new(machine), transport, first)
-            .map_err(io)?;
-        shared.started(node.clone(), self.cluster.clone());
-        Ok(node)
-    }
 }
 
 impl Server {
@@ -372,36 +186,6 @@ impl Server {
         self.running.get().is_some_and(|running| running.store.catalog().eq_ignore_ascii_case(catalog))
     }
 
-    /// The row that `quack_serve` returns.
-    pub fn serve_row(&self) -> Vec<Option<String>> {
-        vec![Some(self.uri()), Some(self.network.url()), Some(self.token.clone())]
-    }
-
-    /// The row of `quack_server_list`.
-    pub fn list_row(&self) -> Vec<Option<String>> {
-        vec![
-            Some(self.uri()),
-            Some(self.network.url()),
-            Some(self.endpoint.host().to_owned()),
-            Some(self.endpoint.port().to_string()),
-            Some(self.network.active_connections().to_string()),
-            self.running.get().map(|running| running.store.catalog()),
-            Some(self.own.to_string()),
-            Some(self.data_dir.display().to_string()),
-        ]
-    }
-
-    /// Rows of `quack_raft_status`: one for each group, or one that says what the node waits for.
-    pub fn raft_rows(&self) -> Vec<Vec<Option<String>>> {
-        let Some(running) = self.running.get() else {
-            let failed = lock(&self.failed).as_ref().map(|error| error.message.clone());
-            return vec![crate::status::waiting_row(&self.own, failed, &self.waiting_for())];
-        };
-        let roster = self.cluster.as_ref().map(|cluster| cluster.roster().clone());
-        let name = |id| Some(roster.as_ref()?.node_of(id)?.to_string());
-        running.node.status(name).iter().map(crate::status::raft_row).collect()
-    }
-
     /// The node, as catalogs hold it.
     pub fn node(&self) -> Result<Arc<SharedNode>, StoreError> {
         let shared = self.running.get().and_then(|running| running.shared.upgrade());
@@ -409,53 +193,6 @@ impl Server {
             let message = format!("the node has not started yet: it waits for {}", self.waiting_for());
             StoreError::new(ErrorKind::CONNECTION, message)
         })
-    }
-
-    /// Rows of `quack_group_status`.
-    pub fn group_rows(&self) -> Vec<Vec<Option<String>>> {
-        let Some(running) = self.running.get() else { return Vec::new() };
-        let roster = self.cluster.as_ref().map(|cluster| cluster.roster().clone());
-        let name = |id| Some(roster.as_ref()?.node_of(id)?.to_string());
-        running.node.group_infos(name).iter().map(crate::status::group_row).collect()
-    }
-
-    /// Rows of `quack_metrics`.
-    pub fn metric_rows(&self) -> Vec<Vec<Option<String>>> {
-        let mut samples = crate::status::session_samples(&self.network.session_counts());
-        samples.extend(self.cluster.iter().flat_map(|cluster| cluster.metrics()));
-        samples.extend(self.running.get().iter().flat_map(|running| running.node.metrics()));
-        samples.iter().map(|sample| crate::status::metric_row(&self.own, sample)).collect()
-    }
-
-    /// Rows of `quack_nodes`.
-    pub fn node_rows(&self) -> Vec<Vec<Option<String>>> {
-        let Some(running) = self.running.get() else { return Vec::new() };
-        match &self.cluster {
-            Some(cluster) => {
-                let committed = running.node.commit_index().0;
-                cluster.nodes().iter().map(|view| crate::status::node_row(view, committed)).collect()
-            }
-            None => vec![crate::status::lone_row(&self.own, &self.endpoint, &running.node, DUCKDB_VERSION)],
-        }
-    }
-
-    /// Rows of `quack_verify`: the nodes compared.
-    pub fn verify_rows(&self) -> Result<Vec<Vec<Option<String>>>, StoreError> {
-        let Some(cluster) = &self.cluster else {
-            return Err(invalid("this node is alone: there is nothing to compare it with"));
-        };
-        let verdicts = cluster.verify().map_err(io)?;
-        Ok(verdicts.iter().map(crate::status::verdict_row).collect())
-    }
-
-    /// Rows of `quack_multiraft_sql_contract_status`.
-    pub fn contract_rows(&self) -> Vec<Vec<Option<String>>> {
-        let Some(running) = self.running.get() else { return Vec::new() };
-        let contract = match &self.cluster {
-            Some(cluster) => cluster.contract(),
-            None => Contract::alone(self.own.clone(), quack_apply::entry::VERSION, DUCKDB_VERSION),
-        };
-        crate::status::contract_rows(&running.store.catalog(), &contract, running.node.groups_enabled())
     }
 
     /// Changes the members of the cluster.
@@ -466,16 +203,6 @@ impl Server {
             ));
         };
         cluster.change(change).map_err(|error| StoreError::new(ErrorKind::INVALID_INPUT, error.to_string()))
-    }
-
-    /// The row of `quack_state_hash`.
-    pub fn hash_row(&self) -> Result<Vec<Option<String>>, StoreError> {
-        let running = self.running.get().ok_or_else(|| self.not_ready())?;
-        let (index, hash) = running
-            .store
-            .snapshot_for_hash()
-            .and_then(|snapshot| Ok((snapshot.position, snapshot.run()?)))?;
-        Ok(vec![Some(running.store.catalog()), Some(index.to_string()), Some(hash)])
     }
 
     /// Checks a client's token.
@@ -581,21 +308,6 @@ impl Server {
     }
 }
 
-/// DuckDB's own word about a store that it cannot read names neither the file nor what to do.
-fn of_file(error: StoreError, path: &Path) -> StoreError {
-    // What is ours says what to do.
-    if [ErrorKind::INVALID_INPUT, ErrorKind::CONNECTION, ErrorKind::INTERRUPT].contains(&error.kind) {
-        return error;
-    }
-    let message = format!(
-        "the node cannot start with '{}': {}. Check the disk; restore the node's folder from a backup, or start it with \
-         an empty folder: with peers it is rebuilt from them",
-        path.display(),
-        error.message
-    );
-    StoreError::new(error.kind, message)
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -606,66 +318,4 @@ fn first_members(peers: &[PeerSpec]) -> Membership {
         peers.iter().filter(|peer| peer.role == role).map(|peer| peer.node.raft_id(0)).collect()
     };
     Membership::new(ids(PeerRole::Voter), ids(PeerRole::Learner))
-}
-
-/// What makes a server ready, in the background.
-struct Opening {
-    network: Arc<Network>,
-    running: Arc<OnceLock<Running>>,
-    open: Arc<AtomicBool>,
-    failed: Arc<Mutex<Option<StoreError>>>,
-    cluster: Option<Arc<Cluster>>,
-}
-
-impl Opening {
-    fn hold(&self, running: Running) {
-        // A second one would be a second node, which nobody makes.
-        let _ = self.running.set(running);
-    }
-
-    /// Lets clients in.
-    fn open(&self) {
-        let Some(running) = self.running.get() else { return };
-        self.network.open(Arc::new(Sessions::new(running.store.clone())));
-        self.open.store(true, Ordering::Release);
-    }
-
-    /// Becomes a member, starts the node, and waits for its leader.
-    fn settle(&self, launch: &Launch, started: Option<(Running, Arc<SharedNode>)>) {
-        if let Err(error) = self.try_settle(launch, started) {
-            tracing::error!(error = %error.message, "the node does not run");
-            self.network.wait_for(&error.message);
-            *lock(&self.failed) = Some(error);
-        }
-    }
-
-    fn try_settle(
-        &self,
-        launch: &Launch,
-        started: Option<(Running, Arc<SharedNode>)>,
-    ) -> Result<(), StoreError> {
-        let Some(cluster) = &self.cluster else { return Ok(()) };
-        let (running, shared) = match started {
-            Some(started) => started,
-            None => launch.start(cluster.settle().map_err(io)?)?,
-        };
-        let node = running.node.clone();
-        self.hold(running);
-        // Nothing of the cluster is readable before this node has seen what its leader has committed.
-        loop {
-            match node
-                .wait_until_ready(Duration::from_secs(1), &|| false)
-                .map_err(io)
-                .and_then(|()| shared.announce_boot())
-            {
-                Ok(()) => break,
-                Err(error) => tracing::debug!(reason = %error.message, "not ready yet"),
-            }
-            if node.degraded().is_some() || node.has_stopped() {
-                return Ok(());
-            }
-        }
-        self.open();
-        Ok(())
-    }
 }

@@ -1,0 +1,122 @@
+//! What `quack_serve` is called with, and what of it makes sense.
+
+use std::path::PathBuf;
+
+use quack_apply::StoreError;
+use quack_net::{Endpoint, PeerRole, PeerSpec, Tls, TlsFiles};
+use quack_types::NodeId;
+
+use super::invalid;
+use crate::ffi::ServeArguments;
+
+/// Name of the catalog when none is given.
+const CATALOG: &str = "cp";
+/// Name of the node when none is given.
+const NODE_ID: &str = "n0";
+
+/// What `quack_serve` was called with, checked.
+pub struct Arguments {
+    uri: String,
+    pub(super) token: String,
+    node_id: String,
+    pub(super) data_dir: String,
+    pub(super) catalog: String,
+    peers: Vec<String>,
+    cert_file: String,
+    key_file: String,
+    client_ca_file: String,
+    pub(super) allow_other_hostname: bool,
+}
+
+impl Arguments {
+    /// # Safety
+    /// The arguments are valid for the call.
+    pub unsafe fn from_ffi(arguments: &ServeArguments<'_>) -> Self {
+        let peers = if arguments.peers_count == 0 {
+            &[]
+        } else {
+            // SAFETY: as promised by the caller.
+            unsafe { std::slice::from_raw_parts(arguments.peers, arguments.peers_count) }
+        };
+        let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+        Self {
+            uri: arguments.uri.text(),
+            token: arguments.token.text(),
+            node_id: or(arguments.node_id.text(), NODE_ID),
+            data_dir: arguments.data_dir.text(),
+            catalog: or(arguments.catalog.text(), CATALOG),
+            peers: peers.iter().map(|peer| peer.text()).collect(),
+            cert_file: arguments.cert_file.text(),
+            key_file: arguments.key_file.text(),
+            client_ca_file: arguments.client_ca_file.text(),
+            allow_other_hostname: arguments.allow_other_hostname,
+        }
+    }
+
+    /// The folder, as the folder of a running server is known.
+    pub fn data_folder(&self) -> PathBuf {
+        PathBuf::from(&self.data_dir)
+    }
+
+    pub(super) fn check(&self) -> Result<Checked, StoreError> {
+        let endpoint: Endpoint = self.uri.parse().map_err(invalid)?;
+        let own = NodeId::new(&self.node_id).map_err(invalid)?;
+        if self.data_dir.is_empty() {
+            return Err(invalid(
+                "give data_dir := '<folder>': the folder in which this node keeps its log and its tables",
+            ));
+        }
+        let peers = PeerSpec::parse_list(&self.peers).map_err(invalid)?;
+        if !peers.is_empty() && !peers.iter().any(|peer| peer.node == own) {
+            let named: Vec<_> = peers.iter().map(|peer| peer.node.as_str()).collect();
+            return Err(invalid(format!(
+                "peers names {} but not this node, '{own}': name all nodes, this one too, or give the node_id under which it is named",
+                named.join(", ")
+            )));
+        }
+        if !peers.is_empty() && !peers.iter().any(|peer| peer.role == PeerRole::Voter) {
+            return Err(invalid("peers names no voter: give at least one peer the role voter"));
+        }
+        let tls = self.tls(&own)?;
+        if peers.len() > 1 && tls.is_none() {
+            return Err(invalid(
+                "nodes speak to each other over TLS only: give cert_file, key_file and client_ca_file (quackctl cert init and issue make some)",
+            ));
+        }
+        Ok(Checked { endpoint, own, peers, tls })
+    }
+
+    fn tls(&self, own: &NodeId) -> Result<Option<Tls>, StoreError> {
+        let files = [
+            ("cert_file", &self.cert_file),
+            ("key_file", &self.key_file),
+            ("client_ca_file", &self.client_ca_file),
+        ];
+        let missing: Vec<_> =
+            files.iter().filter(|(_, file)| file.is_empty()).map(|(name, _)| *name).collect();
+        if missing.len() == files.len() {
+            return Ok(None);
+        }
+        if !missing.is_empty() {
+            return Err(invalid(format!(
+                "{} is missing: cert_file, key_file and client_ca_file belong together",
+                missing.join(" and ")
+            )));
+        }
+        let files = TlsFiles {
+            cert_file: (&self.cert_file).into(),
+            key_file: (&self.key_file).into(),
+            client_ca_file: (&self.client_ca_file).into(),
+        };
+        Tls::load(files, own).map(Some).map_err(invalid)
+    }
+}
+
+/// Arguments that make sense.
+pub(super) struct Checked {
+    pub endpoint: Endpoint,
+    pub own: NodeId,
+    /// Empty for a node that is alone.
+    pub peers: Vec<PeerSpec>,
+    pub tls: Option<Tls>,
+}
