@@ -6,7 +6,8 @@ the same clients write to a table in the default group. What is applied everywhe
 nodes hold all rows, and that time is part of it.
 
 Then as many tables are created, each in a group of its own, and left alone: processor time of all nodes together,
-messages between them and fsyncs, each per second, next to those of the same cluster before.
+messages between them and fsyncs, each per second, next to those of the same cluster before. The same with one node
+killed, and when half of the tables have been dropped while it is away; then it comes back.
 """
 
 import argparse
@@ -67,6 +68,7 @@ def main():
         try:
             enable(cluster)
             results = {"throughput": throughput(cluster, arguments.seconds), "idle": idle(cluster, arguments.groups)}
+            results["one_away"] = one_away(cluster, arguments.groups)
         finally:
             for node in cluster.alive():
                 node.kill()
@@ -169,15 +171,40 @@ def idle(cluster, groups):
     leaders = "SELECT leader_id, count(*) FROM quack_group_status('cp') WHERE kind = 'lane' GROUP BY ALL ORDER BY ALL"
     print(f"led by: {dict(node.sql(leaders))}", flush=True)
 
-    def quiet():
+    wait_for_rest(cluster)
+    results["with"] = do_nothing(cluster, f"{groups:,} groups at rest")
+    results["wake_ms"] = sorted(wake(node, groups // 2 + number) for number in range(WAKES))
+    print(f"the first write into one of them: {results['wake_ms'][WAKES // 2]:.1f} ms", flush=True)
+    return results
+
+
+def wait_for_rest(cluster):
+    def rests():
         before = sample(cluster)
         time.sleep(2)
         return sample(cluster)["messages_lanes"] == before["messages_lanes"]
 
-    wait_for(quiet, "lanes that rest", REST_SECONDS_MAX)
-    results["with"] = do_nothing(cluster, f"{groups:,} groups at rest")
-    results["wake_ms"] = sorted(wake(node, groups // 2 + number) for number in range(WAKES))
-    print(f"the first write into one of them: {results['wake_ms'][WAKES // 2]:.1f} ms", flush=True)
+    wait_for(rests, "lanes that rest", REST_SECONDS_MAX)
+
+
+def one_away(cluster, groups):
+    """The same with a member that is not there, which groups and dropped groups could wait for."""
+    away = cluster.others(cluster.leader())[0]
+    away.kill()
+    node = cluster.leader()
+    wait_for_rest(cluster)
+    results = {"with": do_nothing(cluster, f"{groups:,}, a node is away")}
+    for number in range(0, groups, 2):
+        node.sql(f"DROP TABLE g{number}")
+    wait_for_rest(cluster)
+    results["dropped"] = do_nothing(cluster, f"{groups // 2:,} of them dropped")
+    start = time.perf_counter()
+    away.start()
+    cluster.wait_equal()
+    results["back_seconds"] = time.perf_counter() - start
+    print(f"the node is back and has everything after {results['back_seconds']:.1f} s", flush=True)
+    wait_for_rest(cluster)
+    results["back"] = do_nothing(cluster, f"{groups // 2:,} groups, all nodes")
     return results
 
 
