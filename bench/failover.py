@@ -29,7 +29,8 @@ from pathlib import Path
 
 from host import write_json
 
-from quack_testing.cluster import Cluster, free_ports, wait_for
+from quack_testing.cluster import Cluster, wait_for
+from quack_testing.ports import free_ports
 from quack_testing.process import DatabaseError, ProcessEnded
 
 NODES = 3

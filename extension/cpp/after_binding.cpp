@@ -8,6 +8,7 @@
 #include "hidden_rows.hpp"
 #include "placement.hpp"
 #include "statement.hpp"
+#include "whole_statement.hpp"
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/parser/parsed_data/create_trigger_info.hpp"
 #include "duckdb/parser/parsed_data/drop_info.hpp"
@@ -196,6 +197,9 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 	state->goes_on_after_write = GoesOnAfterWrite(*state, *statement.plan);
 	HideRows(context, statement, state->goes_on_after_write);
 	LeadTriggers(context, statement);
+	if (state->goes_on_after_write) {
+		LeadWholeStatement(statement);
+	}
 }
 
 void RegisterAfterBinding(DatabaseInstance &instance) {

@@ -92,7 +92,7 @@ static bool IsReferenced(const TableCatalogEntry &table) {
 
 //! Throws as DuckDB does when a transaction that was committed since this one began has deleted or replaced some of these
 //! rows. Of rows that are the transaction's own none is committed.
-static void RequireCurrent(DuckTableEntry &table, Vector &row_ids, idx_t count, idx_t committed_count) {
+static void RequireCurrent(ClientContext &context, DuckTableEntry &table, Vector &row_ids, idx_t count, idx_t committed_count) {
 	DataChunk current;
 	current.Initialize(Allocator::DefaultAllocator(), {LogicalType::ROW_TYPE});
 	vector<StorageIndex> column_ids;
@@ -101,6 +101,7 @@ static void RequireCurrent(DuckTableEntry &table, Vector &row_ids, idx_t count, 
 	// The transaction's own ids are beyond those that it knows, and are skipped.
 	table.GetStorage().FetchCommitted(current, column_ids, row_ids, count, state);
 	if (current.size() != committed_count) {
+		StatementState::Get(context).conflicted = true;
 		throw TransactionException("Conflict on tuple deletion!");
 	}
 }
@@ -121,7 +122,7 @@ void OpenTransaction::DeleteLocally(Table &table, DataChunk &rows) {
 		}
 	}
 	if (own_count < rows.size()) {
-		RequireCurrent(entry, row_ids, rows.size(), rows.size() - own_count);
+		RequireCurrent(context, entry, row_ids, rows.size(), rows.size() - own_count);
 	}
 	FreeKeys(context, entry, table.constraints, row_ids, rows);
 	if (own_count > 0) {
@@ -149,6 +150,16 @@ void OpenTransaction::Deleted(DuckTableEntry &entry, DataChunk &rows) {
 	DeleteRows(context, entry, table.constraints, rows.data[entry.GetStorage().GetTypes().size()], rows);
 }
 
+//! The key that is there may belong to a row that the transaction does not see: one committed since it began, which may be
+//! the same row with other values.
+static void NoteIfKeyIsNew(ClientContext &context, QuackCatalog &catalog) {
+	auto last_commit = QuackTransactionManager::Get(catalog).GetLastCommit();
+	if (!DuckTransaction::Get(context, catalog).GetSnapshotView().Sees(last_commit)) {
+		auto &state = StatementState::Get(context);
+		state.conflicted = state.key_conflict = true;
+	}
+}
+
 void OpenTransaction::Inserted(DuckTableEntry &entry, DataChunk &rows) {
 	std::lock_guard<std::recursive_mutex> guard(lock);
 	auto &table = TableOf(entry);
@@ -157,7 +168,12 @@ void OpenTransaction::Inserted(DuckTableEntry &entry, DataChunk &rows) {
 	}
 	// A chunk at a time, and no longer: DuckDB locks the table meanwhile, and a checkpoint waits for that lock with the
 	// applier behind it.
-	entry.GetStorage().LocalAppend(entry, context, rows, table.constraints);
+	try {
+		entry.GetStorage().LocalAppend(entry, context, rows, table.constraints);
+	} catch (ConstraintException &) {
+		NoteIfKeyIsNew(context, catalog);
+		throw;
+	}
 }
 
 void OpenTransaction::Updated(DuckTableEntry &entry, DataChunk &rows) {

@@ -100,12 +100,8 @@ SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, Cli
 		}
 		Repeat(context, emitted);
 	}
-	if (state.repeated_into) {
-		// Copied: the memory of these rows ends with this connection.
-		state.repeated_into->Reset();
-		for (auto &chunk : emitted.Chunks()) {
-			state.repeated_into->Append(chunk);
-		}
+	if (!state.collects) {
+		HandOver(state, emitted);
 	}
 	return SinkFinalizeType::READY;
 }

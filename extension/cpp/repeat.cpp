@@ -49,9 +49,23 @@ static bool CanReadAgain(const PhysicalOperator &plan) {
 	return true;
 }
 
-bool MayRepeat(ClientContext &context, PhysicalOperator &plan) {
-	auto &state = StatementState::Get(context);
-	return !state.repeated && !IsPartOfTransaction(context) && CanReadAgain(plan);
+bool MayRepeat(ClientContext &context, const PhysicalOperator &plan) {
+	return !IsPartOfTransaction(context) && MayRunApart(context, plan);
+}
+
+bool MayRunApart(ClientContext &context, const PhysicalOperator &plan) {
+	return !StatementState::Get(context).repeated && IsTransactionOfItsOwn(context) && CanReadAgain(plan);
+}
+
+void HandOver(StatementState &state, ColumnDataCollection &emitted) {
+	if (!state.repeated_into) {
+		return;
+	}
+	// Copied: the memory of these rows ends with this connection.
+	state.repeated_into->Reset();
+	for (auto &chunk : emitted.Chunks()) {
+		state.repeated_into->Append(chunk);
+	}
 }
 
 //! A connection whose statements mean what they would mean in `context`.
@@ -93,18 +107,17 @@ static void Attempt(ClientContext &context, Connection &connection) {
 	result->ThrowIfError();
 }
 
-void Repeat(ClientContext &context, ColumnDataCollection &emitted) {
+static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, bool is_cautious) {
 	auto &state = StatementState::Get(context);
-	// It would keep out the repetition.
+	// It would keep out the one that runs now.
 	state.LeaveGate();
-	state.cautious = CAUTIOUS_STATEMENTS;
 	auto connection = ConnectLike(context);
 	auto &again = StatementState::Get(*connection->context);
 	again.repeated = context;
 	again.repeated_into = emitted;
 	idx_t key_attempts = 0;
 	for (idx_t attempt = 1;; attempt++) {
-		again.cautious = 1;
+		again.cautious = is_cautious ? 1 : 0;
 		again.conflicted = false;
 		again.key_conflict = false;
 		try {
@@ -119,7 +132,18 @@ void Repeat(ClientContext &context, ColumnDataCollection &emitted) {
 		if (context.IsInterrupted()) {
 			throw InterruptException();
 		}
+		is_cautious = true;
+		state.cautious = CAUTIOUS_STATEMENTS;
 	}
+}
+
+void Repeat(ClientContext &context, ColumnDataCollection &emitted) {
+	StatementState::Get(context).cautious = CAUTIOUS_STATEMENTS;
+	RunUntilDone(context, emitted, true);
+}
+
+void RunApart(ClientContext &context, ColumnDataCollection &emitted) {
+	RunUntilDone(context, emitted, StatementState::Get(context).cautious > 0);
 }
 
 } // namespace quack

@@ -209,8 +209,12 @@ bool IsInterrupted(ClientContext &context) {
 	return context.IsInterrupted() || (state.repeated && state.repeated->IsInterrupted());
 }
 
+bool IsTransactionOfItsOwn(ClientContext &context) {
+	return context.transaction.IsAutoCommit() && !ExpandsIntoSeveral(context);
+}
+
 bool IsPartOfTransaction(ClientContext &context) {
-	return !context.transaction.IsAutoCommit() || ExpandsIntoSeveral(context) || StatementState::Get(context).collects;
+	return !IsTransactionOfItsOwn(context) || StatementState::Get(context).collects;
 }
 
 TransactionException LostConflict() {

@@ -106,7 +106,7 @@ def test_the_environment_says_before_the_configuration_what_is_logged_and_how(tm
     quackd.wait_for("/ready", 200)
     assert quackd.terminate() == 0
     opened, role = quackd.stderr_path.read_text().splitlines()
-    assert "quack_node::handle: log opened" in opened and opened.endswith(" node_id=n0")
+    assert " quack_node::" in opened and ": log opened" in opened and opened.endswith(" node_id=n0")
     assert 'role="leader"' in role
 
     monkeypatch.setenv("QUACK_LOG", "inof")

@@ -7,8 +7,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from quack_testing.cluster import free_ports, wait_for
+from quack_testing.cluster import wait_for
 from quack_testing.node import stock_client
+from quack_testing.ports import free_ports
 from quack_testing.process import DatabaseError
 from quack_testing.quackd import END_SECONDS, Quackd, quackctl
 

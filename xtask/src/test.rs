@@ -114,7 +114,21 @@ fn stages(root: &Path) -> Vec<Stage> {
         Stage {
             name: "process",
             title: "processes, stock clients, crashes",
-            command: program(root, &python, &["-m", "pytest", "-q", "sql-tests/process"]),
+            // Most of the time they wait: for elections, timeouts, the ends of processes.
+            command: program(
+                root,
+                &python,
+                &[
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "--numprocesses=auto",
+                    "--maxprocesses=4",
+                    "--dist=worksteal",
+                    "--durations=10",
+                    "sql-tests/process",
+                ],
+            ),
             closing: Closing::Pytest,
         },
     ]

@@ -6,15 +6,24 @@
 
 namespace quack {
 
+class StatementState;
+
 //! Whether the running statement, which has met a conflict and so has changed nothing, may run again: it is a
 //! transaction of its own, and everything that it reads is still there to be read. An open file or a stream of a
 //! program may not be.
-bool MayRepeat(duckdb::ClientContext &context, duckdb::PhysicalOperator &plan);
+bool MayRepeat(duckdb::ClientContext &context, const duckdb::PhysicalOperator &plan);
+//! The same of one that has several steps, whose `plan` is all of it, before it runs.
+bool MayRunApart(duckdb::ClientContext &context, const duckdb::PhysicalOperator &plan);
 
 //! Runs the running statement of `context` again, in a session like its own and a transaction that begins now, until it
 //! meets no conflict. Replaces `emitted` by what it emits; throws what it throws.
 //!
 //! It is planned anew: the plan that met the conflict relies on statistics of the rows that it has read.
 void Repeat(duckdb::ClientContext &context, duckdb::ColumnDataCollection &emitted);
+//! The same from the start, for a statement that has not run yet.
+void RunApart(duckdb::ClientContext &context, duckdb::ColumnDataCollection &emitted);
+
+//! Hands over what a statement emits, if it is one that another session has run.
+void HandOver(StatementState &state, duckdb::ColumnDataCollection &emitted);
 
 } // namespace quack

@@ -110,6 +110,8 @@ private:
 
 //! Whether the statement is to end, or the one that it repeats.
 bool IsInterrupted(duckdb::ClientContext &context);
+//! Whether the running statement is all that its transaction consists of.
+bool IsTransactionOfItsOwn(duckdb::ClientContext &context);
 //! Whether the running statement's changes are committed with its transaction, not when they are made: between BEGIN and
 //! COMMIT, in one of several statements that DuckDB makes of what the user wrote, or when it goes on after a write.
 bool IsPartOfTransaction(duckdb::ClientContext &context);

@@ -1,27 +1,15 @@
 """Clusters of real processes on this machine, with certificates of their own."""
 
 import os
-import socket
 import subprocess
 import time
 from pathlib import Path
 
 from quack_testing.node import Node
+from quack_testing.ports import free_ports
 from quack_testing.process import QUACKCTL, DatabaseError, ProcessEnded
 
 WAIT_SECONDS = 60
-
-
-def free_ports(count):
-    """Ports that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
-    finally:
-        for probe in sockets:
-            probe.close()
 
 
 class Certificates:

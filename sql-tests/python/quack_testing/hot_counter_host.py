@@ -57,7 +57,38 @@ def by_merge(connection, _):
     ).fetchone()[0]
 
 
-WAYS = [by_text, by_parameters, by_execute, by_variable, by_search_path, by_temporary_macro, by_returning, by_merge]
+def by_with(connection, _):
+    ((n,),) = connection.execute(
+        "WITH raised AS (UPDATE cp.counter SET n = n + 1 WHERE id = 1 RETURNING n) SELECT -n FROM raised"
+    ).fetchall()
+    seen.append(-n)
+    return 1
+
+
+def by_with_and_parameters(connection, _):
+    query = "WITH raised AS (UPDATE cp.counter SET n = n + ? WHERE id = 1 RETURNING n) SELECT n + ? FROM raised"
+    ((n,),) = connection.execute(query, [1, 1000000]).fetchall()
+    seen.append(n - 1000000)
+    return 1
+
+
+def by_trigger(connection, number):
+    return connection.execute("INSERT INTO cp.orders VALUES (?)", [number]).fetchone()[0]
+
+
+WAYS = [
+    by_text,
+    by_parameters,
+    by_execute,
+    by_variable,
+    by_search_path,
+    by_temporary_macro,
+    by_returning,
+    by_merge,
+    by_with,
+    by_with_and_parameters,
+    by_trigger,
+]
 seen = []
 
 
@@ -68,6 +99,9 @@ def main():
     database.execute(f"CALL quack_serve('quack:127.0.0.1:0', data_dir := '{data_dir}')")
     database.execute("CREATE TABLE cp.counter (id INTEGER PRIMARY KEY, n BIGINT)")
     database.execute("INSERT INTO cp.counter VALUES (1, 0), (2, 0)")
+    database.execute("CREATE TABLE cp.orders (number INTEGER)")
+    trigger = "CREATE TRIGGER count AFTER INSERT ON cp.orders UPDATE cp.counter SET n = n + 1 WHERE id = 1"
+    database.execute(trigger)
     raised = {way.__name__: 0 for way in WAYS}
     errors = set()
 

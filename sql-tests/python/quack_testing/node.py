@@ -1,8 +1,8 @@
 """A serving DuckDB 2.0 process, and the clients that look at it."""
 
-import socket
 from pathlib import Path
 
+from quack_testing.ports import free_ports
 from quack_testing.process import EXTENSION, STOCK_PYTHON, Process
 
 TOKEN = "token-of-the-tests"
@@ -111,9 +111,7 @@ class StockServer:
     def start(self):
         self.process = stock_process(self.folder, self.name)
         # Port 0 is refused by the stock server.
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        (port,) = free_ports(1)
         ((self.uri, self.url, _),) = self.process.sql(
             f"CALL quack_serve('quack:127.0.0.1:{port}', token := '{TOKEN}')"
         )
