@@ -110,15 +110,36 @@ static bool IsConflict(const QuackError &error) {
 	       StringUtil::StartsWith(error.message, "Conflict");
 }
 
+//! The connection that runs the statement, and the one whose statement it runs, if that is another.
+template <class CALLBACK>
+static void ForEachOf(ClientContext &context, CALLBACK &&callback) {
+	auto &state = StatementState::Get(context);
+	callback(context, state.outcome);
+	if (state.repeated) {
+		callback(*state.repeated, StatementState::Get(*state.repeated).outcome);
+	}
+}
+
 void Writer::Commit(ClientContext &context) {
 	lock_guard<mutex> guard(lock);
 	QuackInterrupt interrupt {&context, [](void *waiting) {
 		                          return IsInterrupted(*static_cast<ClientContext *>(waiting));
 	                          }};
+	auto handed_over = [](void *waiting) {
+		ForEachOf(*static_cast<ClientContext *>(waiting),
+		          [](ClientContext &client, Outcome &outcome) { outcome.HandedOver(client); });
+	};
+	if (IsInterrupted(context)) {
+		throw InterruptException();
+	}
 	auto committed = handle;
 	handle = nullptr;
 	QuackError error = NoError();
-	quack_rs_writer_commit(committed, interrupt, &error);
+	quack_rs_writer_commit(committed, interrupt, handed_over, &error);
+	if (error.kind != static_cast<int32_t>(ExceptionType::CONNECTION)) {
+		auto taken = error.kind == NO_ERROR;
+		ForEachOf(context, [&](ClientContext &client, Outcome &outcome) { outcome.Known(client, taken); });
+	}
 	auto &state = StatementState::Get(context);
 	// What another node has written since the statement looked for the key.
 	state.key_conflict = state.IsUpsert() && error.kind == static_cast<int32_t>(ExceptionType::CONSTRAINT);
@@ -173,6 +194,7 @@ void StatementState::QueryEnd(ClientContext &context, optional_ptr<ErrorData> er
 	if (db && error && error->HasError() && error->Type() == ExceptionType::DATA_CORRUPTION) {
 		TellOfDamage(*db, *error);
 	}
+	outcome.Correct(error);
 	prepared = nullptr;
 	parameters.clear();
 	changes.reset();
@@ -205,8 +227,11 @@ RebindQueryInfo StatementState::OnRebindPreparedStatement(ClientContext &context
 }
 
 bool IsInterrupted(ClientContext &context) {
-	auto &state = StatementState::Get(context);
-	return context.IsInterrupted() || (state.repeated && state.repeated->IsInterrupted());
+	auto interrupted = false;
+	ForEachOf(context, [&](ClientContext &client, Outcome &outcome) {
+		interrupted = outcome.IsInterrupted(client) || interrupted;
+	});
+	return interrupted;
 }
 
 bool IsTransactionOfItsOwn(ClientContext &context) {

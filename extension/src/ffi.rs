@@ -189,6 +189,11 @@ impl Interrupt {
     pub fn interrupted(&self) -> bool {
         (self.interrupted)(self.context)
     }
+
+    /// Tells the waiting statement something.
+    pub fn tell(&self, what: extern "C" fn(*mut c_void)) {
+        what(self.context);
+    }
 }
 
 #[repr(C)]

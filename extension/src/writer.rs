@@ -160,12 +160,17 @@ unsafe extern "C" fn quack_rs_writer_sequence(
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn quack_rs_writer_commit(handle: *mut c_void, interrupt: Interrupt, error: *mut Error) {
+unsafe extern "C" fn quack_rs_writer_commit(
+    handle: *mut c_void,
+    interrupt: Interrupt,
+    handed_over: extern "C" fn(*mut c_void),
+    error: *mut Error,
+) {
     barrier::call(error, || {
         // SAFETY: this ends the writer, once.
         let mut writer = unsafe { Box::from_raw(handle.cast::<DuckDbWriter>()) };
         writer.proposer_mut().watch(interrupt);
-        as_result(writer.commit()?).map(|_| ())
+        as_result(writer.commit(|| interrupt.tell(handed_over))?).map(|_| ())
     });
 }
 

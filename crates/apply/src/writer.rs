@@ -236,12 +236,13 @@ impl<P: Proposer> Writer<P> {
         Ok(())
     }
 
-    /// Proposes the transaction and waits for its outcome. An empty one is applied without being proposed.
+    /// Proposes the transaction and waits for its outcome. An empty one is applied without being proposed. From when
+    /// `handed_over` is called it may take effect.
     ///
     /// # Errors
     /// There is no outcome. When the transaction had parts it has been given up as well, so that it is applied only
     /// if its entry is in the log already.
-    pub fn commit(mut self) -> Result<proto::Outcome, P::Error> {
+    pub fn commit(mut self, handed_over: impl FnOnce()) -> Result<proto::Outcome, P::Error> {
         if self.is_empty() {
             return Ok(entry::applied());
         }
@@ -264,6 +265,7 @@ impl<P: Proposer> Writer<P> {
         // Lanes come and go with what changes the catalog: that is the root's to order.
         let group = if self.ddl_bytes > 0 { DEFAULT_GROUP } else { self.group_for(id) };
         let pending = self.proposer.propose(group, id, data)?;
+        handed_over();
         let outcome = self.proposer.wait(pending)?;
         self.transaction = None;
         Ok(outcome)

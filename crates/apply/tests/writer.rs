@@ -38,7 +38,7 @@ fn log_with_tables() -> Shared {
     first.ddl(create("bag", Key::None)).unwrap();
     first.ddl(create("keyed", Key::Unique)).unwrap();
     first.ddl(Ddl::CreateSequence("counter".into()).to_sql()).unwrap();
-    assert_eq!(first.commit(), Ok(entry::applied()));
+    assert_eq!(first.commit(|| {}), Ok(entry::applied()));
     log
 }
 
@@ -65,7 +65,7 @@ fn assert_settled(log: &Shared) {
     assert_eq!(log.borrow().outstanding.len(), 0, "ids that nobody settles");
     let mut last = writer(log);
     insert(&mut last, 1000, 0).unwrap();
-    last.commit().unwrap();
+    last.commit(|| {}).unwrap();
     assert_eq!(log.borrow().applier.committed().needed_from, BTreeMap::new(), "parts that nobody needs");
 }
 
@@ -75,17 +75,17 @@ fn entries_take_each_road_as_often_as_its_share_and_the_roots_when_they_change_t
     let mut first = writer(&log);
     first.ddl(Ddl::CreateTable("bag".into(), Key::None).to_sql()).unwrap();
     first.weigh("a", 10);
-    first.commit().unwrap();
+    first.commit(|| {}).unwrap();
     for key in 0..400 {
         let mut next = writer(&log);
         insert(&mut next, key, 0).unwrap();
         next.weigh("a", 100);
         next.weigh("b", 300);
-        next.commit().unwrap();
+        next.commit(|| {}).unwrap();
     }
     let mut last = writer(&log);
     insert(&mut last, 1000, 0).unwrap();
-    last.commit().unwrap();
+    last.commit(|| {}).unwrap();
     let log = log.borrow();
     let count = |group: &str| log.groups.iter().filter(|taken| *taken == group).count();
     assert_eq!((log.groups.len(), count(DEFAULT_GROUP)), (402, 2));
@@ -100,7 +100,7 @@ fn a_small_transaction_is_one_entry() {
     writer.ddl(create("more", Key::None)).unwrap();
     writer.sequence(usage("counter", 7));
     writer.rows(Change::Inserted, inserted("more", &[(2, 0)], MIB)).unwrap();
-    assert_eq!(writer.commit(), Ok(entry::applied()));
+    assert_eq!(writer.commit(|| {}), Ok(entry::applied()));
     assert_eq!(log.borrow().letters(), "TT");
     let contents = log.borrow().applier.store().contents();
     assert_eq!(contents.tables["more"].1, [(2, 0)]);
@@ -122,7 +122,7 @@ fn a_statement_may_delete_what_an_earlier_one_has_inserted() {
         writer.begin_statement();
         insert(&mut writer, 3, bytes).unwrap();
         insert(&mut writer, 7, bytes).unwrap();
-        assert_eq!(writer.commit(), Ok(entry::applied()));
+        assert_eq!(writer.commit(|| {}), Ok(entry::applied()));
         let mut keys = keys(&log);
         keys.sort_unstable();
         assert_eq!(keys, [0, 1, 2, 3, 4, 5, 7]);
@@ -135,7 +135,7 @@ fn an_empty_transaction_is_applied_without_an_entry() {
     let log = Log::new();
     let empty = writer(&log);
     assert!(empty.is_empty());
-    assert_eq!(empty.commit(), Ok(entry::applied()));
+    assert_eq!(empty.commit(|| {}), Ok(entry::applied()));
     assert_eq!((log.borrow().letters().as_str(), log.borrow().outstanding.len()), ("", 0));
 }
 
@@ -147,7 +147,7 @@ fn a_large_transaction_is_parts_and_one_entry_and_few_are_under_way() {
         insert(&mut writer, key, MIB).unwrap();
         assert_eq!(keys(&log), [], "nothing is visible before the last entry");
     }
-    assert_eq!(writer.commit(), Ok(entry::applied()));
+    assert_eq!(writer.commit(|| {}), Ok(entry::applied()));
     assert_eq!(log.borrow().letters(), "TpppppppppppppT");
     assert_eq!(keys(&log), (0..40).collect::<Vec<_>>());
     assert_eq!(log.borrow().under_way_most, PARTS_UNDER_WAY_MAX);
@@ -203,7 +203,7 @@ fn the_largest_row_leaves_by_itself_and_statements_have_room_beside_small_rows()
     insert(&mut large, 1, 100).unwrap();
     insert(&mut large, 2, row_bytes).unwrap();
     large.ddl(create("more", Key::None)).unwrap();
-    assert_eq!(large.commit(), Ok(entry::applied()));
+    assert_eq!(large.commit(|| {}), Ok(entry::applied()));
     assert_eq!(log.borrow().letters(), "TppT");
     assert_eq!(keys(&log), [1, 2]);
     assert!(log.borrow().entry_bytes_most <= ENTRY_BYTES_MAX);
@@ -215,7 +215,7 @@ fn the_largest_row_leaves_by_itself_and_statements_have_room_beside_small_rows()
     // Not a statement that the model knows: it is refused when it is applied, not for its size.
     long.ddl("x".repeat(ENTRY_BYTES_MAX - PART_BYTES - 2 * MIB)).unwrap();
     assert!(
-        matches!(long.commit().unwrap().kind, Some(proto::outcome::Kind::Refused(refused)) if refused.error_kind == 14)
+        matches!(long.commit(|| {}).unwrap().kind, Some(proto::outcome::Kind::Refused(refused)) if refused.error_kind == 14)
     );
     assert_settled(&log);
 }
@@ -233,7 +233,7 @@ fn parts_belong_to_the_step_that_their_rows_were_added_to() {
     }
     writer.ddl(Ddl::DropTable("more".into()).to_sql()).unwrap();
     insert(&mut writer, 8, MIB).unwrap();
-    assert_eq!(writer.commit(), Ok(entry::applied()));
+    assert_eq!(writer.commit(|| {}), Ok(entry::applied()));
     let steps: Vec<u32> = log
         .borrow()
         .bodies()
@@ -257,7 +257,7 @@ fn a_transaction_that_lost_a_part_is_refused_whole() {
         let mut writer = writer(&log);
         log.borrow_mut().lost_in = Some(lost);
         let sent = (0..20).try_for_each(|key| insert(&mut writer, key, MIB));
-        let outcome = sent.and_then(|()| writer.commit());
+        let outcome = sent.and_then(|()| writer.commit(|| {}));
         assert_eq!(outcome, Err(Failure::Unknown));
         log.borrow_mut().apply();
         assert_settled(&log);
@@ -272,7 +272,7 @@ fn rows_that_could_not_be_sent_are_missed_even_if_the_caller_goes_on() {
     log.borrow_mut().busy_in = Some(1);
     let failures = (0..20).filter(|key| insert(&mut writer, *key, MIB).is_err()).count();
     assert_eq!(failures, 1);
-    assert_ne!(writer.commit().unwrap(), entry::applied());
+    assert_ne!(writer.commit(|| {}).unwrap(), entry::applied());
     assert_settled(&log);
     assert_eq!(keys(&log), [1000]);
 }
@@ -289,7 +289,7 @@ fn a_refused_part_ends_the_load_early() {
     (5..200).for_each(|key| insert(&mut writer, key, MIB).unwrap());
     let sent = log.borrow().letters();
     assert!(sent.len() < 12, "{sent}");
-    assert_ne!(writer.commit().unwrap(), entry::applied());
+    assert_ne!(writer.commit(|| {}).unwrap(), entry::applied());
     assert_settled(&log);
     assert_eq!(keys(&log), [1000]);
 }
@@ -307,7 +307,7 @@ fn whatever_fails_every_id_is_settled_and_no_part_is_held() {
             }
             let sent = (0..20).try_for_each(|key| insert(&mut writer, key, MIB));
             let outcome = match sent {
-                Ok(()) => writer.commit(),
+                Ok(()) => writer.commit(|| {}),
                 Err(error) => {
                     drop(writer);
                     Err(error)
@@ -334,7 +334,7 @@ fn parts_that_come_late_in_any_order_and_again_make_the_transaction_that_was_wri
         log.borrow_mut().network = Some(Dice(seed));
         let mut writer = writer(&log);
         (0..30).for_each(|key| insert(&mut writer, key, MIB).unwrap());
-        assert_eq!(writer.commit(), Ok(entry::applied()));
+        assert_eq!(writer.commit(|| {}), Ok(entry::applied()));
         assert_eq!(keys(&log), (0..30).collect::<Vec<_>>());
         log.borrow_mut().deliver_all();
         assert_eq!(keys(&log), (0..30).collect::<Vec<_>>());
@@ -418,14 +418,14 @@ proptest! {
             if sequence == 2 {
                 // Rows for the deletions of those that follow.
                 (0..12).for_each(|key| insert(&mut writer, key % 4, 0).unwrap());
-                writer.commit().unwrap();
+                writer.commit(|| {}).unwrap();
                 let rows = (0..12).map(|key| inserted("bag", &[(key % 4, 0)], 0)).collect();
                 let write = proto::Write { inserted: rows, ..Default::default() };
                 apply_directly(&mut oracle, sequence, vec![proto::Step { kind: Some(Kind::Write(write)) }]);
                 continue;
             }
             let steps = write_randomly(&mut dice, &mut writer, oracle.contents.tables.contains_key("more"));
-            let outcome = writer.commit().unwrap();
+            let outcome = writer.commit(|| {}).unwrap();
             let fate = apply_directly(&mut oracle, sequence, steps);
             prop_assert_eq!(Fate::of(Some(&outcome)), fate);
             prop_assert_eq!(log.borrow().applier.store().contents(), oracle.contents.clone());

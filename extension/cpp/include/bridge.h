@@ -164,8 +164,9 @@ void quack_rs_writer_weigh(void *writer, QuackBytes group, uint64_t bytes);
 //! How far a sequence is that the transaction has created.
 void quack_rs_writer_sequence(void *writer, QuackBytes schema, QuackBytes name, const QuackSequenceState *state,
                               QuackError *error);
-//! Proposes, waits until the outcome is known at this node, and frees the writer.
-void quack_rs_writer_commit(void *writer, QuackInterrupt interrupt, QuackError *error);
+//! Proposes, waits until the outcome is known at this node, and frees the writer. From when `handed_over` is called the
+//! write may take effect, and an error of the kind CONNECTION says that nobody knows whether it has.
+void quack_rs_writer_commit(void *writer, QuackInterrupt interrupt, void (*handed_over)(void *context), QuackError *error);
 void quack_rs_writer_abort(void *writer);
 
 //! Fills in the next `count` values of a sequence, and waits for the log where the node has none left; then `range` of

@@ -6,6 +6,7 @@
 #include "changes.hpp"
 #include "gate.hpp"
 #include "open_transaction.hpp"
+#include "outcome.hpp"
 #include "shard.hpp"
 #include "duckdb.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
@@ -80,6 +81,9 @@ public:
 
 	//! The transaction of several statements that the connection has open, once it has written to a replicated catalog.
 	duckdb::shared_ptr<OpenTransaction> open;
+
+	//! What is known of the statement's write.
+	Outcome outcome;
 
 	//! Whether the last proposal of the connection met a conflict, or an upsert a key that it had not found: it has
 	//! changed nothing, and may turn out differently when it runs again.

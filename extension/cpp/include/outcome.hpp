@@ -1,0 +1,38 @@
+//! What becomes of a statement that is interrupted while its write is on its way.
+#pragma once
+
+#include "duckdb.hpp"
+
+#include <chrono>
+
+namespace quack {
+
+//! From when a write is handed over to the log until its outcome is known it may take effect, whatever the client does.
+//! DuckDB's own threads notice an interruption, or the end of `max_execution_time`, before the one that waits does, and
+//! would say no more than "Interrupted!", with which a client runs its statement again. So neither is heeded while that
+//! takes a moment, nor when the write has been committed; when it takes longer, the error says what is known.
+//!
+//! Belongs to one connection. `HandedOver`, `IsInterrupted` and `Known` come from the thread that waits; `Correct` comes
+//! when no thread of the statement runs any more.
+class Outcome {
+public:
+	//! The log has the write of this statement.
+	void HandedOver(duckdb::ClientContext &context);
+	//! Whether the statement is to wait no longer.
+	bool IsInterrupted(duckdb::ClientContext &context);
+	//! The wait has ended: `taken` when the write has taken effect, not when it is certain that it has not.
+	void Known(duckdb::ClientContext &context, bool taken);
+	//! The statement ends: an error that says less than is known says more.
+	void Correct(duckdb::optional_ptr<duckdb::ErrorData> error);
+
+private:
+	enum class State { NOTHING, ON_ITS_WAY, COMMITTED };
+
+	duckdb::atomic<State> state {State::NOTHING};
+	//! Interruptions are heeded from then on.
+	std::chrono::steady_clock::time_point heeded;
+	bool heeds = true;
+	duckdb::optional_idx deadline;
+};
+
+} // namespace quack
