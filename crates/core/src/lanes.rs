@@ -195,9 +195,16 @@ impl<L: LogRead + Clone> Node<L> {
             Ok(group) => {
                 self.add_group(id, group);
                 self.step_group(id, Group::campaign_if_alone);
-                self.step_group(id, Group::campaign_at_home);
+                let home = self.groups.get(&id).and_then(Group::home);
+                let root = self.groups.get(&GroupId::ROOT);
+                let stands_in = home.zip(root).is_some_and(|(home, root)| root.misses(home));
+                self.step_group(id, |group| group.campaign_first(stands_in));
                 for (from, bytes) in self.lanes.take_early(id) {
                     self.step_infallible(id, |group| group.on_message(from, &bytes));
+                }
+                // Others were there before, and may rest by now with what has been ordered meanwhile.
+                if self.lanes.ordered.get(&id).is_some_and(|ordered| *ordered > LogIndex(0)) {
+                    self.step_infallible(id, Group::wake_and_call);
                 }
             }
             Err(reason) => self.notes.push(Note::GroupPoisoned { group: id, reason }),

@@ -132,8 +132,10 @@ impl CheckpointLoop {
         progress.checkpointed = made;
         drop(progress);
         self.shared.metrics.checkpointed(is_further, time);
-        if is_further && let Some(through) = self.kept.add(releasable, held_back) {
+        if is_further {
+            let through = self.kept.add(releasable, held_back).unwrap_or_default();
             tracing::debug!(%durable, ?through, "checkpoint");
+            // Also when no log goes: lanes that were dropped may go.
             // The raft thread ends before this one only when the node is degraded.
             let _ = self.commands.send(Command::Compact { durable, through });
         }

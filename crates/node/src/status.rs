@@ -106,7 +106,6 @@ pub(crate) fn lanes_follow(progress: &Progress) -> bool {
 
 /// The root and all lanes that exist, in the order of their numbers.
 pub(crate) fn groups(progress: &Progress, name: impl Fn(RaftId) -> String) -> Vec<GroupInfo> {
-    let exists = |group: &GroupId| *group == GroupId::ROOT || progress.lanes.lanes.contains_key(group);
     let now = std::time::Instant::now();
     let info = |status: &GroupStatus| {
         let group = status.group;
@@ -128,7 +127,11 @@ pub(crate) fn groups(progress: &Progress, name: impl Fn(RaftId) -> String) -> Ve
             bytes: traffic.map_or(0, |traffic| traffic.bytes()),
         }
     };
-    progress.groups.values().filter(|status| exists(&status.group)).map(info).collect()
+    progress.groups.values().filter(|status| exists(progress, status.group)).map(info).collect()
+}
+
+fn exists(progress: &Progress, group: GroupId) -> bool {
+    group == GroupId::ROOT || progress.lanes.lanes.contains_key(&group)
 }
 
 /// Whether the root group has a leader that is ready, and everything committed is applied.
@@ -196,7 +199,8 @@ fn state_of(progress: &Progress, group: &GroupStatus) -> (NodeState, Option<Stri
     if progress.stopped {
         return (NodeState::Stopped, None);
     }
-    if group.leader.is_none() {
+    // A lane that was dropped needs none, unless somebody asks for it.
+    if group.leader.is_none() && exists(progress, group.group) {
         return (NodeState::Joining, Some("the group has no leader yet".to_owned()));
     }
     (NodeState::Ok, None)

@@ -105,12 +105,19 @@ impl<L: LogRead> Group<L> {
         voter_for(self.id, &self.membership().voters)
     }
 
-    /// A new lane is led from home at once; nobody else can have been elected.
-    pub(crate) fn campaign_at_home(&mut self) -> Result<(), String> {
-        if self.home() != Some(self.node) || self.leader().is_some() {
+    /// A new lane is led from home at once; nobody else can have been elected. Who stands in for its home, which is not
+    /// there, does the same.
+    pub(crate) fn campaign_first(&mut self, stands_in: bool) -> Result<(), String> {
+        if (self.home() != Some(self.node) && !stands_in) || self.leader().is_some() {
             return Ok(());
         }
         self.step(|raft| raft.campaign()).map_err(|error| format!("an election cannot begin: {error}"))
+    }
+
+    /// Whether this node leads, and has not heard of a member since some heartbeats.
+    pub(crate) fn misses(&self, member: RaftId) -> bool {
+        let progress = |member: RaftId| self.raft.raft.prs().get(member.0);
+        self.is_leader() && progress(member).is_some_and(|progress| !progress.recent_active)
     }
 
     /// What a lane sees to with every tick; `root` are the members of the root.
@@ -213,6 +220,10 @@ impl<L: LogRead> Group<L> {
         }
         if self.raft.raft.prs().get(from.0).is_some() {
             self.wake();
+            if self.is_leader() {
+                // The answer says what it lacks.
+                self.step(|raft| raft.ping());
+            }
         }
     }
 
