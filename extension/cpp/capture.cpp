@@ -10,6 +10,8 @@
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/common/type_visitor.hpp"
 #include "duckdb/common/types/column/column_data_collection.hpp"
+#include "duckdb/common/types/conflict_manager.hpp"
+#include "duckdb/common/types/constraint_conflict_info.hpp"
 #include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/execution/row_id_deduplicator.hpp"
@@ -18,6 +20,7 @@
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
+#include "duckdb/storage/table/append_state.hpp"
 #include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
@@ -138,8 +141,40 @@ PhysicalCaptureInsert::PhysicalCaptureInsert(PhysicalPlan &plan, vector<LogicalT
     : PhysicalCapture(plan, std::move(types), estimated_cardinality, std::move(proposal), return_chunk), table(table) {
 }
 
+//! An upsert that the log refuses because of a key may be right the next time: another one may have brought that key since
+//! it was looked for. Not so a key that was there before, of a constraint that the upsert does not provide for.
+static void NoteSeenKeys(ClientContext &context, DuckTableEntry &table, DataChunk &rows) {
+	auto &state = StatementState::Get(context);
+	auto &storage = table.GetStorage();
+	if (!state.IsUpsert() || IsPartOfTransaction(context) || !storage.HasIndexes()) {
+		return;
+	}
+	auto bound = Binder::CreateBinder(context)->BindConstraints(table);
+	auto constraints = storage.InitializeConstraintState(table, bound);
+	unordered_set<column_t> all_indexes;
+	ConflictInfo info(all_indexes);
+	ConflictManager manager(VerifyExistenceType::APPEND, rows.size(), &info);
+	manager.SetMode(ConflictManagerMode::SCAN);
+	try {
+		storage.VerifyAppendConstraints(*constraints, context, rows, nullptr, &manager);
+	} catch (ConstraintException &) {
+		// Of another kind; the log will say so.
+		return;
+	}
+	if (!manager.HasConflicts()) {
+		return;
+	}
+	auto &transaction = DuckTransaction::Get(context, table.ParentCatalog());
+	manager.FinalizeGlobal(transaction, storage);
+	auto ids = FlatVector::GetData<row_t>(manager.GetRowIds());
+	for (idx_t i = 0; i < manager.ConflictCount(); i++) {
+		state.key_is_seen = state.key_is_seen || storage.CanFetch(transaction, ids[i]);
+	}
+}
+
 void PhysicalCaptureInsert::Capture(ClientContext &context, DataChunk &chunk, GlobalSinkState &state_p) const {
 	auto &state = state_p.Cast<CaptureState>();
+	NoteSeenKeys(context, table, chunk);
 	proposal->changes->Inserted(table, chunk);
 	state.count += chunk.size();
 	if (return_chunk) {
@@ -252,7 +287,15 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Gl
 		proposal->changes->Updated(table, both);
 	} else {
 		proposal->changes->Deleted(table, old_rows);
-		proposal->changes->Inserted(table, new_rows);
+		try {
+			proposal->changes->Inserted(table, new_rows);
+		} catch (ConstraintException &) {
+			if (HasMovedOn(context, reinterpret_cast<QuackCatalog &>(table.ParentCatalog()))) {
+				// In the words of DuckDB: the key may be that of the same row, as another transaction has left it.
+				throw TransactionException("Conflict on update!");
+			}
+			throw;
+		}
 	}
 	state.count += count;
 	if (!return_chunk) {

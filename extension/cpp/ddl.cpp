@@ -108,6 +108,26 @@ static void RequireReplayableConstraints(ClientContext &context, const vector<un
 	}
 }
 
+//! The text of a generated column is not read again when its type has a collation. It has that from its expression.
+static void OmitDerivedCollations(CreateTableInfo &table) {
+	ColumnList columns;
+	for (auto &column : table.columns.Logical()) {
+		if (!column.Generated() || StringType::GetCollation(column.Type()).empty()) {
+			columns.AddColumn(column.Copy());
+			continue;
+		}
+		reference<const ParsedExpression> expression = column.GeneratedExpression();
+		if (expression.get().GetExpressionClass() == ExpressionClass::CAST) {
+			// To the type that it was found to have.
+			expression = expression.get().Cast<CastExpression>().Child();
+		}
+		ColumnDefinition derived(column.Name(), LogicalType::ANY, expression.get().Copy(), TableColumnType::GENERATED);
+		derived.SetComment(column.Comment());
+		columns.AddColumn(std::move(derived));
+	}
+	table.columns = std::move(columns);
+}
+
 string CreateText(const CreateInfo &info) {
 	if (info.type == CatalogType::SCHEMA_ENTRY) {
 		auto &schema = info.Cast<CreateSchemaInfo>();
@@ -123,6 +143,9 @@ string CreateText(const CreateInfo &info) {
 	}
 	auto copy = info.Copy();
 	copy->StripCatalogQualification();
+	if (copy->type == CatalogType::TABLE_ENTRY) {
+		OmitDerivedCollations(copy->Cast<CreateTableInfo>());
+	}
 	return copy->ToString();
 }
 

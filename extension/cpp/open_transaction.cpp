@@ -150,16 +150,6 @@ void OpenTransaction::Deleted(DuckTableEntry &entry, DataChunk &rows) {
 	DeleteRows(context, entry, table.constraints, rows.data[entry.GetStorage().GetTypes().size()], rows);
 }
 
-//! The key that is there may belong to a row that the transaction does not see: one committed since it began, which may be
-//! the same row with other values.
-static void NoteIfKeyIsNew(ClientContext &context, QuackCatalog &catalog) {
-	auto last_commit = QuackTransactionManager::Get(catalog).GetLastCommit();
-	if (!DuckTransaction::Get(context, catalog).GetSnapshotView().Sees(last_commit)) {
-		auto &state = StatementState::Get(context);
-		state.conflicted = state.key_conflict = true;
-	}
-}
-
 void OpenTransaction::Inserted(DuckTableEntry &entry, DataChunk &rows) {
 	std::lock_guard<std::recursive_mutex> guard(lock);
 	auto &table = TableOf(entry);
@@ -171,7 +161,8 @@ void OpenTransaction::Inserted(DuckTableEntry &entry, DataChunk &rows) {
 	try {
 		entry.GetStorage().LocalAppend(entry, context, rows, table.constraints);
 	} catch (ConstraintException &) {
-		NoteIfKeyIsNew(context, catalog);
+		auto &state = StatementState::Get(context);
+		state.conflicted = state.key_conflict = HasMovedOn(context, catalog);
 		throw;
 	}
 }

@@ -6,6 +6,8 @@
 #include "ddl.hpp"
 #include "sequence.hpp"
 #include "table_entry.hpp"
+#include "transaction_manager.hpp"
+#include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
 #include "duckdb/parser/constraints/foreign_key_constraint.hpp"
 #include "duckdb/parser/parsed_data/alter_table_info.hpp"
 #include "duckdb/parser/parsed_data/create_collation_info.hpp"
@@ -164,9 +166,30 @@ void QuackSchemaEntry::Alter(CatalogTransaction transaction, AlterInfo &info) {
 	ChangeCatalog(
 	    transaction, catalog, [&]() { return TextOfAlter(transaction.GetContext(), info); },
 	    [&]() {
-		    DuckSchemaEntry::Alter(transaction, info);
+		    AlterNatively(transaction, info);
 		    return true;
 	    });
+}
+
+static bool IsCommentOn(const AlterInfo &info, CatalogType type) {
+	return info.type == AlterType::SET_COMMENT && info.Cast<SetCommentInfo>().entry_catalog_type == type;
+}
+
+void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &info) {
+	auto &name = info.GetQualifiedName().Name();
+	if (IsCommentOn(info, CatalogType::SEQUENCE_ENTRY) && !PassesThrough(transaction) &&
+	    GetCatalogSet(CatalogType::SEQUENCE_ENTRY).GetEntry(transaction, name)) {
+		// The sequence would be another one from here on, for whoever draws from it.
+		return;
+	}
+	DuckSchemaEntry::Alter(transaction, info);
+	if (IsCommentOn(info, CatalogType::INDEX_ENTRY)) {
+		auto entry = GetCatalogSet(CatalogType::INDEX_ENTRY).GetEntry(transaction, name);
+		if (entry) {
+			QuackTransactionManager::Get(reinterpret_cast<QuackCatalog &>(catalog))
+			    .NoteComment(transaction.transaction->Cast<DuckTransaction>(), entry->Cast<DuckIndexEntry>());
+		}
+	}
 }
 
 void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo &info) {

@@ -9,6 +9,7 @@
 #include "table_entry.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
 
 using namespace duckdb;
 
@@ -110,6 +111,12 @@ static bool IsConflict(const QuackError &error) {
 	       StringUtil::StartsWith(error.message, "Conflict");
 }
 
+//! Whether it was refused for a key that is there already.
+static bool IsOfKey(const QuackError &error) {
+	return error.kind == static_cast<int32_t>(ExceptionType::CONSTRAINT) && error.message &&
+	       StringUtil::StartsWith(error.message, "Duplicate key");
+}
+
 //! The connection that runs the statement, and the one whose statement it runs, if that is another.
 template <class CALLBACK>
 static void ForEachOf(ClientContext &context, CALLBACK &&callback) {
@@ -142,7 +149,7 @@ void Writer::Commit(ClientContext &context) {
 	}
 	auto &state = StatementState::Get(context);
 	// What another node has written since the statement looked for the key.
-	state.key_conflict = state.IsUpsert() && error.kind == static_cast<int32_t>(ExceptionType::CONSTRAINT);
+	state.key_conflict = state.IsUpsert() && !state.key_is_seen && IsOfKey(error);
 	state.conflicted = IsConflict(error) || state.key_conflict;
 	ThrowIfError(error);
 }
@@ -200,6 +207,7 @@ void StatementState::QueryEnd(ClientContext &context, optional_ptr<ErrorData> er
 	changes.reset();
 	unfinished = 0;
 	collects = false;
+	key_is_seen = false;
 	if (open) {
 		open->EndStatement();
 	}
@@ -232,6 +240,11 @@ bool IsInterrupted(ClientContext &context) {
 		interrupted = outcome.IsInterrupted(client) || interrupted;
 	});
 	return interrupted;
+}
+
+bool HasMovedOn(ClientContext &context, QuackCatalog &catalog) {
+	auto last_commit = QuackTransactionManager::Get(catalog).GetLastCommit();
+	return !DuckTransaction::Get(context, catalog).GetSnapshotView().Sees(last_commit);
 }
 
 bool IsTransactionOfItsOwn(ClientContext &context) {

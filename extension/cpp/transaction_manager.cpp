@@ -59,6 +59,10 @@ Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Transaction &transaction_p) {
 	auto &transaction = transaction_p.Cast<DuckTransaction>();
 	if (ApplierMark::IsSet(context)) {
+		{
+			lock_guard<mutex> guard(comments_lock);
+			comments.erase(&transaction_p);
+		}
 		return DuckTransactionManager::CommitTransaction(context, transaction_p);
 	}
 	// What the transaction has changed may be in another catalog that this process serves, and this one only read.
@@ -105,7 +109,27 @@ ErrorData QuackTransactionManager::Propose(ClientContext &context, DuckTransacti
 void QuackTransactionManager::RollbackTransaction(Transaction &transaction) {
 	// Before DuckDB takes the lock that every other transaction needs to begin and to commit.
 	transaction.Cast<DuckTransaction>().GetLocalStorage().Rollback();
+	KeepIndexes(transaction);
 	DuckTransactionManager::RollbackTransaction(transaction);
+}
+
+void QuackTransactionManager::NoteComment(DuckTransaction &transaction, DuckIndexEntry &index) {
+	lock_guard<mutex> guard(comments_lock);
+	// Apart from what the version before refers to: only this one is to be taken away.
+	index.info = make_shared_ptr<IndexDataTableInfo>(index.info->info);
+	comments[&transaction].push_back(index);
+}
+
+void QuackTransactionManager::KeepIndexes(Transaction &transaction) {
+	lock_guard<mutex> guard(comments_lock);
+	auto found = comments.find(&transaction);
+	if (found == comments.end()) {
+		return;
+	}
+	for (auto &index : found->second) {
+		index.get().info = nullptr;
+	}
+	comments.erase(found);
 }
 
 void QuackTransactionManager::AddNative(ClientContext &context, shared_ptr<OpenTransaction> transaction) {

@@ -281,3 +281,15 @@ def test_checkpoints_are_made_though_transactions_stay_open(cluster, name):
 
     wait_for(all_made, "checkpoints on all nodes", CHECKPOINT_SECONDS)
     check_states(cluster)
+
+
+def test_a_row_that_another_one_has_changed_meanwhile_is_a_conflict_not_a_duplicate_key(node):
+    node.sql("CREATE TABLE kept (id INTEGER PRIMARY KEY, n INTEGER)")
+    node.sql("INSERT INTO kept VALUES (3, 0)")
+    node.sql("BEGIN", "open")
+    node.sql("UPDATE kept SET n = 1 WHERE id = 3", "open")
+    node.sql("UPDATE kept SET n = 2 WHERE id = 3", "other")
+    with pytest.raises(DatabaseError, match="TransactionContext Error: Conflict on update!"):
+        node.sql("UPDATE kept SET n = 3 WHERE id = 3", "open")
+    node.sql("ROLLBACK", "open")
+    assert node.sql("FROM kept") == [(3, 2)]

@@ -43,6 +43,8 @@ private:
 	//! As DuckDB creates a table, but for the class of its entry.
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateTableEntry(duckdb::CatalogTransaction transaction,
 	                                                            duckdb::BoundCreateTableInfo &info);
+	//! As DuckDB does it, but for comments that would do more than comment.
+	void AlterNatively(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info);
 	//! ALTER TABLE ... SET and RESET, which DuckDB's own tables do not have.
 	void ChangePlacement(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info);
 };

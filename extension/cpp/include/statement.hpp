@@ -90,6 +90,8 @@ public:
 	bool conflicted = false;
 	//! Whether it was such a key. It may also be a key that the upsert does not provide for.
 	bool key_conflict = false;
+	//! Whether the upsert has met such a key in what it sees: it is not worth another attempt.
+	bool key_is_seen = false;
 	//! Statements that are to run with no change beside them: those after a conflict.
 	idx_t cautious = 0;
 	//! The replicated catalog that the statement has begun to read.
@@ -114,6 +116,9 @@ private:
 
 //! Whether the statement is to end, or the one that it repeats.
 bool IsInterrupted(duckdb::ClientContext &context);
+//! Whether something has been committed since the running transaction began, which it does not see: a key that is there
+//! may belong to that, and not be the statement's own mistake.
+bool HasMovedOn(duckdb::ClientContext &context, QuackCatalog &catalog);
 //! Whether the running statement is all that its transaction consists of.
 bool IsTransactionOfItsOwn(duckdb::ClientContext &context);
 //! Whether the running statement's changes are committed with its transaction, not when they are made: between BEGIN and

@@ -1,6 +1,7 @@
 //! Transactions of the replicated catalog.
 #pragma once
 
+#include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "gate.hpp"
 #include "open_transaction.hpp"
@@ -31,6 +32,9 @@ public:
 	void AddNative(duckdb::ClientContext &context, duckdb::shared_ptr<OpenTransaction> transaction);
 	//! It does so no more. Returns false when it has been doomed before.
 	bool RemoveNative(OpenTransaction &transaction);
+	//! A transaction has commented on an index. Were it rolled back, DuckDB would take the index from its table, as that of
+	//! an index that was made: it does not tell the two apart.
+	void NoteComment(duckdb::DuckTransaction &transaction, duckdb::DuckIndexEntry &index);
 	//! For the applier, which has met an error: rolls back the clients' transactions whose uncommitted changes in the
 	//! store may be its cause. They have lost: what the applier brings was committed first. Waits a while for the
 	//! statements that they run to heed their interruption.
@@ -52,6 +56,12 @@ private:
 	bool DoomOverdue();
 	duckdb::ErrorData Propose(duckdb::ClientContext &context, duckdb::DuckTransaction &transaction);
 	void WriteCheckpoint(duckdb::ClientContext &context, bool force);
+
+	//! Lets the indexes be that a transaction has commented on, which is about to be rolled back.
+	void KeepIndexes(duckdb::Transaction &transaction);
+
+	duckdb::mutex comments_lock;
+	duckdb::unordered_map<const duckdb::Transaction *, duckdb::vector<duckdb::reference<duckdb::DuckIndexEntry>>> comments;
 
 	duckdb::mutex natives_lock;
 	duckdb::vector<Native> natives;
