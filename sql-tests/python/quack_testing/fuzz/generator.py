@@ -8,7 +8,7 @@ import random
 from quack_testing.fuzz.definitions import Definitions
 from quack_testing.fuzz.expressions import Expressions
 from quack_testing.fuzz.queries import Queries
-from quack_testing.fuzz.steps import CHECK, RESTART, SQL, Step
+from quack_testing.fuzz.steps import CHECK, KILL, RESTART, SQL, Step
 from quack_testing.fuzz.writes import Writes
 
 STEPS_MIN, STEPS_MAX = 40, 160
@@ -70,7 +70,7 @@ class Generator:
         if self.transactions and choice < 0.12:
             return self.transaction()
         if choice < 0.124 and self.restarts and not self.in_transaction:
-            return Step(action=RESTART)
+            return self.restart()
         if choice < 0.13:
             return Step("CHECKPOINT cp")
         if choice < 0.36 and self.kinds or not model.tables:
@@ -107,8 +107,11 @@ class Generator:
         """What every script ends with."""
         steps = [self.check()]
         if self.random.random() < 0.5:
-            steps += [Step(action=RESTART), self.check()]
+            steps += [self.restart(), self.check()]
         return steps
+
+    def restart(self):
+        return Step(self.random.choice(["", KILL, KILL]), RESTART)
 
     def check(self):
         return Step(action=CHECK)

@@ -4,24 +4,29 @@ from dataclasses import dataclass, field
 
 from quack_testing.fuzz import schema
 from quack_testing.fuzz.generator import CHECK_EVERY
-from quack_testing.fuzz.known import explanation
+from quack_testing.fuzz.known import known
 from quack_testing.fuzz.outcome import ENDED, ROWS, Difference, compare
-from quack_testing.fuzz.steps import CHECK, RESTART, SQL, Step
+from quack_testing.fuzz.steps import CHECK, KILL, RESTART, Step
+from quack_testing.process import DatabaseError, ProcessEnded
 
 WITHOUT = "database_oid, schema_oid"
-# Catalog functions and what of them is compared. The estimated size counts deleted rows as long as they are there.
+# Catalog functions and what of them is compared. The estimated size counts deleted rows as long as they are there, and the
+# start value of a sequence is the next value once a checkpoint with it has been read.
 CATALOG = {
     "tables": f"* EXCLUDE ({WITHOUT}, table_oid, estimated_size)",
     "columns": f"* EXCLUDE ({WITHOUT}, table_oid)",
     "constraints": f"* EXCLUDE ({WITHOUT}, table_oid)",
     "indexes": f"* EXCLUDE ({WITHOUT}, table_oid, index_oid)",
     "views": f"* EXCLUDE ({WITHOUT}, view_oid)",
-    "sequences": f"* EXCLUDE ({WITHOUT}, sequence_oid)",
+    "sequences": f"* EXCLUDE ({WITHOUT}, sequence_oid, start_value)",
     "types": f"* EXCLUDE ({WITHOUT}, type_oid)",
     "schemas": "* EXCLUDE (oid, database_oid, parent_schema_oid)",
     "functions": "* EXCLUDE (database_oid, function_oid)",
     "triggers": f"* EXCLUDE ({WITHOUT}, trigger_oid, table_oid)",
 }
+FOREIGN_KEYS = """SELECT schema_name, table_name, array_to_string(constraint_column_names, '|'), referenced_table,
+    array_to_string(referenced_column_names, '|') FROM duckdb_constraints() WHERE constraint_type = 'FOREIGN KEY'"""
+DRAWS = "SELECT schema_name || '.' || sequence_name, last_value FROM duckdb_sequences() WHERE database_name = 'cp'"
 CHANGES_CATALOG = ("CREATE", "ALTER", "DROP", "COMMENT", "COMMIT", "ROLLBACK")
 # After these a plain database is of no use any more.
 BROKEN = ("FATAL Error", "INTERNAL Error")
@@ -37,6 +42,8 @@ class Run:
     explained: dict = field(default_factory=dict)
     weak: list = field(default_factory=list)
     native_broken: str = ""
+    # Why it ends early, if a known difference has left different rows.
+    stopped: str = ""
     statements: int = 0
     failed: int = 0
 
@@ -74,7 +81,7 @@ class Runner:
         return self.run
 
     def ended(self):
-        return self.run.difference is not None or bool(self.run.native_broken)
+        return self.run.difference is not None or bool(self.run.native_broken or self.run.stopped)
 
     def take(self, step):
         """Runs a step in both worlds; whether it worked."""
@@ -82,19 +89,45 @@ class Runner:
             return False
         self.run.steps.append(step)
         if step.action == RESTART:
-            self.restart()
+            self.restart(step)
             return True
         if step.action == CHECK:
             self.check_all(step)
             return True
         return self.both(step)
 
-    def restart(self):
-        self.native.restart()
+    def orphans(self):
+        """A difference if rows of the cluster refer to rows that are not there."""
+        keys = self.cluster.run(Step(FOREIGN_KEYS))
+        for schema_name, table, columns, parent, parent_columns in keys.rows:
+            pairs = zip(columns.split("|"), parent_columns.split("|"))
+            same = " AND ".join(f'c."{mine}" = p."{its}"' for mine, its in pairs)
+            full = " AND ".join(f'c."{mine}" IS NOT NULL' for mine in columns.split("|"))
+            query = f'FROM "{schema_name}"."{table}" c ANTI JOIN "{schema_name}"."{parent}" p ON ({same}) WHERE {full}'
+            found = self.cluster.run(Step(query))
+            if found.rows:
+                return Difference(ROWS, "", f"rows without a parent: {found.shown()}", query)
+        return None
+
+    def restart(self, step):
         try:
-            self.cluster.restart()
-        except Exception as error:  # Whatever keeps a node from coming back is what is looked for.
-            self.found(Difference(ENDED, "restarted", f"{type(error).__name__}: {error}"), Step(action=RESTART))
+            self.native.restart(step.sql == KILL)
+        except (DatabaseError, ProcessEnded) as error:
+            self.run.native_broken = f"restart: {error}"
+            return
+        try:
+            self.cluster.restart(step.sql == KILL)
+        except (DatabaseError, ProcessEnded, AssertionError) as error:
+            self.found(Difference(ENDED, "restarted", f"{type(error).__name__}: {error}"), step)
+            return
+        self.compare_draws()
+
+    def compare_draws(self):
+        """After a restart DuckDB has forgotten what statements that failed have drawn from sequences; a cluster has not."""
+        native, cluster = (dict(world.run(Step(DRAWS)).rows) for world in (self.native, self.cluster))
+        if native.keys() == cluster.keys() and any(cluster[name] != native[name] for name in native):
+            difference = Difference(ROWS, str(native), str(cluster))
+            self.found(difference, Step(DRAWS))
 
     def both(self, step):
         native = self.native.run(step)
@@ -111,9 +144,12 @@ class Runner:
     def found(self, difference, step):
         difference.step = step.sql or step.action
         difference.number = len(self.run.steps) - 1
-        reason = explanation(difference)
-        if reason:
-            self.run.explained[reason] = self.run.explained.get(reason, 0) + 1
+        entry = known(difference)
+        if entry:
+            self.run.explained[entry.reason] = self.run.explained.get(entry.reason, 0) + 1
+            if entry.ends:
+                self.run.stopped = entry.reason
+                self.run.difference = self.orphans()
         elif difference.weak:
             self.run.weak.append(difference)
         else:

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 # What a step does besides running its text.
 SQL, APPEND, CHECK, RESTART = "sql", "append", "check", "restart"
 
+# How a restart ends the cluster's processes, if not in the ordinary way.
+KILL = "kill"
+
 
 @dataclass
 class Step:
@@ -27,4 +30,4 @@ class Step:
             return f"statement maybe {self.connection}\n{self.sql}\n----\n"
         if self.action == APPEND:
             return f"# append to {'.'.join(self.table)} on {self.connection}: {self.rows}\n"
-        return "restart\n" if self.action == RESTART else "# compare all tables and the catalog\n"
+        return f"{self.sql or 'restart'}\n" if self.action == RESTART else "# compare all tables and the catalog\n"

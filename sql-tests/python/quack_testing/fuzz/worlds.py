@@ -73,9 +73,12 @@ class Native(World):
         self.process.sql(f"ATTACH '{self.folder}/x.db' AS cp", "runner")
         self.process.request("prepare_connections", statements=["USE cp"])
 
-    def restart(self):
-        self.process.close_database()
-        self.process.exit()
+    def restart(self, kill=False):
+        if kill:
+            self.process.kill()
+        else:
+            self.process.close_database()
+            self.process.exit()
         self.start()
 
     def process_for(self, step):
@@ -98,8 +101,11 @@ class One(World):
         self.node.start()
         return self
 
-    def restart(self):
-        self.node.restart()
+    def restart(self, kill=False):
+        if kill:
+            self.node.kill_and_start()
+        else:
+            self.node.restart()
 
     def process_for(self, step):
         return self.node.process
@@ -129,9 +135,12 @@ class Three(World):
         self.cluster.start()
         return self
 
-    def restart(self):
+    def restart(self, kill=False):
         self.in_transaction, self.pinned = {}, {}
-        self.cluster.stop()
+        if kill:
+            self.kill()
+        else:
+            self.cluster.stop()
         self.cluster.start()
 
     def process_for(self, step):
