@@ -35,7 +35,9 @@ class Expressions:
             return f"NOT {self.predicate(scope, depth + 1)}"
         text, of = random.choice(scope)
         if choice < 0.4:
-            return f"{text} IS {random.choice(['', 'NOT '])}NULL"
+            return f"{text} IS {random.choice(['', 'NOT ', 'NOT '])}NULL"
+        if choice < 0.43:
+            return f"hash({text}) % {random.randint(2, 3)} = 0"
         if choice < 0.5 and of.name == "VARCHAR":
             return f"{text} {random.choice(['LIKE', 'NOT LIKE', 'ILIKE', 'SIMILAR TO'])} {random.choice(['%a%', 'a%', '_', '%'])!r}"
         if choice < 0.6:
@@ -44,6 +46,8 @@ class Expressions:
             return f"{text} BETWEEN {self.constant(of)} AND {self.constant(of)}"
         if choice < 0.78 and of.is_integer:
             return f"{text} % {random.randint(2, 4)} = {random.randint(0, 2)}"
+        if choice < 0.9:
+            return f"{text} {random.choice(['<', '>', '<>', '>='])} {self.constant(of, 0)}"
         return f"{text} {random.choice(COMPARISONS)} {self.of_type(of, scope, depth + 1)}"
 
     def of_type(self, of, scope, depth=0):
@@ -69,7 +73,7 @@ class Expressions:
         if of.name in ("LIST", "STRUCT", "MAP") and same:
             return self.nested(of, random.choice(same))
         if of.name in ("DATE", "TIMESTAMP") and same:
-            return f"({random.choice(same)} + INTERVAL {random.randint(-3, 3)} DAY)::{of.name}"
+            return f"({random.choice(same)} + INTERVAL '{random.randint(-3, 3)} days')::{of.name}"
         if of == BOOLEAN:
             return f"({self.predicate(scope, depth + 1)})"
         return random.choice(same) if same else self.constant(of)

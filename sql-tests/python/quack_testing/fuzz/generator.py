@@ -34,7 +34,7 @@ OPTIONAL = {
 class Generator:
     """Makes the next steps, looking at the catalog as it is."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, length=None):
         self.random = random.Random(seed)
         self.expressions = Expressions(self.random)
         self.definitions = Definitions(self.random, self.expressions)
@@ -45,8 +45,13 @@ class Generator:
         self.restarts = self.random.random() < 0.4
         self.prepares = self.random.random() < 0.3
         self.in_transaction = False
-        self.length = self.random.randint(STEPS_MIN, STEPS_MAX)
+        # Whether its last step has failed, after which a transaction takes little but ROLLBACK.
+        self.failed = False
+        own_length = self.random.randint(STEPS_MIN, STEPS_MAX)
+        self.length = length or own_length
         self.prepared = 0
+        # Tables that have been seen, so that a new one is filled first.
+        self.filled = set()
 
     def first(self):
         """What the script begins with, when the catalog is empty."""
@@ -66,6 +71,13 @@ class Generator:
         return [new for step in steps for new in self.maybe_prepared(step)]
 
     def choose(self, model):
+        if self.in_transaction and self.failed and self.random.random() < 0.6:
+            self.in_transaction = False
+            return Step(self.random.choice(["COMMIT", "ROLLBACK", "ROLLBACK"]))
+        new = [table for table in model.tables if table.full_name not in self.filled and table.stored]
+        self.filled.update(table.full_name for table in new)
+        if new:
+            return [self.writes.fill(table) for table in new if self.random.random() < 0.9]
         choice = self.random.random()
         if self.transactions and choice < 0.12:
             return self.transaction()

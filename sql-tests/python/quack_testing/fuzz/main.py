@@ -23,9 +23,11 @@ SECONDS_OF_SHRINKING = 120
 
 
 class Fuzzer:
-    """Runs scripts, each in new worlds; `make_cluster` makes the one to be looked at in a folder."""
+    """Runs scripts, each in new worlds; `make_cluster` makes the one to be looked at in a folder, `length` is that of the
+    scripts if not their own."""
 
-    def __init__(self, folder, world="one", make_cluster=None):
+    def __init__(self, folder, world="one", make_cluster=None, length=None):
+        self.length = length
         self.folder = Path(folder)
         self.runs = 0
         certificates = Certificates(self.folder / "certificates") if world == Three.name else None
@@ -49,16 +51,16 @@ class Fuzzer:
             shutil.rmtree(place, ignore_errors=True)
 
     def seed(self, seed):
-        return self.in_worlds(lambda runner: runner.generate(Generator(seed)))
+        return self.in_worlds(lambda runner: runner.generate(Generator(seed, self.length)))
 
     def replay(self, steps):
         return self.in_worlds(lambda runner: runner.replay(steps))
 
-    def shortest(self, run):
+    def shortest(self, run, seconds=SECONDS_OF_SHRINKING):
         """The run of a shorter script with the same difference."""
         signature = run.difference.signature()
         best = [run]
-        deadline = time.monotonic() + SECONDS_OF_SHRINKING
+        deadline = time.monotonic() + seconds
 
         def shows(steps):
             if time.monotonic() > deadline:

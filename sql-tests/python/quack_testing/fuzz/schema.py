@@ -100,7 +100,8 @@ def read(rows_of):
 
 
 def quoted(name):
-    return name if name.replace("_", "a").isalnum() and name.islower() else f'"{name}"'
+    plain = name.replace("_", "a").isalnum() and name.isascii() and name.islower() and name != "select"
+    return name if plain else f'"{name}"'
 
 
 def qualified(schema, name):

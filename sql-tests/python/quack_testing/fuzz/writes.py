@@ -18,8 +18,8 @@ class Writes:
         table = self.random.choice(tables)
         kinds = [
             *[self.insert_values] * 7, *[self.insert_select] * 3, self.insert_defaults, *[self.upsert] * 4, *[self.update] * 7,
-            *[self.update_from] * 3, *[self.delete] * 4, self.delete_using, *[self.merge] * 5, self.append, self.copy,
-            self.in_with, self.truncate if self.random.random() < 0.2 else self.delete,
+            *[self.update_from] * 3, *[self.delete] * 2, self.delete_using, *[self.merge] * 5, self.append, self.copy,
+            self.in_with, self.truncate if self.random.random() < 0.1 else self.update,
         ]  # fmt: skip
         return self.random.choice(kinds)(model, table)
 
@@ -61,15 +61,26 @@ class Writes:
     def insert_values(self, model, table):
         columns = self.columns_to_write(table)
         rows = ", ".join(self.row(columns) for _ in range(self.random.choice([1, 1, 2, 3, 8])))
-        clash = self.random.choice(["", "", "", " OR REPLACE", " OR IGNORE"])
+        clash = self.clash(table)
         return Step(f"INSERT{clash} INTO {self.target(table, columns)} VALUES {rows}{self.returning(scope_of(table))}")
+
+    def clash(self, table):
+        """What to do about keys that are there already."""
+        if len(table.keys) != 1 and self.random.random() < 0.9:
+            return ""
+        return self.random.choice(["", "", " OR REPLACE", " OR IGNORE"])
+
+    def fill(self, table):
+        """Rows for a new table, those that its constraints let in."""
+        rows = ", ".join(self.row(table.stored, 0.05) for _ in range(self.random.randint(4, 12)))
+        return Step(f"INSERT{' OR IGNORE' if len(table.keys) == 1 else ''} INTO {self.target(table, table.stored)} VALUES {rows}")
 
     def insert_select(self, model, table):
         columns = self.columns_to_write(table)
         source = self.source(model, table, columns)
         if self.random.random() < 0.2:
             return Step(f"INSERT INTO {table.full_name} BY NAME ({source}){self.returning(scope_of(table))}")
-        clash = self.random.choice(["", "", " OR REPLACE", " OR IGNORE"])
+        clash = self.clash(table)
         return Step(f"INSERT{clash} INTO {self.target(table, columns)} {source}{self.returning(scope_of(table))}")
 
     def insert_defaults(self, model, table):
@@ -125,6 +136,10 @@ class Writes:
         if not pairs:
             return None
         mine, its = self.random.choice(pairs)
+        if self.random.random() < 0.5:
+            values = ", ".join(self.expressions.constant(mine.type, 0) for _ in range(self.random.randint(1, 12)))
+            query = f"(SELECT DISTINCT unnest([{values}])::{mine.type.text} AS k)"
+            return f"{table.name}.{mine.name} = s.k", query, [("s.k", mine.type)]
         text, of = self.random.choice(scope_of(other))
         query = f"(SELECT {its.name} AS k, max({text}) AS m FROM {other.full_name} GROUP BY ALL)"
         return f"{table.name}.{mine.name} = s.k", query, [("s.k", mine.type), ("s.m", of)]
@@ -139,8 +154,12 @@ class Writes:
         return Step(f"UPDATE {table.full_name} SET {changes} FROM {query} s WHERE {condition}{extra}{self.returning(scope_of(table))}")
 
     def delete(self, model, table):
+        """Rather few rows, so that the others have something to work with."""
         scope = scope_of(table)
-        return Step(f"DELETE FROM {table.full_name}{self.where(scope, 0.97)}{self.returning(scope)}")
+        where = self.where(scope, 0.98)
+        if where and self.random.random() < 0.6:
+            where += f" AND {self.expressions.predicate(scope)}"
+        return Step(f"DELETE FROM {table.full_name}{where}{self.returning(scope)}")
 
     def delete_using(self, model, table):
         found = self.matched(table, self.random.choice(model.tables))
@@ -160,14 +179,14 @@ class Writes:
         condition, query, scope = found
         both = scope_of(table) + scope
         actions = []
-        for _ in range(self.random.randint(1, 3)):
-            actions.append(self.merge_action(table, both, scope))
+        for number in range(self.random.randint(1, 3), 0, -1):
+            actions.append(self.merge_action(table, both, scope, number > 1 or self.random.random() < 0.4))
         returning = self.random.choice(["", "", "", " RETURNING *", " RETURNING merge_action, *"])
         return Step(f"MERGE INTO {table.full_name} USING {query} s ON ({condition}) {' '.join(actions)}{returning}")
 
-    def merge_action(self, table, both, scope):
+    def merge_action(self, table, both, scope, conditional):
         kind = self.random.random()
-        extra = f" AND {self.expressions.predicate(both)}" if self.random.random() < 0.5 else ""
+        extra = f" AND {self.expressions.predicate(both)}" if conditional else ""
         if kind < 0.4:
             return f"WHEN MATCHED{extra} THEN UPDATE SET {self.changes(table, both)}"
         if kind < 0.5:
@@ -176,7 +195,7 @@ class Writes:
             own = f" AND {self.expressions.predicate(scope_of(table))}"
             what = self.random.choice(["DELETE", f"UPDATE SET {self.changes(table, scope_of(table))}"])
             return f"WHEN NOT MATCHED BY SOURCE{own} THEN {what}"
-        extra = f" AND {self.expressions.predicate(scope)}" if self.random.random() < 0.3 else ""
+        extra = f" AND {self.expressions.predicate(scope)}" if conditional else ""
         columns = self.columns_to_write(table)
         values = ", ".join(self.expressions.of_type(column.type, scope) for column in columns)
         names = ", ".join(column.name for column in columns)
