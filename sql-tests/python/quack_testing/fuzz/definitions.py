@@ -44,7 +44,9 @@ class Definitions:
 
     def create_sequence(self, model):
         name = self.place(model, self.new_name("q"))
-        options = self.random.choice(["", " START 5", " INCREMENT BY 3", " MINVALUE 1 MAXVALUE 6 CYCLE", " INCREMENT -1", " MAXVALUE 4"])
+        options = self.random.choice(
+            ["", " START 5", " INCREMENT BY 3", " MINVALUE 1 MAXVALUE 6 CYCLE", " INCREMENT -1", " MAXVALUE 4"]
+        )
         return Step(f"CREATE {self.random.choice(['', '', 'OR REPLACE '])}SEQUENCE {name}{options}")
 
     def use_sequence(self, model):
@@ -55,7 +57,9 @@ class Definitions:
 
     def create_type(self, model):
         name = self.new_name("y")
-        what = self.random.choice(["ENUM ('a', 'b', 'c')", "INTEGER", "STRUCT(a INTEGER, b VARCHAR)", "VARCHAR[]", "DECIMAL(9,2)"])
+        what = self.random.choice(
+            ["ENUM ('a', 'b', 'c')", "INTEGER", "STRUCT(a INTEGER, b VARCHAR)", "VARCHAR[]", "DECIMAL(9,2)"]
+        )
         return Step(f"CREATE TYPE {name} AS {what}")
 
     def create_view(self, model):
@@ -65,9 +69,12 @@ class Definitions:
         table = self.random.choice(tables)
         scope = scope_of(table)
         name = self.place(model, self.new_name("v"))
-        columns = self.random.choice(["*", self.random.choice(scope)[0], f"count(*) AS n, min({self.random.choice(scope)[0]})"])
+        columns = self.random.choice(
+            ["*", self.random.choice(scope)[0], f"count(*) AS n, min({self.random.choice(scope)[0]})"]
+        )
         where = f" WHERE {self.expressions.predicate(scope)}" if self.random.random() < 0.5 else ""
-        return Step(f"CREATE {self.random.choice(['', 'OR REPLACE '])}VIEW {name} AS SELECT {columns} FROM {table.full_name}{where}")
+        form = self.random.choice(["CREATE VIEW", "CREATE OR REPLACE VIEW"])
+        return Step(f"{form} {name} AS SELECT {columns} FROM {table.full_name}{where}")
 
     def create_macro(self, model):
         name = self.place(model, self.new_name("m"))
@@ -94,7 +101,8 @@ class Definitions:
         if self.random.random() < 0.15 and columns[0].type.name == "VARCHAR":
             names = f"(lower({columns[0].name}))"
         unique = self.random.choice(["", "", "UNIQUE "])
-        return Step(f"CREATE {unique}INDEX {self.random.choice(['', 'IF NOT EXISTS '])}{self.new_name('i')} ON {table.full_name} ({names})")
+        name = f"{self.random.choice(['', 'IF NOT EXISTS '])}{self.new_name('i')}"
+        return Step(f"CREATE {unique}INDEX {name} ON {table.full_name} ({names})")
 
     def create_trigger(self, model):
         """Into a table without triggers of its own, so that triggers do not call each other."""
@@ -185,7 +193,12 @@ class Definitions:
         columns = self.random.sample(table.stored, min(len(table.stored), self.random.choice([1, 1, 2])))
         names = ", ".join(column.name for column in columns)
         scope = [(column.name, column.type) for column in columns]
-        choices = [f"PRIMARY KEY ({names})", f"PRIMARY KEY ({names})", f"UNIQUE ({names})", f"CHECK ({self.tables.check(scope)})"]
+        choices = [
+            f"PRIMARY KEY ({names})",
+            f"PRIMARY KEY ({names})",
+            f"UNIQUE ({names})",
+            f"CHECK ({self.tables.check(scope)})",
+        ]
         choices.append(f"CONSTRAINT {self.new_name('k')} CHECK ({self.tables.check(scope)})")
         return f"ADD {self.random.choice(choices)}"
 

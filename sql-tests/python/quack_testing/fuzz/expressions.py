@@ -39,7 +39,8 @@ class Expressions:
         if choice < 0.43:
             return f"hash({text}) % {random.randint(2, 3)} = 0"
         if choice < 0.5 and of.name == "VARCHAR":
-            return f"{text} {random.choice(['LIKE', 'NOT LIKE', 'ILIKE', 'SIMILAR TO'])} {random.choice(['%a%', 'a%', '_', '%'])!r}"
+            like = random.choice(["LIKE", "NOT LIKE", "ILIKE", "SIMILAR TO"])
+            return f"{text} {like} {random.choice(['%a%', 'a%', '_', '%'])!r}"
         if choice < 0.6:
             return f"{text} IN ({', '.join(self.constant(of) for _ in range(random.randint(1, 4)))})"
         if choice < 0.7:
@@ -105,7 +106,13 @@ class Expressions:
         random = self.random
         if of.name == "LIST":
             one = self.constant(of.parts[0][1])
-            forms = ["list_append({0}, {1})", "{0} || [{1}]", "{0}[2:]", "list_reverse({0})", "list_filter({0}, x -> x IS NOT NULL)"]
+            forms = [
+                "list_append({0}, {1})",
+                "{0} || [{1}]",
+                "{0}[2:]",
+                "list_reverse({0})",
+                "list_filter({0}, x -> x IS NOT NULL)",
+            ]
             return random.choice(forms).format(text, one)
         if of.name == "STRUCT":
             name, inner = random.choice(of.parts)

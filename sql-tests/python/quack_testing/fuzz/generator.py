@@ -7,6 +7,7 @@ import random
 
 from quack_testing.fuzz.definitions import Definitions
 from quack_testing.fuzz.expressions import Expressions
+from quack_testing.fuzz.known import is_avoided
 from quack_testing.fuzz.queries import Queries
 from quack_testing.fuzz.steps import CHECK, KILL, RESTART, SQL, Step
 from quack_testing.fuzz.writes import Writes
@@ -67,6 +68,8 @@ class Generator:
         made = None
         while not made:
             made = self.choose(model)
+            if self.in_transaction and isinstance(made, Step) and is_avoided(made.sql):
+                made = None
         steps = made if isinstance(made, list) else [made]
         return [new for step in steps for new in self.maybe_prepared(step)]
 

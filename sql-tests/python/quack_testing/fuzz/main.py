@@ -16,7 +16,7 @@ from quack_testing.cluster import Certificates
 from quack_testing.fuzz.generator import Generator
 from quack_testing.fuzz.outcome import blurred
 from quack_testing.fuzz.runner import Run, Runner
-from quack_testing.fuzz.shrink import script, shrink
+from quack_testing.fuzz.shrink import TRIES_MAX, script, shrink
 from quack_testing.fuzz.worlds import WORLDS, Native, Three
 
 SECONDS_OF_SHRINKING = 120
@@ -56,11 +56,11 @@ class Fuzzer:
     def replay(self, steps):
         return self.in_worlds(lambda runner: runner.replay(steps))
 
-    def shortest(self, run, seconds=SECONDS_OF_SHRINKING):
-        """The run of a shorter script with the same difference."""
+    def shortest(self, run, tries=TRIES_MAX):
+        """The run of a shorter script with the same difference, after so many tries at most."""
         signature = run.difference.signature()
         best = [run]
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + SECONDS_OF_SHRINKING
 
         def shows(steps):
             if time.monotonic() > deadline:
@@ -72,7 +72,7 @@ class Fuzzer:
             return False
 
         if shows(run.steps[: run.difference.number + 1]):
-            shrink(best[0].steps, shows)
+            shrink(best[0].steps, shows, tries)
         return best[0]
 
 
@@ -114,7 +114,8 @@ def main():
                 for difference in run.weak:
                     key = (blurred(difference.native.split("\n")[0]), blurred(difference.cluster.split("\n")[0]))
                     if key not in weak:
-                        print(f"weak, seed {seed}: {difference.step}\n  {difference.native}\n  {difference.cluster}", flush=True)
+                        texts = f"{difference.native}\n  {difference.cluster}"
+                        print(f"weak, seed {seed}: {difference.step}\n  {texts}", flush=True)
                     weak[key] += 1
                 if run.difference:
                     found += 1
@@ -122,7 +123,8 @@ def main():
                     print(f"=== {world}, " + report(seed, shown), flush=True)
                     if not options.keep_going:
                         break
-    print(f"{statements} statements, {failed} failed in plain DuckDB; {found} grave differences, {len(weak)} kinds of weak ones")
+    print(f"{statements} statements, {failed} failed in plain DuckDB")
+    print(f"{found} grave differences, {len(weak)} kinds of weak ones")
     print(f"explained: {dict(explained)}\nbroken by itself: {dict(broken)}")
     return 1 if found else 0
 

@@ -19,7 +19,7 @@ class ForgetsUpdates(Native):
         if step.sql.startswith("UPDATE"):
             self.updates += 1
             if self.updates % 3 == 0:
-                counted = super().run(replace(step, sql="SELECT 1::BIGINT AS \"Count\""))
+                counted = super().run(replace(step, sql='SELECT 1::BIGINT AS "Count"'))
                 return counted if "RETURNING" not in step.sql else super().run(step)
         return super().run(step)
 

@@ -72,8 +72,11 @@ class Queries:
         values = ", ".join(self.expressions.aggregate(scope) for _ in range(self.random.randint(1, 3)))
         having = f" HAVING {self.expressions.aggregate(scope)} IS NOT NULL" if self.random.random() < 0.2 else ""
         by_all = self.random.random() < 0.3
-        return Step(f"SELECT {values} FROM {table.full_name}" if by_all else
-                    f"SELECT {by}, {values} FROM {table.full_name} GROUP BY {by}{having}")
+        return Step(
+            f"SELECT {values} FROM {table.full_name}"
+            if by_all
+            else f"SELECT {by}, {values} FROM {table.full_name} GROUP BY {by}{having}"
+        )
 
     def joined(self, model, table):
         other = self.random.choice(model.tables)

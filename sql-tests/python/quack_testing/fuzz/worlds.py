@@ -149,7 +149,7 @@ class Three(World):
         if node is None:
             self.turn += 1
             node = nodes[self.turn % len(nodes)]
-        word = step.sql.split(" ", 1)[0]
+        word = step.sql.split(" ", 1)[0].upper()
         if word in BEGINS:
             self.in_transaction[step.connection] = node
         if word in ENDS:

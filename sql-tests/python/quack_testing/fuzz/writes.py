@@ -17,8 +17,8 @@ class Writes:
             return None
         table = self.random.choice(tables)
         kinds = [
-            *[self.insert_values] * 7, *[self.insert_select] * 3, self.insert_defaults, *[self.upsert] * 4, *[self.update] * 7,
-            *[self.update_from] * 3, *[self.delete] * 2, self.delete_using, *[self.merge] * 5, self.append, self.copy,
+            *[self.insert_values] * 7, *[self.insert_select] * 3, self.insert_defaults, *[self.upsert] * 4,
+            *[self.update] * 7, *[self.update_from] * 3, *[self.delete] * 2, self.delete_using, *[self.merge] * 5, self.append, self.copy,
             self.in_with, self.truncate if self.random.random() < 0.1 else self.update,
         ]  # fmt: skip
         return self.random.choice(kinds)(model, table)
@@ -73,7 +73,8 @@ class Writes:
     def fill(self, table):
         """Rows for a new table, those that its constraints let in."""
         rows = ", ".join(self.row(table.stored, 0.05) for _ in range(self.random.randint(4, 12)))
-        return Step(f"INSERT{' OR IGNORE' if len(table.keys) == 1 else ''} INTO {self.target(table, table.stored)} VALUES {rows}")
+        form = "INSERT OR IGNORE INTO" if len(table.keys) == 1 else "INSERT INTO"
+        return Step(f"{form} {self.target(table, table.stored)} VALUES {rows}")
 
     def insert_select(self, model, table):
         columns = self.columns_to_write(table)
@@ -127,7 +128,8 @@ class Writes:
         where = self.where(scope)
         if self.random.random() < 0.15:
             other = self.random.choice(model.tables)
-            where = f" WHERE EXISTS (FROM {other.full_name} o WHERE {self.expressions.predicate(scope + scope_of(other, 'o'))})"
+            condition = self.expressions.predicate(scope + scope_of(other, "o"))
+            where = f" WHERE EXISTS (FROM {other.full_name} o WHERE {condition})"
         return Step(f"UPDATE {table.full_name} SET {changes}{where}{self.returning(scope)}")
 
     def matched(self, table, other):
@@ -151,7 +153,8 @@ class Writes:
         condition, query, scope = found
         changes = self.changes(table, scope_of(table) + scope)
         extra = f" AND {self.expressions.predicate(scope_of(table) + scope)}" if self.random.random() < 0.4 else ""
-        return Step(f"UPDATE {table.full_name} SET {changes} FROM {query} s WHERE {condition}{extra}{self.returning(scope_of(table))}")
+        where = f"{condition}{extra}{self.returning(scope_of(table))}"
+        return Step(f"UPDATE {table.full_name} SET {changes} FROM {query} s WHERE {where}")
 
     def delete(self, model, table):
         """Rather few rows, so that the others have something to work with."""
@@ -167,7 +170,8 @@ class Writes:
             return self.delete(model, table)
         condition, query, scope = found
         extra = self.expressions.predicate(scope_of(table) + scope)
-        return Step(f"DELETE FROM {table.full_name} USING {query} s WHERE {condition} AND {extra}{self.returning(scope_of(table))}")
+        where = f"{condition} AND {extra}{self.returning(scope_of(table))}"
+        return Step(f"DELETE FROM {table.full_name} USING {query} s WHERE {where}")
 
     def truncate(self, model, table):
         return Step(f"TRUNCATE {table.full_name}")
