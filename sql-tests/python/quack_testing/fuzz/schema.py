@@ -8,7 +8,8 @@ COLUMNS = """SELECT database_name, schema_name, table_name, column_name, data_ty
     column_default IS NOT NULL FROM duckdb_columns()
     WHERE database_name IN ('cp', 'temp') AND NOT internal ORDER BY table_oid, column_index"""
 CONSTRAINTS = """SELECT database_name, schema_name, table_name, constraint_type,
-    array_to_string(constraint_column_names, '|'), constraint_name, referenced_table FROM duckdb_constraints() WHERE database_name IN ('cp', 'temp') ORDER BY ALL"""
+    array_to_string(constraint_column_names, '|'), constraint_name, referenced_table
+    FROM duckdb_constraints() WHERE database_name IN ('cp', 'temp') ORDER BY ALL"""
 TABLES = """SELECT database_name, schema_name, table_name FROM duckdb_tables()
     WHERE database_name IN ('cp', 'temp') AND NOT internal ORDER BY table_oid"""
 NAMES = {

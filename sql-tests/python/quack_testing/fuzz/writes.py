@@ -18,7 +18,8 @@ class Writes:
         table = self.random.choice(tables)
         kinds = [
             *[self.insert_values] * 7, *[self.insert_select] * 3, self.insert_defaults, *[self.upsert] * 4,
-            *[self.update] * 7, *[self.update_from] * 3, *[self.delete] * 2, self.delete_using, *[self.merge] * 5, self.append, self.copy,
+            *[self.update] * 7, *[self.update_from] * 3,
+            *[self.delete] * 2, self.delete_using, *[self.merge] * 5, self.append, self.copy,
             self.in_with, self.truncate if self.random.random() < 0.1 else self.update,
         ]  # fmt: skip
         return self.random.choice(kinds)(model, table)
