@@ -80,6 +80,10 @@ test: dist venv ## run all tests
 differential: dist venv ## run DuckDB-format files natively and on clusters, and print the table: FILES=area/ for some
 	cargo test --quiet -p quack-sql-tests --test differential -- $(FILES)
 
+.PHONY: fuzz
+fuzz: dist venv ## random SQL on clusters and on plain DuckDB, which must do the same: SEEDS=n of them, from SEED=s on
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.fuzz.main --seeds $(or $(SEEDS),100) --seed $(or $(SEED),1)
+
 .PHONY: verify
 verify: lint test ## check format and lints with warnings as errors, then run all tests
 

@@ -61,6 +61,29 @@ decimal_width = declare("decimal_width", ctypes.c_uint8, c_void_p)
 decimal_scale = declare("decimal_scale", ctypes.c_uint8, c_void_p)
 create_logical_type = declare("create_logical_type", c_void_p, ctypes.c_int)
 destroy_logical_type = declare("destroy_logical_type", None, c_void_p)
+logical_type_get_alias = declare("logical_type_get_alias", c_void_p, c_void_p)
+list_child = declare("list_type_child_type", c_void_p, c_void_p)
+array_child = declare("array_type_child_type", c_void_p, c_void_p)
+array_size = declare("array_type_array_size", c_uint64, c_void_p)
+map_key = declare("map_type_key_type", c_void_p, c_void_p)
+map_value = declare("map_type_value_type", c_void_p, c_void_p)
+struct_count = declare("struct_type_child_count", c_uint64, c_void_p)
+struct_name = declare("struct_type_child_name", c_void_p, c_void_p, c_uint64)
+struct_child = declare("struct_type_child_type", c_void_p, c_void_p, c_uint64)
+union_count = declare("union_type_member_count", c_uint64, c_void_p)
+union_name = declare("union_type_member_name", c_void_p, c_void_p, c_uint64)
+union_child = declare("union_type_member_type", c_void_p, c_void_p, c_uint64)
+enum_size = declare("enum_dictionary_size", ctypes.c_uint32, c_void_p)
+enum_value = declare("enum_dictionary_value", c_void_p, c_void_p, c_uint64)
+appender_create_ext = declare("appender_create_ext", ctypes.c_int, c_void_p, c_char_p, c_char_p, c_char_p, c_void_p)
+appender_error_data = declare("appender_error_data", c_void_p, c_void_p)
+error_data_message = declare("error_data_message", c_char_p, c_void_p)
+destroy_error_data = declare("destroy_error_data", None, c_void_p)
+appender_end_row = declare("appender_end_row", ctypes.c_int, c_void_p)
+append_varchar = declare("append_varchar", ctypes.c_int, c_void_p, c_char_p)
+append_null = declare("append_null", ctypes.c_int, c_void_p)
+appender_close = declare("appender_close", ctypes.c_int, c_void_p)
+appender_destroy = declare("appender_destroy", ctypes.c_int, c_void_p)
 fetch_chunk = declare("fetch_chunk", c_void_p, Result)
 destroy_data_chunk = declare("destroy_data_chunk", None, c_void_p)
 chunk_size = declare("data_chunk_get_size", c_uint64, c_void_p)
@@ -208,7 +231,7 @@ class Connection:
             raise Error(message.decode(errors="replace") if message else "DuckDB gave no result and no error")
         return result
 
-    def query(self, sql, wanted):
+    def query(self, sql, wanted, whole_types=False):
         """Runs a text; columns, types and rows of its result, as DuckDB writes them, if they are wanted."""
         result = self.run(sql)
         columns, types, rows = [], [], []
@@ -216,7 +239,7 @@ class Connection:
             for column in range(column_count(byref(result))):
                 columns.append(column_name(byref(result), column).decode())
                 with LogicalType(column_logical_type(byref(result), column)) as logical_type:
-                    types.append(type_name(logical_type))
+                    types.append(whole_type(logical_type) if whole_types else type_name(logical_type))
             rows = self.rendered(result) if columns else []
         destroy_result(byref(result))
         return columns, types, rows
@@ -230,6 +253,62 @@ class Connection:
         rows = list(rows_of_texts(texts))
         destroy_result(byref(texts))
         return rows
+
+
+    def append(self, table, rows):
+        """Appends rows of texts, which DuckDB casts to the columns' types."""
+        appender = c_void_p()
+        catalog, schema, name = (part.encode() for part in table)
+        failed = appender_create_ext(self.handle, catalog, schema, name, byref(appender))
+        try:
+            for row in rows if not failed else []:
+                for value in row:
+                    failed = failed or (
+                        append_null(appender) if value is None else append_varchar(appender, value.encode())
+                    )
+                failed = failed or appender_end_row(appender)
+            if failed or appender_close(appender):
+                error = c_void_p(appender_error_data(appender))
+                message = error_data_message(error).decode(errors="replace")
+                destroy_error_data(byref(error))
+                raise Error(message)
+        finally:
+            appender_destroy(byref(appender))
+
+
+def taken_text(pointer):
+    """A text that DuckDB has allocated for its caller."""
+    text = ctypes.cast(pointer, c_char_p).value.decode()
+    free(pointer)
+    return text
+
+
+def child_type(handle):
+    with LogicalType(handle) as child:
+        return whole_type(child)
+
+
+def fields(logical_type, count, name, child):
+    names = [taken_text(name(logical_type, field)) for field in range(count(logical_type))]
+    return ", ".join(f"{text} {child_type(child(logical_type, field))}" for field, text in enumerate(names))
+
+
+# What is inside of nested types, by their numbers in `duckdb.h`.
+INSIDES = {
+    23: lambda t: f"ENUM({', '.join(taken_text(enum_value(t, value)) for value in range(enum_size(t)))})",
+    24: lambda t: child_type(list_child(t)) + "[]",
+    25: lambda t: f"STRUCT({fields(t, struct_count, struct_name, struct_child)})",
+    26: lambda t: f"MAP({child_type(map_key(t))}, {child_type(map_value(t))})",
+    28: lambda t: f"UNION({fields(t, union_count, union_name, union_child)})",
+    33: lambda t: f"{child_type(array_child(t))}[{array_size(t)}]",
+}
+
+
+def whole_type(logical_type):
+    """The type with all that is in it, and with its alias if it has one."""
+    inside = INSIDES.get(get_type_id(logical_type), type_name)(logical_type)
+    alias = logical_type_get_alias(logical_type)
+    return f"{taken_text(alias)}: {inside}" if alias else inside
 
 
 def type_name(logical_type):

@@ -12,10 +12,20 @@ class Node:
     """A node: serves the catalog in its data folder, and has it attached as `cp`.
 
     `options` are further arguments of `quack_serve`, by name, as SQL; without `peers` it is a cluster of one.
-    `environment` are variables of its processes from the next start on.
+    `environment` are variables of its processes from the next start on; `c_api` is that of its processes.
     """
 
-    def __init__(self, folder, name="n0", config=None, port=0, options=None, consistency=None, default_catalog=True):
+    def __init__(
+        self,
+        folder,
+        name="n0",
+        config=None,
+        port=0,
+        options=None,
+        consistency=None,
+        default_catalog=True,
+        c_api=False,
+    ):
         self.folder = Path(folder)
         self.name = name
         self.data_dir = self.folder / name
@@ -24,6 +34,7 @@ class Node:
         self.options = options or {}
         self.consistency = consistency
         self.default_catalog = default_catalog
+        self.c_api = c_api
         self.environment = {}
         self.process = None
         self.uri = None
@@ -39,7 +50,7 @@ class Node:
 
     def load(self):
         """Starts the process, which serves nothing yet."""
-        self.process = Process(self.folder, self.name, config=self.config, environment=self.environment)
+        self.process = Process(self.folder, self.name, config=self.config, environment=self.environment, c_api=self.c_api)
         self.process.sql(f"LOAD '{EXTENSION}'")
 
     def serve(self):

@@ -33,12 +33,17 @@ class ProcessEnded(Exception):
 
 
 class Process:
-    """A process that hosts DuckDB; `environment` are variables besides those of the tests themselves."""
+    """A process that hosts DuckDB; `environment` are variables besides those of the tests themselves.
 
-    def __init__(self, folder, name, python=PYTHON, stock=False, path=":memory:", config=None, environment=None):
+    With `c_api` values are texts, as DuckDB writes them, and `query` gives columns and types, too; see capi.py."""
+
+    def __init__(
+        self, folder, name, python=PYTHON, stock=False, path=":memory:", config=None, environment=None, c_api=False
+    ):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
+        self.c_api = c_api
         self.stderr_path = folder / f"{name}.stderr"
         with open(self.stderr_path, "ab") as stderr:
             self.popen = subprocess.Popen(
@@ -58,7 +63,7 @@ class Process:
         self.reader.start()
         if not stock:
             config = {"allow_unsigned_extensions": "true", **(config or {})}
-        self.request("open", path=path, config=config or {}, stock=stock)
+        self.request("open", path=path, config=config or {}, stock=stock, c_api=c_api)
 
     @property
     def pid(self):
@@ -118,7 +123,17 @@ class Process:
 
     def sql(self, statement, connection="default", parameters=None, timeout=ANSWER_SECONDS):
         """Runs a statement to its end and returns the rows as tuples of Python values."""
+        if self.c_api:
+            return [tuple(row) for row in self.query(statement, connection, timeout)["rows"]]
         return self.start_sql(statement, connection, parameters).result(timeout)
+
+    def query(self, statement, connection="default", timeout=ANSWER_SECONDS):
+        """Runs a text to its end, with the C API; `columns`, `types` and `rows` of its result."""
+        return self.request("query", timeout, connection=connection, sql=statement, rows=True, whole_types=True)
+
+    def append(self, table, rows, connection="default", timeout=ANSWER_SECONDS):
+        """Appends rows of texts to a table, (catalog, schema, name), with the appender of the C API."""
+        return self.request("append", timeout, connection=connection, table=table, rows=rows)
 
     def value(self, statement, connection="default"):
         """Returns the one value that the statement gives."""

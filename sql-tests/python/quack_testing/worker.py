@@ -9,7 +9,9 @@ Requests have an `id`, which the answer repeats, and an `op`:
 - open: path, config, stock (load the stock client), prepare, a list of statements, folder, to work in, and c_api,
   to go past the Python API; see capi.py
 - execute: connection, sql, parameters, pickle (rows as Python values instead of text)
-- query: connection, sql, rows; with the C API only: runs a text, and gives the rows, if wanted, as DuckDB writes them
+- query: connection, sql, rows, whole_types (with the names of fields and members); with the C API only: runs a text, and
+  gives the rows, if wanted, as DuckDB writes them
+- append: connection, table (its catalog, schema and name), rows; with the C API only: by an appender
 - read_expected: path, columns; the values of a file of results
 - interrupt, close_connection: connection
 - python: code, run in this process with `duckdb`, `database` and `connections` in reach; answers `result`
@@ -83,8 +85,12 @@ class Connection:
         return {**fields, "rows": [[text(value) for value in row] for row in rows]}
 
     def query(self, request):
-        columns, types, rows = self.connection.query(request["sql"], request["rows"])
+        columns, types, rows = self.connection.query(request["sql"], request["rows"], request.get("whole_types", False))
         return {"columns": columns, "types": types, "rows": rows}
+
+    def append(self, request):
+        self.connection.append(request["table"], request["rows"])
+        return {}
 
 
 class Worker:
@@ -121,7 +127,7 @@ class Worker:
     def execute(self, request):
         self.connection(request.get("connection", "default")).requests.put(request)
 
-    query = execute
+    query = append = execute
 
     def read_expected(self, request):
         columns = {name: "VARCHAR" for name in request["columns"]}

@@ -1,0 +1,124 @@
+"""Differences that are known, each with its reason and its document. A difference that is not here fails the run.
+
+An entry names the kinds of difference, and what the step, plain DuckDB's answer and the cluster's must match.
+"""
+
+import re
+from dataclasses import dataclass
+
+from quack_testing.fuzz.outcome import CLASS, ROWS, SUCCESS, TEXT
+
+
+@dataclass(frozen=True)
+class Known:
+    """`ends`: the worlds hold different rows from then on, so that the script ends there."""
+
+    reason: str
+    kinds: tuple
+    step: str = ""
+    native: str = ""
+    cluster: str = ""
+    ends: bool = False
+
+    def explains(self, difference):
+        return (
+            difference.kind in self.kinds
+            and re.search(self.step, difference.step, re.DOTALL) is not None
+            and re.search(self.native, difference.native, re.DOTALL) is not None
+            and re.search(self.cluster, difference.cluster, re.DOTALL) is not None
+        )
+
+
+UPSERT_REPEATED = (
+    "open: an upsert that violates another constraint is run ten times, draws from its sequences each time, and may do "
+    "something else in the end"
+)
+KNOWN = [
+    Known(
+        "open: a generated column whose expression is collated is written into the log as text that cannot be parsed",
+        (SUCCESS,),
+        step=r"^CREATE.* TABLE|^ALTER TABLE",
+        cluster=r"^Parser Error: syntax error at or near \"GENERATED\"",
+        ends=True,
+    ),
+    Known(
+        UPSERT_REPEATED,
+        (ROWS,),
+        step=r"last_value FROM duckdb_sequences.* -- after upsert$",
+        ends=True,
+    ),
+    Known(
+        UPSERT_REPEATED,
+        (SUCCESS, CLASS),
+        step=r"INSERT OR |ON CONFLICT",
+        native=r"^Constraint Error: (Duplicate key|NOT NULL|CHECK|PRIMARY KEY)",
+        cluster=r"^(Count|Sequence Error: nextval)",
+        ends=True,
+    ),
+    Known(
+        "DuckDB replaces a row to update a nested or indexed column, and refuses if others refer to it, though they may go "
+        "on referring to the new row; the cluster replaces every row and looks at what is so in the end "
+        "(docs/transactions.md)",
+        (SUCCESS,),
+        step=r"UPDATE|MERGE|REPLACE",
+        native=r"^Constraint Error: Violates foreign key constraint because key .* is still referenced",
+        ends=True,
+    ),
+    Known(
+        "what a failed or undone statement has drawn from a sequence stays drawn, on a plain file only until it is opened "
+        "again (ARCHITECTURE.md: the log decides who gets which value, and a statement that fails gives nothing back)",
+        (ROWS,),
+        step=r"last_value FROM duckdb_sequences.* -- after restart$",
+        ends=True,
+    ),
+    Known(
+        "an UPDATE replaces the row, and keys that a transaction has changed before are reported in DuckDB's words for its "
+        "local storage (docs/transactions.md)",
+        (TEXT,),
+        native=r"^Constraint Error: Duplicate key .* violates (primary key|unique) constraint",
+        cluster=r"^Constraint Error: PRIMARY KEY or UNIQUE constraint violation: duplicate key",
+    ),
+    Known(
+        "DuckDB takes a write of no rows for changes of the transaction; a cluster, which has nothing to write, does not",
+        (SUCCESS,),
+        step=r"^CHECKPOINT cp$",
+        native=r"^TransactionContext Error: Cannot CHECKPOINT: ",
+        ends=True,
+    ),
+    Known(
+        "CREATE INDEX IF NOT EXISTS of an index that exists gives a count that DuckDB has not set",
+        (ROWS,),
+        step=r"^CREATE (UNIQUE )?INDEX IF NOT EXISTS",
+        native=r"^Count\n",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Avoided:
+    """A statement that no script has inside of a transaction, because of what comes after it."""
+
+    reason: str
+    step: str
+
+
+AVOIDED = [
+    Avoided(
+        "open: at COMMIT the node loses the index, takes rows that a unique one forbids, and cannot be started again; plain "
+        "DuckDB does the same at ROLLBACK",
+        r"^COMMENT ON INDEX",
+    ),
+    Avoided(
+        "open: after it, in the transaction, currval of the sequence fails, and duckdb_sequences() shows nothing drawn",
+        r"^COMMENT ON SEQUENCE",
+    ),
+]
+
+
+def is_avoided(sql):
+    return any(re.search(avoided.step, sql) for avoided in AVOIDED)
+
+
+def known(difference):
+    """The entry that explains a difference, or None."""
+    return next((entry for entry in KNOWN if entry.explains(difference)), None)

@@ -1,0 +1,133 @@
+"""Runs random scripts: `python -m quack_testing.fuzz.main --seeds 100 --world one`.
+
+A seed's script depends on the seed alone. A grave difference is shrunk and printed with what each world said; weak
+ones, other texts of the same error, are counted and listed. The exit code is 1 if there was a grave one.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from quack_testing.cluster import Certificates
+from quack_testing.fuzz.generator import Generator
+from quack_testing.fuzz.outcome import blurred
+from quack_testing.fuzz.runner import Run, Runner
+from quack_testing.fuzz.shrink import TRIES_MAX, script, shrink
+from quack_testing.fuzz.worlds import WORLDS, Native, Three
+
+SECONDS_OF_SHRINKING = 120
+
+
+class Fuzzer:
+    """Runs scripts, each in new worlds; `make_cluster` makes the one to be looked at in a folder, `length` is that of the
+    scripts if not their own."""
+
+    def __init__(self, folder, world="one", make_cluster=None, length=None):
+        self.length = length
+        self.folder = Path(folder)
+        self.runs = 0
+        certificates = Certificates(self.folder / "certificates") if world == Three.name else None
+        options = {"certificates": certificates} if certificates else {}
+        self.make_cluster = make_cluster or (lambda place: WORLDS[world](place, **options))
+
+    def in_worlds(self, work) -> Run:
+        """Starts two worlds, does the work with them and ends them, whatever happens."""
+        self.runs += 1
+        place = self.folder / f"run{self.runs}"
+        native, cluster = Native(place / "native"), self.make_cluster(place / "cluster")
+        try:
+            native.start()
+            cluster.start()
+            runner = Runner(native, cluster)
+            work(runner)
+            return runner.finish()
+        finally:
+            native.kill()
+            cluster.kill()
+            shutil.rmtree(place, ignore_errors=True)
+
+    def seed(self, seed):
+        return self.in_worlds(lambda runner: runner.generate(Generator(seed, self.length)))
+
+    def replay(self, steps):
+        return self.in_worlds(lambda runner: runner.replay(steps))
+
+    def shortest(self, run, tries=TRIES_MAX):
+        """The run of a shorter script with the same difference, after so many tries at most."""
+        signature = run.difference.signature()
+        best = [run]
+        deadline = time.monotonic() + SECONDS_OF_SHRINKING
+
+        def shows(steps):
+            if time.monotonic() > deadline:
+                return False
+            again = self.replay(steps)
+            if again.difference and again.difference.signature() == signature:
+                best[0] = again
+                return True
+            return False
+
+        if shows(run.steps[: run.difference.number + 1]):
+            shrink(best[0].steps, shows, tries)
+        return best[0]
+
+
+def report(seed, run):
+    difference = run.difference
+    return "\n".join(
+        [
+            f"seed {seed}: {difference.kind} in: {difference.step}",
+            script(run.steps),
+            "--- plain DuckDB says:",
+            difference.native,
+            "--- the cluster says:",
+            difference.cluster,
+        ]
+    )
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seed", type=int, default=1, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=50, help="how many")
+    parser.add_argument("--world", choices=sorted(WORLDS), action="append", help="where; all if not given")
+    parser.add_argument("--keep-going", action="store_true", help="go on after a grave difference")
+    parser.add_argument("--no-shrink", action="store_true")
+    return parser.parse_args()
+
+
+def main():
+    options = arguments()
+    found, weak, explained, statements, failed, broken = 0, Counter(), Counter(), 0, 0, Counter()
+    for world in options.world or list(WORLDS):
+        with tempfile.TemporaryDirectory(prefix="quack-fuzz-") as folder:
+            fuzzer = Fuzzer(folder, world)
+            for seed in range(options.seed, options.seed + options.seeds):
+                run = fuzzer.seed(seed)
+                statements, failed = statements + run.statements, failed + run.failed
+                explained.update(run.explained)
+                broken.update([blurred(run.native_broken)] if run.native_broken else [])
+                for difference in run.weak:
+                    key = (blurred(difference.native.split("\n")[0]), blurred(difference.cluster.split("\n")[0]))
+                    if key not in weak:
+                        texts = f"{difference.native}\n  {difference.cluster}"
+                        print(f"weak, seed {seed}: {difference.step}\n  {texts}", flush=True)
+                    weak[key] += 1
+                if run.difference:
+                    found += 1
+                    shown = run if options.no_shrink else fuzzer.shortest(run)
+                    print(f"=== {world}, " + report(seed, shown), flush=True)
+                    if not options.keep_going:
+                        break
+    print(f"{statements} statements, {failed} failed in plain DuckDB")
+    print(f"{found} grave differences, {len(weak)} kinds of weak ones")
+    print(f"explained: {dict(explained)}\nbroken by itself: {dict(broken)}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
