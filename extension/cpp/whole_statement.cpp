@@ -23,11 +23,13 @@ namespace quack {
 
 namespace {
 
-//! What a statement writes.
-struct Targets {
+//! What a statement does.
+struct Effects {
 	bool replicated = false;
 	//! A table of another database, a file: that would be written twice.
 	bool others = false;
+	//! Whether its text is all of it. An appender's does not hold the rows.
+	bool runs_from_text = true;
 
 	void Add(Catalog &catalog) {
 		(QuackCatalog::Is(catalog) ? replicated : others) = true;
@@ -52,6 +54,9 @@ struct Targets {
 			break;
 		case LogicalOperatorType::LOGICAL_COPY_TO_FILE:
 			others = true;
+			break;
+		case LogicalOperatorType::LOGICAL_CHUNK_GET:
+			runs_from_text = false;
 			break;
 		default:
 			break;
@@ -91,9 +96,8 @@ public:
 
 class PhysicalWholeStatement : public PhysicalOperator {
 public:
-	PhysicalWholeStatement(PhysicalPlan &plan, PhysicalOperator &whole, bool writes_others)
-	    : PhysicalOperator(plan, PhysicalOperatorType::EXTENSION, whole.types, whole.estimated_cardinality),
-	      writes_others(writes_others) {
+	PhysicalWholeStatement(PhysicalPlan &plan, PhysicalOperator &whole)
+	    : PhysicalOperator(plan, PhysicalOperatorType::EXTENSION, whole.types, whole.estimated_cardinality) {
 		children.push_back(whole);
 	}
 
@@ -140,8 +144,6 @@ public:
 		return make_uniq<EmittedSource>(context, *this);
 	}
 
-	bool writes_others;
-
 protected:
 	SourceResultType GetDataInternal(ExecutionContext &context, DataChunk &chunk,
 	                                 OperatorSourceInput &input) const override {
@@ -164,19 +166,19 @@ private:
 		if (StatementState::Get(context).repeated) {
 			return Mode::HANDED_OVER;
 		}
-		return !writes_others && MayRunApart(context, children[0]) ? Mode::APART : Mode::INLINE;
+		return MayRunApart(context, children[0]) ? Mode::APART : Mode::INLINE;
 	}
 };
 
 class LogicalWholeStatement : public LogicalExtensionOperator {
 public:
-	LogicalWholeStatement(unique_ptr<LogicalOperator> whole, bool writes_others) : writes_others(writes_others) {
+	explicit LogicalWholeStatement(unique_ptr<LogicalOperator> whole) {
 		children.push_back(std::move(whole));
 	}
 
 	PhysicalOperator &CreatePlan(ClientContext &, PhysicalPlanGenerator &planner) override {
 		auto &whole = planner.CreatePlan(*children[0]);
-		return planner.Make<PhysicalWholeStatement>(whole, writes_others);
+		return planner.Make<PhysicalWholeStatement>(whole);
 	}
 	vector<ColumnBinding> GetColumnBindings() override {
 		return children[0]->GetColumnBindings();
@@ -184,8 +186,6 @@ public:
 	string GetExtensionName() const override {
 		return "quack";
 	}
-
-	bool writes_others;
 
 protected:
 	void ResolveTypes() override {
@@ -204,10 +204,10 @@ void LeadWholeStatement(BoundStatement &statement) {
 	default:
 		break;
 	}
-	Targets targets;
-	targets.AddAllOf(*statement.plan);
-	if (targets.replicated) {
-		statement.plan = make_uniq<LogicalWholeStatement>(std::move(statement.plan), targets.others);
+	Effects effects;
+	effects.AddAllOf(*statement.plan);
+	if (effects.replicated && !effects.others && effects.runs_from_text) {
+		statement.plan = make_uniq<LogicalWholeStatement>(std::move(statement.plan));
 	}
 }
 
