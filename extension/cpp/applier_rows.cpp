@@ -47,6 +47,12 @@ Applier::Target &Applier::TargetOf(const QuackTable &table) {
 		created->constraints = Binder::CreateBinder(context)->BindConstraints(*created->entry);
 		target = std::move(created);
 	}
+	// What the transaction itself makes gets its number at the end.
+	auto number = table.number == TABLE_MADE_HERE ? 0 : table.number;
+	if (table.number != 0 && store.Catalog().numbers.Of(*target->entry) != number) {
+		throw TransactionException("Conflict on table \"%s\": it is another table now than when the statement was evaluated",
+		                           name);
+	}
 	if (table.shape != 0 && table.shape != target->shape) {
 		throw TransactionException("Conflict on table \"%s\": its columns have changed since the statement was evaluated",
 		                           name);

@@ -4,6 +4,7 @@
 #include "bridge.h"
 #include "host.hpp"
 #include "sequence.hpp"
+#include "table_numbers.hpp"
 #include "duckdb/catalog/duck_catalog.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_context_state.hpp"
@@ -88,6 +89,7 @@ public:
 	duckdb::atomic<bool> places_tables {false};
 
 	SequenceStates sequences;
+	TableNumbers numbers;
 
 	static bool Is(duckdb::Catalog &catalog);
 

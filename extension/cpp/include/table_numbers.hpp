@@ -1,0 +1,81 @@
+//! Which table is which, whatever it is called.
+#pragma once
+
+#include "duckdb.hpp"
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/storage/table/data_table_info.hpp"
+
+namespace quack {
+
+//! Stands for a table that the transaction itself makes, see `Rows.table_number`; `TABLE_MADE_HERE` in crates/apply.
+constexpr uint64_t TABLE_MADE_HERE = 1;
+
+//! The numbers of a catalog's tables, see `Rows.table_number` in proto/quack/log/v1/entry.proto: for the sessions, which
+//! put them beside the rows that they capture, and for the applier, which compares them.
+//!
+//! A table is what DuckDB's `DataTableInfo` belongs to: all versions of a table share one, those that a session with an
+//! older snapshot sees, too. It never changes its number, so whoever sees the table has the right one.
+class TableNumbers {
+public:
+	//! The number of a table; 0 when it has none.
+	uint64_t Of(duckdb::DuckTableEntry &table) const;
+	//! What a session writes beside rows for a table as it sees it: 0 when that is not known.
+	uint64_t ForRows(duckdb::DuckTableEntry &table) const;
+	//! The same for a table that is yet to be made.
+	uint64_t ForRowsOfNewTable() const {
+		return begun ? TABLE_MADE_HERE : 0;
+	}
+
+	//! For the applier: the table has this number from now on. No session sees it sooner.
+	void Publish(const duckdb::shared_ptr<duckdb::DataTableInfo> &table, uint64_t number);
+	//! For the applier: every table that is committed has a number from now on.
+	void Begin() {
+		begun = true;
+	}
+	bool HaveBegun() const {
+		return begun;
+	}
+	//! For the applier: forgets tables that nobody can see any more.
+	void ForgetGone();
+
+private:
+	struct Numbered {
+		//! Whoever is at the address later is another table.
+		duckdb::weak_ptr<duckdb::DataTableInfo> table;
+		uint64_t number;
+	};
+
+	mutable duckdb::mutex lock;
+	duckdb::unordered_map<const duckdb::DataTableInfo *, Numbered> numbers;
+	duckdb::atomic<bool> begun {false};
+};
+
+//! A table as the store's list of numbers has it.
+struct ListedTable {
+	uint64_t number = 0;
+	//! As `PathOf` writes it.
+	duckdb::string schema;
+	duckdb::string name;
+	//! The last look through the catalog that has met it.
+	uint64_t seen = 0;
+};
+
+//! What the applier knows of the list, and what its running transaction changes of it.
+struct TableList {
+	//! As the last committed transaction has left it. What is in here is in the catalog, so that the addresses are good.
+	duckdb::unordered_map<const duckdb::DataTableInfo *, ListedTable> tables;
+	//! How often the catalog was looked through.
+	uint64_t looks = 0;
+
+	//! Whether the running transaction has brought the list up to date with the catalog.
+	bool changes = false;
+	duckdb::vector<std::pair<duckdb::shared_ptr<duckdb::DataTableInfo>, ListedTable>> added;
+	//! Tables under another name.
+	duckdb::vector<std::pair<const duckdb::DataTableInfo *, ListedTable>> moved;
+	duckdb::vector<const duckdb::DataTableInfo *> gone;
+
+	void ForgetChanges();
+	void KeepChanges();
+};
+
+} // namespace quack
