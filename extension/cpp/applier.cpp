@@ -160,8 +160,9 @@ void Applier::Rollback() {
 	moves.Forget();
 	list.ForgetChanges();
 	ForgetFound();
-	// The rolled back transaction may have altered tables.
+	// The rolled back transaction may have altered tables, or made the applier's own.
 	ForgetTargets();
+	targets.clear();
 	if (connection->HasActiveTransaction()) {
 		connection->Rollback();
 	}
@@ -174,7 +175,10 @@ void Applier::Rollback() {
 void Applier::ForgetTargets() {
 	FlushAppend();
 	inserted.clear();
-	targets.clear();
+	for (auto it = targets.begin(); it != targets.end();) {
+		// No statement of the log alters the applier's own tables.
+		it = it->second->internal ? std::next(it) : targets.erase(it);
+	}
 }
 
 ClearedWay Applier::ClearWay(ExceptionType error) {

@@ -44,6 +44,7 @@ Applier::Target &Applier::TargetOf(const QuackTable &table) {
 		// Those of a file that was just loaded are not yet, and DuckDB's own operators would do it.
 		created->entry->GetStorage().BindIndexes(context);
 		created->shape = ShapeOf(*created->entry);
+		created->internal = schema == INTERNAL_SCHEMA;
 		created->constraints = Binder::CreateBinder(context)->BindConstraints(*created->entry);
 		target = std::move(created);
 	}

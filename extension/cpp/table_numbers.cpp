@@ -13,10 +13,15 @@ using namespace duckdb;
 
 namespace quack {
 
-//! The list, in the schema of the applier's own tables. It is there once tables are numbered.
+//! The list, in the schema of the applier's own tables; it is there once tables are numbered. Only added to, as a rule:
+//! of the rows with a number the one of the last version counts, and without a name it says that the table is gone.
 constexpr const char *LIST = "table_numbers";
-//! Numbers in the text of one statement.
-constexpr idx_t NUMBERS_PER_STATEMENT = 1024;
+//! Rows of the list that need not count any more, beside as many as there are tables, before they are cleared away.
+constexpr idx_t ROWS_SPARE = 1024;
+
+static string ListName() {
+	return SQLIdentifier::ToString(INTERNAL_SCHEMA) + "." + LIST;
+}
 
 uint64_t TableNumbers::Of(DuckTableEntry &table) const {
 	auto &info = table.GetStorage().GetDataTableInfo();
@@ -39,8 +44,11 @@ void TableNumbers::Publish(const shared_ptr<DataTableInfo> &table, uint64_t numb
 	numbers[table.get()] = Numbered {table, number};
 }
 
-void TableNumbers::ForgetGone() {
+void TableNumbers::ForgetGone(idx_t tables) {
 	lock_guard<mutex> guard(lock);
+	if (numbers.size() <= tables) {
+		return;
+	}
 	for (auto it = numbers.begin(); it != numbers.end();) {
 		it = it->second.table.expired() ? numbers.erase(it) : std::next(it);
 	}
@@ -63,6 +71,7 @@ void TableList::KeepChanges() {
 	for (auto &table : added) {
 		tables[table.first.get()] = std::move(table.second);
 	}
+	rows = rows_after;
 	ForgetChanges();
 }
 
@@ -70,7 +79,8 @@ void TableList::KeepChanges() {
 //! order of schemas and names.
 static uint64_t Compare(ClientContext &context, QuackCatalog &catalog, TableList &list, uint64_t last) {
 	list.ForgetChanges();
-	list.looks++;
+	list.version++;
+	idx_t met = 0;
 	map<pair<string, string>, shared_ptr<DataTableInfo>> made;
 	optional_ptr<SchemaCatalogEntry> schema;
 	string path;
@@ -87,45 +97,41 @@ static uint64_t Compare(ClientContext &context, QuackCatalog &catalog, TableList
 			return;
 		}
 		auto &listed = found->second;
-		listed.seen = list.looks;
+		listed.seen = list.version;
+		met++;
 		if (listed.name != name || listed.schema != path) {
-			list.moved.emplace_back(info.get(), ListedTable {listed.number, path, name, list.looks});
+			list.moved.emplace_back(info.get(), ListedTable {listed.number, path, name, list.version});
 		}
 	});
-	for (auto &table : list.tables) {
-		if (table.second.seen != list.looks) {
-			list.gone.push_back(table.first);
+	if (met < list.tables.size()) {
+		for (auto &table : list.tables) {
+			if (table.second.seen != list.version) {
+				list.gone.push_back(table.first);
+			}
 		}
 	}
 	for (auto &table : made) {
-		list.added.emplace_back(table.second, ListedTable {++last, table.first.first, table.first.second, list.looks});
+		list.added.emplace_back(table.second, ListedTable {++last, table.first.first, table.first.second, list.version});
 	}
 	list.changes = true;
 	return last;
 }
 
-void Applier::Unlist(const vector<uint64_t> &numbers) {
-	for (idx_t begin = 0; begin < numbers.size(); begin += NUMBERS_PER_STATEMENT) {
-		string some;
-		for (idx_t i = begin; i < MinValue<idx_t>(begin + NUMBERS_PER_STATEMENT, numbers.size()); i++) {
-			some += (some.empty() ? "" : ", ") + to_string(numbers[i]);
-		}
-		Run(StringUtil::Format("DELETE FROM %s.%s WHERE number IN (%s)", SQLIdentifier::ToString(INTERNAL_SCHEMA), LIST, some));
-	}
-}
-
-void Applier::List(const vector<reference<const ListedTable>> &tables) {
+void Applier::WriteList(const vector<ListRow> &written) {
 	const string schema(INTERNAL_SCHEMA);
 	const string name(LIST);
-	for (idx_t begin = 0; begin < tables.size(); begin += STANDARD_VECTOR_SIZE) {
-		auto end = MinValue<idx_t>(begin + STANDARD_VECTOR_SIZE, tables.size());
+	for (idx_t begin = 0; begin < written.size(); begin += STANDARD_VECTOR_SIZE) {
+		auto end = MinValue<idx_t>(begin + STANDARD_VECTOR_SIZE, written.size());
 		DataChunk rows;
-		rows.Initialize(context, {LogicalType::UBIGINT, LogicalType::VARCHAR, LogicalType::VARCHAR}, end - begin);
+		rows.Initialize(context, {LogicalType::UBIGINT, LogicalType::UBIGINT, LogicalType::VARCHAR, LogicalType::VARCHAR},
+		                end - begin);
 		for (idx_t i = begin; i < end; i++) {
-			auto &table = tables[i].get();
+			auto &table = written[i].table.get();
+			auto gone = written[i].gone;
 			rows.data[0].Append(Value::UBIGINT(table.number));
-			rows.data[1].Append(Value(table.schema));
-			rows.data[2].Append(Value(table.name));
+			rows.data[1].Append(Value::UBIGINT(written[i].version));
+			rows.data[2].Append(gone ? Value(LogicalType::VARCHAR) : Value(table.schema));
+			rows.data[3].Append(gone ? Value(LogicalType::VARCHAR) : Value(table.name));
 		}
 		rows.SetChildCardinality(end - begin);
 		auto &target = TargetOf(QuackTable {Bytes(schema), Bytes(name), 0, 0});
@@ -134,29 +140,38 @@ void Applier::List(const vector<reference<const ListedTable>> &tables) {
 	}
 }
 
+void Applier::WriteChanges() {
+	vector<ListRow> rows;
+	list.rows_after = list.rows;
+	if (list.rows > 2 * list.tables.size() + ROWS_SPARE) {
+		Run("DELETE FROM " + ListName());
+		for (auto &table : list.tables) {
+			rows.push_back(ListRow {table.second, list.version - 1, false});
+		}
+		list.rows_after = 0;
+	}
+	for (auto table : list.gone) {
+		rows.push_back(ListRow {list.tables[table], list.version, true});
+	}
+	for (auto &table : list.moved) {
+		rows.push_back(ListRow {table.second, list.version, false});
+	}
+	for (auto &table : list.added) {
+		rows.push_back(ListRow {table.second, list.version, false});
+	}
+	WriteList(rows);
+	list.rows_after += rows.size();
+}
+
 uint64_t Applier::NumberTables(uint64_t last) {
 	FlushAppend();
 	auto &catalog = store.Catalog();
 	if (!catalog.numbers.HaveBegun()) {
-		Run(StringUtil::Format(
-		    "CREATE TABLE IF NOT EXISTS %s.%s (number UBIGINT NOT NULL, schema_path VARCHAR NOT NULL, name VARCHAR NOT NULL)",
-		    SQLIdentifier::ToString(INTERNAL_SCHEMA), LIST));
+		Run("CREATE TABLE IF NOT EXISTS " + ListName() +
+		    " (number UBIGINT NOT NULL, version UBIGINT NOT NULL, schema_path VARCHAR, name VARCHAR)");
 	}
 	last = Compare(context, catalog, list, last);
-	vector<uint64_t> off;
-	vector<reference<const ListedTable>> on;
-	for (auto table : list.gone) {
-		off.push_back(list.tables[table].number);
-	}
-	for (auto &table : list.moved) {
-		off.push_back(table.second.number);
-		on.push_back(table.second);
-	}
-	for (auto &table : list.added) {
-		on.push_back(table.second);
-	}
-	Unlist(off);
-	List(on);
+	WriteChanges();
 	if (catalog.numbers.HaveBegun()) {
 		// Before the commit: whoever sees the new tables must find their numbers. They are new indeed, as all others have
 		// one; where the transaction fails, nobody ever sees them.
@@ -179,27 +194,36 @@ void Applier::KeepNumbers() {
 	auto &numbers = store.Catalog().numbers;
 	PublishNumbers();
 	numbers.Begin();
-	numbers.ForgetGone();
 	list.KeepChanges();
+	numbers.ForgetGone(list.tables.size());
 }
 
-//! The list as it is stored, by schema and name.
-static map<pair<string, string>, uint64_t> ReadList(Connection &connection) {
-	auto result = connection.Query(StringUtil::Format("SELECT number, schema_path, name FROM %s.%s",
-	                                                  SQLIdentifier::ToString(INTERNAL_SCHEMA), LIST));
+//! The numbers of tables by schema and name, as the list is stored.
+static map<pair<string, string>, uint64_t> ReadList(Connection &connection, TableList &list) {
+	auto result = connection.Query("SELECT number, version, schema_path, name FROM " + ListName() + " ORDER BY version");
 	if (result->HasError()) {
 		result->ThrowError();
 	}
-	map<pair<string, string>, uint64_t> numbers;
+	unordered_map<uint64_t, pair<string, string>> names;
 	while (auto chunk = result->Fetch()) {
 		if (chunk->size() == 0) {
 			break;
 		}
 		for (idx_t i = 0; i < chunk->size(); i++) {
-			auto schema = StringValue::Get(chunk->GetValue(1, i));
-			auto name = StringValue::Get(chunk->GetValue(2, i));
-			numbers[{schema, name}] = chunk->GetValue(0, i).GetValue<uint64_t>();
+			auto number = chunk->GetValue(0, i).GetValue<uint64_t>();
+			auto schema = chunk->GetValue(2, i);
+			if (schema.IsNull()) {
+				names.erase(number);
+			} else {
+				names[number] = {StringValue::Get(schema), StringValue::Get(chunk->GetValue(3, i))};
+			}
+			list.version = chunk->GetValue(1, i).GetValue<uint64_t>();
+			list.rows++;
 		}
+	}
+	map<pair<string, string>, uint64_t> numbers;
+	for (auto &table : names) {
+		numbers[table.second] = table.first;
 	}
 	return numbers;
 }
@@ -213,7 +237,7 @@ void Applier::LoadNumbers() {
 	if (!exists) {
 		return;
 	}
-	auto numbers = ReadList(*connection);
+	auto numbers = ReadList(*connection, list);
 	auto all = true;
 	context.RunFunctionInTransaction([&]() {
 		Compare(context, store.Catalog(), list, 0);
@@ -229,6 +253,7 @@ void Applier::LoadNumbers() {
 		                            "the other nodes, or restore the folder from a backup",
 		                            store.db->GetCatalog().GetDBPath());
 	}
+	list.rows_after = list.rows;
 	KeepNumbers();
 }
 

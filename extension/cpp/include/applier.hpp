@@ -48,6 +48,8 @@ private:
 	struct Target {
 		duckdb::DuckTableEntry *entry = nullptr;
 		uint64_t shape = 0;
+		//! One of the applier's own.
+		bool internal = false;
 		duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> constraints;
 	};
 	//! Rows that `Find` has found: the ids, the rows as they are, and the new rows of an update.
@@ -60,14 +62,15 @@ private:
 	};
 
 	Target &TargetOf(const QuackTable &table);
+	//! A statement may have altered any table.
 	void ForgetTargets();
 	duckdb::optional_ptr<duckdb::SequenceCatalogEntry> FindSequence(const duckdb::string &schema,
 	                                                                const duckdb::string &name);
 	void FlushAppend();
 	//! What has been stored of the tables' numbers.
 	void LoadNumbers();
-	void Unlist(const duckdb::vector<uint64_t> &numbers);
-	void List(const duckdb::vector<duckdb::reference<const ListedTable>> &tables);
+	void WriteChanges();
+	void WriteList(const duckdb::vector<ListRow> &written);
 	void PublishNumbers();
 	//! The transaction that has numbered tables is committed.
 	void KeepNumbers();

@@ -35,8 +35,8 @@ public:
 	bool HaveBegun() const {
 		return begun;
 	}
-	//! For the applier: forgets tables that nobody can see any more.
-	void ForgetGone();
+	//! For the applier, when the catalog has so many tables: forgets those that nobody can see any more.
+	void ForgetGone(idx_t tables);
 
 private:
 	struct Numbered {
@@ -56,19 +56,28 @@ struct ListedTable {
 	//! As `PathOf` writes it.
 	duckdb::string schema;
 	duckdb::string name;
-	//! The last look through the catalog that has met it.
+	//! The version of the list for which the catalog was looked through and had it.
 	uint64_t seen = 0;
+};
+
+//! A row of the list.
+struct ListRow {
+	duckdb::reference<const ListedTable> table;
+	uint64_t version;
+	bool gone;
 };
 
 //! What the applier knows of the list, and what its running transaction changes of it.
 struct TableList {
 	//! As the last committed transaction has left it. What is in here is in the catalog, so that the addresses are good.
 	duckdb::unordered_map<const duckdb::DataTableInfo *, ListedTable> tables;
-	//! How often the catalog was looked through.
-	uint64_t looks = 0;
+	//! The list's last version, and its rows in the store: those that do not count any more are cleared away now and then.
+	uint64_t version = 0;
+	idx_t rows = 0;
 
-	//! Whether the running transaction has brought the list up to date with the catalog.
+	//! Whether the running transaction has brought the list up to date with the catalog, and its rows then.
 	bool changes = false;
+	idx_t rows_after = 0;
 	duckdb::vector<std::pair<duckdb::shared_ptr<duckdb::DataTableInfo>, ListedTable>> added;
 	//! Tables under another name.
 	duckdb::vector<std::pair<const duckdb::DataTableInfo *, ListedTable>> moved;
