@@ -194,9 +194,12 @@ void Applier::Ddl(const string &sql) {
 		lock_guard<mutex> guard(catalog.sequences.commit_lock);
 		moves.Publish(catalog);
 	}
+	auto &made = ApplierMark::Get(context)->made;
+	made = nullptr;
 	settings_changed = true;
 	RunWithSettings(*connection, Identifier(store.CatalogName()), sql);
 	settings_changed = false;
+	list.Note(made);
 	ForgetTargets();
 }
 

@@ -92,6 +92,10 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTableEntry(CatalogTransaction
 		table->dependencies.AddDependency(dependency);
 	}
 	auto entry = AddEntryInternal(transaction, std::move(table), on_conflict, dependencies);
+	auto applier = transaction.HasContext() ? ApplierMark::Get(transaction.GetContext()) : nullptr;
+	if (applier && entry && on_conflict != OnCreateConflict::REPLACE_ON_CONFLICT) {
+		applier->made = entry->Cast<DuckTableEntry>();
+	}
 	if (entry) {
 		for (auto &reference : references) {
 			Alter(transaction, *reference);

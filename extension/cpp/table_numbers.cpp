@@ -55,6 +55,8 @@ void TableNumbers::ForgetGone(idx_t tables) {
 }
 
 void TableList::ForgetChanges() {
+	made.clear();
+	made_only = true;
 	changes = false;
 	added.clear();
 	moved.clear();
@@ -75,13 +77,27 @@ void TableList::KeepChanges() {
 	ForgetChanges();
 }
 
-//! Compares the list with the catalog, as the running transaction sees it. New tables get numbers behind `last`, in the
-//! order of schemas and names.
-static uint64_t Compare(ClientContext &context, QuackCatalog &catalog, TableList &list, uint64_t last) {
-	list.ForgetChanges();
-	list.version++;
+void TableList::Note(optional_ptr<DuckTableEntry> table) {
+	if (table) {
+		made.push_back(*table);
+	} else {
+		made_only = false;
+	}
+}
+
+TableList::Unlisted TableList::MadeTables() const {
+	Unlisted result;
+	for (auto &table : made) {
+		auto &entry = table.get();
+		result.emplace(make_pair(PathOf(entry.ParentSchema()), entry.name.GetIdentifierName()),
+		               entry.GetStorage().GetDataTableInfo());
+	}
+	return result;
+}
+
+TableList::Unlisted TableList::LookThrough(ClientContext &context, QuackCatalog &catalog) {
+	Unlisted result;
 	idx_t met = 0;
-	map<pair<string, string>, shared_ptr<DataTableInfo>> made;
 	optional_ptr<SchemaCatalogEntry> schema;
 	string path;
 	ForEachTable(context, catalog, [&](SchemaCatalogEntry &parent, DuckTableEntry &table) {
@@ -91,29 +107,37 @@ static uint64_t Compare(ClientContext &context, QuackCatalog &catalog, TableList
 		}
 		auto &name = table.name.GetIdentifierName();
 		auto &info = table.GetStorage().GetDataTableInfo();
-		auto found = list.tables.find(info.get());
-		if (found == list.tables.end()) {
-			made.emplace(make_pair(path, name), info);
+		auto found = tables.find(info.get());
+		if (found == tables.end()) {
+			result.emplace(make_pair(path, name), info);
 			return;
 		}
 		auto &listed = found->second;
-		listed.seen = list.version;
+		listed.seen = version;
 		met++;
 		if (listed.name != name || listed.schema != path) {
-			list.moved.emplace_back(info.get(), ListedTable {listed.number, path, name, list.version});
+			moved.emplace_back(info.get(), ListedTable {listed.number, path, name, version});
 		}
 	});
-	if (met < list.tables.size()) {
-		for (auto &table : list.tables) {
-			if (table.second.seen != list.version) {
-				list.gone.push_back(table.first);
-			}
+	if (met == tables.size()) {
+		return result;
+	}
+	for (auto &table : tables) {
+		if (table.second.seen != version) {
+			gone.push_back(table.first);
 		}
 	}
-	for (auto &table : made) {
-		list.added.emplace_back(table.second, ListedTable {++last, table.first.first, table.first.second, list.version});
+	return result;
+}
+
+uint64_t TableList::Follow(ClientContext &context, QuackCatalog &catalog, uint64_t last) {
+	version++;
+	// Many tables are often made one after the other: not each time at the cost of all those before it.
+	auto unlisted = made_only && catalog.numbers.HaveBegun() ? MadeTables() : LookThrough(context, catalog);
+	for (auto &table : unlisted) {
+		added.emplace_back(table.second, ListedTable {++last, table.first.first, table.first.second, version});
 	}
-	list.changes = true;
+	changes = true;
 	return last;
 }
 
@@ -170,7 +194,7 @@ uint64_t Applier::NumberTables(uint64_t last) {
 		Run("CREATE TABLE IF NOT EXISTS " + ListName() +
 		    " (number UBIGINT NOT NULL, version UBIGINT NOT NULL, schema_path VARCHAR, name VARCHAR)");
 	}
-	last = Compare(context, catalog, list, last);
+	last = list.Follow(context, catalog, last);
 	WriteChanges();
 	if (catalog.numbers.HaveBegun()) {
 		// Before the commit: whoever sees the new tables must find their numbers. They are new indeed, as all others have
@@ -189,6 +213,7 @@ void Applier::PublishNumbers() {
 
 void Applier::KeepNumbers() {
 	if (!list.changes) {
+		list.ForgetChanges();
 		return;
 	}
 	auto &numbers = store.Catalog().numbers;
@@ -240,7 +265,7 @@ void Applier::LoadNumbers() {
 	auto numbers = ReadList(*connection, list);
 	auto all = true;
 	context.RunFunctionInTransaction([&]() {
-		Compare(context, store.Catalog(), list, 0);
+		list.Follow(context, store.Catalog(), 0);
 		for (auto &table : list.added) {
 			auto found = numbers.find({table.second.schema, table.second.name});
 			all = all && found != numbers.end();

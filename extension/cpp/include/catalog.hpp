@@ -16,6 +16,10 @@ class ApplierMark : public duckdb::ClientContextState {
 public:
 	static constexpr const char *KEY = "quack_applier";
 	static bool IsSet(duckdb::ClientContext &context);
+	static duckdb::shared_ptr<ApplierMark> Get(duckdb::ClientContext &context);
+
+	//! The table that the running statement has made, where that is all that it does to tables.
+	duckdb::optional_ptr<duckdb::DuckTableEntry> made;
 };
 
 //! The schema that holds the applier's position, in the same file as the tables.

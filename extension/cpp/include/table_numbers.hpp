@@ -7,6 +7,8 @@
 
 namespace quack {
 
+class QuackCatalog;
+
 //! Stands for a table that the transaction itself makes, see `Rows.table_number`; `TABLE_MADE_HERE` in crates/apply.
 constexpr uint64_t TABLE_MADE_HERE = 1;
 
@@ -75,6 +77,10 @@ struct TableList {
 	uint64_t version = 0;
 	idx_t rows = 0;
 
+	//! What the statements of the running transaction have made, unless one of them has done anything else.
+	duckdb::vector<duckdb::reference<duckdb::DuckTableEntry>> made;
+	bool made_only = true;
+
 	//! Whether the running transaction has brought the list up to date with the catalog, and its rows then.
 	bool changes = false;
 	idx_t rows_after = 0;
@@ -83,8 +89,20 @@ struct TableList {
 	duckdb::vector<std::pair<const duckdb::DataTableInfo *, ListedTable>> moved;
 	duckdb::vector<const duckdb::DataTableInfo *> gone;
 
+	//! A statement has changed the catalog: it has made this table, or done anything else.
+	void Note(duckdb::optional_ptr<duckdb::DuckTableEntry> table);
+	//! Compares the list with the catalog, as the running transaction sees it. Tables that are not listed get numbers
+	//! behind `last`, in the order of schemas and names; returns the last one.
+	uint64_t Follow(duckdb::ClientContext &context, QuackCatalog &catalog, uint64_t last);
 	void ForgetChanges();
 	void KeepChanges();
+
+private:
+	//! By schema and name.
+	using Unlisted = std::map<std::pair<duckdb::string, duckdb::string>, duckdb::shared_ptr<duckdb::DataTableInfo>>;
+	Unlisted MadeTables() const;
+	//! Notes what has another name than in the list, and what is gone; returns what is not listed.
+	Unlisted LookThrough(duckdb::ClientContext &context, QuackCatalog &catalog);
 };
 
 } // namespace quack
