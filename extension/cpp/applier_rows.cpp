@@ -270,6 +270,10 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 		throw InvalidInputException("the changed rows of table \"%s\" do not have its columns",
 		                            target.entry->name.GetIdentifierName());
 	}
+	if (count == 0) {
+		// It was only to be the table that is meant.
+		return true;
+	}
 	if (search) {
 		// A search sees what has been changed and inserted, not what is about to be.
 		FlushAppend();

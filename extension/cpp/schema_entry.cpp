@@ -114,7 +114,7 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateIndex(CatalogTransaction tran
                                                          TableCatalogEntry &table) {
 	return ChangeCatalog(
 	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
-	    [&]() { return DuckSchemaEntry::CreateIndex(transaction, info, table); });
+	    [&]() { return DuckSchemaEntry::CreateIndex(transaction, info, table); }, table);
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateView(CatalogTransaction transaction, CreateViewInfo &info) {
@@ -160,6 +160,11 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateCoordinateSystem(CatalogTrans
 	                              catalog.GetName().GetIdentifierName());
 }
 
+optional_ptr<CatalogEntry> QuackSchemaEntry::TableNamed(CatalogTransaction transaction, CatalogType type,
+                                                        const Identifier &name) {
+	return type == CatalogType::TABLE_ENTRY ? GetCatalogSet(type).GetEntry(transaction, name) : nullptr;
+}
+
 void QuackSchemaEntry::Alter(CatalogTransaction transaction, AlterInfo &info) {
 	if (IsPlacementChange(info)) {
 		ChangePlacement(transaction, info);
@@ -170,7 +175,8 @@ void QuackSchemaEntry::Alter(CatalogTransaction transaction, AlterInfo &info) {
 	    [&]() {
 		    DuckSchemaEntry::Alter(transaction, info);
 		    return true;
-	    });
+	    },
+	    TableNamed(transaction, info.GetCatalogType(), info.GetQualifiedName().Name()));
 }
 
 void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo &info) {
@@ -195,16 +201,19 @@ void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo
 	    [&]() {
 		    DuckSchemaEntry::Alter(transaction, change);
 		    return true;
-	    });
+	    },
+	    table);
 }
 
 void QuackSchemaEntry::DropEntry(ClientContext &context, DropInfo &info) {
+	auto transaction = GetCatalogTransaction(context);
 	ChangeCatalog(
-	    GetCatalogTransaction(context), catalog, [&]() { return TextOfDrop(info); },
+	    transaction, catalog, [&]() { return TextOfDrop(info); },
 	    [&]() {
 		    DuckSchemaEntry::DropEntry(context, info);
 		    return true;
-	    });
+	    },
+	    TableNamed(transaction, info.type, info.GetQualifiedName().Name()));
 }
 
 unique_ptr<CatalogEntry> QuackSchemaEntry::Copy(ClientContext &context) const {

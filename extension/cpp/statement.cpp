@@ -9,6 +9,7 @@
 #include "table_entry.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/storage/data_table.hpp"
 
 using namespace duckdb;
 
@@ -46,12 +47,16 @@ void Writer::Rows(Put put, const QuackTable &table, const Route &route, DataChun
 	vector<pair<string, uint64_t>> weights;
 	route.Weigh(chunk, bytes->GetPosition(), [&](const string &group, uint64_t weight) { weights.emplace_back(group, weight); });
 	lock_guard<mutex> guard(lock);
-	QuackError error = NoError();
-	put(handle, table, QuackBytes {bytes->GetData(), bytes->GetPosition()}, static_cast<uint32_t>(chunk.size()), &error);
-	ThrowIfError(error);
+	Send(put, table, QuackBytes {bytes->GetData(), bytes->GetPosition()}, chunk.size());
 	for (auto &weight : weights) {
 		quack_rs_writer_weigh(handle, Bytes(weight.first), weight.second);
 	}
+}
+
+void Writer::Send(Put put, const QuackTable &table, QuackBytes chunk, idx_t count) {
+	QuackError error = NoError();
+	put(handle, table, chunk, static_cast<uint32_t>(count), &error);
+	ThrowIfError(error);
 }
 
 static string SchemaOf(const DuckTableEntry &table) {
@@ -64,6 +69,22 @@ void Writer::Rows(Put put, DuckTableEntry &table, DataChunk &chunk) {
 	auto schema = SchemaOf(table);
 	auto number = table.ParentCatalog().Cast<QuackCatalog>().numbers.ForRows(table);
 	Rows(put, QuackTable {Bytes(schema), Bytes(table.name.GetIdentifierName()), ShapeOf(table), number}, route, chunk);
+}
+
+void Writer::Meant(DuckTableEntry &table) {
+	auto number = table.ParentCatalog().Cast<QuackCatalog>().numbers.ForRows(table);
+	if (number == 0) {
+		return;
+	}
+	auto types = table.GetStorage().GetTypes();
+	types.push_back(LogicalType::ROW_TYPE);
+	DataChunk none;
+	none.Initialize(Allocator::DefaultAllocator(), types);
+	auto bytes = SerializeChunk(none);
+	auto schema = SchemaOf(table);
+	lock_guard<mutex> guard(lock);
+	Send(quack_rs_writer_deleted, QuackTable {Bytes(schema), Bytes(table.name.GetIdentifierName()), ShapeOf(table), number},
+	     QuackBytes {bytes->GetData(), bytes->GetPosition()}, 0);
 }
 
 void Writer::Deleted(DuckTableEntry &table, DataChunk &chunk) {

@@ -43,6 +43,9 @@ private:
 	//! As DuckDB creates a table, but for the class of its entry.
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateTableEntry(duckdb::CatalogTransaction transaction,
 	                                                            duckdb::BoundCreateTableInfo &info);
+	//! The table, or the view, that a statement about a table is about; null when it is about anything else.
+	duckdb::optional_ptr<duckdb::CatalogEntry> TableNamed(duckdb::CatalogTransaction transaction,
+	                                                      duckdb::CatalogType type, const duckdb::Identifier &name);
 	//! ALTER TABLE ... SET and RESET, which DuckDB's own tables do not have.
 	void ChangePlacement(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info);
 };

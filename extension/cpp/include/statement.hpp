@@ -25,6 +25,8 @@ public:
 	//! Rows for a table that an earlier step of the same transaction creates.
 	void InsertedInto(duckdb::SchemaCatalogEntry &schema, const duckdb::string &table, const Route &route,
 	                  duckdb::DataChunk &chunk);
+	//! What follows is about this table, as the transaction sees it, and about no other of its name.
+	void Meant(duckdb::DuckTableEntry &table);
 	//! Rows that follow take effect after all that came before.
 	void BeginStatement();
 	void Ddl(const duckdb::string &sql);
@@ -38,6 +40,7 @@ private:
 	//! `route` tells which lanes the rows would take.
 	void Rows(Put put, const QuackTable &table, const Route &route, duckdb::DataChunk &chunk);
 	void Rows(Put put, duckdb::DuckTableEntry &table, duckdb::DataChunk &chunk);
+	void Send(Put put, const QuackTable &table, QuackBytes chunk, idx_t count);
 
 	duckdb::mutex lock;
 	void *handle;
