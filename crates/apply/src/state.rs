@@ -42,8 +42,7 @@ impl State {
     /// As bytes. The root's position is stored beside them.
     pub fn encode(&self) -> Vec<u8> {
         let (groups_enabled, last_table) = (self.groups_enabled, self.last_table);
-        let mut state =
-            proto::ApplierState { groups_enabled, last_table, ..proto::ApplierState::default() };
+        let mut state = proto::ApplierState { groups_enabled, last_table, ..proto::ApplierState::default() };
         self.origins.encode(&mut state);
         self.lanes.encode(&mut state);
         state.encode_to_vec()
