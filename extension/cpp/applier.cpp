@@ -87,6 +87,7 @@ void Applier::Claim(const string &owner, bool foreign) {
 void Applier::Position(uint64_t &index, string &state) {
 	// Appended to, one row a transaction, and emptied now and then: the last row counts.
 	Run("CREATE TABLE IF NOT EXISTS " + Internal("applied") + "(log_index UBIGINT NOT NULL, state BLOB NOT NULL)");
+	LoadNumbers();
 	auto result = connection->Query("SELECT log_index, state FROM " + Internal("applied") +
 	                                " ORDER BY log_index DESC LIMIT 1");
 	if (result->HasError()) {
@@ -126,7 +127,7 @@ void Applier::Commit(uint64_t index, const string &state) {
 	row.SetChildCardinality(1);
 	const string schema(INTERNAL_SCHEMA);
 	const string name("applied");
-	auto &target = TargetOf(QuackTable {Bytes(schema), Bytes(name), 0});
+	auto &target = TargetOf(QuackTable {Bytes(schema), Bytes(name), 0, 0});
 	target.entry->GetStorage().LocalAppend(*target.entry, context, row, target.constraints);
 	// The first position in every 4096 drops those before it: the table stays small between checkpoints too.
 	if (index % 4096 == 0) {
@@ -134,6 +135,7 @@ void Applier::Commit(uint64_t index, const string &state) {
 	}
 	inserted.insert(&target);
 	CommitTransaction();
+	KeepNumbers();
 }
 
 void Applier::CommitTransaction() {
@@ -156,9 +158,11 @@ void Applier::Rollback() {
 	appending = nullptr;
 	inserted.clear();
 	moves.Forget();
+	list.ForgetChanges();
 	ForgetFound();
-	// The rolled back transaction may have altered tables.
+	// The rolled back transaction may have altered tables, or made the applier's own.
 	ForgetTargets();
+	targets.clear();
 	if (connection->HasActiveTransaction()) {
 		connection->Rollback();
 	}
@@ -171,7 +175,10 @@ void Applier::Rollback() {
 void Applier::ForgetTargets() {
 	FlushAppend();
 	inserted.clear();
-	targets.clear();
+	for (auto it = targets.begin(); it != targets.end();) {
+		// No statement of the log alters the applier's own tables.
+		it = it->second->internal ? std::next(it) : targets.erase(it);
+	}
 }
 
 ClearedWay Applier::ClearWay(ExceptionType error) {
@@ -187,9 +194,12 @@ void Applier::Ddl(const string &sql) {
 		lock_guard<mutex> guard(catalog.sequences.commit_lock);
 		moves.Publish(catalog);
 	}
+	auto &made = ApplierMark::Get(context)->made;
+	made = nullptr;
 	settings_changed = true;
 	RunWithSettings(*connection, Identifier(store.CatalogName()), sql);
 	settings_changed = false;
+	list.Note(made);
 	ForgetTargets();
 }
 

@@ -44,8 +44,15 @@ Applier::Target &Applier::TargetOf(const QuackTable &table) {
 		// Those of a file that was just loaded are not yet, and DuckDB's own operators would do it.
 		created->entry->GetStorage().BindIndexes(context);
 		created->shape = ShapeOf(*created->entry);
+		created->internal = schema == INTERNAL_SCHEMA;
 		created->constraints = Binder::CreateBinder(context)->BindConstraints(*created->entry);
 		target = std::move(created);
+	}
+	// What the transaction itself makes gets its number at the end.
+	auto number = table.number == TABLE_MADE_HERE ? 0 : table.number;
+	if (table.number != 0 && store.Catalog().numbers.Of(*target->entry) != number) {
+		throw TransactionException("Conflict on table \"%s\": it is another table now than when the statement was evaluated",
+		                           name);
 	}
 	if (table.shape != 0 && table.shape != target->shape) {
 		throw TransactionException("Conflict on table \"%s\": its columns have changed since the statement was evaluated",
@@ -262,6 +269,10 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 	if (chunk->ColumnCount() != columns + 1 && !is_update) {
 		throw InvalidInputException("the changed rows of table \"%s\" do not have its columns",
 		                            target.entry->name.GetIdentifierName());
+	}
+	if (count == 0) {
+		// It was only to be the table that is meant.
+		return true;
 	}
 	if (search) {
 		// A search sees what has been changed and inserted, not what is about to be.

@@ -210,7 +210,7 @@ void PhysicalCaptureCreate::Capture(ClientContext &context, DataChunk &chunk, Gl
 		proposal->changes->Inserted(*state.table, chunk);
 	} else {
 		static_cast<Writer &>(*proposal->changes)
-		    .InsertedInto(PathOf(schema), info->GetQualifiedName().Name().GetIdentifierName(), route, chunk);
+		    .InsertedInto(schema, info->GetQualifiedName().Name().GetIdentifierName(), route, chunk);
 	}
 	state.count += chunk.size();
 }

@@ -23,7 +23,11 @@ using namespace duckdb;
 namespace quack {
 
 bool ApplierMark::IsSet(ClientContext &context) {
-	return context.registered_state->Get<ApplierMark>(KEY) != nullptr;
+	return Get(context) != nullptr;
+}
+
+shared_ptr<ApplierMark> ApplierMark::Get(ClientContext &context) {
+	return context.registered_state->Get<ApplierMark>(KEY);
 }
 
 void RequireNotReserved(const Identifier &schema) {

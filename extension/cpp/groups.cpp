@@ -20,20 +20,6 @@ namespace quack {
 
 namespace {
 
-template <class CALLBACK>
-void ForEachTable(ClientContext &context, QuackCatalog &catalog, CALLBACK &&callback) {
-	catalog.DuckCatalog::ScanSchemas(context, [&](SchemaCatalogEntry &schema) {
-		if (schema.name == INTERNAL_SCHEMA) {
-			return;
-		}
-		schema.Scan(context, CatalogType::TABLE_ENTRY, [&](CatalogEntry &entry) {
-			if (entry.type == CatalogType::TABLE_ENTRY) {
-				callback(schema, entry.Cast<DuckTableEntry>());
-			}
-		});
-	});
-}
-
 //! The lanes that tables need, by name, with the number of tables.
 map<string, uint32_t> NeededLanes(ClientContext &context, QuackCatalog &catalog) {
 	map<string, uint32_t> result;

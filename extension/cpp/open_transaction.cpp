@@ -229,6 +229,12 @@ void OpenTransaction::Touch(DataTableInfo *table) {
 	touched.insert(table);
 }
 
+void OpenTransaction::RecordMeant(optional_ptr<CatalogEntry> entry) {
+	if (entry && entry->type == CatalogType::TABLE_ENTRY) {
+		record->Meant(entry->Cast<DuckTableEntry>());
+	}
+}
+
 void OpenTransaction::Record(const string &text) {
 	record->Ddl(WithSettings(context, catalog.GetName(), text));
 	// A statement that changes the catalog may replace the entries of tables.

@@ -94,6 +94,10 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTableEntry(CatalogTransaction
 		table->dependencies.AddDependency(dependency);
 	}
 	auto entry = AddEntryInternal(transaction, std::move(table), on_conflict, dependencies);
+	auto applier = transaction.HasContext() ? ApplierMark::Get(transaction.GetContext()) : nullptr;
+	if (applier && entry && on_conflict != OnCreateConflict::REPLACE_ON_CONFLICT) {
+		applier->made = entry->Cast<DuckTableEntry>();
+	}
 	if (entry) {
 		for (auto &reference : references) {
 			Alter(transaction, *reference);
@@ -112,7 +116,7 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateIndex(CatalogTransaction tran
                                                          TableCatalogEntry &table) {
 	return ChangeCatalog(
 	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
-	    [&]() { return DuckSchemaEntry::CreateIndex(transaction, info, table); });
+	    [&]() { return DuckSchemaEntry::CreateIndex(transaction, info, table); }, table);
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateView(CatalogTransaction transaction, CreateViewInfo &info) {
@@ -158,6 +162,11 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateCoordinateSystem(CatalogTrans
 	                              catalog.GetName().GetIdentifierName());
 }
 
+optional_ptr<CatalogEntry> QuackSchemaEntry::TableNamed(CatalogTransaction transaction, CatalogType type,
+                                                        const Identifier &name) {
+	return type == CatalogType::TABLE_ENTRY ? GetCatalogSet(type).GetEntry(transaction, name) : nullptr;
+}
+
 void QuackSchemaEntry::Alter(CatalogTransaction transaction, AlterInfo &info) {
 	if (IsPlacementChange(info)) {
 		ChangePlacement(transaction, info);
@@ -168,7 +177,8 @@ void QuackSchemaEntry::Alter(CatalogTransaction transaction, AlterInfo &info) {
 	    [&]() {
 		    AlterNatively(transaction, info);
 		    return true;
-	    });
+	    },
+	    TableNamed(transaction, info.GetCatalogType(), info.GetQualifiedName().Name()));
 }
 
 static bool IsCommentOn(const AlterInfo &info, CatalogType type) {
@@ -214,16 +224,19 @@ void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo
 	    [&]() {
 		    DuckSchemaEntry::Alter(transaction, change);
 		    return true;
-	    });
+	    },
+	    table);
 }
 
 void QuackSchemaEntry::DropEntry(ClientContext &context, DropInfo &info) {
+	auto transaction = GetCatalogTransaction(context);
 	ChangeCatalog(
-	    GetCatalogTransaction(context), catalog, [&]() { return TextOfDrop(info); },
+	    transaction, catalog, [&]() { return TextOfDrop(info); },
 	    [&]() {
 		    DuckSchemaEntry::DropEntry(context, info);
 		    return true;
-	    });
+	    },
+	    TableNamed(transaction, info.type, info.GetQualifiedName().Name()));
 }
 
 unique_ptr<CatalogEntry> QuackSchemaEntry::Copy(ClientContext &context) const {

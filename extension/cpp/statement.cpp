@@ -9,6 +9,7 @@
 #include "table_entry.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/storage/data_table.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
 using namespace duckdb;
@@ -30,8 +31,7 @@ Writer::~Writer() {
 	}
 }
 
-void Writer::Rows(Put put, const string &schema, const string &table, uint64_t shape, const Route &route,
-                  DataChunk &chunk) {
+void Writer::Rows(Put put, const QuackTable &table, const Route &route, DataChunk &chunk) {
 	if (chunk.size() == 0) {
 		return;
 	}
@@ -41,20 +41,23 @@ void Writer::Rows(Put put, const string &schema, const string &table, uint64_t s
 		auto half = chunk.size() / 2;
 		auto front = SliceOf(chunk, 0, half);
 		auto back = SliceOf(chunk, half, chunk.size());
-		Rows(put, schema, table, shape, route, *front);
-		Rows(put, schema, table, shape, route, *back);
+		Rows(put, table, route, *front);
+		Rows(put, table, route, *back);
 		return;
 	}
 	vector<pair<string, uint64_t>> weights;
 	route.Weigh(chunk, bytes->GetPosition(), [&](const string &group, uint64_t weight) { weights.emplace_back(group, weight); });
 	lock_guard<mutex> guard(lock);
-	QuackError error = NoError();
-	put(handle, QuackTable {Bytes(schema), Bytes(table), shape}, QuackBytes {bytes->GetData(), bytes->GetPosition()},
-	    static_cast<uint32_t>(chunk.size()), &error);
-	ThrowIfError(error);
+	Send(put, table, QuackBytes {bytes->GetData(), bytes->GetPosition()}, chunk.size());
 	for (auto &weight : weights) {
 		quack_rs_writer_weigh(handle, Bytes(weight.first), weight.second);
 	}
+}
+
+void Writer::Send(Put put, const QuackTable &table, QuackBytes chunk, idx_t count) {
+	QuackError error = NoError();
+	put(handle, table, chunk, static_cast<uint32_t>(count), &error);
+	ThrowIfError(error);
 }
 
 static string SchemaOf(const DuckTableEntry &table) {
@@ -64,7 +67,25 @@ static string SchemaOf(const DuckTableEntry &table) {
 
 void Writer::Rows(Put put, DuckTableEntry &table, DataChunk &chunk) {
 	Route route(QuackTableEntry::PlacementOf(table), table.GetColumns());
-	Rows(put, SchemaOf(table), table.name.GetIdentifierName(), ShapeOf(table), route, chunk);
+	auto schema = SchemaOf(table);
+	auto number = table.ParentCatalog().Cast<QuackCatalog>().numbers.ForRows(table);
+	Rows(put, QuackTable {Bytes(schema), Bytes(table.name.GetIdentifierName()), ShapeOf(table), number}, route, chunk);
+}
+
+void Writer::Meant(DuckTableEntry &table) {
+	auto number = table.ParentCatalog().Cast<QuackCatalog>().numbers.ForRows(table);
+	if (number == 0) {
+		return;
+	}
+	auto types = table.GetStorage().GetTypes();
+	types.push_back(LogicalType::ROW_TYPE);
+	DataChunk none;
+	none.Initialize(Allocator::DefaultAllocator(), types);
+	auto bytes = SerializeChunk(none);
+	auto schema = SchemaOf(table);
+	lock_guard<mutex> guard(lock);
+	Send(quack_rs_writer_deleted, QuackTable {Bytes(schema), Bytes(table.name.GetIdentifierName()), ShapeOf(table), number},
+	     QuackBytes {bytes->GetData(), bytes->GetPosition()}, 0);
 }
 
 void Writer::Deleted(DuckTableEntry &table, DataChunk &chunk) {
@@ -79,8 +100,10 @@ void Writer::Updated(DuckTableEntry &table, DataChunk &chunk) {
 	Rows(quack_rs_writer_updated, table, chunk);
 }
 
-void Writer::InsertedInto(const string &schema, const string &table, const Route &route, DataChunk &chunk) {
-	Rows(quack_rs_writer_inserted, schema, table, 0, route, chunk);
+void Writer::InsertedInto(SchemaCatalogEntry &schema, const string &table, const Route &route, DataChunk &chunk) {
+	auto path = PathOf(schema);
+	auto number = schema.ParentCatalog().Cast<QuackCatalog>().numbers.ForRowsOfNewTable();
+	Rows(quack_rs_writer_inserted, QuackTable {Bytes(path), Bytes(table), 0, number}, route, chunk);
 }
 
 void Writer::BeginStatement() {

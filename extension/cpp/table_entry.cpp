@@ -115,4 +115,18 @@ unique_ptr<CatalogEntry> QuackTableEntry::Copy(ClientContext &context) const {
 	return Wrap(DuckTableEntry::Copy(context), placement);
 }
 
+void ForEachTable(ClientContext &context, QuackCatalog &catalog,
+                  const std::function<void(SchemaCatalogEntry &, DuckTableEntry &)> &callback) {
+	catalog.DuckCatalog::ScanSchemas(context, [&](SchemaCatalogEntry &schema) {
+		if (schema.name == INTERNAL_SCHEMA) {
+			return;
+		}
+		schema.Scan(context, CatalogType::TABLE_ENTRY, [&](CatalogEntry &entry) {
+			if (entry.type == CatalogType::TABLE_ENTRY) {
+				callback(schema, entry.Cast<DuckTableEntry>());
+			}
+		});
+	});
+}
+
 } // namespace quack

@@ -51,6 +51,14 @@ impl SharedNode {
         required.map_err(|error| StoreError::new(ErrorKind::NOT_IMPLEMENTED, error.to_string()))
     }
 
+    /// The newest format of entries that all members read; that of the first release while theirs is not known.
+    fn entry_version(&self) -> u32 {
+        match self.cluster.get().and_then(Option::as_ref) {
+            Some(cluster) => cluster.contract().entry_version().unwrap_or(1),
+            None => entry::VERSION,
+        }
+    }
+
     /// The node, once it runs.
     pub fn node(&self) -> Result<&Arc<NodeHandle>, StoreError> {
         self.handle
@@ -170,6 +178,10 @@ fn as_store_error(error: &ProposeError) -> StoreError {
 impl Proposer for LogProposer {
     type Pending = Waiter;
     type Error = StoreError;
+
+    fn entry_version(&self) -> u32 {
+        self.node.entry_version()
+    }
 
     fn draw(&self) -> (ProposalId, u64) {
         let Some(node) = self.node.handle.get() else {

@@ -188,6 +188,7 @@ fn table(rows: &Rows) -> Table<'_> {
         schema: Bytes::from(rows.schema.as_str()),
         name: Bytes::from(rows.table.as_str()),
         shape: rows.shape,
+        number: rows.table_number,
     }
 }
 
@@ -254,6 +255,14 @@ impl Store for DuckDbStore {
         let sink = PlacementSink::into_vec(&mut placements);
         self.call(|applier, error| unsafe { ffi::quack_cpp_applier_placements(applier, sink, error) })?;
         Ok(placements)
+    }
+
+    fn number_tables(&mut self, last: u64) -> Result<u64, StoreError> {
+        let mut given = last;
+        self.call(|applier, error| unsafe {
+            given = ffi::quack_cpp_applier_number_tables(applier, last, error);
+        })?;
+        Ok(given)
     }
 
     fn sequence(&mut self, schema: &str, name: &str) -> Result<Option<SequenceState>, StoreError> {

@@ -94,6 +94,7 @@ fn rows(table: Table<'_>, chunk: Bytes<'_>, count: u32) -> Rows {
         schema: table.schema.text(),
         table: table.name.text(),
         shape: table.shape,
+        table_number: table.number,
         count,
         chunk: bytes::Bytes::copy_from_slice(chunk.as_slice()),
     }

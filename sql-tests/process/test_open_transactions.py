@@ -22,6 +22,7 @@ from quack_testing.open_transactions import (
     commit_on_all,
     create_tables,
     position,
+    start_with_pipe,
 )
 from quack_testing.process import DatabaseError
 
@@ -201,23 +202,6 @@ def test_clients_that_are_stopped_while_they_receive_rows(cluster, stock_clients
         else:
             assert sum(i for i, _ in rows) == MANY_ROWS * (MANY_ROWS - 1) // 2
     check_states(cluster)
-
-
-def start_with_pipe(node, tmp_path, statement):
-    """Starts a statement that reads from a pipe to which nobody writes; returns its future and the pipe's end."""
-    path = tmp_path / f"{node.name}.pipe"
-    os.mkfifo(path)
-    source = f"read_csv('{path}', header = false, auto_detect = false, columns = {{'id': 'INTEGER'}})"
-    future = node.process.start_sql(statement.format(source=source), "open")
-
-    def opened():
-        assert not future.done(), future.exception()
-        try:
-            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            return None
-
-    return future, wait_for(opened, "the statement to read")
 
 
 @pytest.mark.parametrize("statement", ["INSERT INTO t SELECT id, 1, 'mine' FROM {source}",

@@ -19,7 +19,7 @@ use quack_types::{GroupId, LogIndex, Place, ProposalId};
 use crate::entry::{self, Decoded};
 use crate::origins::Admission;
 use crate::refusal;
-use crate::state::State;
+use crate::state::{State, TABLE_MADE_HERE};
 use crate::steps::{self, ReadLog, Shared};
 use crate::store::{ErrorKind, Store, StoreError};
 
@@ -410,8 +410,16 @@ impl<S: Store> Applier<S> {
         let mut state = self.state.clone();
         state.origins.record(id, None);
         state.advance(group, index);
-        if transaction.steps.iter().any(|step| matches!(step.kind, Some(StepKind::Ddl(_)))) {
+        let mut statements = transaction.steps.iter().filter_map(|step| match &step.kind {
+            Some(StepKind::Ddl(ddl)) => Some(ddl),
+            _ => None,
+        });
+        if statements.clone().next().is_some() {
             state.lanes.follow(&self.store.placements()?, state.root);
+            // Once begun, it goes on whoever proposes: otherwise it would matter which release an origin has.
+            if state.last_table > 0 || statements.any(|ddl| ddl.numbers_tables) {
+                state.last_table = self.store.number_tables(state.last_table.max(TABLE_MADE_HERE))?;
+            }
         }
         self.store.commit(state.root, &state.encode())?;
         self.state = state;

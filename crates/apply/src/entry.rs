@@ -6,7 +6,10 @@ use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind, step};
 use quack_types::{ProposalId, RaftId};
 
 /// The newest format that this release reads. It writes the oldest that has what an entry carries.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
+
+/// The first format that knows tables by their numbers.
+pub const TABLE_NUMBERS_VERSION: u32 = 4;
 
 /// Larger entries are no verification: version, id, numbers.
 const VERIFICATION_BYTES_MAX: usize = 96;
@@ -27,10 +30,26 @@ pub enum Error {
 /// The oldest format that has what `body` carries.
 fn version_of(body: &Body) -> u32 {
     match body {
+        Body::Transaction(transaction) if transaction.steps.iter().any(knows_tables) => TABLE_NUMBERS_VERSION,
+        Body::Part(part) if part.write.as_ref().is_some_and(has_numbers) => TABLE_NUMBERS_VERSION,
         Body::Transaction(transaction) if transaction.steps.iter().any(draws) => 2,
         Body::Settings(_) => 3,
         _ => 1,
     }
+}
+
+/// Whether a step says which table is meant, or begins to number them.
+fn knows_tables(step: &proto::Step) -> bool {
+    match &step.kind {
+        Some(step::Kind::Write(write)) => has_numbers(write),
+        Some(step::Kind::Ddl(ddl)) => ddl.numbers_tables,
+        _ => false,
+    }
+}
+
+fn has_numbers(write: &proto::Write) -> bool {
+    let mut rows = write.deleted.iter().chain(&write.inserted).chain(&write.updated);
+    rows.any(|rows| rows.table_number != 0)
 }
 
 /// Whether a step draws from a sequence, or sets it.
@@ -110,7 +129,7 @@ mod tests {
             change(&mut entry);
             decode(7, &entry.encode_to_vec().into()).unwrap_err()
         };
-        assert_eq!(with(|entry| entry.version = VERSION + 1), Error::Future { index: 7, found: 4 });
+        assert_eq!(with(|entry| entry.version = VERSION + 1), Error::Future { index: 7, found: 5 });
         let damages: [fn(&mut proto::Entry); 3] =
             [|entry| entry.version = 0, |entry| entry.id = None, |entry| entry.body = None];
         for damage in damages {
@@ -131,5 +150,25 @@ mod tests {
         assert_eq!(version(vec![old()]), 1);
         assert_eq!(version(vec![step::Kind::Draw(proto::SequenceDraw::default())]), 2);
         assert_eq!(version(vec![old(), step::Kind::Set(proto::SequenceSet::default())]), 2);
+        let rows = |table_number| vec![proto::Rows { table_number, ..Default::default() }];
+        let writes = |table_number| {
+            [
+                proto::Write { deleted: rows(table_number), ..Default::default() },
+                proto::Write { inserted: rows(table_number), ..Default::default() },
+                proto::Write { updated: rows(table_number), ..Default::default() },
+            ]
+        };
+        for (table_number, expected) in [(0, 1), (7, 4)] {
+            for write in writes(table_number) {
+                assert_eq!(version(vec![old(), step::Kind::Write(write.clone())]), expected);
+                let part = proto::Part { write: Some(write), ..Default::default() };
+                let found = proto::Entry::decode(encode(id, 1, Body::Part(part))).unwrap().version;
+                assert_eq!(found, expected);
+            }
+        }
+        for (numbers_tables, expected) in [(false, 1), (true, 4)] {
+            let ddl = proto::Ddl { numbers_tables, ..Default::default() };
+            assert_eq!(version(vec![step::Kind::Ddl(ddl), old()]), expected);
+        }
     }
 }

@@ -25,7 +25,7 @@ pub mod writer;
 
 pub use applier::{Applier, Committed, Decision};
 pub use lanes::{Lane, Lanes, Placement};
-pub use state::State;
+pub use state::{State, TABLE_MADE_HERE};
 pub use steps::ReadLog;
 pub use store::{Store, StoreError};
 pub use writer::{Proposer, Writer};

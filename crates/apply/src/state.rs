@@ -7,6 +7,9 @@ use quack_types::{GroupId, LogIndex, Place};
 use crate::lanes::Lanes;
 use crate::origins::Origins;
 
+/// Stands for the table that a transaction makes itself, see `Rows.table_number`: the numbers of tables begin behind it.
+pub const TABLE_MADE_HERE: u64 = 1;
+
 /// Everything that decides about entries, at one place of the order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
@@ -16,6 +19,8 @@ pub struct State {
     pub origins: Origins,
     /// Whether SQL may place tables in groups.
     pub groups_enabled: bool,
+    /// The last number that a table was given; 0 before tables are numbered.
+    pub last_table: u64,
 }
 
 impl State {
@@ -36,8 +41,8 @@ impl State {
 
     /// As bytes. The root's position is stored beside them.
     pub fn encode(&self) -> Vec<u8> {
-        let mut state =
-            proto::ApplierState { groups_enabled: self.groups_enabled, ..proto::ApplierState::default() };
+        let (groups_enabled, last_table) = (self.groups_enabled, self.last_table);
+        let mut state = proto::ApplierState { groups_enabled, last_table, ..proto::ApplierState::default() };
         self.origins.encode(&mut state);
         self.lanes.encode(&mut state);
         state.encode_to_vec()
@@ -50,6 +55,7 @@ impl State {
     pub fn decode(root: LogIndex, bytes: &[u8]) -> Result<Self, prost::DecodeError> {
         let mut state = proto::ApplierState::decode(bytes)?;
         let lanes = Lanes::decode(&state);
-        Ok(Self { root, lanes, origins: Origins::decode(&mut state), groups_enabled: state.groups_enabled })
+        let (groups_enabled, last_table) = (state.groups_enabled, state.last_table);
+        Ok(Self { root, lanes, origins: Origins::decode(&mut state), groups_enabled, last_table })
     }
 }

@@ -23,6 +23,8 @@ pub trait Proposer {
     /// Why a proposal has no outcome.
     type Error;
 
+    /// The newest format of entries that all nodes read.
+    fn entry_version(&self) -> u32;
     /// Draws the next proposal id, and says up to which sequence everything has been settled.
     fn draw(&self) -> (ProposalId, u64);
     /// Hands an entry over to a group, by its name; returns at once, unless too much is under way. A group that does not
@@ -170,7 +172,8 @@ impl<P: Proposer> Writer<P> {
         if self.ddl_bytes > DDL_BYTES_MAX {
             return Err(self.proposer.too_large(self.ddl_bytes, DDL_BYTES_MAX));
         }
-        self.steps.push(proto::Step { kind: Some(StepKind::Ddl(proto::Ddl { sql })) });
+        let numbers_tables = self.proposer.entry_version() >= entry::TABLE_NUMBERS_VERSION;
+        self.steps.push(proto::Step { kind: Some(StepKind::Ddl(proto::Ddl { sql, numbers_tables })) });
         Ok(())
     }
 

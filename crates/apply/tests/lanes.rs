@@ -152,7 +152,7 @@ impl History {
 }
 
 fn ddl(sql: String) -> proto::Step {
-    proto::Step { kind: Some(Kind::Ddl(proto::Ddl { sql })) }
+    proto::Step { kind: Some(Kind::Ddl(proto::Ddl { sql, numbers_tables: true })) }
 }
 
 fn find(order: &[GroupEntry], group: GroupId, index: LogIndex) -> LogEntry {

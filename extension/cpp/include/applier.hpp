@@ -34,6 +34,9 @@ public:
 	void Ddl(const duckdb::string &sql);
 	//! The lanes that tables need, as the running transaction sees them.
 	void Placements(QuackPlacementSink sink);
+	//! Numbers the tables that the running transaction has made, and all others without a number, counting on from `last`;
+	//! returns the last number given. Comes after all changes of the catalog.
+	uint64_t NumberTables(uint64_t last);
 	//! After an error, with everything rolled back: ends the clients' transactions that may have caused it.
 	ClearedWay ClearWay(duckdb::ExceptionType error);
 	bool Sequence(const duckdb::string &schema, const duckdb::string &name, QuackSequenceState &state);
@@ -45,6 +48,8 @@ private:
 	struct Target {
 		duckdb::DuckTableEntry *entry = nullptr;
 		uint64_t shape = 0;
+		//! One of the applier's own.
+		bool internal = false;
 		duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> constraints;
 	};
 	//! Rows that `Find` has found: the ids, the rows as they are, and the new rows of an update.
@@ -57,10 +62,18 @@ private:
 	};
 
 	Target &TargetOf(const QuackTable &table);
+	//! A statement may have altered any table.
 	void ForgetTargets();
 	duckdb::optional_ptr<duckdb::SequenceCatalogEntry> FindSequence(const duckdb::string &schema,
 	                                                                const duckdb::string &name);
 	void FlushAppend();
+	//! What has been stored of the tables' numbers.
+	void LoadNumbers();
+	void WriteChanges();
+	void WriteList(const duckdb::vector<ListRow> &written);
+	void PublishNumbers();
+	//! The transaction that has numbered tables is committed.
+	void KeepNumbers();
 	//! Commits; a checkpoint that is writing one of the tables is waited for before DuckDB's transaction lock is taken.
 	void CommitTransaction();
 	void Run(const duckdb::string &sql);
@@ -92,6 +105,7 @@ private:
 	//! Tables that the last transaction had to do with.
 	duckdb::unordered_set<duckdb::DataTableInfo *> touched;
 	SequenceMoves moves;
+	TableList list;
 	//! The run of insertions into one table that is under way.
 	Target *appending = nullptr;
 	duckdb::unique_ptr<duckdb::LocalAppendState> append_state;

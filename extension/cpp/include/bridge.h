@@ -28,6 +28,7 @@ struct QuackTable {
 	QuackBytes schema;
 	QuackBytes name;
 	uint64_t shape;
+	uint64_t number;
 };
 
 //! A sequence, as a statement means it, see `Meant` in crates/apply/src/stock.rs.
@@ -236,6 +237,8 @@ int32_t quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackErro
 void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error);
 //! Emits the lanes that the catalog's tables need, as the running transaction sees them.
 void quack_cpp_applier_placements(void *applier, QuackPlacementSink sink, QuackError *error);
+//! Numbers the tables that have no number, counting on from `last`; returns the last number given.
+uint64_t quack_cpp_applier_number_tables(void *applier, uint64_t last, QuackError *error);
 //! Reads where a sequence is; returns whether it is there.
 bool quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name, QuackSequenceState *state,
                                 QuackError *error);

@@ -4,6 +4,7 @@
 #include "bridge.h"
 #include "host.hpp"
 #include "sequence.hpp"
+#include "table_numbers.hpp"
 #include "duckdb/catalog/duck_catalog.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_context_state.hpp"
@@ -15,6 +16,10 @@ class ApplierMark : public duckdb::ClientContextState {
 public:
 	static constexpr const char *KEY = "quack_applier";
 	static bool IsSet(duckdb::ClientContext &context);
+	static duckdb::shared_ptr<ApplierMark> Get(duckdb::ClientContext &context);
+
+	//! The table that the running statement has made, where that is all that it does to tables.
+	duckdb::optional_ptr<duckdb::DuckTableEntry> made;
 };
 
 //! The schema that holds the applier's position, in the same file as the tables.
@@ -88,6 +93,7 @@ public:
 	duckdb::atomic<bool> places_tables {false};
 
 	SequenceStates sequences;
+	TableNumbers numbers;
 
 	static bool Is(duckdb::Catalog &catalog);
 

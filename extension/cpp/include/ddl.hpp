@@ -23,10 +23,11 @@ duckdb::string TextOfDrop(duckdb::DropInfo &info);
 void ProposeText(duckdb::ClientContext &context, QuackCatalog &catalog, const duckdb::string &sql);
 
 //! Leads a change of the catalog where it belongs. For the applier, and while the file is loaded, that is DuckDB; in a
-//! transaction that goes on it is DuckDB as well, and the transaction's record; otherwise the log alone.
+//! transaction that goes on it is DuckDB as well, and the transaction's record, which says which table is `meant` when it is
+//! one; otherwise the log alone.
 template <class TEXT, class NATIVE>
-auto ChangeCatalog(duckdb::CatalogTransaction transaction, duckdb::Catalog &catalog_p, TEXT &&text,
-                   NATIVE &&native) -> decltype(native()) {
+auto ChangeCatalog(duckdb::CatalogTransaction transaction, duckdb::Catalog &catalog_p, TEXT &&text, NATIVE &&native,
+                   duckdb::optional_ptr<duckdb::CatalogEntry> meant = nullptr) -> decltype(native()) {
 	if (PassesThrough(transaction)) {
 		return native();
 	}
@@ -37,7 +38,7 @@ auto ChangeCatalog(duckdb::CatalogTransaction transaction, duckdb::Catalog &cata
 		return decltype(native())();
 	}
 	auto &open = OpenTransactionOf(context, catalog);
-	return open.IsInsideCatalogChange() ? native() : open.ChangeCatalog(text(), native);
+	return open.IsInsideCatalogChange() ? native() : open.ChangeCatalog(text(), native, meant);
 }
 
 //! The text of a CREATE statement as it goes to the log: without the catalog's name, which is each node's own.

@@ -45,10 +45,12 @@ public:
 	bool IsNative() const {
 		return native;
 	}
-	//! Runs a change of the catalog in the store, and records its text.
+	//! Runs a change of the catalog in the store, and records its text, after which table is `meant` when it is one.
 	template <class CHANGE>
-	auto ChangeCatalog(const duckdb::string &text, CHANGE &&change) {
+	auto ChangeCatalog(const duckdb::string &text, CHANGE &&change,
+	                   duckdb::optional_ptr<duckdb::CatalogEntry> meant = nullptr) {
 		GoNative();
+		RecordMeant(meant);
 		catalog_changes++;
 		struct Scope {
 			explicit Scope(idx_t &depth) : depth(depth) {
@@ -109,6 +111,7 @@ private:
 	void EnterNativeState();
 	void Touch(duckdb::DataTableInfo *table);
 	void Record(const duckdb::string &text);
+	void RecordMeant(duckdb::optional_ptr<duckdb::CatalogEntry> entry);
 	//! How far the sequences have been used that the transaction has created: nobody else can have used them.
 	void WriteOwnSequences(duckdb::DuckTransaction &transaction);
 	void DeleteLocally(Table &table, duckdb::DataChunk &rows);

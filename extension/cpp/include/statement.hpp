@@ -24,8 +24,10 @@ public:
 	void Inserted(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
 	void Updated(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
 	//! Rows for a table that an earlier step of the same transaction creates.
-	void InsertedInto(const duckdb::string &schema, const duckdb::string &table, const Route &route,
+	void InsertedInto(duckdb::SchemaCatalogEntry &schema, const duckdb::string &table, const Route &route,
 	                  duckdb::DataChunk &chunk);
+	//! What follows is about this table, as the transaction sees it, and about no other of its name.
+	void Meant(duckdb::DuckTableEntry &table);
 	//! Rows that follow take effect after all that came before.
 	void BeginStatement();
 	void Ddl(const duckdb::string &sql);
@@ -37,9 +39,9 @@ public:
 private:
 	using Put = void (*)(void *, QuackTable, QuackBytes, uint32_t, QuackError *);
 	//! `route` tells which lanes the rows would take.
-	void Rows(Put put, const duckdb::string &schema, const duckdb::string &table, uint64_t shape, const Route &route,
-	          duckdb::DataChunk &chunk);
+	void Rows(Put put, const QuackTable &table, const Route &route, duckdb::DataChunk &chunk);
 	void Rows(Put put, duckdb::DuckTableEntry &table, duckdb::DataChunk &chunk);
+	void Send(Put put, const QuackTable &table, QuackBytes chunk, idx_t count);
 
 	duckdb::mutex lock;
 	void *handle;

@@ -1,6 +1,7 @@
 //! Tables of the replicated catalog: DuckDB's own, which also know where their entries go.
 #pragma once
 
+#include "catalog.hpp"
 #include "placement.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/parser/parsed_data/comment_on_column_info.hpp"
@@ -40,5 +41,9 @@ struct PlacementChange : public duckdb::SetColumnCommentInfo {
 
 	Placement placement;
 };
+
+//! All tables of a catalog but the applier's own, as the connection's transaction sees them.
+void ForEachTable(duckdb::ClientContext &context, QuackCatalog &catalog,
+                  const std::function<void(duckdb::SchemaCatalogEntry &, duckdb::DuckTableEntry &)> &callback);
 
 } // namespace quack

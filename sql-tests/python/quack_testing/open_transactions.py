@@ -1,7 +1,9 @@
 """Transactions that stay open: what they do, what they look at, and what others do meanwhile."""
 
+import os
 from dataclasses import dataclass
 
+from quack_testing.cluster import wait_for
 from quack_testing.process import DatabaseError
 
 ROWS = 3000
@@ -219,3 +221,20 @@ def change_catalog_on_all(cluster):
 
 def position(node):
     return node.value("SELECT applied_index FROM quack_raft_status()", "other")
+
+
+def start_with_pipe(node, tmp_path, statement):
+    """Starts a statement that reads from a pipe to which nobody writes; returns its future and the pipe's end."""
+    path = tmp_path / f"{node.name}.pipe"
+    os.mkfifo(path)
+    source = f"read_csv('{path}', header = false, auto_detect = false, columns = {{'id': 'INTEGER'}})"
+    future = node.process.start_sql(statement.format(source=source), "open")
+
+    def opened():
+        assert not future.done(), future.exception()
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+
+    return future, wait_for(opened, "the statement to read")

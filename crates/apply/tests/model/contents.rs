@@ -23,6 +23,8 @@ pub enum Key {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Contents {
     pub tables: BTreeMap<String, (Key, Vec<Row>)>,
+    /// Of the tables that have one.
+    pub numbers: BTreeMap<String, u64>,
     pub sequences: BTreeMap<String, SequenceState>,
 }
 
@@ -51,11 +53,16 @@ pub fn other_shape(name: &str) -> StoreError {
     StoreError::new(ErrorKind::TRANSACTION, format!("Conflict on table {name}: its columns have changed"))
 }
 
+pub fn other_table(name: &str) -> StoreError {
+    StoreError::new(ErrorKind::TRANSACTION, format!("Conflict on table {name}: it is another table now"))
+}
+
 /// What the model understands of DDL.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ddl {
     CreateTable(String, Key),
     DropTable(String),
+    RenameTable(String, String),
     CreateSequence(String),
     DropSequence(String),
 }
@@ -67,6 +74,7 @@ impl Ddl {
             Self::CreateTable(name, Key::Unique) => format!("CREATE TABLE {name} UNIQUE"),
             Self::CreateTable(name, Key::UniqueAtCommit) => format!("CREATE TABLE {name} DEFERRED"),
             Self::DropTable(name) => format!("DROP TABLE {name}"),
+            Self::RenameTable(name, new) => format!("ALTER TABLE {name} RENAME TO {new}"),
             Self::CreateSequence(name) => format!("CREATE SEQUENCE {name}"),
             Self::DropSequence(name) => format!("DROP SEQUENCE {name}"),
         }
@@ -79,6 +87,7 @@ impl Ddl {
             ["CREATE", "TABLE", name, "UNIQUE"] => Self::CreateTable(name.into(), Key::Unique),
             ["CREATE", "TABLE", name, "DEFERRED"] => Self::CreateTable(name.into(), Key::UniqueAtCommit),
             ["DROP", "TABLE", name] => Self::DropTable(name.into()),
+            ["ALTER", "TABLE", name, "RENAME", "TO", new] => Self::RenameTable(name.into(), new.into()),
             ["CREATE", "SEQUENCE", name] => Self::CreateSequence(name.into()),
             ["DROP", "SEQUENCE", name] => Self::DropSequence(name.into()),
             _ => return Err(StoreError::new(ErrorKind(14), format!("syntax error in {sql}"))),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quack_apply::{Applier, Decision, entry, sequence};
+use quack_apply::{Applier, Decision, TABLE_MADE_HERE, entry, sequence};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, outcome, step::Kind};
 use quack_types::{GroupId, LogIndex, NodeId, ProposalId, Term};
@@ -91,8 +91,17 @@ pub fn drawn(decision: &Decision) -> Option<Vec<i64>> {
     Some(std::iter::from_fn(|| sequence::take(&mut run)).collect())
 }
 
+fn is_for_another_table(decision: &Decision) -> bool {
+    let kind = decision.outcome.as_ref().and_then(|outcome| outcome.kind.as_ref());
+    matches!(kind, Some(outcome::Kind::Refused(refused)) if refused.message.contains("another table"))
+}
+
 fn step(kind: Kind) -> proto::Step {
     proto::Step { kind: Some(kind) }
+}
+
+fn ddl_step(ddl: &Ddl, numbers_tables: bool) -> proto::Step {
+    step(Kind::Ddl(proto::Ddl { sql: ddl.to_sql(), numbers_tables }))
 }
 
 impl Builder {
@@ -112,7 +121,7 @@ impl Builder {
         let mut create: Vec<Ddl> =
             TABLES[..3].iter().map(|(name, key)| Ddl::CreateTable((*name).into(), *key)).collect();
         create.extend(SEQUENCES[..2].iter().map(|name| Ddl::CreateSequence((*name).into())));
-        let steps = create.iter().map(|ddl| step(Kind::Ddl(proto::Ddl { sql: ddl.to_sql() }))).collect();
+        let steps = create.iter().map(|ddl| ddl_step(ddl, false)).collect();
         builder.propose(0, Body::Transaction(proto::Transaction { parts: 0, steps }));
         builder.deliver(0);
         builder
@@ -275,13 +284,19 @@ impl Builder {
 
     fn propose_ddl(&mut self, dice: &mut Dice) {
         let (name, key) = TABLES[1 + dice.below(3)];
-        let ddl = match dice.below(9) {
+        let other = TABLES[1 + dice.below(3)].0;
+        let ddl = match dice.below(11) {
             0 => Ddl::DropTable(name.into()),
             1 => Ddl::DropSequence("counter".into()),
             2 => Ddl::CreateSequence("counter".into()),
+            3 | 4 => Ddl::RenameTable(name.into(), other.into()),
             _ => Ddl::CreateTable(name.into(), key),
         };
-        let mut steps = vec![step(Kind::Ddl(proto::Ddl { sql: ddl.to_sql() }))];
+        let mut steps = vec![ddl_step(&ddl, dice.once_in(3))];
+        if let (Ddl::RenameTable(..), true) = (&ddl, dice.once_in(2)) {
+            // Another one takes its name.
+            steps.push(ddl_step(&Ddl::CreateTable(name.into(), key), dice.once_in(3)));
+        }
         if dice.once_in(2) {
             steps.push(self.step(dice));
         }
@@ -351,6 +366,7 @@ impl Builder {
             let rows: Vec<Row> = (0..=dice.below(2)).map(|_| self.row(dice)).collect();
             write.inserted.push(inserted(name, &rows, 0));
         }
+        let numbers = self.reference.store().contents().numbers;
         for rows in write.deleted.iter_mut().chain(&mut write.updated).chain(&mut write.inserted) {
             match dice.below(30) {
                 0 if self.calm => {}
@@ -358,6 +374,12 @@ impl Builder {
                 1 => rows.shape = 0,
                 _ => {}
             }
+            rows.table_number = match dice.below(20) {
+                0 => 0,
+                1 if !self.calm => TABLE_MADE_HERE,
+                2 if !self.calm => 1 + dice.below(9) as u64,
+                _ => numbers.get(&rows.table).copied().unwrap_or(0),
+            };
         }
         write
     }
@@ -415,6 +437,9 @@ impl Builder {
             let fate = self.oracle.apply(&entry.data);
             let decided = Fate::of(decision.as_ref().unwrap().outcome.as_ref());
             assert_eq!(decided, fate, "entry {index}: {:?}", entry::decode(index.0, &entry.data));
+            if is_for_another_table(decision.as_ref().unwrap()) {
+                *self.history.fates.entry("another table".into()).or_default() += 1;
+            }
             let drawn = drawn(decision.as_ref().unwrap());
             assert_eq!(drawn, self.oracle.drawn, "entry {index}: {:?}", entry::decode(index.0, &entry.data));
             if drawn.is_some() {
@@ -429,6 +454,7 @@ impl Builder {
             "after entry {index}: {:?}",
             entry::decode(index.0, &entry.data)
         );
+        assert_eq!(self.reference.state().last_table, self.oracle.last_table, "after entry {index}");
         // No transaction that cannot be completed any more holds back the log.
         let needed = self.reference.state().origins.needed_from();
         assert_eq!(!needed.is_empty(), self.oracle.has_open(), "after entry {index}");

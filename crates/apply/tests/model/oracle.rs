@@ -8,7 +8,7 @@ use quack_apply::store::ErrorKind;
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
 use quack_types::NodeId;
 
-use super::contents::{Contents, Ddl, Key, duplicate, new_sequence, no_table, other_shape};
+use super::contents::{Contents, Ddl, Key, duplicate, new_sequence, no_table, other_shape, other_table};
 use super::rows::{SHAPE, decode_changed, decode_inserted};
 
 /// What became of an entry.
@@ -44,6 +44,8 @@ struct Origin {
 #[derive(Default)]
 pub struct Oracle {
     pub contents: Contents,
+    /// The last number that a table was given.
+    pub last_table: u64,
     origins: HashMap<u64, Origin>,
     /// Incarnations of nodes that entries have named, by name.
     incarnations: HashMap<String, u64>,
@@ -94,6 +96,7 @@ impl Oracle {
                     origin.parts.range(first..=(id.sequence, u32::MAX)).map(|(_, part)| part).collect();
                 let fate = run(&mut self.contents, &transaction, &parts, &mut self.drawn);
                 if fate == Fate::Applied {
+                    number_tables(&mut self.contents, &mut self.last_table, &transaction);
                     *self.changes.entry((id.origin, id.boot, id.sequence)).or_default() += 1;
                 }
                 fate
@@ -202,6 +205,27 @@ fn run(
     Fate::Applied
 }
 
+/// What a transaction that changes the catalog does at its end, once one has said that tables have numbers.
+fn number_tables(contents: &mut Contents, last: &mut u64, transaction: &proto::Transaction) {
+    let ddl = |step: &proto::Step| match &step.kind {
+        Some(Kind::Ddl(ddl)) => Some(ddl.numbers_tables),
+        _ => None,
+    };
+    let statements: Vec<bool> = transaction.steps.iter().filter_map(ddl).collect();
+    let begins = statements.contains(&true);
+    if statements.is_empty() || (*last == 0 && !begins) {
+        return;
+    }
+    // The first number stands for tables that have none yet.
+    *last = 1.max(*last);
+    for name in contents.tables.keys() {
+        contents.numbers.entry(name.clone()).or_insert_with(|| {
+            *last += 1;
+            *last
+        });
+    }
+}
+
 /// A sequence of the model, which counts up.
 fn draw_one_by_one(contents: &mut Contents, draw: &proto::SequenceDraw) -> Result<Vec<i64>, StoreError> {
     let known = contents.sequences.get_mut(&draw.name).ok_or_else(|| no_table(&draw.name))?;
@@ -240,7 +264,7 @@ fn run_writes(
 ) -> Result<bool, StoreError> {
     for rows in writes.iter().flat_map(|write| write.deleted.iter().chain(&write.updated)) {
         let (_, bag) = contents.tables.get_mut(&rows.table).ok_or_else(|| no_table(&rows.table))?;
-        check_shape(rows)?;
+        check_table(rows, contents.numbers.get(&rows.table))?;
         // Rows of one chunk are changed together: none of them is what another one becomes.
         let mut new_rows = Vec::new();
         for sought in decode_changed(rows) {
@@ -253,7 +277,7 @@ fn run_writes(
     }
     for rows in writes.iter().flat_map(|write| &write.inserted) {
         let (key, bag) = contents.tables.get_mut(&rows.table).ok_or_else(|| no_table(&rows.table))?;
-        check_shape(rows)?;
+        check_table(rows, contents.numbers.get(&rows.table))?;
         for row in decode_inserted(rows) {
             if *key != Key::None && bag.iter().any(|other| other.0 == row.0) {
                 if *key == Key::Unique {
@@ -268,7 +292,15 @@ fn run_writes(
     Ok(true)
 }
 
-fn check_shape(rows: &proto::Rows) -> Result<(), StoreError> {
+fn check_table(rows: &proto::Rows, number: Option<&u64>) -> Result<(), StoreError> {
+    let is_it = match rows.table_number {
+        0 => true,
+        1 => number.is_none(),
+        meant => number == Some(&meant),
+    };
+    if !is_it {
+        return Err(other_table(&rows.table));
+    }
     if rows.shape != 0 && rows.shape != SHAPE { Err(other_shape(&rows.table)) } else { Ok(()) }
 }
 
@@ -280,7 +312,18 @@ fn run_ddl(contents: &mut Contents, sql: &str) -> Result<(), StoreError> {
             contents.tables.entry(name).or_insert((key, Vec::new()));
             free
         }
-        Ddl::DropTable(name) => contents.tables.remove(&name).is_some(),
+        Ddl::DropTable(name) => {
+            contents.numbers.remove(&name);
+            contents.tables.remove(&name).is_some()
+        }
+        Ddl::RenameTable(name, new) => {
+            let free = !contents.tables.contains_key(&new);
+            let table = contents.tables.remove(&name).filter(|_| free);
+            if let Some(number) = contents.numbers.remove(&name) {
+                contents.numbers.insert(new.clone(), number);
+            }
+            table.map(|table| contents.tables.insert(new, table)).is_some()
+        }
         Ddl::CreateSequence(name) => {
             let free = !contents.sequences.contains_key(&name);
             contents.sequences.entry(name.clone()).or_insert_with(|| new_sequence(&name));

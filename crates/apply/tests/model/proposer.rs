@@ -52,6 +52,8 @@ pub struct Log {
     pub network: Option<Dice>,
     /// In the network; what has arrived may stay there and arrive again.
     on_the_way: Vec<(u64, Bytes)>,
+    /// What all nodes read.
+    pub entry_version: u32,
     /// How often an entry has arrived again.
     pub repeated: usize,
 }
@@ -80,6 +82,7 @@ impl Log {
             unknown_in: None,
             network: None,
             on_the_way: Vec::new(),
+            entry_version: entry::VERSION,
             repeated: 0,
         }))
     }
@@ -153,6 +156,10 @@ pub struct LogProposer(pub Rc<RefCell<Log>>);
 impl Proposer for LogProposer {
     type Pending = u64;
     type Error = Failure;
+
+    fn entry_version(&self) -> u32 {
+        self.0.borrow().entry_version
+    }
 
     fn draw(&self) -> (ProposalId, u64) {
         let mut log = self.0.borrow_mut();

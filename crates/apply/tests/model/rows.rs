@@ -29,7 +29,14 @@ fn encode(table: &str, width: u32, rows: &[Vec<i64>], padding: usize) -> Rows {
     chunk.extend(width.to_le_bytes());
     chunk.extend(rows.iter().flatten().flat_map(|value| value.to_le_bytes()));
     chunk.resize(chunk.len() + padding, 0);
-    Rows { schema: "main".into(), table: table.into(), shape: SHAPE, count, chunk: chunk.into() }
+    Rows {
+        schema: "main".into(),
+        table: table.into(),
+        shape: SHAPE,
+        table_number: 0,
+        count,
+        chunk: chunk.into(),
+    }
 }
 
 fn decode(rows: &Rows) -> Vec<Vec<i64>> {

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
-use quack_apply::{Placement, Store, StoreError};
+use quack_apply::{Placement, Store, StoreError, TABLE_MADE_HERE};
 use quack_proto::log::v1::Rows;
 use quack_types::LogIndex;
 
-use super::contents::{Contents, Ddl, Key, duplicate, new_sequence, no_table, other_shape};
+use super::contents::{Contents, Ddl, Key, duplicate, new_sequence, no_table, other_shape, other_table};
 use super::rows::{Row, SHAPE, decode_changed, decode_inserted};
 use super::{Dice, rows::Sought};
 
@@ -19,6 +19,8 @@ const LOCAL: i64 = 1 << 60;
 #[derive(Debug, Clone)]
 struct Table {
     key: Key,
+    /// 0 until it has one.
+    number: u64,
     /// By row id.
     rows: BTreeMap<i64, Row>,
     next: i64,
@@ -86,8 +88,10 @@ fn contents(tables: &Tables) -> Contents {
         rows.sort_unstable();
         (table.key, rows)
     };
+    let numbered = tables.tables.iter().filter(|(_, table)| table.number > 0);
     Contents {
         tables: tables.tables.iter().map(|(name, table)| (name.clone(), rows(table))).collect(),
+        numbers: numbered.map(|(name, table)| (name.clone(), table.number)).collect(),
         sequences: tables.sequences.clone(),
     }
 }
@@ -157,6 +161,10 @@ impl ModelStore {
 
     fn table<'a>(transaction: &'a mut Transaction, rows: &Rows) -> Result<&'a mut Table, StoreError> {
         let table = transaction.tables.tables.get_mut(&rows.table).ok_or_else(|| no_table(&rows.table))?;
+        let number = if rows.table_number == TABLE_MADE_HERE { 0 } else { rows.table_number };
+        if rows.table_number != 0 && number != table.number {
+            return Err(other_table(&rows.table));
+        }
         if rows.shape != 0 && rows.shape != SHAPE { Err(other_shape(&rows.table)) } else { Ok(table) }
     }
 
@@ -271,6 +279,17 @@ impl Store for ModelStore {
         Ok(placed.map(|name| Placement { group: (*name).to_owned(), tables: 1 }).collect())
     }
 
+    fn number_tables(&mut self, last: u64) -> Result<u64, StoreError> {
+        self.operation()?;
+        let tables = self.open_transaction().tables.tables.values_mut();
+        let numbers = (last + 1)..;
+        let given = tables.filter(|table| table.number == 0).zip(numbers).map(|(table, number)| {
+            table.number = number;
+            number
+        });
+        Ok(given.last().unwrap_or(last))
+    }
+
     fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {
         self.operation()?;
         let exists = |name: &str| StoreError::new(ErrorKind::CATALOG, format!("{name} already exists!"));
@@ -278,10 +297,15 @@ impl Store for ModelStore {
         match Ddl::parse(sql)? {
             Ddl::CreateTable(name, _) if tables.tables.contains_key(&name) => return Err(exists(&name)),
             Ddl::CreateTable(name, key) => {
-                tables.tables.insert(name, Table { key, rows: BTreeMap::new(), next: 0 });
+                tables.tables.insert(name, Table { key, number: 0, rows: BTreeMap::new(), next: 0 });
             }
             Ddl::DropTable(name) => {
                 tables.tables.remove(&name).ok_or_else(|| no_table(&name))?;
+            }
+            Ddl::RenameTable(_, new) if tables.tables.contains_key(&new) => return Err(exists(&new)),
+            Ddl::RenameTable(name, new) => {
+                let table = tables.tables.remove(&name).ok_or_else(|| no_table(&name))?;
+                tables.tables.insert(new, table);
             }
             Ddl::CreateSequence(name) if tables.sequences.contains_key(&name) => return Err(exists(&name)),
             Ddl::CreateSequence(name) => {

@@ -158,7 +158,7 @@ impl Store for Tables {
 
 /// What a client's statement would carry.
 pub fn statement(key: &str, value: &str) -> Body {
-    let ddl = step::Kind::Ddl(Ddl { sql: format!("{key} {value}") });
+    let ddl = step::Kind::Ddl(Ddl { sql: format!("{key} {value}"), numbers_tables: false });
     Body::Transaction(Transaction { parts: 0, steps: vec![Step { kind: Some(ddl) }] })
 }
 
