@@ -23,8 +23,8 @@ duckdb::string TextOfDrop(duckdb::DropInfo &info);
 void ProposeText(duckdb::ClientContext &context, QuackCatalog &catalog, const duckdb::string &sql);
 
 //! Leads a change of the catalog where it belongs. For the applier, and while the file is loaded, that is DuckDB; in a
-//! transaction that goes on it is DuckDB as well, and the transaction's record, which says which table is `meant` when it is
-//! one; otherwise the log alone.
+//! transaction that goes on it is DuckDB as well, and the transaction's record, which says which table is `meant` when it
+//! is one; otherwise the log alone.
 template <class TEXT, class NATIVE>
 auto ChangeCatalog(duckdb::CatalogTransaction transaction, duckdb::Catalog &catalog_p, TEXT &&text, NATIVE &&native,
                    duckdb::optional_ptr<duckdb::CatalogEntry> meant = nullptr) -> decltype(native()) {
