@@ -1,24 +1,18 @@
 """Nodes that stand still, and wall clocks that jump: neither makes a node believe that it still leads, nor the others
 that it does not."""
 
-import signal
 import time
 
 import pytest
 from quack_testing.clock import DAY, HOUR, Clock
 from quack_testing.cluster import Certificates, wait_for
 from quack_testing.load import LINEARIZABLE, Load
-from quack_testing.process import DatabaseError
+from quack_testing.process import DatabaseError, pause, resume
 
 ROUNDS = 3
 READERS = 8
 # What a jump may differ from what was asked for: the test itself takes its time.
 TOLERANCE_SECONDS = HOUR / 2
-
-
-def resume(*nodes):
-    for node in nodes:
-        node.process.signal(signal.SIGCONT)
 
 
 def test_a_leader_that_stood_still_reads_nothing_old(new_cluster):
@@ -34,14 +28,14 @@ def test_a_leader_that_stood_still_reads_nothing_old(new_cluster):
         # A connection takes its time when it is new.
         for reader in range(READERS):
             leader.sql("SELECT v FROM cp.x", connection=f"r{reader}")
-        leader.process.signal(signal.SIGSTOP)
+        pause(leader.process)
         try:
             other = cluster.others(leader)[0]
             write = f"UPDATE cp.x SET v = {number} WHERE v < {number}"
             wait_for(lambda: other.sql(write) and other.value("SELECT v FROM cp.x") == number, "a write of the others")
             reads = [leader.process.start_sql("SELECT v FROM cp.x", f"r{reader}") for reader in range(READERS)]
         finally:
-            resume(leader)
+            resume(leader.process)
         for read in reads:
             try:
                 assert read.result(60) == [(number,)]
@@ -61,13 +55,13 @@ def test_clients_see_one_register_while_leaders_stand_still(new_cluster):
             leader = cluster.leader()
             others = [node.name for node in cluster.others(leader)]
             load.wait_for_writes(10, leader.name)
-            leader.process.signal(signal.SIGSTOP)
+            pause(leader.process)
             # What was begun goes on afterwards; nobody else waits for it.
             load.leave(leader)
             try:
                 load.wait_for_writes(30, *others)
             finally:
-                resume(leader)
+                resume(leader.process)
             load.use(leader)
             load.wait_for_writes(10, leader.name)
     load.check()

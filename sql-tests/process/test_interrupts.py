@@ -2,12 +2,11 @@
 run it again."""
 
 import random
-import signal
 import time
 
 import pytest
 from quack_testing.cluster import wait_for
-from quack_testing.process import DatabaseError
+from quack_testing.process import DatabaseError, pause, resume
 
 STATEMENTS = 250
 STATEMENTS_MAX = 4000
@@ -112,7 +111,7 @@ def test_without_a_quorum_who_is_interrupted_hears_that_the_outcome_is_unknown(c
     cluster.wait_equal()
     others = cluster.others(leader)
     for node in others:
-        node.process.popen.send_signal(signal.SIGSTOP)
+        pause(node.process)
     outcomes = {}
     try:
         # One that is interrupted before its write is on its way knows that it is not.
@@ -128,6 +127,6 @@ def test_without_a_quorum_who_is_interrupted_hears_that_the_outcome_is_unknown(c
             assert True not in outcomes.values()
     finally:
         for node in others:
-            node.process.popen.send_signal(signal.SIGCONT)
+            resume(node.process)
     wait_for(lambda: leader.sql("CREATE TABLE IF NOT EXISTS ended (i INTEGER)") == [], "the quorum again")
     check(outcomes, {number for (number,) in leader.sql("FROM s")})

@@ -6,7 +6,6 @@ with, and its own changes. Nothing here passes or fails by a measured time: what
 """
 
 import os
-import signal
 import time
 
 import pytest
@@ -24,7 +23,7 @@ from quack_testing.open_transactions import (
     position,
     start_with_pipe,
 )
-from quack_testing.process import DatabaseError
+from quack_testing.process import DatabaseError, pause, resume
 
 NODES = 3
 ROUNDS = 4
@@ -171,10 +170,10 @@ def test_clients_that_are_stopped_in_the_middle_of_a_transaction(cluster, stock_
         for text in ["BEGIN", "SELECT count(*) FROM t", *opening.statements]:
             remotely(client, text.format(**of_client))
         seen.append(remotely(client, opening.view.format(**of_client)))
-        client.signal(signal.SIGSTOP)
+        pause(client)
     go_on(cluster, foreign_keys=False)
     for client, of_client, before in zip(stock_clients, names, seen):
-        client.signal(signal.SIGCONT)
+        resume(client)
         try:
             assert remotely(client, opening.view.format(**of_client)) == before
             remotely(client, "COMMIT")
@@ -188,12 +187,12 @@ def test_clients_that_are_stopped_while_they_receive_rows(cluster, stock_clients
     make_many_rows(cluster)
     reading = [client.start_sql("SELECT i, s FROM cp.many") for client in stock_clients]
     for client in stock_clients:
-        client.signal(signal.SIGSTOP)
+        pause(client)
     assert not any(future.done() for future in reading)
     go_on(cluster, 2, foreign_keys=False)
     change_many_rows(cluster)
     for client, future in zip(stock_clients, reading):
-        client.signal(signal.SIGCONT)
+        resume(client)
         try:
             rows = future.result(120)
         except DatabaseError as error:

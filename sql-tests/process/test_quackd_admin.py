@@ -2,14 +2,13 @@
 
 import json
 import re
-import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from quack_testing import node as nodes
-from quack_testing.process import EXTENSION, ROOT, DatabaseError
+from quack_testing.process import EXTENSION, ROOT, DatabaseError, pause, resume
 from quack_testing.quackd import END_SECONDS, QUACKCTL, QUACKD, Quackd, quackctl, run
 
 CONFIGURATION = """
@@ -174,11 +173,11 @@ def test_a_stopped_process_answers_nothing_and_a_continued_one_is_well_again(tmp
     write_configuration(tmp_path)
     quackd = start("serve", "--config", "node.yaml")
     quackd.wait_for("/ready", 200)
-    quackd.popen.send_signal(signal.SIGSTOP)
+    pause(quackd)
     code, printed = quackctl("cp-metadata", "status", "--url", f"http://{quackd.admin}", "--timeout", 1)
     assert (code, printed["code"]) == (6, "network")
     assert "no answer within 1 s" in printed["message"]
-    quackd.popen.send_signal(signal.SIGCONT)
+    resume(quackd)
     quackd.wait_for("/ready", 200)
     assert quackd.terminate() == 0
 

@@ -2,7 +2,6 @@
 node says of itself meanwhile."""
 
 import json
-import signal
 import socket
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from quack_testing.cluster import wait_for
 from quack_testing.node import stock_client
 from quack_testing.ports import free_ports
-from quack_testing.process import DatabaseError
+from quack_testing.process import DatabaseError, resume
 from quack_testing.quackd import END_SECONDS, Quackd, quackctl
 
 NODES = ("n0", "n1", "n2")
@@ -101,7 +100,7 @@ def cluster(tmp_path, track):
     cluster = Cluster(tmp_path, track)
     yield cluster
     for name in list(cluster.running):
-        cluster.running[name].popen.send_signal(signal.SIGCONT)
+        resume(cluster.running[name])
         cluster.kill(name)
 
 
@@ -180,7 +179,7 @@ def test_a_node_that_must_not_work_with_what_it_has_is_rebuilt_without_a_restart
     # As a node does that has heard from the others that it differs from them, or fell behind their logs.
     (data / "rebuild").touch()
     identity = data / "identity"
-    wait_for(lambda: identity.exists() and "incarnation=1\n" in identity.read_text(), "another life of its disk")
+    wait_for(lambda: "incarnation=1\n" in identity.read_text(), "another life of its disk")
     cluster.running[name].wait_for("/ready", 200)
     wait_for(lambda: not (data / "superseded").exists(), "the old files to go")
     # Sessions of its former server are gone.

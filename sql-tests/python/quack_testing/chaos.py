@@ -8,7 +8,6 @@ import argparse
 import os
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import threading
@@ -20,7 +19,7 @@ from quack_testing import clients, isolation_clients, placing
 from quack_testing.cluster import Cluster, wait_for
 from quack_testing.history import History
 from quack_testing.node import TOKEN
-from quack_testing.process import DatabaseError, ProcessEnded
+from quack_testing.process import DatabaseError, ProcessEnded, pause, resume
 from quack_testing.proxy import HEALTHY, Fault, FaultProxy
 
 NODES = 3
@@ -90,7 +89,7 @@ class Chaos:
     def kill(self, *names):
         for name in names:
             self.ready[name] = None
-            self.cluster[name].process.signal(signal.SIGKILL)
+            self.cluster[name].process.popen.kill()
             self.counts["kills"] += 1
         for name in names:
             self.cluster[name].process.kill()
@@ -158,18 +157,18 @@ class Chaos:
         seconds = self.random.uniform(0.2, 3)
         self.note(f"pause {name} for {seconds:.1f} s")
         process = self.cluster[name].process
-        process.signal(signal.SIGSTOP)
+        pause(process)
         try:
             time.sleep(seconds)
         finally:
-            process.signal(signal.SIGCONT)
+            resume(process)
 
     def pause_and_kill(self):
         """The leader stands still, another leads; then it is killed before it has noticed, or goes on."""
         name = self.victim()
         self.note(f"pause and kill {name}")
         process = self.cluster[name].process
-        process.signal(signal.SIGSTOP)
+        pause(process)
         self.pause(0.5, 2)
         self.kill(name)
         self.start(name)
@@ -400,7 +399,7 @@ class Chaos:
 
     def close(self):
         for node in self.cluster.alive():
-            node.process.signal(signal.SIGCONT)
+            resume(node.process)
             node.kill()
         self.proxy.close()
 

@@ -127,12 +127,12 @@ class Cluster:
 
 
 def wait_for(look, what, seconds=WAIT_SECONDS):
-    """Calls `look` until it returns something."""
+    """Calls `look` until it returns something; a file that it reads may not be there yet."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             found, error = look(), None
-        except (DatabaseError, ProcessEnded) as caught:
+        except (DatabaseError, FileNotFoundError, ProcessEnded) as caught:
             found, error = None, caught
         if found is not None and found is not False:
             return found

@@ -32,6 +32,17 @@ class ProcessEnded(Exception):
     """The process ended, or was killed, before it answered."""
 
 
+def pause(process):
+    """Stops a process, a `Process` or a `Quackd`, in the middle of what it does, and returns when it stands still (or
+    has ended): its threads go on for a moment after the signal."""
+    process.popen.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.popen.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+
+def resume(process):
+    process.popen.send_signal(signal.SIGCONT)
+
+
 class Process:
     """A process that hosts DuckDB; `environment` are variables besides those of the tests themselves.
 
@@ -155,9 +166,6 @@ class Process:
             except OSError:
                 pass
         return self.wait(timeout)
-
-    def signal(self, number):
-        self.popen.send_signal(number)
 
     def kill(self):
         """Ends the process with SIGKILL and waits until it is gone."""
