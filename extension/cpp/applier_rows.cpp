@@ -27,27 +27,30 @@ namespace quack {
 //! Table of `Search`: the rows sought, with their position.
 constexpr const char *SOUGHT = "temp.main.quack_sought";
 
+unique_ptr<Applier::Target> Applier::NewTarget(const string &schema, const string &name) {
+	auto &entry = Catalog::GetEntry(context, CatalogType::TABLE_ENTRY, NameIn(store.CatalogName(), schema, name));
+	if (entry.type != CatalogType::TABLE_ENTRY) {
+		throw CatalogException("\"%s\" is not a table", name);
+	}
+	auto target = make_uniq<Target>();
+	target->entry = &entry.Cast<DuckTableEntry>();
+	// Those of a file that was just loaded are not yet, and DuckDB's own operators would do it.
+	target->entry->GetStorage().BindIndexes(context);
+	target->shape = ShapeOf(*target->entry);
+	target->internal = schema == INTERNAL_SCHEMA;
+	target->constraints = Binder::CreateBinder(context)->BindConstraints(*target->entry);
+	return target;
+}
+
 Applier::Target &Applier::TargetOf(const QuackTable &table) {
 	auto schema = Text(table.schema);
 	auto name = Text(table.name);
 	auto key = schema + '\0' + name;
-	auto &target = targets[key];
-	if (!target) {
-		auto &entry = Catalog::GetEntry(context, CatalogType::TABLE_ENTRY,
-		                                NameIn(store.CatalogName(), schema, name));
-		if (entry.type != CatalogType::TABLE_ENTRY) {
-			targets.erase(key);
-			throw CatalogException("\"%s\" is not a table", name);
-		}
-		auto created = make_uniq<Target>();
-		created->entry = &entry.Cast<DuckTableEntry>();
-		// Those of a file that was just loaded are not yet, and DuckDB's own operators would do it.
-		created->entry->GetStorage().BindIndexes(context);
-		created->shape = ShapeOf(*created->entry);
-		created->internal = schema == INTERNAL_SCHEMA;
-		created->constraints = Binder::CreateBinder(context)->BindConstraints(*created->entry);
-		target = std::move(created);
+	auto known = targets.find(key);
+	if (known == targets.end()) {
+		known = targets.emplace(key, NewTarget(schema, name)).first;
 	}
+	auto &target = known->second;
 	// What the transaction itself makes gets its number at the end.
 	auto number = table.number == TABLE_MADE_HERE ? 0 : table.number;
 	if (table.number != 0 && store.Catalog().numbers.Of(*target->entry) != number) {

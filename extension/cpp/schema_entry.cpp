@@ -53,7 +53,12 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTable(CatalogTransaction tran
 		    base.options = placement.ToOptions();
 		    return TextOfCreate(transaction.GetContext(), base);
 	    },
-	    [&]() { return CreateTableEntry(transaction, info); });
+	    [&]() { return CreateTableEntry(transaction, info); }, ReplacedBy(transaction, info.Base()));
+}
+
+optional_ptr<CatalogEntry> QuackSchemaEntry::ReplacedBy(CatalogTransaction transaction, const CreateInfo &info) {
+	auto replaces = info.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT;
+	return replaces ? TableNamed(transaction, info.type, info.GetQualifiedName().Name()) : nullptr;
 }
 
 //! The changes that a new table's foreign keys make to the tables that they refer to.

@@ -274,8 +274,8 @@ void Applier::LoadNumbers() {
 	});
 	if (!all || list.added.size() != numbers.size()) {
 		throw InvalidInputException("the file '%s' has been written by an older release since this one has used it: it lists "
-		                            "other tables than it holds. Remove this node's data folder, so that it is rebuilt from "
-		                            "the other nodes, or restore the folder from a backup",
+		                            "other tables than it holds. In a cluster, remove this node's data folder, and it is "
+		                            "rebuilt from the other nodes; otherwise restore the folder from a backup",
 		                            store.db->GetCatalog().GetDBPath());
 	}
 	list.rows_after = list.rows;

@@ -133,7 +133,8 @@ def test_a_table_is_exchanged_on_another_node(nodes, exchange):
 
 
 @pytest.mark.parametrize("alter", ["ALTER TABLE s ADD COLUMN c INTEGER", "ALTER TABLE s RENAME k TO l", "DROP TABLE s",
-                                   "ALTER TABLE s RENAME TO mine", "CREATE INDEX by_k ON s (k)"])  # fmt: skip
+                                   "ALTER TABLE s RENAME TO mine", "CREATE INDEX by_k ON s (k)",
+                                   "CREATE OR REPLACE TABLE s AS SELECT id, -k AS k FROM s"])  # fmt: skip
 def test_a_transaction_has_altered_the_table_that_is_exchanged(nodes, alter):
     # At times its node has heard of the exchange when it commits, at times not.
     node, elsewhere = nodes["n0"], nodes["n1"]

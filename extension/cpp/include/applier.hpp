@@ -61,7 +61,9 @@ private:
 		duckdb::unique_ptr<duckdb::DataChunk> updated;
 	};
 
+	//! The table that rows are for; throws when it is not the one that was meant, or has changed.
 	Target &TargetOf(const QuackTable &table);
+	duckdb::unique_ptr<Target> NewTarget(const duckdb::string &schema, const duckdb::string &name);
 	//! A statement may have altered any table.
 	void ForgetTargets();
 	duckdb::optional_ptr<duckdb::SequenceCatalogEntry> FindSequence(const duckdb::string &schema,

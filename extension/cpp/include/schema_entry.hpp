@@ -48,6 +48,9 @@ private:
 	//! The table, or the view, that a statement about a table is about; null when it is about anything else.
 	duckdb::optional_ptr<duckdb::CatalogEntry> TableNamed(duckdb::CatalogTransaction transaction,
 	                                                      duckdb::CatalogType type, const duckdb::Identifier &name);
+	//! What a CREATE OR REPLACE of a table replaces.
+	duckdb::optional_ptr<duckdb::CatalogEntry> ReplacedBy(duckdb::CatalogTransaction transaction,
+	                                                      const duckdb::CreateInfo &info);
 	//! ALTER TABLE ... SET and RESET, which DuckDB's own tables do not have.
 	void ChangePlacement(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info);
 };
