@@ -192,6 +192,9 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 	if (!state || ApplierMark::IsSet(context)) {
 		return;
 	}
+	if (state->open && statement.plan->type == LogicalOperatorType::LOGICAL_TRANSACTION) {
+		state->open->SetEnding(true);
+	}
 	KeepParameters(*state, input.binder);
 	state->returning.clear();
 	state->goes_on_after_write = GoesOnAfterWrite(*state, *statement.plan);

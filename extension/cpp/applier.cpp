@@ -109,6 +109,7 @@ void Applier::Begin() {
 		targets.clear();
 	}
 	touched.clear();
+	QuackTransactionManager::Get(store.Catalog()).BeginAttempt();
 	connection->BeginTransaction();
 	auto &meta = MetaTransaction::Get(context);
 	// Everything that an entry may do, so that DuckDB takes the locks it takes for such a statement.
@@ -136,6 +137,7 @@ void Applier::Commit(uint64_t index, const string &state) {
 	inserted.insert(&target);
 	CommitTransaction();
 	KeepNumbers();
+	QuackTransactionManager::Get(store.Catalog()).EndAttempt();
 }
 
 void Applier::CommitTransaction() {
@@ -166,6 +168,7 @@ void Applier::Rollback() {
 	if (connection->HasActiveTransaction()) {
 		connection->Rollback();
 	}
+	QuackTransactionManager::Get(store.Catalog()).EndAttempt();
 	if (settings_changed) {
 		settings_changed = false;
 		RestoreSettings(*connection, Identifier(store.CatalogName()));

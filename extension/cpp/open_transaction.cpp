@@ -241,17 +241,46 @@ void OpenTransaction::Record(const string &text) {
 	tables.clear();
 }
 
-bool OpenTransaction::MayBeInTheWayOf(const unordered_set<DataTableInfo *> &others) const {
-	if (catalog_changes > 0) {
+NativeChanges OpenTransaction::ChangesInStore() const {
+	lock_guard<mutex> guard(touched_lock);
+	return NativeChanges {catalog_changes > 0, indexes_made, touched};
+}
+
+void NativeChanges::Add(const NativeChanges &others) {
+	of_catalog = of_catalog || others.of_catalog;
+	of_indexes = of_indexes || others.of_indexes;
+	tables.insert(others.tables.begin(), others.tables.end());
+}
+
+bool NativeChanges::MayCause(ExceptionType error, const unordered_set<DataTableInfo *> &changed) const {
+	if (error == ExceptionType::CONSTRAINT) {
+		return of_indexes;
+	}
+	if (of_catalog) {
 		return true;
 	}
-	lock_guard<mutex> guard(touched_lock);
-	for (auto table : touched) {
-		if (others.count(table) > 0) {
+	for (auto table : tables) {
+		if (changed.count(table) > 0) {
 			return true;
 		}
 	}
 	return false;
+}
+
+void OpenTransaction::SetEnding(bool is_ending) {
+	lock_guard<mutex> guard(ending_lock);
+	ending = is_ending;
+	if (ending && doomed) {
+		// It was meant for a statement that keeps the transaction open.
+		context.SuppressInterrupts();
+	}
+}
+
+void OpenTransaction::Interrupt(ClientContext &client) {
+	lock_guard<mutex> guard(ending_lock);
+	if (!ending) {
+		client.Interrupt();
+	}
 }
 
 //! The rows that a transaction has added to a table, in their order.

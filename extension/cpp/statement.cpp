@@ -9,6 +9,7 @@
 #include "table_entry.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/main/prepared_statement_data.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
@@ -232,6 +233,10 @@ void StatementState::QueryEnd(ClientContext &context, optional_ptr<ErrorData> er
 	collects = false;
 	key_is_seen = false;
 	if (open) {
+		if (open->doomed && error && error->HasError() && error->Type() == ExceptionType::INTERRUPT) {
+			*error = ErrorData(LostConflict());
+		}
+		open->SetEnding(false);
 		open->EndStatement();
 	}
 }
@@ -252,6 +257,10 @@ RebindQueryInfo StatementState::OnRebindPreparedStatement(ClientContext &context
                                                           RebindQueryInfo current_rebind) {
 	prepared = info.prepared_statement;
 	parameters = info.parameters ? *info.parameters : identifier_map_t<BoundParameterData>();
+	if (open && prepared->statement_type == StatementType::TRANSACTION_STATEMENT) {
+		open->SetEnding(true);
+		return RebindQueryInfo::DO_NOT_REBIND;
+	}
 	ThrowIfDoomed(context);
 	// Its plan may be without the filter that hides what the transaction has deleted.
 	return open ? RebindQueryInfo::ATTEMPT_TO_REBIND : RebindQueryInfo::DO_NOT_REBIND;

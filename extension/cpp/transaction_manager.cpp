@@ -21,6 +21,8 @@ namespace quack {
 
 //! How long a transaction may keep checkpoints away, and with them the release of the log.
 constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
+//! How long a transaction waits, before it changes the store, for an applier that has met others.
+constexpr std::chrono::seconds APPLIER_PATIENCE(1);
 //! How long a statement is interrupted again and again before whoever waits for it says so.
 constexpr std::chrono::seconds INTERRUPTION_PATIENCE(2);
 constexpr idx_t CHECKPOINT_ATTEMPTS = 100;
@@ -133,7 +135,8 @@ void QuackTransactionManager::KeepIndexes(Transaction &transaction) {
 }
 
 void QuackTransactionManager::AddNative(ClientContext &context, shared_ptr<OpenTransaction> transaction) {
-	lock_guard<mutex> guard(natives_lock);
+	std::unique_lock<mutex> guard(natives_lock);
+	may_begin.wait_for(guard, APPLIER_PATIENCE, [&]() { return !tries_again; });
 	natives.push_back(Native {context.shared_from_this(), std::move(transaction), std::chrono::steady_clock::now()});
 }
 
@@ -141,6 +144,7 @@ bool QuackTransactionManager::RemoveNative(OpenTransaction &transaction) {
 	lock_guard<mutex> guard(natives_lock);
 	for (idx_t i = 0; i < natives.size(); i++) {
 		if (natives[i].transaction.get() == &transaction) {
+			ended.Add(transaction.ChangesInStore());
 			natives.erase_at(i);
 			break;
 		}
@@ -173,7 +177,7 @@ bool QuackTransactionManager::RollBackDoomed(Native &native) {
 		std::unique_lock<mutex> guard(LockOf(*context), std::try_to_lock);
 		if (!guard.owns_lock()) {
 			// Again and again: a statement that begins forgets an interruption from before.
-			context->Interrupt();
+			native.transaction->Interrupt(*context);
 			std::this_thread::sleep_for(std::chrono::milliseconds(1));
 			continue;
 		}
@@ -199,21 +203,33 @@ bool QuackTransactionManager::RollBackDoomed(Native &native) {
 	return true;
 }
 
+void QuackTransactionManager::BeginAttempt() {
+	lock_guard<mutex> guard(natives_lock);
+	ended = NativeChanges();
+}
+
+void QuackTransactionManager::EndAttempt() {
+	lock_guard<mutex> guard(natives_lock);
+	tries_again = false;
+	may_begin.notify_all();
+}
+
 ClearedWay QuackTransactionManager::Doom(ExceptionType error, const unordered_set<DataTableInfo *> &tables) {
 	vector<Native> doomed;
+	auto result = ClearedWay::NOTHING_WAS_THERE;
 	{
 		lock_guard<mutex> guard(natives_lock);
 		for (auto &native : natives) {
-			auto &transaction = *native.transaction;
-			auto rival = error == ExceptionType::CONSTRAINT ? transaction.HasMadeIndex()
-			                                                : transaction.MayBeInTheWayOf(tables);
-			if (rival) {
-				transaction.doomed = true;
+			if (native.transaction->ChangesInStore().MayCause(error, tables)) {
+				native.transaction->doomed = true;
 				doomed.push_back(native);
 			}
 		}
+		if (!doomed.empty() || ended.MayCause(error, tables)) {
+			result = ClearedWay::CLEARED;
+			tries_again = true;
+		}
 	}
-	auto result = doomed.empty() ? ClearedWay::NOTHING_WAS_THERE : ClearedWay::CLEARED;
 	for (auto &native : doomed) {
 		if (!RollBackDoomed(native)) {
 			result = ClearedWay::HELD;

@@ -279,7 +279,7 @@ def test_what_a_cluster_takes_is_known_on_every_node(cluster):
     # Also of a member that nobody can reach.
     cluster["n2"].kill()
     cluster["n0"].sql("CREATE TABLE cp.u (i INTEGER)")
-    assert cluster["n1"].value("SELECT count(*) FROM cp.u") == 0
+    wait_for(lambda: cluster["n1"].value("SELECT count(*) FROM cp.u") == 0, "the table")
 
 
 def test_the_status_can_be_read_without_a_quorum_whatever_the_default_catalog(new_cluster):

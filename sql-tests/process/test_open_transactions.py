@@ -7,6 +7,8 @@ with, and its own changes. Nothing here passes or fails by a measured time: what
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from quack_testing import cluster as clusters
@@ -27,6 +29,10 @@ from quack_testing.process import DatabaseError, pause, resume
 
 NODES = 3
 ROUNDS = 4
+# Those whose transactions end all the time, and the tables that are exchanged meanwhile.
+CLIENTS = 4
+EXCHANGES = 40
+FILLED_ROWS = 100_000
 # Rows of a result that no buffer between a node and a client holds at once.
 MANY_ROWS = 2_000_000
 # A checkpoint waits for a minute before it ends what is in its way.
@@ -159,6 +165,39 @@ def stock_clients(cluster, tmp_path, track):
 def remotely(client, text, connection="default"):
     """Runs a text in the session of a stock client."""
     return client.sql(f"FROM quack_query_by_name('cp', $${text}$$)", connection)
+
+
+def test_transactions_that_end_at_the_moment_at_which_they_are_met(cluster):
+    """What the applier has met is gone when it looks who is in its way: that is no reason to refuse the entry."""
+    node, elsewhere = cluster["n0"], cluster["n1"]
+    elsewhere.sql("CREATE TABLE met AS SELECT range AS i, range AS k FROM range(4)")
+    elsewhere.sql("CREATE TABLE filled (i BIGINT)")
+    cluster.wait_equal()
+    goes_on = True
+
+    def begin_and_end(connection):
+        while goes_on:
+            for statement in ["BEGIN", "ALTER TABLE met RENAME k TO l", "ROLLBACK"]:
+                with suppress(DatabaseError):
+                    node.sql(statement, connection)
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        clients = [pool.submit(begin_and_end, f"client {number}") for number in range(CLIENTS)]
+        try:
+            for number in range(EXCHANGES):
+                # What comes before the catalog's change is what the applier rolls back before it looks.
+                elsewhere.sql("BEGIN")
+                elsewhere.sql(f"INSERT INTO filled FROM range({FILLED_ROWS})")
+                elsewhere.sql(f"CREATE OR REPLACE TABLE met AS SELECT range AS i, {number} AS k FROM range(4)")
+                elsewhere.sql("COMMIT")
+        finally:
+            goes_on = False
+        for client in clients:
+            client.result()
+    cluster.wait_equal()
+    for other in cluster.alive():
+        assert other.sql("SELECT DISTINCT k FROM met") == [(EXCHANGES - 1,)]
+    check_states(cluster)
 
 
 @pytest.mark.parametrize("name", ["updates t, apart", "inserts and changes its own", "adds a column"])

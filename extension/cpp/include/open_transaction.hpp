@@ -10,6 +10,18 @@ namespace quack {
 
 class Writer;
 
+//! What transactions have done in the store itself, uncommitted, as far as it matters to the applier.
+struct NativeChanges {
+	bool of_catalog = false;
+	bool of_indexes = false;
+	//! Those whose rows were changed. Only compared.
+	duckdb::unordered_set<duckdb::DataTableInfo *> tables;
+
+	void Add(const NativeChanges &others);
+	//! Whether the applier may have met them when it got this error in a transaction that has changed these tables.
+	bool MayCause(duckdb::ExceptionType error, const duckdb::unordered_set<duckdb::DataTableInfo *> &changed) const;
+};
+
 //! What an explicit transaction has changed so far, visible to itself alone, and proposed as a whole at COMMIT.
 //!
 //! It is in one of two states:
@@ -81,14 +93,16 @@ public:
 	//! The whole transaction, for the log. Ends this object's use.
 	duckdb::shared_ptr<Writer> Finish(duckdb::DuckTransaction &transaction);
 
-	//! Whether the applier may meet what this transaction has done in the store to one of these tables.
-	bool MayBeInTheWayOf(const duckdb::unordered_set<duckdb::DataTableInfo *> &tables) const;
-	bool HasMadeIndex() const {
-		return indexes_made;
-	}
+	//! What the applier may meet of it.
+	NativeChanges ChangesInStore() const;
 	void NoteIndex() {
 		indexes_made = true;
 	}
+
+	//! A COMMIT or ROLLBACK has begun, or the statement has ended.
+	void SetEnding(bool is_ending);
+	//! Interrupts the statement that runs; not one that ends the transaction by itself.
+	void Interrupt(duckdb::ClientContext &client);
 
 	//! Set when the applier has rolled this transaction back: another one was first.
 	duckdb::atomic<bool> doomed {false};
@@ -133,6 +147,8 @@ private:
 	//! Tables whose rows were changed in the store, or are about to be. With a lock of its own, which the applier takes.
 	mutable duckdb::mutex touched_lock;
 	duckdb::unordered_set<duckdb::DataTableInfo *> touched;
+	duckdb::mutex ending_lock;
+	bool ending = false;
 };
 
 } // namespace quack

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <thread>
 
 namespace quack {
@@ -35,9 +36,14 @@ public:
 	//! A transaction has commented on an index. Were it rolled back, DuckDB would take the index from its table, as that of
 	//! an index that was made: it does not tell the two apart.
 	void NoteComment(duckdb::DuckTransaction &transaction, duckdb::DuckIndexEntry &index);
+	//! For the applier: its next attempt begins.
+	void BeginAttempt();
+	//! For the applier: the attempt has ended, and it makes no other one at once.
+	void EndAttempt();
 	//! For the applier, which has met an error: rolls back the clients' transactions whose uncommitted changes in the
 	//! store may be its cause. They have lost: what the applier brings was committed first. Waits a while for the
-	//! statements that they run to heed their interruption.
+	//! statements that they run to heed their interruption. Of those that have ended by themselves since the attempt began
+	//! it says so, too: its error may be their doing.
 	ClearedWay Doom(duckdb::ExceptionType error, const duckdb::unordered_set<duckdb::DataTableInfo *> &tables);
 
 private:
@@ -65,6 +71,11 @@ private:
 
 	duckdb::mutex natives_lock;
 	duckdb::vector<Native> natives;
+	//! What those had done that have ended since the applier's attempt began.
+	NativeChanges ended;
+	//! Set while the applier tries again: no other one begins, so that it is not in the way the next time.
+	bool tries_again = false;
+	std::condition_variable may_begin;
 
 	StatementGate &gate;
 	//! Held except during our own checkpoint: DuckDB's automatic checkpoints find the lock taken and do nothing.
