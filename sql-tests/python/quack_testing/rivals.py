@@ -1,0 +1,170 @@
+"""Clients on all nodes of a cluster that contradict one another all the time: transactions of changes of the catalog and
+of rows, at the same few names.
+
+Whatever the clients are told, the nodes must hold the same in the end. What a client did is known only to its own node
+until it commits, so a node that lets it decide what becomes of an entry differs from the others soon.
+"""
+
+import argparse
+import random
+import tempfile
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+
+from quack_testing.cluster import Cluster
+from quack_testing.process import DatabaseError
+
+CLIENTS_OF_NODE = 3
+ROUND_SECONDS = 2
+# What no statement may ever say of the node itself.
+NEVER = ("INTERNAL Error", "FATAL Error", "differs from", "degraded", "Interrupted!")
+
+TABLES = ("a", "b", "c")
+CATALOG = [
+    "CREATE TABLE {t} (id INTEGER, k INTEGER, x VARCHAR)",
+    "CREATE TABLE {t} (id INTEGER PRIMARY KEY, k INTEGER, x VARCHAR)",
+    "CREATE TABLE {t} (id INTEGER, k INTEGER REFERENCES {other} (id), x VARCHAR)",
+    "CREATE OR REPLACE TABLE {t} AS SELECT range::INTEGER AS id, {n} AS k, 'x' AS x FROM range({many})",
+    "CREATE TABLE {t} AS FROM {other}",
+    "DROP TABLE {t}",
+    "ALTER TABLE {t} RENAME TO {other}",
+    "ALTER TABLE {t} ADD COLUMN y INTEGER DEFAULT {n}",
+    "ALTER TABLE {t} DROP COLUMN y",
+    "ALTER TABLE {t} RENAME k TO l",
+    "ALTER TABLE {t} RENAME l TO k",
+    "ALTER TABLE {t} ALTER k TYPE BIGINT",
+    "ALTER TABLE {t} ALTER k TYPE INTEGER",
+    "ALTER TABLE {t} ALTER x SET NOT NULL",
+    "ALTER TABLE {t} ALTER x DROP NOT NULL",
+    "ALTER TABLE {t} ADD PRIMARY KEY (id)",
+    "CREATE INDEX by_k ON {t} (k)",
+    "CREATE UNIQUE INDEX by_id ON {t} (id)",
+    "DROP INDEX by_k",
+    "DROP INDEX by_id",
+    "CREATE OR REPLACE VIEW v AS FROM {t}",
+    "DROP VIEW v",
+    "CREATE SEQUENCE q",
+    "DROP SEQUENCE q",
+    "SELECT nextval('q')",
+    "CREATE SCHEMA s",
+    "CREATE TABLE s.d AS FROM {t}",
+    "DROP SCHEMA s CASCADE",
+    "CREATE TYPE mood AS ENUM ('a', 'b')",
+    "DROP TYPE mood",
+    "CREATE OR REPLACE MACRO m(i) AS i + {n}",
+    "COMMENT ON TABLE {t} IS '{n}'",
+    "COMMENT ON INDEX by_k IS '{n}'",
+]
+ROWS = [
+    "INSERT INTO {t} (id, x) SELECT {n} + range, 'i' FROM range({few})",
+    "INSERT INTO {t} (id, x) SELECT 1000 * {n} + range, 'many' FROM range({many})",
+    "INSERT INTO {t} (id, x) VALUES ({n}, 'conflict') ON CONFLICT DO NOTHING",
+    "INSERT INTO {t} (id, x) VALUES ({n}, 'upsert') ON CONFLICT (id) DO UPDATE SET x = 'again'",
+    "INSERT INTO {t} (id, k, x) SELECT {n}, id, 'referring' FROM {other} LIMIT 1",
+    "UPDATE {t} SET x = 'u{n}' WHERE id % 7 = {n} % 7",
+    "UPDATE {t} SET k = {n}",
+    "UPDATE {t} SET id = id + 1 WHERE id > {n}",
+    "DELETE FROM {t} WHERE id % 11 = {n} % 11",
+    "DELETE FROM {t} WHERE id > 2000",
+    "MERGE INTO {t} USING (SELECT {n} AS id) n USING (id) WHEN MATCHED THEN UPDATE SET x = 'm' "
+    "WHEN NOT MATCHED THEN INSERT (id, x) VALUES (n.id, 'm')",
+    "TRUNCATE {t}",
+    "SELECT count(*) FROM {t}",
+]
+GROUPS = [
+    "ALTER TABLE {t} SET GROUPS {groups}",
+    "ALTER TABLE {t} SET GROUP 'apart'",
+    "ALTER TABLE {t} SET GROUP DEFAULT",
+    "CREATE TABLE {t} (id INTEGER PRIMARY KEY, k INTEGER, x VARCHAR) WITH (quack_shard_key = 'id')",
+]
+
+
+class Rivals:
+    """A running cluster and its clients. `answers` counts what they were told, by the first words."""
+
+    def __init__(self, cluster, seed, groups=False):
+        self.cluster = cluster
+        self.seed = seed
+        self.kinds = [CATALOG, ROWS, GROUPS] if groups else [CATALOG, ROWS]
+        self.answers = Counter()
+        self.wrong = []
+        if groups:
+            cluster.alive()[0].sql("SELECT quack_multiraft_sql_set_enabled(true)")
+
+    def statement(self, draw):
+        name, other = draw.sample(TABLES, 2)
+        text = draw.choice(draw.choice(self.kinds))
+        numbers = {"n": draw.randrange(100), "few": draw.randrange(1, 9), "many": draw.randrange(100, 5000)}
+        return text.format(t=name, other=other, groups=draw.randrange(1, 4), **numbers)
+
+    def run(self, node, connection, statement):
+        """Whether it was done."""
+        try:
+            node.sql(statement, connection)
+        except DatabaseError as error:
+            text = str(error)
+            self.answers[text.split(":")[0]] += 1
+            if any(word in text for word in NEVER):
+                self.wrong.append(f"{node.name}: {statement}: {text[:500]}")
+            return False
+        self.answers["ok"] += 1
+        return True
+
+    def operate(self, node, connection, draw, until):
+        while time.monotonic() < until and not self.wrong:
+            if draw.random() < 0.5:
+                self.run(node, connection, self.statement(draw))
+                continue
+            self.run(node, connection, "BEGIN")
+            done = all(self.run(node, connection, self.statement(draw)) for _ in range(draw.randrange(1, 5)))
+            if not done or draw.random() < 0.25:
+                self.run(node, connection, "ROLLBACK")
+            elif not self.run(node, connection, "COMMIT"):
+                # There is none, unless it was not the transaction's own end that was refused.
+                with suppress(DatabaseError):
+                    node.sql("ROLLBACK", connection)
+
+    def round(self, number):
+        """All clients do what they want for a while; then the nodes are to be equal."""
+        until = time.monotonic() + ROUND_SECONDS
+        threads = []
+        for node in self.cluster.alive():
+            for client in range(CLIENTS_OF_NODE):
+                draw = random.Random(f"{self.seed} {number} {node.name} {client}")
+                arguments = (node, f"rival {client}", draw, until)
+                threads.append(threading.Thread(target=self.operate, args=arguments))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not self.wrong, self.wrong[0]
+        self.cluster.wait_equal()
+        states = {node.value("SELECT state FROM quack_raft_status()") for node in self.cluster.alive()}
+        assert states == {"ok"}, states
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("minutes", type=float)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--groups", action="store_true")
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = Cluster(folder).start()
+        try:
+            rivals = Rivals(cluster, arguments.seed, arguments.groups)
+            number, end = 0, time.monotonic() + 60 * arguments.minutes
+            while time.monotonic() < end:
+                rivals.round(number)
+                number += 1
+            print(f"{number} rounds: {dict(rivals.answers)}")
+        finally:
+            for node in cluster.alive():
+                node.kill()
+
+
+if __name__ == "__main__":
+    main()
