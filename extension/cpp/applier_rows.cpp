@@ -7,6 +7,7 @@
 #include "error.hpp"
 #include "rows.hpp"
 #include "statement.hpp"
+#include "transaction_manager.hpp"
 #include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
@@ -61,7 +62,9 @@ Applier::Target &Applier::TargetOf(const QuackTable &table) {
 		throw TransactionException("Conflict on table \"%s\": its columns have changed since the statement was evaluated",
 		                           name);
 	}
-	touched.insert(target->entry->GetStorage().GetDataTableInfo().get());
+	if (touched.insert(target->entry->GetStorage().GetDataTableInfo().get()).second && !target->internal) {
+		QuackTransactionManager::Get(store.Catalog()).BeginWriting(*target->entry);
+	}
 	return *target;
 }
 

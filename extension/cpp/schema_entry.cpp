@@ -22,6 +22,7 @@
 #include "duckdb/parser/parsed_data/create_view_info.hpp"
 #include "duckdb/parser/parsed_data/drop_info.hpp"
 #include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
+#include "duckdb/storage/data_table.hpp"
 
 using namespace duckdb;
 
@@ -190,12 +191,37 @@ static bool IsCommentOn(const AlterInfo &info, CatalogType type) {
 	return info.type == AlterType::SET_COMMENT && info.Cast<SetCommentInfo>().entry_catalog_type == type;
 }
 
+//! Whether DuckDB makes another version of the table's data, and closes the one before to all others.
+static bool MakesNewData(const AlterInfo &info) {
+	if (info.type != AlterType::ALTER_TABLE) {
+		return false;
+	}
+	switch (info.Cast<AlterTableInfo>().alter_table_type) {
+	case AlterTableType::RENAME_TABLE:
+	case AlterTableType::RENAME_COLUMN:
+	case AlterTableType::SET_DEFAULT:
+	case AlterTableType::SET_COLUMN_COMMENT:
+	case AlterTableType::FOREIGN_KEY_CONSTRAINT:
+		return false;
+	default:
+		return true;
+	}
+}
+
 void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &info) {
 	auto &name = info.GetQualifiedName().Name();
 	if (IsCommentOn(info, CatalogType::SEQUENCE_ENTRY) && !PassesThrough(transaction) &&
 	    GetCatalogSet(CatalogType::SEQUENCE_ENTRY).GetEntry(transaction, name)) {
 		// The sequence would be another one from here on, for whoever draws from it.
 		return;
+	}
+	auto table = MakesNewData(info) && !PassesThrough(transaction) ? TableNamed(transaction, CatalogType::TABLE_ENTRY, name)
+	                                                              : nullptr;
+	if (table && table->type == CatalogType::TABLE_ENTRY) {
+		auto &context = transaction.GetContext();
+		auto &storage = table->Cast<DuckTableEntry>().GetStorage();
+		QuackTransactionManager::Get(reinterpret_cast<QuackCatalog &>(catalog))
+		    .BeginAlter(context, *StatementState::Get(context).open, *storage.GetDataTableInfo());
 	}
 	DuckSchemaEntry::Alter(transaction, info);
 	if (IsCommentOn(info, CatalogType::INDEX_ENTRY)) {

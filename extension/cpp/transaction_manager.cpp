@@ -9,6 +9,7 @@
 #include "statement.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/main/valid_checker.hpp"
+#include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/single_file_block_manager.hpp"
 #include "duckdb/storage/storage_manager.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
@@ -137,7 +138,7 @@ void QuackTransactionManager::KeepIndexes(Transaction &transaction) {
 void QuackTransactionManager::AddNative(ClientContext &context, shared_ptr<OpenTransaction> transaction) {
 	std::unique_lock<mutex> guard(natives_lock);
 	may_begin.wait_for(guard, APPLIER_PATIENCE, [&]() { return !tries_again; });
-	natives.push_back(Native {context.shared_from_this(), std::move(transaction), std::chrono::steady_clock::now()});
+	natives.push_back(Native {context.shared_from_this(), std::move(transaction), std::chrono::steady_clock::now(), {}});
 }
 
 bool QuackTransactionManager::RemoveNative(OpenTransaction &transaction) {
@@ -208,9 +209,39 @@ void QuackTransactionManager::BeginAttempt() {
 	ended = NativeChanges();
 }
 
+void QuackTransactionManager::BeginAlter(ClientContext &context, OpenTransaction &transaction, DataTableInfo &table) {
+	std::unique_lock<mutex> guard(natives_lock);
+	while (written.count(&table) > 0) {
+		may_begin.wait_for(guard, std::chrono::milliseconds(10));
+		context.InterruptCheck();
+	}
+	for (auto &native : natives) {
+		if (native.transaction.get() == &transaction) {
+			native.altered.insert(&table);
+		}
+	}
+}
+
+void QuackTransactionManager::BeginWriting(DuckTableEntry &table) {
+	auto &storage = table.GetStorage();
+	auto &info = *storage.GetDataTableInfo();
+	lock_guard<mutex> guard(natives_lock);
+	for (auto &native : natives) {
+		if (native.altered.count(&info) > 0) {
+			throw TransactionException("the table \"%s\" is altered by an open transaction", table.name);
+		}
+	}
+	written.insert(&info);
+	if (!storage.IsMainTable()) {
+		// An ALTER that has met a conflict leaves it so (DuckDB 2.0.0), and nobody could write to it any more.
+		storage.SetAsMainTable();
+	}
+}
+
 void QuackTransactionManager::EndAttempt() {
 	lock_guard<mutex> guard(natives_lock);
 	tries_again = false;
+	written.clear();
 	may_begin.notify_all();
 }
 

@@ -36,6 +36,11 @@ public:
 	//! A transaction has commented on an index. Were it rolled back, DuckDB would take the index from its table, as that of
 	//! an index that was made: it does not tell the two apart.
 	void NoteComment(duckdb::DuckTransaction &transaction, duckdb::DuckIndexEntry &index);
+	//! A client's transaction is about to make another version of a table's data; not while the applier writes to it.
+	void BeginAlter(duckdb::ClientContext &context, OpenTransaction &transaction, duckdb::DataTableInfo &table);
+	//! For the applier, before it writes to a table: from here to the end of the attempt no client's transaction makes
+	//! another version of its data. Throws where one has.
+	void BeginWriting(duckdb::DuckTableEntry &table);
 	//! For the applier: its next attempt begins.
 	void BeginAttempt();
 	//! For the applier: the attempt has ended, and it makes no other one at once.
@@ -51,6 +56,8 @@ private:
 		duckdb::weak_ptr<duckdb::ClientContext> context;
 		duckdb::shared_ptr<OpenTransaction> transaction;
 		std::chrono::steady_clock::time_point since;
+		//! Tables of whose data it has made another version.
+		duckdb::unordered_set<duckdb::DataTableInfo *> altered;
 	};
 
 	bool IsNative(OpenTransaction &transaction);
@@ -75,6 +82,8 @@ private:
 	NativeChanges ended;
 	//! Set while the applier tries again: no other one begins, so that it is not in the way the next time.
 	bool tries_again = false;
+	//! Tables to which the applier's attempt writes.
+	duckdb::unordered_set<duckdb::DataTableInfo *> written;
 	std::condition_variable may_begin;
 
 	StatementGate &gate;
