@@ -8,6 +8,7 @@
 #include "rows.hpp"
 #include "settings.hpp"
 #include "statement.hpp"
+#include "table_entry.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
@@ -109,6 +110,7 @@ void Applier::Begin() {
 		targets.clear();
 	}
 	touched.clear();
+	ran_statement = false;
 	QuackTransactionManager::Get(store.Catalog()).BeginAttempt();
 	connection->BeginTransaction();
 	auto &meta = MetaTransaction::Get(context);
@@ -185,7 +187,20 @@ void Applier::ForgetTargets() {
 }
 
 ClearedWay Applier::ClearWay(ExceptionType error) {
-	return QuackTransactionManager::Get(store.Catalog()).Doom(error, touched);
+	auto &catalog = store.Catalog();
+	auto &transactions = QuackTransactionManager::Get(catalog);
+	auto result = transactions.Doom(error, touched);
+	if (result == ClearedWay::NOTHING_WAS_THERE && error == ExceptionType::TRANSACTION && ran_statement) {
+		// Of a statement it is not known which tables it is about.
+		context.RunFunctionInTransaction([&]() {
+			ForEachTable(context, catalog, [&](SchemaCatalogEntry &, DuckTableEntry &table) {
+				if (transactions.Reopen(table)) {
+					result = ClearedWay::CLEARED;
+				}
+			});
+		});
+	}
+	return result;
 }
 
 void Applier::Ddl(const string &sql) {
@@ -200,6 +215,7 @@ void Applier::Ddl(const string &sql) {
 	auto &made = ApplierMark::Get(context)->made;
 	made = nullptr;
 	settings_changed = true;
+	ran_statement = true;
 	RunWithSettings(*connection, Identifier(store.CatalogName()), sql);
 	settings_changed = false;
 	list.Note(made);

@@ -54,7 +54,13 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTable(CatalogTransaction tran
 		    base.options = placement.ToOptions();
 		    return TextOfCreate(transaction.GetContext(), base);
 	    },
-	    [&]() { return CreateTableEntry(transaction, info); }, ReplacedBy(transaction, info.Base()));
+	    [&]() {
+		    if (ReplacedBy(transaction, info.Base())) {
+			    Reserve(transaction, CatalogType::TABLE_ENTRY, info.Base().GetQualifiedName().Name());
+		    }
+		    return CreateTableEntry(transaction, info);
+	    },
+	    ReplacedBy(transaction, info.Base()));
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::ReplacedBy(CatalogTransaction transaction, const CreateInfo &info) {
@@ -191,21 +197,15 @@ static bool IsCommentOn(const AlterInfo &info, CatalogType type) {
 	return info.type == AlterType::SET_COMMENT && info.Cast<SetCommentInfo>().entry_catalog_type == type;
 }
 
-//! Whether DuckDB makes another version of the table's data, and closes the one before to all others.
-static bool MakesNewData(const AlterInfo &info) {
-	if (info.type != AlterType::ALTER_TABLE) {
-		return false;
+void QuackSchemaEntry::Reserve(CatalogTransaction transaction, CatalogType type, const Identifier &name) {
+	auto table = PassesThrough(transaction) ? nullptr : TableNamed(transaction, type, name);
+	if (!table || table->type != CatalogType::TABLE_ENTRY) {
+		return;
 	}
-	switch (info.Cast<AlterTableInfo>().alter_table_type) {
-	case AlterTableType::RENAME_TABLE:
-	case AlterTableType::RENAME_COLUMN:
-	case AlterTableType::SET_DEFAULT:
-	case AlterTableType::SET_COLUMN_COMMENT:
-	case AlterTableType::FOREIGN_KEY_CONSTRAINT:
-		return false;
-	default:
-		return true;
-	}
+	auto &context = transaction.GetContext();
+	auto &storage = table->Cast<DuckTableEntry>().GetStorage();
+	QuackTransactionManager::Get(reinterpret_cast<QuackCatalog &>(catalog))
+	    .BeginAlter(context, *StatementState::Get(context).open, *storage.GetDataTableInfo());
 }
 
 void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &info) {
@@ -215,14 +215,7 @@ void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &
 		// The sequence would be another one from here on, for whoever draws from it.
 		return;
 	}
-	auto table = MakesNewData(info) && !PassesThrough(transaction) ? TableNamed(transaction, CatalogType::TABLE_ENTRY, name)
-	                                                              : nullptr;
-	if (table && table->type == CatalogType::TABLE_ENTRY) {
-		auto &context = transaction.GetContext();
-		auto &storage = table->Cast<DuckTableEntry>().GetStorage();
-		QuackTransactionManager::Get(reinterpret_cast<QuackCatalog &>(catalog))
-		    .BeginAlter(context, *StatementState::Get(context).open, *storage.GetDataTableInfo());
-	}
+	Reserve(transaction, info.GetCatalogType(), name);
 	DuckSchemaEntry::Alter(transaction, info);
 	if (IsCommentOn(info, CatalogType::INDEX_ENTRY)) {
 		auto entry = GetCatalogSet(CatalogType::INDEX_ENTRY).GetEntry(transaction, name);
@@ -253,6 +246,7 @@ void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo
 		    return TextOfPlacementChange(info);
 	    },
 	    [&]() {
+		    Reserve(transaction, CatalogType::TABLE_ENTRY, name);
 		    DuckSchemaEntry::Alter(transaction, change);
 		    return true;
 	    },
@@ -264,6 +258,7 @@ void QuackSchemaEntry::DropEntry(ClientContext &context, DropInfo &info) {
 	ChangeCatalog(
 	    transaction, catalog, [&]() { return TextOfDrop(info); },
 	    [&]() {
+		    Reserve(transaction, info.type, info.GetQualifiedName().Name());
 		    DuckSchemaEntry::DropEntry(context, info);
 		    return true;
 	    },

@@ -225,17 +225,33 @@ void QuackTransactionManager::BeginAlter(ClientContext &context, OpenTransaction
 void QuackTransactionManager::BeginWriting(DuckTableEntry &table) {
 	auto &storage = table.GetStorage();
 	auto &info = *storage.GetDataTableInfo();
-	lock_guard<mutex> guard(natives_lock);
-	for (auto &native : natives) {
-		if (native.altered.count(&info) > 0) {
+	{
+		lock_guard<mutex> guard(natives_lock);
+		if (IsAltered(info)) {
 			throw TransactionException("the table \"%s\" is altered by an open transaction", table.name);
 		}
+		written.insert(&info);
 	}
-	written.insert(&info);
-	if (!storage.IsMainTable()) {
-		// An ALTER that has met a conflict leaves it so (DuckDB 2.0.0), and nobody could write to it any more.
-		storage.SetAsMainTable();
+	Reopen(table);
+}
+
+bool QuackTransactionManager::IsAltered(DataTableInfo &table) const {
+	for (auto &native : natives) {
+		if (native.altered.count(&table) > 0) {
+			return true;
+		}
 	}
+	return false;
+}
+
+bool QuackTransactionManager::Reopen(DuckTableEntry &table) {
+	auto &storage = table.GetStorage();
+	lock_guard<mutex> guard(natives_lock);
+	if (storage.IsMainTable() || IsAltered(*storage.GetDataTableInfo())) {
+		return false;
+	}
+	storage.SetAsMainTable();
+	return true;
 }
 
 void QuackTransactionManager::EndAttempt() {

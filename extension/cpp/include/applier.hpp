@@ -95,6 +95,8 @@ private:
 	duckdb::unique_ptr<duckdb::Connection> connection;
 	//! A statement has failed that brought settings along.
 	bool settings_changed = false;
+	//! Whether the running transaction, or the one that was rolled back last, has run a statement.
+	bool ran_statement = false;
 	duckdb::ClientContext &context;
 	//! The name of the catalog when the connection last made it its default.
 	duckdb::string catalog_name;

@@ -48,6 +48,8 @@ private:
 	//! The table, or the view, that a statement about a table is about; null when it is about anything else.
 	duckdb::optional_ptr<duckdb::CatalogEntry> TableNamed(duckdb::CatalogTransaction transaction,
 	                                                      duckdb::CatalogType type, const duckdb::Identifier &name);
+	//! A client's transaction is about to make another version of a table's entry, or of its data.
+	void Reserve(duckdb::CatalogTransaction transaction, duckdb::CatalogType type, const duckdb::Identifier &name);
 	//! What a CREATE OR REPLACE of a table replaces.
 	duckdb::optional_ptr<duckdb::CatalogEntry> ReplacedBy(duckdb::CatalogTransaction transaction,
 	                                                      const duckdb::CreateInfo &info);

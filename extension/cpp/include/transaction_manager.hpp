@@ -36,11 +36,15 @@ public:
 	//! A transaction has commented on an index. Were it rolled back, DuckDB would take the index from its table, as that of
 	//! an index that was made: it does not tell the two apart.
 	void NoteComment(duckdb::DuckTransaction &transaction, duckdb::DuckIndexEntry &index);
-	//! A client's transaction is about to make another version of a table's data; not while the applier writes to it.
+	//! A client's transaction is about to make another version of a table; not while the applier writes to it, whose commit
+	//! would fail half-way.
 	void BeginAlter(duckdb::ClientContext &context, OpenTransaction &transaction, duckdb::DataTableInfo &table);
 	//! For the applier, before it writes to a table: from here to the end of the attempt no client's transaction makes
-	//! another version of its data. Throws where one has.
+	//! another version of it. Throws where one has.
 	void BeginWriting(duckdb::DuckTableEntry &table);
+	//! For the applier: lets a table be written to that an ALTER has closed which then met a conflict (DuckDB 2.0.0 leaves
+	//! it so, for ever). Returns whether it was such a table, and nobody has it open in another version.
+	bool Reopen(duckdb::DuckTableEntry &table);
 	//! For the applier: its next attempt begins.
 	void BeginAttempt();
 	//! For the applier: the attempt has ended, and it makes no other one at once.
@@ -56,11 +60,13 @@ private:
 		duckdb::weak_ptr<duckdb::ClientContext> context;
 		duckdb::shared_ptr<OpenTransaction> transaction;
 		std::chrono::steady_clock::time_point since;
-		//! Tables of whose data it has made another version.
+		//! Tables of which it has made another version.
 		duckdb::unordered_set<duckdb::DataTableInfo *> altered;
 	};
 
 	bool IsNative(OpenTransaction &transaction);
+	//! With `natives_lock`: whether an open transaction has made, or is making, another version of the table.
+	bool IsAltered(duckdb::DataTableInfo &table) const;
 	bool HasNatives();
 	//! Returns false when its statement goes on, heeding no interruption: one that reads from a pipe, say.
 	bool RollBackDoomed(Native &native);

@@ -38,11 +38,6 @@ CATALOG = [
     "ALTER TABLE {t} ALTER k TYPE INTEGER",
     "ALTER TABLE {t} ALTER x SET NOT NULL",
     "ALTER TABLE {t} ALTER x DROP NOT NULL",
-    "ALTER TABLE {t} ADD PRIMARY KEY (id)",
-    "CREATE INDEX by_k ON {t} (k)",
-    "CREATE UNIQUE INDEX by_id ON {t} (id)",
-    "DROP INDEX by_k",
-    "DROP INDEX by_id",
     "CREATE OR REPLACE VIEW v AS FROM {t}",
     "DROP VIEW v",
     "CREATE SEQUENCE q",
@@ -55,7 +50,6 @@ CATALOG = [
     "DROP TYPE mood",
     "CREATE OR REPLACE MACRO m(i) AS i + {n}",
     "COMMENT ON TABLE {t} IS '{n}'",
-    "COMMENT ON INDEX by_k IS '{n}'",
 ]
 ROWS = [
     "INSERT INTO {t} (id, x) SELECT {n} + range, 'i' FROM range({few})",
@@ -73,6 +67,16 @@ ROWS = [
     "TRUNCATE {t}",
     "SELECT count(*) FROM {t}",
 ]
+# With these, DuckDB 2.0.0 itself ends in a fatal error before long: where rows were deleted that an open transaction still
+# sees, and then an index is made and others are deleted, it looks for the first ones in the new index.
+INDEXES = [
+    "ALTER TABLE {t} ADD PRIMARY KEY (id)",
+    "CREATE INDEX by_k ON {t} (k)",
+    "CREATE UNIQUE INDEX by_id ON {t} (id)",
+    "DROP INDEX by_k",
+    "DROP INDEX by_id",
+    "COMMENT ON INDEX by_k IS '{n}'",
+]
 GROUPS = [
     "ALTER TABLE {t} SET GROUPS {groups}",
     "ALTER TABLE {t} SET GROUP 'apart'",
@@ -84,10 +88,10 @@ GROUPS = [
 class Rivals:
     """A running cluster and its clients. `answers` counts what they were told, by the first words."""
 
-    def __init__(self, cluster, seed, groups=False):
+    def __init__(self, cluster, seed, groups=False, indexes=False):
         self.cluster = cluster
         self.seed = seed
-        self.kinds = [CATALOG, ROWS, GROUPS] if groups else [CATALOG, ROWS]
+        self.kinds = [CATALOG, ROWS, *([GROUPS] if groups else []), *([INDEXES] if indexes else [])]
         self.answers = Counter()
         self.wrong = []
         if groups:
@@ -141,8 +145,8 @@ class Rivals:
             thread.join()
         assert not self.wrong, self.wrong[0]
         self.cluster.wait_equal()
-        states = {node.value("SELECT state FROM quack_raft_status()") for node in self.cluster.alive()}
-        assert states == {"ok"}, states
+        for node in self.cluster.alive():
+            assert node.sql("SELECT DISTINCT state FROM quack_raft_status()") == [("ok",)]
 
 
 def main():
@@ -150,12 +154,13 @@ def main():
     parser.add_argument("minutes", type=float)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--groups", action="store_true")
+    parser.add_argument("--indexes", action="store_true")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(folder).start()
         try:
-            rivals = Rivals(cluster, arguments.seed, arguments.groups)
+            rivals = Rivals(cluster, arguments.seed, arguments.groups, arguments.indexes)
             number, end = 0, time.monotonic() + 60 * arguments.minutes
             while time.monotonic() < end:
                 rivals.round(number)

@@ -1,0 +1,21 @@
+"""Clients that contradict one another all the time, on all nodes: the nodes stay well, and equal."""
+
+import os
+import random
+
+import pytest
+from quack_testing.cluster import Cluster
+from quack_testing.rivals import Rivals
+
+ROUNDS = 6
+
+
+@pytest.mark.parametrize("groups", [False, True], ids=["one lane", "groups"])
+def test_nodes_stay_equal_whatever_clients_do_at_the_same_names(tmp_path, track, groups):
+    seed = int(os.environ.get("QUACK_RIVALS_SEED", random.SystemRandom().randrange(1 << 32)))
+    print(f"rivals: seed {seed}")
+    rivals = Rivals(Cluster(tmp_path, 3, track).start(), seed, groups)
+    for number in range(ROUNDS):
+        rivals.round(number)
+    assert rivals.answers["ok"] > 100, rivals.answers
+    assert rivals.answers["TransactionContext Error"] > 0, rivals.answers
