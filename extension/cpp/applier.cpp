@@ -189,7 +189,7 @@ void Applier::ForgetTargets() {
 ClearedWay Applier::ClearWay(ExceptionType error) {
 	auto &catalog = store.Catalog();
 	auto &transactions = QuackTransactionManager::Get(catalog);
-	auto result = transactions.Doom(error, touched);
+	auto result = transactions.Doom(FailedAttempt {error, touched, ran_statement});
 	if (result == ClearedWay::NOTHING_WAS_THERE && error == ExceptionType::TRANSACTION && ran_statement) {
 		// Of a statement it is not known which tables it is about.
 		context.RunFunctionInTransaction([&]() {

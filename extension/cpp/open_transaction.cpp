@@ -252,15 +252,18 @@ void NativeChanges::Add(const NativeChanges &others) {
 	tables.insert(others.tables.begin(), others.tables.end());
 }
 
-bool NativeChanges::MayCause(ExceptionType error, const unordered_set<DataTableInfo *> &changed) const {
-	if (error == ExceptionType::CONSTRAINT) {
+bool NativeChanges::MayCause(const FailedAttempt &attempt) const {
+	if (attempt.ran_statement && (of_catalog || of_indexes || !tables.empty())) {
+		return true;
+	}
+	if (attempt.error == ExceptionType::CONSTRAINT) {
 		return of_indexes;
 	}
 	if (of_catalog) {
 		return true;
 	}
 	for (auto table : tables) {
-		if (changed.count(table) > 0) {
+		if (attempt.changed.count(table) > 0) {
 			return true;
 		}
 	}

@@ -68,8 +68,9 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::ReplacedBy(CatalogTransaction trans
 	return replaces ? TableNamed(transaction, info.type, info.GetQualifiedName().Name()) : nullptr;
 }
 
-//! The changes that a new table's foreign keys make to the tables that they refer to.
-static vector<unique_ptr<AlterForeignKeyInfo>> ReferencesOf(TableCatalogEntry &table) {
+//! The changes that a table's foreign keys make to the tables that they refer to, which know it by `name`.
+static vector<unique_ptr<AlterForeignKeyInfo>> ReferencesOf(TableCatalogEntry &table, const Identifier &name,
+                                                            AlterForeignKeyType type) {
 	vector<unique_ptr<AlterForeignKeyInfo>> result;
 	for (auto &constraint : table.GetConstraints()) {
 		if (constraint->type != ConstraintType::FOREIGN_KEY) {
@@ -78,9 +79,8 @@ static vector<unique_ptr<AlterForeignKeyInfo>> ReferencesOf(TableCatalogEntry &t
 		auto &key = constraint->Cast<ForeignKeyConstraint>();
 		if (key.info.type == ForeignKeyType::FK_TYPE_FOREIGN_KEY_TABLE) {
 			AlterEntryData data(table.ParentSchema().GetQualifiedName(key.info.table), OnEntryNotFound::THROW_EXCEPTION);
-			result.push_back(make_uniq<AlterForeignKeyInfo>(std::move(data), table.name, key.pk_columns, key.fk_columns,
-			                                                key.info.pk_keys, key.info.fk_keys,
-			                                                AlterForeignKeyType::AFT_ADD));
+			result.push_back(make_uniq<AlterForeignKeyInfo>(std::move(data), name, key.pk_columns, key.fk_columns,
+			                                                key.info.pk_keys, key.info.fk_keys, type));
 		}
 	}
 	return result;
@@ -93,7 +93,7 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTableEntry(CatalogTransaction
 	auto on_conflict = base.on_conflict;
 	auto dependencies = base.dependencies;
 	auto table = make_uniq<QuackTableEntry>(catalog, *this, info);
-	auto references = ReferencesOf(*table);
+	auto references = ReferencesOf(*table, table->name, AlterForeignKeyType::AFT_ADD);
 	for (auto &reference : references) {
 		auto &name = reference->GetQualifiedName().Name();
 		auto referenced = GetCatalogSet(CatalogType::TABLE_ENTRY).GetEntry(transaction, name);
@@ -208,6 +208,25 @@ void QuackSchemaEntry::Reserve(CatalogTransaction transaction, CatalogType type,
 	    .BeginAlter(context, *StatementState::Get(context).open, *storage.GetDataTableInfo());
 }
 
+vector<unique_ptr<AlterForeignKeyInfo>> QuackSchemaEntry::ReferencesToRename(CatalogTransaction transaction,
+                                                                             const AlterInfo &info) {
+	if (info.type != AlterType::ALTER_TABLE ||
+	    info.Cast<AlterTableInfo>().alter_table_type != AlterTableType::RENAME_TABLE) {
+		return {};
+	}
+	auto entry = TableNamed(transaction, CatalogType::TABLE_ENTRY, info.GetQualifiedName().Name());
+	if (!entry || entry->type != CatalogType::TABLE_ENTRY) {
+		return {};
+	}
+	auto &table = entry->Cast<TableCatalogEntry>();
+	auto result = ReferencesOf(table, table.name, AlterForeignKeyType::AFT_DELETE);
+	auto &new_name = info.Cast<RenameTableInfo>().new_table_name;
+	for (auto &added : ReferencesOf(table, new_name, AlterForeignKeyType::AFT_ADD)) {
+		result.push_back(std::move(added));
+	}
+	return result;
+}
+
 void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &info) {
 	auto &name = info.GetQualifiedName().Name();
 	if (IsCommentOn(info, CatalogType::SEQUENCE_ENTRY) && !PassesThrough(transaction) &&
@@ -216,7 +235,11 @@ void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &
 		return;
 	}
 	Reserve(transaction, info.GetCatalogType(), name);
+	auto references = ReferencesToRename(transaction, info);
 	DuckSchemaEntry::Alter(transaction, info);
+	for (auto &reference : references) {
+		DuckSchemaEntry::Alter(transaction, *reference);
+	}
 	if (IsCommentOn(info, CatalogType::INDEX_ENTRY)) {
 		auto entry = GetCatalogSet(CatalogType::INDEX_ENTRY).GetEntry(transaction, name);
 		if (entry) {

@@ -261,18 +261,18 @@ void QuackTransactionManager::EndAttempt() {
 	may_begin.notify_all();
 }
 
-ClearedWay QuackTransactionManager::Doom(ExceptionType error, const unordered_set<DataTableInfo *> &tables) {
+ClearedWay QuackTransactionManager::Doom(const FailedAttempt &attempt) {
 	vector<Native> doomed;
 	auto result = ClearedWay::NOTHING_WAS_THERE;
 	{
 		lock_guard<mutex> guard(natives_lock);
 		for (auto &native : natives) {
-			if (native.transaction->ChangesInStore().MayCause(error, tables)) {
+			if (native.transaction->ChangesInStore().MayCause(attempt)) {
 				native.transaction->doomed = true;
 				doomed.push_back(native);
 			}
 		}
-		if (!doomed.empty() || ended.MayCause(error, tables)) {
+		if (!doomed.empty() || ended.MayCause(attempt)) {
 			result = ClearedWay::CLEARED;
 			tries_again = true;
 		}

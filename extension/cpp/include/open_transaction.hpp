@@ -10,6 +10,15 @@ namespace quack {
 
 class Writer;
 
+//! An attempt of the applier to apply an entry, which has ended in an error.
+struct FailedAttempt {
+	duckdb::ExceptionType error;
+	//! The tables whose rows it has changed.
+	const duckdb::unordered_set<duckdb::DataTableInfo *> &changed;
+	//! Whether it has run a statement: what that is about is not known.
+	bool ran_statement;
+};
+
 //! What transactions have done in the store itself, uncommitted, as far as it matters to the applier.
 struct NativeChanges {
 	bool of_catalog = false;
@@ -18,8 +27,8 @@ struct NativeChanges {
 	duckdb::unordered_set<duckdb::DataTableInfo *> tables;
 
 	void Add(const NativeChanges &others);
-	//! Whether the applier may have met them when it got this error in a transaction that has changed these tables.
-	bool MayCause(duckdb::ExceptionType error, const duckdb::unordered_set<duckdb::DataTableInfo *> &changed) const;
+	//! Whether the applier may have met them in this attempt.
+	bool MayCause(const FailedAttempt &attempt) const;
 };
 
 //! What an explicit transaction has changed so far, visible to itself alone, and proposed as a whole at COMMIT.

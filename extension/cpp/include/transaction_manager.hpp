@@ -53,7 +53,7 @@ public:
 	//! store may be its cause. They have lost: what the applier brings was committed first. Waits a while for the
 	//! statements that they run to heed their interruption. Of those that have ended by themselves since the attempt began
 	//! it says so, too: its error may be their doing.
-	ClearedWay Doom(duckdb::ExceptionType error, const duckdb::unordered_set<duckdb::DataTableInfo *> &tables);
+	ClearedWay Doom(const FailedAttempt &attempt);
 
 private:
 	struct Native {
