@@ -238,7 +238,7 @@ void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &
 	auto references = ReferencesToRename(transaction, info);
 	DuckSchemaEntry::Alter(transaction, info);
 	for (auto &reference : references) {
-		DuckSchemaEntry::Alter(transaction, *reference);
+		AlterNatively(transaction, *reference);
 	}
 	if (IsCommentOn(info, CatalogType::INDEX_ENTRY)) {
 		auto entry = GetCatalogSet(CatalogType::INDEX_ENTRY).GetEntry(transaction, name);
