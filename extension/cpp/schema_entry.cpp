@@ -45,6 +45,7 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateNested(CatalogTransaction tra
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTable(CatalogTransaction transaction, BoundCreateTableInfo &info) {
+	auto replaced = ReplacedBy(transaction, info.Base());
 	return ChangeCatalog(
 	    transaction, catalog,
 	    [&]() {
@@ -55,12 +56,10 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTable(CatalogTransaction tran
 		    return TextOfCreate(transaction.GetContext(), base);
 	    },
 	    [&]() {
-		    if (ReplacedBy(transaction, info.Base())) {
-			    Reserve(transaction, CatalogType::TABLE_ENTRY, info.Base().GetQualifiedName().Name());
-		    }
+		    Reserve(transaction, replaced);
 		    return CreateTableEntry(transaction, info);
 	    },
-	    ReplacedBy(transaction, info.Base()));
+	    replaced);
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::ReplacedBy(CatalogTransaction transaction, const CreateInfo &info) {
@@ -197,9 +196,8 @@ static bool IsCommentOn(const AlterInfo &info, CatalogType type) {
 	return info.type == AlterType::SET_COMMENT && info.Cast<SetCommentInfo>().entry_catalog_type == type;
 }
 
-void QuackSchemaEntry::Reserve(CatalogTransaction transaction, CatalogType type, const Identifier &name) {
-	auto table = PassesThrough(transaction) ? nullptr : TableNamed(transaction, type, name);
-	if (!table || table->type != CatalogType::TABLE_ENTRY) {
+void QuackSchemaEntry::Reserve(CatalogTransaction transaction, optional_ptr<CatalogEntry> table) {
+	if (!table || table->type != CatalogType::TABLE_ENTRY || PassesThrough(transaction)) {
 		return;
 	}
 	auto &context = transaction.GetContext();
@@ -234,7 +232,7 @@ void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &
 		// The sequence would be another one from here on, for whoever draws from it.
 		return;
 	}
-	Reserve(transaction, info.GetCatalogType(), name);
+	Reserve(transaction, TableNamed(transaction, info.GetCatalogType(), name));
 	auto references = ReferencesToRename(transaction, info);
 	DuckSchemaEntry::Alter(transaction, info);
 	for (auto &reference : references) {
@@ -269,7 +267,7 @@ void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo
 		    return TextOfPlacementChange(info);
 	    },
 	    [&]() {
-		    Reserve(transaction, CatalogType::TABLE_ENTRY, name);
+		    Reserve(transaction, table);
 		    DuckSchemaEntry::Alter(transaction, change);
 		    return true;
 	    },
@@ -278,14 +276,15 @@ void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo
 
 void QuackSchemaEntry::DropEntry(ClientContext &context, DropInfo &info) {
 	auto transaction = GetCatalogTransaction(context);
+	auto table = TableNamed(transaction, info.type, info.GetQualifiedName().Name());
 	ChangeCatalog(
 	    transaction, catalog, [&]() { return TextOfDrop(info); },
 	    [&]() {
-		    Reserve(transaction, info.type, info.GetQualifiedName().Name());
+		    Reserve(transaction, table);
 		    DuckSchemaEntry::DropEntry(context, info);
 		    return true;
 	    },
-	    TableNamed(transaction, info.type, info.GetQualifiedName().Name()));
+	    table);
 }
 
 unique_ptr<CatalogEntry> QuackSchemaEntry::Copy(ClientContext &context) const {
