@@ -192,8 +192,8 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 	if (!state || ApplierMark::IsSet(context)) {
 		return;
 	}
-	if (state->open && statement.plan->type == LogicalOperatorType::LOGICAL_TRANSACTION) {
-		state->open->SetEnding(true);
+	if (statement.plan->type == LogicalOperatorType::LOGICAL_TRANSACTION) {
+		state->SetEnding(context, true);
 	}
 	KeepParameters(*state, input.binder);
 	state->returning.clear();

@@ -155,12 +155,15 @@ void Applier::CommitTransaction() {
 	lock_guard<mutex> guard(catalog.sequences.commit_lock);
 	connection->Commit();
 	moves.Publish(catalog);
+	QuackTransactionManager::Get(catalog).NoteChanged(changed);
+	changed.clear();
 }
 
 void Applier::Rollback() {
 	append_state.reset();
 	appending = nullptr;
 	inserted.clear();
+	changed.clear();
 	moves.Forget();
 	list.ForgetChanges();
 	ForgetFound();
@@ -189,6 +192,9 @@ void Applier::ForgetTargets() {
 ClearedWay Applier::ClearWay(ExceptionType error) {
 	auto &catalog = store.Catalog();
 	auto &transactions = QuackTransactionManager::Get(catalog);
+	if (transactions.HasOlder()) {
+		return transactions.EndOlder();
+	}
 	auto result = transactions.Doom(FailedAttempt {error, touched, ran_statement});
 	if (result == ClearedWay::NOTHING_WAS_THERE && error == ExceptionType::TRANSACTION && ran_statement) {
 		// Of a statement it is not known which tables it is about.

@@ -339,6 +339,7 @@ void Applier::ChangeFound() {
 	for (auto &rows : found) {
 		rows.rows->Flatten();
 		auto &target = *rows.target;
+		changed.insert(target.entry->GetStorage().GetDataTableInfo().get());
 		if (rows.updated) {
 			rows.updated->Flatten();
 			UpdateRows(context, *target.entry, target.constraints, rows.row_ids, *rows.rows, *rows.updated);

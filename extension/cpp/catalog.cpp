@@ -8,6 +8,7 @@
 #include "placement.hpp"
 #include "schema_entry.hpp"
 #include "statement.hpp"
+#include "transaction_manager.hpp"
 #include "write_plan.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/parser/parsed_data/alter_table_info.hpp"
@@ -194,8 +195,9 @@ PhysicalOperator &QuackCatalog::PlanMergeInto(ClientContext &context, PhysicalPl
 	return WritePlan(context, planner, *this).MergeInto(op, plan);
 }
 
-bool QuackCatalog::BuildsIndexNatively(ClientContext &context) {
+bool QuackCatalog::BuildsIndexNatively(ClientContext &context, TableCatalogEntry &table) {
 	if (ApplierMark::IsSet(context)) {
+		QuackTransactionManager::Get(*this).RequireSettled(table.Cast<DuckTableEntry>());
 		return true;
 	}
 	if (!IsPartOfTransaction(context)) {
@@ -210,7 +212,7 @@ bool QuackCatalog::BuildsIndexNatively(ClientContext &context) {
 
 unique_ptr<LogicalOperator> QuackCatalog::BindCreateIndex(Binder &binder, CreateStatement &stmt,
                                                           TableCatalogEntry &table, unique_ptr<LogicalOperator> plan) {
-	if (BuildsIndexNatively(binder.context)) {
+	if (BuildsIndexNatively(binder.context, table)) {
 		return DuckCatalog::BindCreateIndex(binder, stmt, table, std::move(plan));
 	}
 	auto info = stmt.info->Copy();
@@ -224,7 +226,7 @@ unique_ptr<LogicalOperator> QuackCatalog::BindAlterAddIndex(Binder &binder, Tabl
                                                             unique_ptr<LogicalOperator> plan,
                                                             unique_ptr<CreateIndexInfo> create_info,
                                                             unique_ptr<AlterTableInfo> alter_info) {
-	if (BuildsIndexNatively(binder.context)) {
+	if (BuildsIndexNatively(binder.context, table_entry)) {
 		return DuckCatalog::BindAlterAddIndex(binder, table_entry, std::move(plan), std::move(create_info),
 		                                      std::move(alter_info));
 	}

@@ -12,6 +12,7 @@
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/database_manager.hpp"
 #include "duckdb/storage/storage_lock.hpp"
+#include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "duckdb/transaction/local_storage.hpp"
 
 using namespace duckdb;
@@ -42,6 +43,24 @@ struct VacuumLockMember {
 	friend type Member(VacuumLockMember);
 };
 template struct Reveal<VacuumLockMember, &DuckTransaction::vacuum_lock>;
+
+struct TransactionLock {
+	using type = mutex DuckTransactionManager::*;
+	friend type Member(TransactionLock);
+};
+template struct Reveal<TransactionLock, &DuckTransactionManager::transaction_lock>;
+
+struct ActiveTransactions {
+	using type = vector<unique_ptr<DuckTransaction>> DuckTransactionManager::*;
+	friend type Member(ActiveTransactions);
+};
+template struct Reveal<ActiveTransactions, &DuckTransactionManager::active_transactions>;
+
+struct CleanupTransactions {
+	using type = void (DuckTransactionManager::*)();
+	friend type Member(CleanupTransactions);
+};
+template struct Reveal<CleanupTransactions, &DuckTransactionManager::CleanupTransactions>;
 
 struct LocalTables {
 	using type = LocalTableManager LocalStorage::*;
@@ -111,6 +130,22 @@ void ReleaseCheckpointLock(DuckTransaction &transaction) {
 
 void ReleaseVacuumLock(DuckTransaction &transaction) {
 	(transaction.*Member(VacuumLockMember())).reset();
+}
+
+void StopReading(DuckTransaction &transaction) {
+	lock_guard<mutex> guard(transaction.GetTransactionManager().*Member(TransactionLock()));
+	transaction.view.visibility_bound = VisibilityBound::AllCommitted();
+}
+
+void ForEachActive(DuckTransactionManager &manager, const std::function<void(DuckTransaction &transaction)> &callback) {
+	lock_guard<mutex> guard(manager.*Member(TransactionLock()));
+	for (auto &transaction : manager.*Member(ActiveTransactions())) {
+		callback(*transaction);
+	}
+}
+
+void FinishCleanup(DuckTransactionManager &manager) {
+	(manager.*Member(CleanupTransactions()))();
 }
 
 vector<shared_ptr<LocalTableStorage>> EntriesOf(LocalStorage &storage) {

@@ -270,22 +270,6 @@ bool NativeChanges::MayCause(const FailedAttempt &attempt) const {
 	return false;
 }
 
-void OpenTransaction::SetEnding(bool is_ending) {
-	lock_guard<mutex> guard(ending_lock);
-	ending = is_ending;
-	if (ending && doomed) {
-		// It was meant for a statement that keeps the transaction open.
-		context.SuppressInterrupts();
-	}
-}
-
-void OpenTransaction::Interrupt(ClientContext &client) {
-	lock_guard<mutex> guard(ending_lock);
-	if (!ending) {
-		client.Interrupt();
-	}
-}
-
 //! The rows that a transaction has added to a table, in their order.
 static void ScanOwnRows(LocalStorage &local, DataTable &table, const std::function<void(DataChunk &rows)> &callback) {
 	auto own = local.GetStorage(table);

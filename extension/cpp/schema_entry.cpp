@@ -127,7 +127,11 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateIndex(CatalogTransaction tran
                                                          TableCatalogEntry &table) {
 	return ChangeCatalog(
 	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
-	    [&]() { return DuckSchemaEntry::CreateIndex(transaction, info, table); }, table);
+	    [&]() {
+		    Reserve(transaction, table);
+		    return DuckSchemaEntry::CreateIndex(transaction, info, table);
+	    },
+	    table);
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateView(CatalogTransaction transaction, CreateViewInfo &info) {
@@ -206,6 +210,17 @@ void QuackSchemaEntry::Reserve(CatalogTransaction transaction, optional_ptr<Cata
 	    .BeginAlter(context, *StatementState::Get(context).open, *storage.GetDataTableInfo());
 }
 
+void QuackSchemaEntry::RequireSettled(CatalogTransaction transaction, optional_ptr<CatalogEntry> table,
+                                      const AlterInfo &info) {
+	auto looks_at_rows = info.type == AlterType::ALTER_TABLE &&
+	                     info.Cast<AlterTableInfo>().alter_table_type == AlterTableType::SET_NOT_NULL;
+	if (!looks_at_rows || !table || table->type != CatalogType::TABLE_ENTRY || !transaction.HasContext() ||
+	    !ApplierMark::IsSet(transaction.GetContext())) {
+		return;
+	}
+	QuackTransactionManager::Get(reinterpret_cast<QuackCatalog &>(catalog)).RequireSettled(table->Cast<DuckTableEntry>());
+}
+
 vector<unique_ptr<AlterForeignKeyInfo>> QuackSchemaEntry::ReferencesToRename(CatalogTransaction transaction,
                                                                              const AlterInfo &info) {
 	if (info.type != AlterType::ALTER_TABLE ||
@@ -232,7 +247,9 @@ void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &
 		// The sequence would be another one from here on, for whoever draws from it.
 		return;
 	}
-	Reserve(transaction, TableNamed(transaction, info.GetCatalogType(), name));
+	auto table = TableNamed(transaction, info.GetCatalogType(), name);
+	Reserve(transaction, table);
+	RequireSettled(transaction, table, info);
 	auto references = ReferencesToRename(transaction, info);
 	DuckSchemaEntry::Alter(transaction, info);
 	for (auto &reference : references) {

@@ -233,11 +233,30 @@ void StatementState::QueryEnd(ClientContext &context, optional_ptr<ErrorData> er
 	collects = false;
 	key_is_seen = false;
 	if (open) {
-		if (open->doomed && error && error->HasError() && error->Type() == ExceptionType::INTERRUPT) {
-			*error = ErrorData(LostConflict());
-		}
-		open->SetEnding(false);
 		open->EndStatement();
+	}
+	auto lost = outdated || (open && open->doomed);
+	if (lost && error && error->HasError() && error->Type() == ExceptionType::INTERRUPT) {
+		*error = ErrorData(LostConflict());
+	}
+	SetEnding(context, false);
+}
+
+void StatementState::SetEnding(ClientContext &context, bool is_ending) {
+	lock_guard<mutex> guard(ending_lock);
+	ending = is_ending;
+	if (ending && (outdated || (open && open->doomed))) {
+		// It was meant for a statement that keeps the transaction open.
+		context.SuppressInterrupts();
+	}
+	outdated = false;
+}
+
+void StatementState::Interrupt(ClientContext &context) {
+	lock_guard<mutex> guard(ending_lock);
+	if (!ending) {
+		outdated = true;
+		context.Interrupt();
 	}
 }
 
@@ -257,8 +276,8 @@ RebindQueryInfo StatementState::OnRebindPreparedStatement(ClientContext &context
                                                           RebindQueryInfo current_rebind) {
 	prepared = info.prepared_statement;
 	parameters = info.parameters ? *info.parameters : identifier_map_t<BoundParameterData>();
-	if (open && prepared->statement_type == StatementType::TRANSACTION_STATEMENT) {
-		open->SetEnding(true);
+	if (prepared->statement_type == StatementType::TRANSACTION_STATEMENT) {
+		SetEnding(context, true);
 		return RebindQueryInfo::DO_NOT_REBIND;
 	}
 	ThrowIfDoomed(context);
@@ -330,6 +349,8 @@ void FinishWriter(ClientContext &context, QuackCatalog &catalog, Writer &writer)
 	// This connection's transaction has changed nothing: it must not hold up checkpoints while it waits.
 	ReleaseCheckpointLock(DuckTransaction::Get(context, catalog));
 	ReleaseVacuumLock(DuckTransaction::Get(context, catalog));
+	// Nor may its snapshot be in the way of what comes before it in the log, and for which it waits.
+	StopReading(DuckTransaction::Get(context, catalog));
 	writer.Commit(context);
 }
 

@@ -20,12 +20,6 @@ using namespace duckdb;
 
 namespace quack {
 
-//! How long a transaction may keep checkpoints away, and with them the release of the log.
-constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
-//! How long a transaction waits, before it changes the store, for an applier that has met others.
-constexpr std::chrono::seconds APPLIER_PATIENCE(1);
-//! How long a statement is interrupted again and again before whoever waits for it says so.
-constexpr std::chrono::seconds INTERRUPTION_PATIENCE(2);
 constexpr idx_t CHECKPOINT_ATTEMPTS = 100;
 
 QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, StatementGate &gate)
@@ -38,6 +32,7 @@ QuackTransactionManager &QuackTransactionManager::Get(QuackCatalog &catalog) {
 
 Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 	if (checkpointing == std::this_thread::get_id()) {
+		StatementState::Get(context).internal = true;
 		// What the checkpoint holds of sequences is of the same commit as what it holds of rows.
 		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
 		lock_guard<mutex> guard(catalog.sequences.commit_lock);
@@ -135,175 +130,6 @@ void QuackTransactionManager::KeepIndexes(Transaction &transaction) {
 	comments.erase(found);
 }
 
-void QuackTransactionManager::AddNative(ClientContext &context, shared_ptr<OpenTransaction> transaction) {
-	std::unique_lock<mutex> guard(natives_lock);
-	may_begin.wait_for(guard, APPLIER_PATIENCE, [&]() { return !tries_again; });
-	natives.push_back(Native {context.shared_from_this(), std::move(transaction), std::chrono::steady_clock::now(), {}});
-}
-
-bool QuackTransactionManager::RemoveNative(OpenTransaction &transaction) {
-	lock_guard<mutex> guard(natives_lock);
-	for (idx_t i = 0; i < natives.size(); i++) {
-		if (natives[i].transaction.get() == &transaction) {
-			ended.Add(transaction.ChangesInStore());
-			natives.erase_at(i);
-			break;
-		}
-	}
-	return !transaction.doomed;
-}
-
-bool QuackTransactionManager::IsNative(OpenTransaction &transaction) {
-	lock_guard<mutex> guard(natives_lock);
-	for (auto &native : natives) {
-		if (native.transaction.get() == &transaction) {
-			return true;
-		}
-	}
-	return false;
-}
-
-bool QuackTransactionManager::RollBackDoomed(Native &native) {
-	auto deadline = std::chrono::steady_clock::now() + INTERRUPTION_PATIENCE;
-	while (IsNative(*native.transaction)) {
-		if (std::chrono::steady_clock::now() > deadline) {
-			return false;
-		}
-		auto context = native.context.lock();
-		if (!context) {
-			// The connection is being closed, and rolls back by itself.
-			std::this_thread::yield();
-			continue;
-		}
-		std::unique_lock<mutex> guard(LockOf(*context), std::try_to_lock);
-		if (!guard.owns_lock()) {
-			// Again and again: a statement that begins forgets an interruption from before.
-			native.transaction->Interrupt(*context);
-			std::this_thread::sleep_for(std::chrono::milliseconds(1));
-			continue;
-		}
-		if (HasActiveQuery(*context)) {
-			guard.unlock();
-			context->Interrupt();
-			context->CancelTransaction();
-			continue;
-		}
-		if (!IsNative(*native.transaction)) {
-			return true;
-		}
-		// An empty transaction takes its place, and refuses to commit.
-		auto &meta = MetaTransaction::Get(*context);
-		auto transaction = meta.TryGetTransaction(db);
-		if (transaction) {
-			RollbackTransaction(*transaction);
-			meta.RemoveTransaction(db);
-			meta.GetTransaction(db);
-		}
-		RemoveNative(*native.transaction);
-	}
-	return true;
-}
-
-void QuackTransactionManager::BeginAttempt() {
-	lock_guard<mutex> guard(natives_lock);
-	ended = NativeChanges();
-}
-
-void QuackTransactionManager::BeginAlter(ClientContext &context, OpenTransaction &transaction, DataTableInfo &table) {
-	std::unique_lock<mutex> guard(natives_lock);
-	while (written.count(&table) > 0) {
-		may_begin.wait_for(guard, std::chrono::milliseconds(10));
-		context.InterruptCheck();
-	}
-	for (auto &native : natives) {
-		if (native.transaction.get() == &transaction) {
-			native.altered.insert(&table);
-		}
-	}
-}
-
-void QuackTransactionManager::BeginWriting(DuckTableEntry &table) {
-	auto &storage = table.GetStorage();
-	auto &info = *storage.GetDataTableInfo();
-	{
-		lock_guard<mutex> guard(natives_lock);
-		if (IsAltered(info)) {
-			throw TransactionException("the table \"%s\" is altered by an open transaction", table.name);
-		}
-		written.insert(&info);
-	}
-	Reopen(table);
-}
-
-bool QuackTransactionManager::IsAltered(DataTableInfo &table) const {
-	for (auto &native : natives) {
-		if (native.altered.count(&table) > 0) {
-			return true;
-		}
-	}
-	return false;
-}
-
-bool QuackTransactionManager::Reopen(DuckTableEntry &table) {
-	auto &storage = table.GetStorage();
-	lock_guard<mutex> guard(natives_lock);
-	if (storage.IsMainTable() || IsAltered(*storage.GetDataTableInfo())) {
-		return false;
-	}
-	storage.SetAsMainTable();
-	return true;
-}
-
-void QuackTransactionManager::EndAttempt() {
-	lock_guard<mutex> guard(natives_lock);
-	tries_again = false;
-	written.clear();
-	may_begin.notify_all();
-}
-
-ClearedWay QuackTransactionManager::Doom(const FailedAttempt &attempt) {
-	vector<Native> doomed;
-	auto result = ClearedWay::NOTHING_WAS_THERE;
-	{
-		lock_guard<mutex> guard(natives_lock);
-		for (auto &native : natives) {
-			if (native.transaction->ChangesInStore().MayCause(attempt)) {
-				native.transaction->doomed = true;
-				doomed.push_back(native);
-			}
-		}
-		if (!doomed.empty() || ended.MayCause(attempt)) {
-			result = ClearedWay::CLEARED;
-			tries_again = true;
-		}
-	}
-	for (auto &native : doomed) {
-		if (!RollBackDoomed(native)) {
-			result = ClearedWay::HELD;
-		}
-	}
-	return result;
-}
-
-bool QuackTransactionManager::DoomOverdue() {
-	auto limit = std::chrono::steady_clock::now() - CHECKPOINT_PATIENCE;
-	vector<Native> doomed;
-	{
-		lock_guard<mutex> guard(natives_lock);
-		for (auto &native : natives) {
-			if (native.since < limit) {
-				native.transaction->doomed = true;
-				doomed.push_back(native);
-			}
-		}
-	}
-	auto cleared = !doomed.empty();
-	for (auto &native : doomed) {
-		cleared = RollBackDoomed(native) && cleared;
-	}
-	return cleared;
-}
-
 void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 	for (idx_t attempt = 1;; attempt++) {
 		try {
@@ -318,11 +144,6 @@ void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 		context.InterruptCheck();
 		std::this_thread::sleep_for(std::chrono::milliseconds(10));
 	}
-}
-
-bool QuackTransactionManager::HasNatives() {
-	lock_guard<mutex> guard(natives_lock);
-	return !natives.empty();
 }
 
 void QuackTransactionManager::WriteCheckpoint(ClientContext &context, bool force) {

@@ -240,8 +240,9 @@ impl Store for DuckDbStore {
                 return Ok(cleared != 0);
             }
             tracing::warn!(
-                "a statement in a transaction that has changed the catalog contradicts what was committed and heeds \
-                 no interruption; until it ends, this node applies nothing more"
+                "a statement is in the way of what was committed, in a transaction that has changed the catalog or sees \
+                 a table as it was before an index was made of it, and heeds no interruption; until it ends, this node \
+                 applies nothing more"
             );
         }
     }

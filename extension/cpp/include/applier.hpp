@@ -108,6 +108,8 @@ private:
 	duckdb::unordered_set<Target *> inserted;
 	//! Tables that the last transaction had to do with.
 	duckdb::unordered_set<duckdb::DataTableInfo *> touched;
+	//! Tables whose rows the running transaction has deleted or updated.
+	duckdb::unordered_set<duckdb::DataTableInfo *> changed;
 	SequenceMoves moves;
 	TableList list;
 	//! The run of insertions into one table that is under way.

@@ -105,7 +105,7 @@ private:
 	                                                          duckdb::CreateSchemaInfo &info);
 	void DropSchemaEntry(duckdb::CatalogTransaction transaction, duckdb::DropInfo &info);
 	//! Whether an index is built by the connection's own plan: the applier's, or that of a transaction that goes on.
-	bool BuildsIndexNatively(duckdb::ClientContext &context);
+	bool BuildsIndexNatively(duckdb::ClientContext &context, duckdb::TableCatalogEntry &table);
 	void DropSchema(duckdb::ClientContext &context, duckdb::DropInfo &info) override;
 
 private:

@@ -9,6 +9,7 @@
 namespace duckdb {
 class ART;
 class CatalogSet;
+class DuckTransactionManager;
 class DuckTableEntry;
 class LocalStorage;
 class LocalTableStorage;
@@ -26,6 +27,14 @@ void HideDatabase(duckdb::AttachedDatabase &db);
 void ReleaseCheckpointLock(duckdb::DuckTransaction &transaction);
 //! Gives up the lock by which a writing transaction keeps row ids as they are. For one that needs no row id any more.
 void ReleaseVacuumLock(duckdb::DuckTransaction &transaction);
+
+//! From here on the transaction reads nothing: no version of a row is kept for it.
+void StopReading(duckdb::DuckTransaction &transaction);
+//! Calls back for each open transaction; none begins or ends meanwhile.
+void ForEachActive(duckdb::DuckTransactionManager &manager,
+                   const std::function<void(duckdb::DuckTransaction &transaction)> &callback);
+//! Comes back when nothing is left to be cleaned up of the transactions that nobody looks behind any more.
+void FinishCleanup(duckdb::DuckTransactionManager &manager);
 
 //! What a transaction has added to tables, by table.
 duckdb::vector<duckdb::shared_ptr<duckdb::LocalTableStorage>> EntriesOf(duckdb::LocalStorage &storage);

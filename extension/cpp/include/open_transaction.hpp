@@ -108,11 +108,6 @@ public:
 		indexes_made = true;
 	}
 
-	//! A COMMIT or ROLLBACK has begun, or the statement has ended.
-	void SetEnding(bool is_ending);
-	//! Interrupts the statement that runs; not one that ends the transaction by itself.
-	void Interrupt(duckdb::ClientContext &client);
-
 	//! Set when the applier has rolled this transaction back: another one was first.
 	duckdb::atomic<bool> doomed {false};
 
@@ -156,8 +151,6 @@ private:
 	//! Tables whose rows were changed in the store, or are about to be. With a lock of its own, which the applier takes.
 	mutable duckdb::mutex touched_lock;
 	duckdb::unordered_set<duckdb::DataTableInfo *> touched;
-	duckdb::mutex ending_lock;
-	bool ending = false;
 };
 
 } // namespace quack

@@ -84,6 +84,12 @@ public:
 	//! The transaction of several statements that the connection has open, once it has written to a replicated catalog.
 	duckdb::shared_ptr<OpenTransaction> open;
 
+	//! A COMMIT or ROLLBACK has begun, or the statement has ended.
+	void SetEnding(duckdb::ClientContext &context, bool is_ending);
+	//! For the applier, in whose way the connection's transaction is: interrupts the statement that runs; not one that
+	//! ends the transaction by itself.
+	void Interrupt(duckdb::ClientContext &context);
+
 	//! What is known of the statement's write.
 	Outcome outcome;
 
@@ -112,6 +118,11 @@ public:
 	duckdb::atomic<idx_t> unfinished {0};
 
 private:
+	duckdb::mutex ending_lock;
+	bool ending = false;
+	//! Whether the applier has interrupted the statement.
+	bool outdated = false;
+
 	duckdb::optional_ptr<StatementGate> gate;
 	StatementKind passed = StatementKind::OTHER;
 };

@@ -55,6 +55,21 @@ public:
 	//! it says so, too: its error may be their doing.
 	ClearedWay Doom(const FailedAttempt &attempt);
 
+	//! For the applier: it has committed changes of these tables' rows.
+	void NoteChanged(const duckdb::unordered_set<duckdb::DataTableInfo *> &tables);
+	//! For the applier, before a statement that looks at a table's rows not as a snapshot shows them: throws while an open
+	//! transaction may see them as they were before their last change. DuckDB 2.0.0 makes an index also of rows that are
+	//! deleted but visible to somebody, which keep their keys and are never removed from it, and makes none while somebody
+	//! sees values from before an update.
+	void RequireSettled(duckdb::DuckTableEntry &table);
+	//! For the applier: whether its attempt has failed for that.
+	bool HasOlder() const {
+		return unseen_change > 0;
+	}
+	//! For the applier, with everything rolled back: ends the transactions that do not see that change, with what `Doom`
+	//! does to those that are in its way. Statements that wait for their own outcome see everything by then.
+	ClearedWay EndOlder();
+
 private:
 	struct Native {
 		duckdb::weak_ptr<duckdb::ClientContext> context;
@@ -70,6 +85,13 @@ private:
 	bool HasNatives();
 	//! Returns false when its statement goes on, heeding no interruption: one that reads from a pipe, say.
 	bool RollBackDoomed(Native &native);
+	//! With the connection's lock: an empty transaction takes the place of the one that it has open here, and refuses to
+	//! commit.
+	void ReplaceTransaction(duckdb::ClientContext &context);
+	//! Ends the transactions that do not see the change and have no statement under way; `interrupts` those of the others.
+	//! Returns whether there was none.
+	bool EndOlder(bool interrupts);
+	void EndOlder(duckdb::ClientContext &context, bool interrupts);
 	//! Dooms those that have been open for longer than anybody may keep checkpoints away. Returns whether there were any
 	//! and all are gone.
 	bool DoomOverdue();
@@ -91,6 +113,11 @@ private:
 	//! Tables to which the applier's attempt writes.
 	duckdb::unordered_set<duckdb::DataTableInfo *> written;
 	std::condition_variable may_begin;
+
+	//! The commits that have changed rows of tables last, while it may matter who sees them. The applier's alone.
+	duckdb::unordered_map<duckdb::DataTableInfo *, duckdb::transaction_t> last_changes;
+	//! The change that the applier needs everybody to see; 0 for none.
+	duckdb::transaction_t unseen_change = 0;
 
 	StatementGate &gate;
 	//! Held except during our own checkpoint: DuckDB's automatic checkpoints find the lock taken and do nothing.
