@@ -128,8 +128,8 @@ isolation: dist venv ## the same faults, with transactions that a checker of iso
 	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos --workload transactions $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups)
 
 .PHONY: rivals
-rivals: dist venv ## clients on all nodes that contradict one another, which must stay equal: MINUTES=n, SEED=s, GROUPS=1, INDEXES=1
-	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.rivals $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups) $(if $(INDEXES),--indexes)
+rivals: dist venv ## clients on all nodes that contradict one another, which must stay equal: MINUTES=n, SEED=s, GROUPS=1
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.rivals $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups)
 
 .PHONY: bench
 bench: dist venv ## writes per second, next to what the disk and DuckDB could do: BENCH_SECONDS=n for each

@@ -22,6 +22,8 @@ constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
 constexpr std::chrono::seconds APPLIER_PATIENCE(1);
 //! How long a statement is interrupted again and again before whoever waits for it says so.
 constexpr std::chrono::seconds INTERRUPTION_PATIENCE(2);
+//! How long the statement may take to heed its interruption before it is taken for one whose result nobody reads on.
+constexpr std::chrono::milliseconds HEEDING_PATIENCE(20);
 //! So many tables are known by their last change before those are forgotten that everybody sees.
 constexpr idx_t LAST_CHANGES_MAX = 1024;
 //! How long a statement may go on that reads what was there before: most end by then, or wait for their own outcome.
@@ -45,8 +47,7 @@ bool QuackTransactionManager::RemoveNative(OpenTransaction &transaction) {
 	return !transaction.doomed;
 }
 
-bool QuackTransactionManager::IsNative(OpenTransaction &transaction) {
-	lock_guard<mutex> guard(natives_lock);
+bool QuackTransactionManager::IsNative(const OpenTransaction &transaction) const {
 	for (auto &native : natives) {
 		if (native.transaction.get() == &transaction) {
 			return true;
@@ -117,7 +118,24 @@ bool QuackTransactionManager::Reopen(DuckTableEntry &table) {
 	return true;
 }
 
-void QuackTransactionManager::ReplaceTransaction(ClientContext &context) {
+void QuackTransactionManager::End(ClientContext &context, bool cancels, const std::function<bool()> &is_to_end) {
+	std::unique_lock<mutex> guard(LockOf(context), std::try_to_lock);
+	if (!guard.owns_lock() || !is_to_end()) {
+		return;
+	}
+	if (HasActiveQuery(context)) {
+		guard.unlock();
+		if (cancels) {
+			context.CancelTransaction();
+		}
+		return;
+	}
+	auto &open = StatementState::Get(context).open;
+	if (!open) {
+		open = make_shared_ptr<OpenTransaction>(context, db.GetCatalog().Cast<QuackCatalog>());
+	}
+	open->doomed = true;
+	// An empty transaction takes its place, and refuses to commit.
 	auto &meta = MetaTransaction::Get(context);
 	auto transaction = meta.TryGetTransaction(db);
 	if (transaction) {
@@ -125,40 +143,42 @@ void QuackTransactionManager::ReplaceTransaction(ClientContext &context) {
 		meta.RemoveTransaction(db);
 		meta.GetTransaction(db);
 	}
+	RemoveNative(*open);
+}
+
+bool QuackTransactionManager::Interrupt(Native &native) {
+	// None where the connection is being closed, and rolls back by itself. Let go of after the lock that this would need.
+	auto context = native.context.lock();
+	lock_guard<mutex> guard(natives_lock);
+	if (!IsNative(*native.transaction)) {
+		return false;
+	}
+	if (context) {
+		StatementState::Get(*context).Interrupt(*context);
+	}
+	return true;
 }
 
 bool QuackTransactionManager::RollBackDoomed(Native &native) {
-	auto deadline = std::chrono::steady_clock::now() + INTERRUPTION_PATIENCE;
-	while (IsNative(*native.transaction)) {
-		if (std::chrono::steady_clock::now() > deadline) {
-			return false;
-		}
+	auto begin = std::chrono::steady_clock::now();
+	while (true) {
+		auto waited = std::chrono::steady_clock::now() - begin;
 		auto context = native.context.lock();
-		if (!context) {
-			// The connection is being closed, and rolls back by itself.
-			std::this_thread::yield();
-			continue;
+		if (context) {
+			End(*context, waited > HEEDING_PATIENCE, [&]() {
+				lock_guard<mutex> guard(natives_lock);
+				return IsNative(*native.transaction);
+			});
 		}
-		std::unique_lock<mutex> guard(LockOf(*context), std::try_to_lock);
-		if (!guard.owns_lock()) {
-			// Again and again: a statement that begins forgets an interruption from before.
-			StatementState::Get(*context).Interrupt(*context);
-			std::this_thread::sleep_for(std::chrono::milliseconds(1));
-			continue;
-		}
-		if (HasActiveQuery(*context)) {
-			guard.unlock();
-			StatementState::Get(*context).Interrupt(*context);
-			context->CancelTransaction();
-			continue;
-		}
-		if (!IsNative(*native.transaction)) {
+		// Again and again: a statement that begins forgets an interruption from before.
+		if (!Interrupt(native)) {
 			return true;
 		}
-		ReplaceTransaction(*context);
-		RemoveNative(*native.transaction);
+		if (waited > INTERRUPTION_PATIENCE) {
+			return false;
+		}
+		std::this_thread::sleep_for(std::chrono::milliseconds(1));
 	}
-	return true;
 }
 
 ClearedWay QuackTransactionManager::Doom(const FailedAttempt &attempt) {
@@ -233,11 +253,11 @@ void QuackTransactionManager::RequireSettled(DuckTableEntry &table) {
 		unseen_change = change;
 		throw TransactionException("the table \"%s\" is still seen as it was before its last change", table.name);
 	}
-	// What was kept for the last one that did not see it.
-	FinishCleanup(*this);
+	// What is kept for those that did not see it.
+	CleanUp(*this);
 }
 
-bool QuackTransactionManager::EndOlder(bool interrupts) {
+bool QuackTransactionManager::EndOlder(bool interrupts, bool cancels) {
 	vector<shared_ptr<ClientContext>> contexts;
 	auto are_gone = true;
 	ForEachActive(*this, [&](DuckTransaction &transaction) {
@@ -245,7 +265,6 @@ bool QuackTransactionManager::EndOlder(bool interrupts) {
 			return;
 		}
 		are_gone = false;
-		// Otherwise the connection is being closed, and rolls back by itself.
 		auto context = transaction.context.lock();
 		if (!context) {
 			return;
@@ -259,41 +278,22 @@ bool QuackTransactionManager::EndOlder(bool interrupts) {
 		contexts.push_back(std::move(context));
 	});
 	for (auto &context : contexts) {
-		EndOlder(*context, interrupts);
+		End(*context, cancels, [&]() {
+			if (StatementState::Get(*context).internal || !context->transaction.HasActiveTransaction()) {
+				return false;
+			}
+			auto transaction = MetaTransaction::Get(*context).TryGetTransaction(db);
+			return transaction && !SeesChange(transaction->Cast<DuckTransaction>(), unseen_change);
+		});
 	}
 	return are_gone;
-}
-
-void QuackTransactionManager::EndOlder(ClientContext &context, bool interrupts) {
-	auto &state = StatementState::Get(context);
-	std::unique_lock<mutex> guard(LockOf(context), std::try_to_lock);
-	if (state.internal || !guard.owns_lock() || !context.transaction.HasActiveTransaction()) {
-		return;
-	}
-	auto transaction = MetaTransaction::Get(context).TryGetTransaction(db);
-	if (!transaction || SeesChange(transaction->Cast<DuckTransaction>(), unseen_change)) {
-		return;
-	}
-	if (HasActiveQuery(context)) {
-		guard.unlock();
-		if (interrupts) {
-			context.CancelTransaction();
-		}
-		return;
-	}
-	if (!state.open) {
-		state.open = make_shared_ptr<OpenTransaction>(context, db.GetCatalog().Cast<QuackCatalog>());
-	}
-	state.open->doomed = true;
-	ReplaceTransaction(context);
-	RemoveNative(*state.open);
 }
 
 ClearedWay QuackTransactionManager::EndOlder() {
 	auto begin = std::chrono::steady_clock::now();
 	while (true) {
 		auto waited = std::chrono::steady_clock::now() - begin;
-		if (EndOlder(waited > READING_PATIENCE)) {
+		if (EndOlder(waited > READING_PATIENCE, waited > READING_PATIENCE + HEEDING_PATIENCE)) {
 			unseen_change = 0;
 			return ClearedWay::CLEARED;
 		}

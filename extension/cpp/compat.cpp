@@ -56,6 +56,30 @@ struct ActiveTransactions {
 };
 template struct Reveal<ActiveTransactions, &DuckTransactionManager::active_transactions>;
 
+struct UpdateLowest {
+	using type = idx_t (DuckTransactionManager::*)(optional_ptr<DuckTransaction>) noexcept;
+	friend type Member(UpdateLowest);
+};
+template struct Reveal<UpdateLowest, &DuckTransactionManager::UpdateLowestVisibilityBound>;
+
+struct CreateCleanup {
+	using type = unique_ptr<DuckCleanupInfo> (DuckTransactionManager::*)();
+	friend type Member(CreateCleanup);
+};
+template struct Reveal<CreateCleanup, &DuckTransactionManager::CreateCleanupInfo>;
+
+struct SweepCommitted {
+	using type = void (DuckTransactionManager::*)(DuckCleanupInfo &) noexcept;
+	friend type Member(SweepCommitted);
+};
+template struct Reveal<SweepCommitted, &DuckTransactionManager::SweepCommittedTransactions>;
+
+struct QueueForCleanup {
+	using type = void (DuckTransactionManager::*)(unique_ptr<DuckCleanupInfo>);
+	friend type Member(QueueForCleanup);
+};
+template struct Reveal<QueueForCleanup, &DuckTransactionManager::QueueCleanup>;
+
 struct CleanupTransactions {
 	using type = void (DuckTransactionManager::*)();
 	friend type Member(CleanupTransactions);
@@ -144,7 +168,15 @@ void ForEachActive(DuckTransactionManager &manager, const std::function<void(Duc
 	}
 }
 
-void FinishCleanup(DuckTransactionManager &manager) {
+void CleanUp(DuckTransactionManager &manager) {
+	{
+		lock_guard<mutex> guard(manager.*Member(TransactionLock()));
+		(manager.*Member(UpdateLowest()))(nullptr);
+		auto cleanup = (manager.*Member(CreateCleanup()))();
+		cleanup->lowest_visibility_bound = manager.LowestVisibilityBound();
+		(manager.*Member(SweepCommitted()))(*cleanup);
+		(manager.*Member(QueueForCleanup()))(std::move(cleanup));
+	}
 	(manager.*Member(CleanupTransactions()))();
 }
 

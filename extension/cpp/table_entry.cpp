@@ -5,6 +5,8 @@
 #include "catalog.hpp"
 #include "compat.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/parser/constraints/foreign_key_constraint.hpp"
+#include "duckdb/parser/parsed_data/alter_info.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -95,13 +97,37 @@ static Placement Following(const Placement &before, const Identifier &table, Alt
 	return after;
 }
 
+//! An ALTER that gives a table new dependencies keeps those on the tables that its foreign keys refer to. DuckDB 2.0.0
+//! forgets them until it reads its file again, and lets those tables be renamed meanwhile, to names that nobody knows.
+static void KeepReferences(ClientContext &context, const CatalogEntry &altered, AlterInfo &info) {
+	auto &table = altered.Cast<TableCatalogEntry>();
+	for (auto &constraint : table.GetConstraints()) {
+		if (constraint->type != ConstraintType::FOREIGN_KEY) {
+			continue;
+		}
+		auto &key = constraint->Cast<ForeignKeyConstraint>().info;
+		if (key.type != ForeignKeyType::FK_TYPE_FOREIGN_KEY_TABLE) {
+			continue;
+		}
+		auto &schema = const_cast<SchemaCatalogEntry &>(table.ParentSchema());
+		auto referenced = schema.GetEntry(schema.GetCatalogTransaction(context), CatalogType::TABLE_ENTRY, key.table);
+		if (referenced) {
+			info.new_dependencies->AddDependency(*referenced);
+		}
+	}
+}
+
 unique_ptr<CatalogEntry> QuackTableEntry::AlterEntry(ClientContext &context, AlterInfo &info) {
 	auto change = dynamic_cast<PlacementChange *>(&info);
 	if (change) {
 		return Wrap(DuckTableEntry::Copy(context), change->placement);
 	}
 	auto after = Following(placement, name, info);
-	return Wrap(DuckTableEntry::AlterEntry(context, info), after);
+	auto altered = DuckTableEntry::AlterEntry(context, info);
+	if (altered && info.new_dependencies) {
+		KeepReferences(context, *altered, info);
+	}
+	return Wrap(std::move(altered), after);
 }
 
 unique_ptr<CatalogEntry> QuackTableEntry::AlterEntry(CatalogTransaction transaction, AlterInfo &info) {

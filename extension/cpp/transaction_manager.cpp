@@ -82,7 +82,10 @@ ErrorData QuackTransactionManager::Propose(ClientContext &context, DuckTransacti
 	ErrorData error;
 	shared_ptr<Writer> writer;
 	try {
-		writer = open->Finish(transaction);
+		// Of one that is lost, the transaction is gone that kept what it knows of tables.
+		if (!open->doomed) {
+			writer = open->Finish(transaction);
+		}
 	} catch (std::exception &ex) {
 		error = ErrorData(ex);
 	}

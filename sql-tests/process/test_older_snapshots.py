@@ -140,6 +140,19 @@ def test_what_is_made_does_not_depend_on_who_reads(cluster, case, opening):
     assert {node.value("SELECT count(*) FROM t WHERE k = 4") for node in cluster.alive()} == {1}
 
 
+def test_who_has_deleted_and_is_ended_cannot_commit(cluster):
+    """What it knows of a table is gone with its transaction, and the table may be, too."""
+    writer = cluster.alive()[0]
+    for number in range(3):
+        cluster.alive()[1].sql("CREATE OR REPLACE TABLE other AS SELECT i AS k FROM range(3000) r(i)", "changes")
+        cluster.wait_equal()
+        writer.sql("BEGIN", "open")
+        writer.sql("DELETE FROM other WHERE k % 2 = 0", "open")
+        change(cluster, ["UPDATE t SET n = n + 1", f"CREATE INDEX made{number} ON t(k)", "DROP TABLE other"])
+        with pytest.raises(DatabaseError, match="Conflict: .*run it again"):
+            writer.sql("COMMIT", "open")
+
+
 def test_a_statement_that_reads_for_long_is_ended(cluster):
     reader = cluster.alive()[0]
     read(reader)

@@ -33,8 +33,9 @@ void StopReading(duckdb::DuckTransaction &transaction);
 //! Calls back for each open transaction; none begins or ends meanwhile.
 void ForEachActive(duckdb::DuckTransactionManager &manager,
                    const std::function<void(duckdb::DuckTransaction &transaction)> &callback);
-//! Comes back when nothing is left to be cleaned up of the transactions that nobody looks behind any more.
-void FinishCleanup(duckdb::DuckTransactionManager &manager);
+//! Cleans up after all transactions that nobody looks behind any more. DuckDB does so when a transaction ends, which it may
+//! be about to do; and it does not know of those that have stopped reading.
+void CleanUp(duckdb::DuckTransactionManager &manager);
 
 //! What a transaction has added to tables, by table.
 duckdb::vector<duckdb::shared_ptr<duckdb::LocalTableStorage>> EntriesOf(duckdb::LocalStorage &storage);

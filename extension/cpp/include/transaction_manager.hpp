@@ -79,19 +79,21 @@ private:
 		duckdb::unordered_set<duckdb::DataTableInfo *> altered;
 	};
 
-	bool IsNative(OpenTransaction &transaction);
+	//! With `natives_lock`.
+	bool IsNative(const OpenTransaction &transaction) const;
 	//! With `natives_lock`: whether an open transaction has made, or is making, another version of the table.
 	bool IsAltered(duckdb::DataTableInfo &table) const;
 	bool HasNatives();
 	//! Returns false when its statement goes on, heeding no interruption: one that reads from a pipe, say.
 	bool RollBackDoomed(Native &native);
-	//! With the connection's lock: an empty transaction takes the place of the one that it has open here, and refuses to
-	//! commit.
-	void ReplaceTransaction(duckdb::ClientContext &context);
-	//! Ends the transactions that do not see the change and have no statement under way; `interrupts` those of the others.
-	//! Returns whether there was none.
-	bool EndOlder(bool interrupts);
-	void EndOlder(duckdb::ClientContext &context, bool interrupts);
+	//! Interrupts its statement; returns whether it is still there.
+	bool Interrupt(Native &native);
+	//! Ends the connection's transaction where it is to end: its client is told when it goes on. One with a statement under
+	//! way stays as it is; if it `cancels`, the statement is ended first, and its client is told that it was cancelled.
+	void End(duckdb::ClientContext &context, bool cancels, const std::function<bool()> &is_to_end);
+	//! Ends the transactions that do not see the change, as `End` does; `interrupts` their statements. Returns whether there
+	//! was none.
+	bool EndOlder(bool interrupts, bool cancels);
 	//! Dooms those that have been open for longer than anybody may keep checkpoints away. Returns whether there were any
 	//! and all are gone.
 	bool DoomOverdue();
