@@ -75,7 +75,7 @@ class Quack:
 
     def kill(self, name):
         self.ready.discard(name)
-        self.cluster[name].process.signal(signal.SIGKILL)
+        self.cluster[name].process.popen.send_signal(signal.SIGKILL)
 
     def restart(self, name):
         self.cluster[name].kill()
