@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
-SECONDS_MAX = 300
+SECONDS_MAX = 600
 
 SMALLEST = {
     "bulk": ["20000"],
