@@ -235,7 +235,12 @@ void StatementState::QueryEnd(ClientContext &context, optional_ptr<ErrorData> er
 	if (open) {
 		open->EndStatement();
 	}
-	auto lost = outdated || (open && open->doomed);
+	bool lost;
+	{
+		// The applier may be about to interrupt the statement.
+		lock_guard<mutex> guard(ending_lock);
+		lost = outdated || (open && open->doomed);
+	}
 	if (lost && error && error->HasError() && error->Type() == ExceptionType::INTERRUPT) {
 		*error = ErrorData(LostConflict());
 	}

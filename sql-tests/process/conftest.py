@@ -1,6 +1,7 @@
 """Fixtures of the process tests: nodes and stock clients that end with their test, whatever happens."""
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,20 +13,36 @@ from quack_testing import node as nodes  # noqa: E402
 from quack_testing import process as processes  # noqa: E402
 
 
-@pytest.fixture
-def track():
-    """Registers processes and nodes; kills by process id whatever a test leaves behind."""
+@contextmanager
+def tracking():
+    """Gives what registers processes and nodes; kills by process id whatever is left of them at the end."""
     tracked = []
 
     def add(thing):
         tracked.append(thing)
         return thing
 
-    yield add
-    for thing in reversed(tracked):
-        process = getattr(thing, "process", thing)
-        if process is not None and process.popen.poll() is None:
-            process.kill()
+    try:
+        yield add
+    finally:
+        for thing in reversed(tracked):
+            process = getattr(thing, "process", thing)
+            if process is not None and process.popen.poll() is None:
+                process.kill()
+
+
+@pytest.fixture
+def track():
+    """Registers processes and nodes; kills by process id whatever a test leaves behind."""
+    with tracking() as add:
+        yield add
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(tmp_path_factory):
+    """One cluster of three nodes for all tests of a file, which leave it well."""
+    with tracking() as add:
+        yield clusters.Cluster(tmp_path_factory.mktemp("shared"), 3, add).start()
 
 
 @pytest.fixture

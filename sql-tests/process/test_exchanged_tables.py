@@ -6,7 +6,6 @@ import os
 import shutil
 
 import pytest
-from quack_testing import cluster as clusters
 from quack_testing.cluster import wait_for
 from quack_testing.open_transactions import start_with_pipe
 from quack_testing.process import DatabaseError
@@ -40,23 +39,6 @@ CHANGES = [
     "CREATE TABLE own (i INTEGER); DELETE FROM s WHERE id = 2",
     "INSERT INTO s SELECT range, hash(range) % 1000000 FROM range(1200000)",
 ]
-
-
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
-    """One cluster for all tests that leave it as it is."""
-    tracked = []
-
-    def track(node):
-        tracked.append(node)
-        return node
-
-    try:
-        yield clusters.Cluster(tmp_path_factory.mktemp("exchanged"), NODES, track).start()
-    finally:
-        for node in tracked:
-            if node.process and node.process.popen.poll() is None:
-                node.kill()
 
 
 def create(node):
@@ -123,30 +105,30 @@ def test_a_table_is_exchanged_beside_an_open_transaction(node, exchange):
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_a_table_is_exchanged_on_another_node(nodes, exchange):
+def test_a_table_is_exchanged_on_another_node(shared_cluster, exchange):
     for number, change in enumerate(CHANGES):
-        node, elsewhere = nodes[f"n{number % NODES}"], nodes[f"n{(number + 1) % NODES}"]
+        node, elsewhere = shared_cluster[f"n{number % NODES}"], shared_cluster[f"n{(number + 1) % NODES}"]
         create(elsewhere)
-        nodes.wait_equal()
+        shared_cluster.wait_equal()
         check_exchange(node, elsewhere, exchange, change)
-        nodes.wait_equal()
+        shared_cluster.wait_equal()
 
 
 @pytest.mark.parametrize("alter", ["ALTER TABLE s ADD COLUMN c INTEGER", "ALTER TABLE s RENAME k TO l", "DROP TABLE s",
                                    "ALTER TABLE s RENAME TO mine", "CREATE INDEX by_k ON s (k)",
                                    "CREATE OR REPLACE TABLE s AS SELECT id, -k AS k FROM s"])  # fmt: skip
-def test_a_transaction_has_altered_the_table_that_is_exchanged(nodes, alter):
+def test_a_transaction_has_altered_the_table_that_is_exchanged(shared_cluster, alter):
     # At times its node has heard of the exchange when it commits, at times not.
-    node, elsewhere = nodes["n0"], nodes["n1"]
+    node, elsewhere = shared_cluster["n0"], shared_cluster["n1"]
     for exchange in ("renamed, and copied", "replaced") * 3:
         create(elsewhere)
-        nodes.wait_equal()
+        shared_cluster.wait_equal()
         begin(node, alter)
         run(elsewhere, EXCHANGES[exchange])
         expected = contents(elsewhere)
         with pytest.raises(DatabaseError, match="TransactionContext Error: .*onflict"):
             node.sql("COMMIT", "open")
-        nodes.wait_equal()
+        shared_cluster.wait_equal()
         assert contents(node) == expected
 
 
@@ -159,10 +141,10 @@ def feed(future, pipe):
 @pytest.mark.parametrize("statement", ["INSERT INTO s SELECT id, id FROM {source}",
                                        "DELETE FROM s USING {source} n WHERE s.id = n.id",
                                        "UPDATE s SET k = -1 FROM {source} n WHERE s.id = n.id"])  # fmt: skip
-def test_a_table_is_exchanged_while_a_statement_is_evaluated(nodes, tmp_path, statement):
-    node, elsewhere = nodes["n0"], nodes["n1"]
+def test_a_table_is_exchanged_while_a_statement_is_evaluated(shared_cluster, tmp_path, statement):
+    node, elsewhere = shared_cluster["n0"], shared_cluster["n1"]
     create(elsewhere)
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     waiting = start_with_pipe(node, tmp_path, statement)
     run(elsewhere, EXCHANGES["renamed, and copied"])
     expected = contents(elsewhere)
@@ -173,15 +155,15 @@ def test_a_table_is_exchanged_while_a_statement_is_evaluated(nodes, tmp_path, st
     assert contents(node) == expected
 
 
-def test_another_table_is_made_while_one_of_its_name_is_computed(nodes, tmp_path):
-    node, elsewhere = nodes["n0"], nodes["n1"]
+def test_another_table_is_made_while_one_of_its_name_is_computed(shared_cluster, tmp_path):
+    node, elsewhere = shared_cluster["n0"], shared_cluster["n1"]
     create(elsewhere)
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     waiting = start_with_pipe(node, tmp_path, "CREATE TABLE IF NOT EXISTS made AS SELECT id FROM {source}")
     run(elsewhere, ["CREATE TABLE made (id INTEGER)", "INSERT INTO made VALUES (7)"])
     with pytest.raises(DatabaseError, match='Conflict on table "made": it is another table now'):
         feed(*waiting)
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     assert node.sql("FROM made") == [(7,)]
 
 
@@ -212,41 +194,41 @@ TRANSACTIONS = {
 
 
 @pytest.mark.parametrize("name", TRANSACTIONS)
-def test_a_transaction_does_with_its_tables_what_it_does_alone(nodes, new_process, name):
+def test_a_transaction_does_with_its_tables_what_it_does_alone(shared_cluster, new_process, name):
     """Also on a node that has not made the tables, and does what a DuckDB file does."""
     plain = new_process()
     plain.sql("ATTACH ':memory:' AS cp")
     plain.sql("USE cp")
     plain.request("prepare_connections", statements=["USE cp"])
-    for node in nodes.alive():
+    for node in shared_cluster.alive():
         create(node)
         create(plain)
-        nodes.wait_equal()
+        shared_cluster.wait_equal()
         for target in (node, plain):
             run(target, ["BEGIN", *TRANSACTIONS[name], "COMMIT"], "open")
-        nodes.wait_equal()
+        shared_cluster.wait_equal()
         assert contents(node) == contents(plain)
         after = ["DELETE FROM s WHERE id = 2", "ALTER TABLE s ADD COLUMN z INTEGER", "UPDATE s SET z = 1 WHERE id = 6"]
         for target in (node, plain):
             run(target, after)
-        nodes.wait_equal()
+        shared_cluster.wait_equal()
         assert contents(node) == contents(plain)
 
 
-def test_tables_of_groups_are_exchanged_and_spread_anew(nodes):
-    node, elsewhere = nodes["n0"], nodes["n1"]
+def test_tables_of_groups_are_exchanged_and_spread_anew(shared_cluster):
+    node, elsewhere = shared_cluster["n0"], shared_cluster["n1"]
     create(elsewhere)
     elsewhere.sql("SELECT quack_multiraft_sql_set_enabled(true)")
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     elsewhere.sql("CREATE OR REPLACE TABLE s WITH (quack_shard_key = 'id', quack_initial_groups = 3) AS FROM s")
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     # It stays the same table wherever it is placed.
     begin(node, "INSERT INTO s SELECT range, range FROM range(100, 200)")
     run(elsewhere, ["ALTER TABLE s SET GROUPS 5", "ALTER TABLE s SET GROUP 'g'", "ALTER TABLE s SET GROUP DEFAULT"])
     node.sql("COMMIT", "open")
     assert node.value("SELECT count(*) FROM s") == 104
     run(elsewhere, ["ALTER TABLE s SET (quack_shard_key = 'k')"])
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     for change in CHANGES[:3]:
         begin(node, change)
         run(elsewhere, ["ALTER TABLE s RENAME TO old", "CREATE TABLE s WITH (quack_shard_key = 'k') AS FROM old"])
@@ -254,42 +236,42 @@ def test_tables_of_groups_are_exchanged_and_spread_anew(nodes):
         must_be_refused(node)
         run(elsewhere, ["DROP TABLE old"])
         assert contents(elsewhere)["s"] == expected["s"]
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
 
 
-def test_many_tables_at_once(nodes, tmp_path):
-    node, elsewhere = nodes["n0"], nodes["n1"]
+def test_many_tables_at_once(shared_cluster, tmp_path):
+    node, elsewhere = shared_cluster["n0"], shared_cluster["n1"]
     create(elsewhere)
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     node.sql("ATTACH ':memory:' AS source", "open")
     for number in range(30):
         node.sql(f"CREATE TABLE source.t{number} AS SELECT range AS i FROM range({number})", "open")
     node.sql("COPY FROM DATABASE source TO cp", "open")
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     elsewhere.sql(f"EXPORT DATABASE cp TO '{tmp_path}/exported'")
     for (table,) in elsewhere.sql("SELECT table_name FROM duckdb_tables() WHERE database_name = 'cp'"):
         elsewhere.sql(f"DROP TABLE {table}")
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     node.sql(f"IMPORT DATABASE '{tmp_path}/exported'", "open")
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     assert [len(elsewhere.sql(f"FROM t{number}")) for number in range(30)] == list(range(30))
     for number in range(30):
         elsewhere.sql(f"INSERT INTO t{number} VALUES (-1)")
         begin(node, f"DELETE FROM t{number}")
         node.sql("COMMIT", "open")
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     node.sql("DETACH source", "open")
 
 
-def test_a_prepared_statement_goes_to_the_table_that_has_the_name(nodes):
-    node, elsewhere = nodes["n0"], nodes["n1"]
+def test_a_prepared_statement_goes_to_the_table_that_has_the_name(shared_cluster):
+    node, elsewhere = shared_cluster["n0"], shared_cluster["n1"]
     create(elsewhere)
-    nodes.wait_equal()
+    shared_cluster.wait_equal()
     node.sql("PREPARE change AS INSERT INTO s VALUES ($1, 1)", "open")
     for exchange in ("renamed, and copied", "replaced"):
         node.sql("EXECUTE change(7)", "open")
         run(elsewhere, EXCHANGES[exchange])
-        nodes.wait_equal()
+        shared_cluster.wait_equal()
         node.sql("EXECUTE change(8)", "open")
         node.sql("BEGIN", "open")
         node.sql("EXECUTE change(9)", "open")

@@ -8,7 +8,6 @@ to read there: a transaction in the way is ended, and told so.
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from quack_testing import cluster as clusters
 from quack_testing.cluster import wait_for
 from quack_testing.process import DatabaseError
 
@@ -53,31 +52,14 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
-    """One cluster for all of these tests."""
-    tracked = []
-
-    def track(node):
-        tracked.append(node)
-        return node
-
-    try:
-        yield clusters.Cluster(tmp_path_factory.mktemp("older"), NODES, track).start()
-    finally:
-        for node in tracked:
-            if node.process and node.process.popen.poll() is None:
-                node.kill()
-
-
 @pytest.fixture
-def cluster(nodes):
-    writer = nodes.alive()[0]
+def cluster(shared_cluster):
+    writer = shared_cluster.alive()[0]
     writer.sql("CREATE OR REPLACE TABLE t AS SELECT i AS k, i AS n FROM range(5) r(i)")
     writer.sql("CREATE OR REPLACE TABLE other AS SELECT 1 AS k")
-    nodes.wait_equal()
-    yield nodes
-    for node in nodes.alive():
+    shared_cluster.wait_equal()
+    yield shared_cluster
+    for node in shared_cluster.alive():
         node.process.request("close_connection", connection="open")
 
 

@@ -1,6 +1,6 @@
 """An open transaction, whatever it has done and however long it stays, never delays or fails the applier, on any node.
 
-While transactions are open on all three nodes, others commit changes of the same tables on all of them, and the nodes
+While transactions are open on all three shared_cluster, others commit changes of the same tables on all of them, and the nodes
 hold the same. Afterwards each open one commits, or is told of its conflict; and until then it has seen what it began
 with, and its own changes. Nothing here passes or fails by a measured time: what must go on has to come to an end at all.
 """
@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from quack_testing import cluster as clusters
 from quack_testing.cluster import wait_for
 from quack_testing.node import stock_client
 from quack_testing.open_transactions import (
@@ -39,28 +38,11 @@ MANY_ROWS = 2_000_000
 CHECKPOINT_SECONDS = 240
 
 
-@pytest.fixture(scope="module")
-def nodes(tmp_path_factory):
-    """One cluster for all of these tests."""
-    tracked = []
-
-    def track(node):
-        tracked.append(node)
-        return node
-
-    try:
-        yield clusters.Cluster(tmp_path_factory.mktemp("open"), NODES, track).start()
-    finally:
-        for node in tracked:
-            if node.process and node.process.popen.poll() is None:
-                node.kill()
-
-
 @pytest.fixture
-def cluster(nodes):
-    create_tables(nodes)
-    yield nodes
-    for node in nodes.alive():
+def cluster(shared_cluster):
+    create_tables(shared_cluster)
+    yield shared_cluster
+    for node in shared_cluster.alive():
         node.process.request("close_connection", connection="open")
 
 
