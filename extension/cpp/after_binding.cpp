@@ -128,33 +128,28 @@ static void LeadTriggers(ClientContext &context, BoundStatement &statement) {
 			return;
 		}
 		auto table = info.GetQualifiedName().WithName(info.base_table->GetQualifiedName().Name());
-		auto copy = info.Copy();
-		auto &text = copy->Cast<CreateTriggerInfo>();
-		text.SetQualifiedName(QualifiedName(info.GetTriggerName()));
-		text.base_table->SetQualifiedName(table);
-		text.base_table->GetQualifiedNameMutable().StripCatalog();
+		auto &schema = Catalog::GetEntry<TableCatalogEntry>(context, table).ParentSchema();
 		shared_ptr<CreateInfo> native(info.Copy().release());
 		statement.plan = make_uniq<LogicalProposeDdl>(
-		    reinterpret_cast<QuackCatalog &>(catalog), text.ToString(), [table, native](ClientContext &client) {
+		    reinterpret_cast<QuackCatalog &>(catalog), DefineCreate(ScopeOf(context, catalog), schema, info),
+		    [table, native](ClientContext &client) {
 			    auto &entry = Catalog::GetEntry<TableCatalogEntry>(client, table);
 			    entry.CreateTrigger(entry.ParentCatalog().GetCatalogTransaction(client), native->Cast<CreateTriggerInfo>());
 		    });
 	} else if (op.type == LogicalOperatorType::LOGICAL_DROP && op.Cast<LogicalDrop>().info->type == CatalogType::TRIGGER_ENTRY) {
 		auto &info = *op.Cast<LogicalDrop>().info;
 		auto table = info.extra_drop_info->Cast<ExtraDropTriggerInfo>().base_table->Cast<BaseTableRef>().GetQualifiedName();
-		auto &catalog = Catalog::GetEntry<TableCatalogEntry>(context, table).ParentCatalog();
+		auto &table_entry = Catalog::GetEntry<TableCatalogEntry>(context, table);
+		auto &catalog = table_entry.ParentCatalog();
 		if (!QuackCatalog::Is(catalog)) {
 			return;
 		}
-		auto copy = info.Copy();
-		auto &text = copy->Cast<DropInfo>();
-		text.SetQualifiedName(QualifiedName(info.GetQualifiedName().Name()));
-		text.extra_drop_info->Cast<ExtraDropTriggerInfo>().base_table->Cast<BaseTableRef>().GetQualifiedNameMutable().StripCatalog();
+		auto definition = DefineDrop(ScopeOf(context, catalog), table_entry.ParentSchema(), info);
 		auto name = info.GetQualifiedName().Name();
 		auto cascade = info.cascade;
 		auto if_exists = info.if_not_found == OnEntryNotFound::RETURN_NULL;
 		statement.plan = make_uniq<LogicalProposeDdl>(
-		    reinterpret_cast<QuackCatalog &>(catalog), text.ToString(), [=](ClientContext &client) {
+		    reinterpret_cast<QuackCatalog &>(catalog), std::move(definition), [=](ClientContext &client) {
 			    auto &entry = Catalog::GetEntry<TableCatalogEntry>(client, table);
 			    auto transaction = entry.ParentCatalog().GetCatalogTransaction(client);
 			    if (!entry.DropTrigger(transaction, name, cascade) && !if_exists) {

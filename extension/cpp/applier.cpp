@@ -4,6 +4,7 @@
 
 #include "chunk.hpp"
 #include "compat.hpp"
+#include "definition.hpp"
 #include "error.hpp"
 #include "rows.hpp"
 #include "settings.hpp"
@@ -21,9 +22,8 @@ namespace quack {
 Applier::Applier(Store &store) : store(store), connection(store.Connect(true)), context(*connection->context),
       catalog_name(store.CatalogName()) {
 	context.registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
-	// Rows are appended in the order of the log, and a statement's text means the same on every node.
-	Run("SET preserve_insertion_order = true");
-	PinSettings(*connection);
+	// Rows are appended in the order of the log, and an expression means the same on every node.
+	PinSettings(context);
 }
 
 Applier::~Applier() {
@@ -41,8 +41,9 @@ void Applier::Run(const string &sql) {
 	}
 }
 
-static string Internal(const string &name) {
-	return SQLIdentifier::ToString(INTERNAL_SCHEMA) + "." + name;
+string Applier::Internal(const string &name) const {
+	// In full: the process may have another database of the schema's name.
+	return SQLIdentifier::ToString(store.CatalogName()) + "." + SQLIdentifier::ToString(INTERNAL_SCHEMA) + "." + name;
 }
 
 void Applier::Claim(const string &owner, bool foreign) {
@@ -64,7 +65,8 @@ void Applier::Claim(const string &owner, bool foreign) {
 	}
 	if (!claimed) {
 		Run("BEGIN");
-		Run("CREATE SCHEMA IF NOT EXISTS " + SQLIdentifier::ToString(INTERNAL_SCHEMA));
+		Run("CREATE SCHEMA IF NOT EXISTS " + SQLIdentifier::ToString(store.CatalogName()) + "." +
+		    SQLIdentifier::ToString(INTERNAL_SCHEMA));
 		Run("CREATE TABLE " + Internal("owner") + " AS SELECT " + SQLString::ToString(owner) + " AS identity");
 		Run("COMMIT");
 		return;
@@ -89,6 +91,7 @@ void Applier::Position(uint64_t &index, string &state) {
 	// Appended to, one row a transaction, and emptied now and then: the last row counts.
 	Run("CREATE TABLE IF NOT EXISTS " + Internal("applied") + "(log_index UBIGINT NOT NULL, state BLOB NOT NULL)");
 	LoadNumbers();
+	BindAllIndexes();
 	auto result = connection->Query("SELECT log_index, state FROM " + Internal("applied") +
 	                                " ORDER BY log_index DESC LIMIT 1");
 	if (result->HasError()) {
@@ -100,6 +103,19 @@ void Applier::Position(uint64_t &index, string &state) {
 		index = chunk->GetValue(0, 0).GetValue<uint64_t>();
 		state = StringValue::Get(chunk->GetValue(1, 0));
 	}
+}
+
+void Applier::BindAllIndexes() {
+	// Before a client does it, under settings that may give the index's expressions another meaning.
+	context.RunFunctionInTransaction([&]() {
+		// Binding looks the table up, which a scan of the catalog would lock out.
+		vector<reference<DuckTableEntry>> tables;
+		ForEachTable(context, store.Catalog(),
+		             [&](SchemaCatalogEntry &, DuckTableEntry &table) { tables.push_back(table); });
+		for (auto &table : tables) {
+			BindIndexes(context, table);
+		}
+	});
 }
 
 void Applier::Begin() {
@@ -174,10 +190,6 @@ void Applier::Rollback() {
 		connection->Rollback();
 	}
 	QuackTransactionManager::Get(store.Catalog()).EndAttempt();
-	if (settings_changed) {
-		settings_changed = false;
-		RestoreSettings(*connection, Identifier(store.CatalogName()));
-	}
 }
 
 void Applier::ForgetTargets() {
@@ -209,10 +221,10 @@ ClearedWay Applier::ClearWay(ExceptionType error) {
 	return result;
 }
 
-void Applier::Ddl(const string &sql) {
+void Applier::Ddl(QuackBytes definition) {
 	FlushAppend();
 	{
-		// The statement may copy a sequence, or drop it. Those that have been moved are the transaction's own, or the
+		// The change may copy a sequence, or drop it. Those that have been moved are the transaction's own, or the
 		// entry says where they are whatever they were.
 		auto &catalog = store.Catalog();
 		lock_guard<mutex> guard(catalog.sequences.commit_lock);
@@ -220,10 +232,8 @@ void Applier::Ddl(const string &sql) {
 	}
 	auto &made = ApplierMark::Get(context)->made;
 	made = nullptr;
-	settings_changed = true;
 	ran_statement = true;
-	RunWithSettings(*connection, Identifier(store.CatalogName()), sql);
-	settings_changed = false;
+	Apply(*connection, store.Catalog(), definition);
 	list.Note(made);
 	ForgetTargets();
 }

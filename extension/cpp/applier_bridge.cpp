@@ -73,8 +73,8 @@ extern "C" int32_t quack_cpp_applier_clear_way(void *applier, int32_t error_kind
 	return static_cast<int32_t>(result);
 }
 
-extern "C" void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error) {
-	Guard(error, [&]() { static_cast<Applier *>(applier)->Ddl(quack::Text(sql)); });
+extern "C" void quack_cpp_applier_ddl(void *applier, QuackBytes definition, QuackError *error) {
+	Guard(error, [&]() { static_cast<Applier *>(applier)->Ddl(definition); });
 }
 
 extern "C" bool quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name,

@@ -4,6 +4,7 @@
 
 #include "chunk.hpp"
 #include "compat.hpp"
+#include "definition.hpp"
 #include "error.hpp"
 #include "rows.hpp"
 #include "statement.hpp"
@@ -36,10 +37,10 @@ unique_ptr<Applier::Target> Applier::NewTarget(const string &schema, const strin
 	auto target = make_uniq<Target>();
 	target->entry = &entry.Cast<DuckTableEntry>();
 	// Those of a file that was just loaded are not yet, and DuckDB's own operators would do it.
-	target->entry->GetStorage().BindIndexes(context);
+	BindIndexes(context, *target->entry);
 	target->shape = ShapeOf(*target->entry);
 	target->internal = schema == INTERNAL_SCHEMA;
-	target->constraints = Binder::CreateBinder(context)->BindConstraints(*target->entry);
+	target->constraints = BindConstraints(context, *target->entry);
 	return target;
 }
 

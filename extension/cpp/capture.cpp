@@ -4,7 +4,6 @@
 
 #include "ddl.hpp"
 #include "rows.hpp"
-#include "settings.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
@@ -149,7 +148,7 @@ static void NoteSeenKeys(ClientContext &context, DuckTableEntry &table, DataChun
 	if (!state.IsUpsert() || IsPartOfTransaction(context) || !storage.HasIndexes()) {
 		return;
 	}
-	auto bound = Binder::CreateBinder(context)->BindConstraints(table);
+	auto bound = BindConstraints(context, table);
 	auto constraints = storage.InitializeConstraintState(table, bound);
 	unordered_set<column_t> all_indexes;
 	ConflictInfo info(all_indexes);
@@ -193,7 +192,8 @@ PhysicalCaptureCreate::PhysicalCaptureCreate(PhysicalPlan &plan, vector<LogicalT
 unique_ptr<GlobalSinkState> PhysicalCaptureCreate::GetGlobalSinkState(ClientContext &context) const {
 	auto state = make_uniq<CreateState>(context, *this);
 	if (!IsPartOfTransaction(context)) {
-		static_cast<Writer &>(*proposal->changes).Ddl(WithSettings(context, schema.ParentCatalog().GetName(), CreateText(*info)));
+		auto definition = DefineCreate(ScopeOf(context, schema.ParentCatalog()), schema, *info);
+		static_cast<Writer &>(*proposal->changes).Ddl(definition);
 		return std::move(state);
 	}
 	auto bound = Binder::CreateBinder(context)->BindCreateTableInfo(info->Copy(), schema);

@@ -37,7 +37,8 @@ void RequireNotReserved(const Identifier &schema) {
 	}
 }
 
-QuackCatalog::QuackCatalog(AttachedDatabase &db, const void *node) : DuckCatalog(db), node(node) {
+QuackCatalog::QuackCatalog(AttachedDatabase &db, const void *node)
+    : DuckCatalog(db), node(node), shared_name(db.GetName()) {
 }
 
 QuackCatalog::~QuackCatalog() {
@@ -94,11 +95,9 @@ void QuackCatalog::Seal(const string &reason) {
 }
 
 optional_ptr<CatalogEntry> QuackCatalog::CreateSchema(CatalogTransaction transaction, CreateSchemaInfo &info) {
-	auto text = [&]() {
-		RequireNotReserved(info.SchemaName());
-		return TextOfCreate(transaction.GetContext(), info);
-	};
-	return ChangeCatalog(transaction, *this, text, [&]() { return CreateSchemaEntry(transaction, info); });
+	return ChangeCatalog(
+	    transaction, *this, [&](const DefinitionScope &scope) { return DefineCreateSchema(scope, info); },
+	    [&]() { return CreateSchemaEntry(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackCatalog::CreateSchemaEntry(CatalogTransaction transaction, CreateSchemaInfo &info) {
@@ -136,7 +135,7 @@ optional_ptr<CatalogEntry> QuackCatalog::AddSchemaEntry(CatalogTransaction trans
 void QuackCatalog::DropSchema(ClientContext &context, DropInfo &info) {
 	auto transaction = GetCatalogTransaction(context);
 	ChangeCatalog(
-	    transaction, *this, [&]() { return TextOfDrop(info); },
+	    transaction, *this, [&](const DefinitionScope &scope) { return DefineDropSchema(scope, info); },
 	    [&]() {
 		    DropSchemaEntry(transaction, info);
 		    return true;
@@ -215,11 +214,8 @@ unique_ptr<LogicalOperator> QuackCatalog::BindCreateIndex(Binder &binder, Create
 	if (BuildsIndexNatively(binder.context, table)) {
 		return DuckCatalog::BindCreateIndex(binder, stmt, table, std::move(plan));
 	}
-	auto info = stmt.info->Copy();
-	// As written it may lack the catalog, and then the name of an outer schema passes for one.
-	auto &name = info->Cast<CreateIndexInfo>().GetIndexName();
-	info->SetQualifiedName(table.ParentSchema().GetQualifiedName(name));
-	return make_uniq<LogicalProposeDdl>(*this, TextOfCreate(binder.context, *info));
+	auto scope = ScopeOf(binder.context, *this);
+	return make_uniq<LogicalProposeDdl>(*this, DefineCreateIndex(scope, table, stmt.info->Cast<CreateIndexInfo>()));
 }
 
 unique_ptr<LogicalOperator> QuackCatalog::BindAlterAddIndex(Binder &binder, TableCatalogEntry &table_entry,
@@ -230,8 +226,8 @@ unique_ptr<LogicalOperator> QuackCatalog::BindAlterAddIndex(Binder &binder, Tabl
 		return DuckCatalog::BindAlterAddIndex(binder, table_entry, std::move(plan), std::move(create_info),
 		                                      std::move(alter_info));
 	}
-	alter_info->GetQualifiedNameMutable().StripCatalog();
-	return make_uniq<LogicalProposeDdl>(*this, alter_info->ToString());
+	auto scope = ScopeOf(binder.context, *this);
+	return make_uniq<LogicalProposeDdl>(*this, DefineAlter(scope, table_entry.ParentSchema(), *alter_info));
 }
 
 void QuackCatalog::ScanSchemas(ClientContext &context, std::function<void(SchemaCatalogEntry &)> callback) {

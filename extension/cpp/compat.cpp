@@ -14,6 +14,7 @@
 #include "duckdb/storage/storage_lock.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "duckdb/transaction/local_storage.hpp"
+#include "duckdb/transaction/meta_transaction.hpp"
 
 using namespace duckdb;
 
@@ -140,9 +141,33 @@ struct TableTriggers {
 };
 template struct Reveal<TableTriggers, &DuckTableEntry::triggers>;
 
+struct UsedDatabases {
+	using type = identifier_map_t<reference<AttachedDatabase>> MetaTransaction::*;
+	friend type Member(UsedDatabases);
+};
+template struct Reveal<UsedDatabases, &MetaTransaction::used_databases>;
+
+struct ReferencedDatabases {
+	using type = reference_map_t<AttachedDatabase, shared_ptr<AttachedDatabase>> MetaTransaction::*;
+	friend type Member(ReferencedDatabases);
+};
+template struct Reveal<ReferencedDatabases, &MetaTransaction::referenced_databases>;
+
+struct ReferencedDatabaseLock {
+	using type = mutex MetaTransaction::*;
+	friend type Member(ReferencedDatabaseLock);
+};
+template struct Reveal<ReferencedDatabaseLock, &MetaTransaction::referenced_database_lock>;
+
 } // namespace
 
 namespace quack {
+
+void KnowAs(MetaTransaction &transaction, const Identifier &name, AttachedDatabase &db) {
+	lock_guard<mutex> guard(transaction.*Member(ReferencedDatabaseLock()));
+	(transaction.*Member(ReferencedDatabases())).emplace(reference<AttachedDatabase>(db), db.shared_from_this());
+	(transaction.*Member(UsedDatabases())).emplace(name, db);
+}
 
 void HideDatabase(AttachedDatabase &db) {
 	db.*Member(Visibility()) = AttachVisibility::HIDDEN;

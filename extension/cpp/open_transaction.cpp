@@ -3,8 +3,8 @@
 #include "open_transaction.hpp"
 
 #include "compat.hpp"
+#include "definition.hpp"
 #include "error.hpp"
-#include "settings.hpp"
 #include "statement.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
@@ -32,8 +32,8 @@ OpenTransaction::Table &OpenTransaction::TableOf(DuckTableEntry &entry) {
 	auto &table = tables.emplace(key, Table(entry)).first->second;
 	if (table.constraints.empty() || !RefersToSameObject(table.entry.get(), entry)) {
 		table.entry = entry;
-		entry.GetStorage().BindIndexes(context);
-		table.constraints = Binder::CreateBinder(context)->BindConstraints(entry);
+		BindIndexes(context, entry);
+		table.constraints = BindConstraints(context, entry);
 	}
 	return table;
 }
@@ -211,7 +211,7 @@ void OpenTransaction::EnterNativeState() {
 		}
 		Touch(known.first);
 		if (table.constraints.empty()) {
-			table.constraints = Binder::CreateBinder(context)->BindConstraints(entry);
+			table.constraints = BindConstraints(context, entry);
 		}
 		auto state = entry.GetStorage().InitializeDelete(entry, context, table.constraints);
 		table.hidden->ForEachVector([&](Vector &row_ids, idx_t count) {
@@ -235,8 +235,8 @@ void OpenTransaction::RecordMeant(optional_ptr<CatalogEntry> entry) {
 	}
 }
 
-void OpenTransaction::Record(const string &text) {
-	record->Ddl(WithSettings(context, catalog.GetName(), text));
+void OpenTransaction::Record(const Definition &definition) {
+	record->Ddl(definition);
 	// A statement that changes the catalog may replace the entries of tables.
 	tables.clear();
 }

@@ -224,28 +224,6 @@ Placement ChangedPlacement(const Placement &before, const AlterInfo &info, const
 	return after;
 }
 
-string TextOfPlacementChange(const AlterInfo &info) {
-	auto &alter = info.Cast<AlterTableInfo>();
-	string result = "ALTER TABLE ";
-	if (info.if_not_found == OnEntryNotFound::RETURN_NULL) {
-		result += "IF EXISTS ";
-	}
-	auto name = info.GetQualifiedName();
-	name.StripCatalog();
-	string options;
-	auto is_set = alter.alter_table_type == AlterTableType::SET_TABLE_OPTIONS;
-	if (is_set) {
-		for (auto &option : alter.Cast<SetTableOptionsInfo>().table_options) {
-			options += (options.empty() ? "" : ", ") + SQLString::ToString(option.first) + " = " + option.second->ToString();
-		}
-	} else {
-		for (auto &option : alter.Cast<ResetTableOptionsInfo>().table_options) {
-			options += (options.empty() ? "" : ", ") + SQLString::ToString(option.GetIdentifierName());
-		}
-	}
-	return result + name.ToString() + (is_set ? " SET (" : " RESET (") + options + ");";
-}
-
 void RequirePlacementPermitted(const QuackCatalog &catalog, const Placement &before, const Placement &after) {
 	if (before.IsDefault() && after.IsDefault()) {
 		return;

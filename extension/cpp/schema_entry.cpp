@@ -46,18 +46,22 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateNested(CatalogTransaction tra
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTable(CatalogTransaction transaction, BoundCreateTableInfo &info) {
 	auto replaced = ReplacedBy(transaction, info.Base());
+	// In a transaction that goes on the table is made of what travels, as it is by the applier.
+	unique_ptr<BoundCreateTableInfo> closed;
 	return ChangeCatalog(
 	    transaction, catalog,
-	    [&]() {
+	    [&](const DefinitionScope &scope) {
 		    auto &base = info.Base();
 		    auto placement = Placement::OfCreate(base);
-		    RequirePlacementPermitted(reinterpret_cast<QuackCatalog &>(catalog), Placement(), placement);
+		    RequirePlacementPermitted(scope.catalog, Placement(), placement);
 		    base.options = placement.ToOptions();
-		    return TextOfCreate(transaction.GetContext(), base);
+		    auto definition = DefineCreate(scope, *this, base);
+		    closed = BindTable(scope.context, scope.catalog, definition.bytes);
+		    return definition;
 	    },
 	    [&]() {
 		    Reserve(transaction, replaced);
-		    return CreateTableEntry(transaction, info);
+		    return CreateTableEntry(transaction, closed ? *closed : info);
 	    },
 	    replaced);
 }
@@ -119,14 +123,14 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTableEntry(CatalogTransaction
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateFunction(CatalogTransaction transaction, CreateFunctionInfo &info) {
 	return ChangeCatalog(
-	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    transaction, catalog, [&](const DefinitionScope &scope) { return DefineCreate(scope, *this, info); },
 	    [&]() { return DuckSchemaEntry::CreateFunction(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateIndex(CatalogTransaction transaction, CreateIndexInfo &info,
                                                          TableCatalogEntry &table) {
 	return ChangeCatalog(
-	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    transaction, catalog, [&](const DefinitionScope &scope) { return DefineCreateIndex(scope, table, info); },
 	    [&]() {
 		    Reserve(transaction, table);
 		    return DuckSchemaEntry::CreateIndex(transaction, info, table);
@@ -136,26 +140,26 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateIndex(CatalogTransaction tran
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateView(CatalogTransaction transaction, CreateViewInfo &info) {
 	return ChangeCatalog(
-	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    transaction, catalog, [&](const DefinitionScope &scope) { return DefineCreate(scope, *this, info); },
 	    [&]() { return DuckSchemaEntry::CreateView(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateSequence(CatalogTransaction transaction, CreateSequenceInfo &info) {
 	return ChangeCatalog(
-	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    transaction, catalog, [&](const DefinitionScope &scope) { return DefineCreate(scope, *this, info); },
 	    [&]() { return AddEntry(transaction, make_uniq<QuackSequenceEntry>(catalog, *this, info), info.on_conflict); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateType(CatalogTransaction transaction, CreateTypeInfo &info) {
 	return ChangeCatalog(
-	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    transaction, catalog, [&](const DefinitionScope &scope) { return DefineCreate(scope, *this, info); },
 	    [&]() { return DuckSchemaEntry::CreateType(transaction, info); });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTableFunction(CatalogTransaction transaction,
                                                                  CreateTableFunctionInfo &info) {
 	return ChangeCatalog(
-	    transaction, catalog, [&]() { return TextOfCreate(transaction.GetContext(), info); },
+	    transaction, catalog, [&](const DefinitionScope &scope) { return DefineCreate(scope, *this, info); },
 	    [&]() { return DuckSchemaEntry::CreateTableFunction(transaction, info); });
 }
 
@@ -188,7 +192,7 @@ void QuackSchemaEntry::Alter(CatalogTransaction transaction, AlterInfo &info) {
 		return;
 	}
 	ChangeCatalog(
-	    transaction, catalog, [&]() { return TextOfAlter(transaction.GetContext(), info); },
+	    transaction, catalog, [&](const DefinitionScope &scope) { return DefineAlter(scope, *this, info); },
 	    [&]() {
 		    AlterNatively(transaction, info);
 		    return true;
@@ -275,13 +279,11 @@ void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo
 	PlacementChange change(info, ChangedPlacement(before, info, table.GetColumns()));
 	ChangeCatalog(
 	    transaction, catalog,
-	    [&]() {
-		    RequireNotReserved(info.GetQualifiedName().Schema());
-		    auto &own = reinterpret_cast<QuackCatalog &>(catalog);
+	    [&](const DefinitionScope &scope) {
 		    // Even what changes nothing is a statement that an older member does not know.
-		    own.RequireGroups();
-		    RequirePlacementPermitted(own, before, change.placement);
-		    return TextOfPlacementChange(info);
+		    scope.catalog.RequireGroups();
+		    RequirePlacementPermitted(scope.catalog, before, change.placement);
+		    return DefineAlter(scope, *this, info);
 	    },
 	    [&]() {
 		    Reserve(transaction, table);
@@ -295,7 +297,7 @@ void QuackSchemaEntry::DropEntry(ClientContext &context, DropInfo &info) {
 	auto transaction = GetCatalogTransaction(context);
 	auto table = TableNamed(transaction, info.type, info.GetQualifiedName().Name());
 	ChangeCatalog(
-	    transaction, catalog, [&]() { return TextOfDrop(info); },
+	    transaction, catalog, [&](const DefinitionScope &scope) { return DefineDrop(scope, *this, info); },
 	    [&]() {
 		    Reserve(transaction, table);
 		    DuckSchemaEntry::DropEntry(context, info);

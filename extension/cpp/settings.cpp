@@ -1,10 +1,11 @@
-//! Implementation of pinned settings.
+//! Implementation of pinned settings and of the closed scope.
 
 #include "settings.hpp"
 
-#include "duckdb/catalog/catalog_search_path.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_data.hpp"
+#include "duckdb/main/config.hpp"
+#include "duckdb/main/settings.hpp"
 
 using namespace duckdb;
 
@@ -12,122 +13,247 @@ namespace quack {
 
 namespace {
 
-struct Setting {
-	const char *name;
-	//! What the node's own connections use: DuckDB's default, and UTC.
-	const char *pinned;
+//! Settings that change the value of an expression over given rows.
+constexpr const char *TRAVELLING[] = {
+    "TimeZone",
+    "Calendar",
+    "default_collation",
+    "default_null_order",
+    "default_order",
+    "disable_timestamptz_casts",
+    "error_on_division_by_zero",
+    "ieee_floating_point_ops",
+    "integer_division",
+    "legacy_disable_null_type",
+    "old_implicit_casting",
+    "order_by_non_integer_literal",
+    "regex_match_operator_semantics",
+    "scalar_subquery_error_on_multiple_rows",
 };
 
-//! Of the list in `duckdb_settings()` of 2.0.0 those that change the value of an expression over given rows.
-constexpr Setting SETTINGS[] = {
-    {"TimeZone", "UTC"},
-    {"Calendar", "gregorian"},
-    {"default_collation", ""},
-    {"default_null_order", "NULLS_LAST"},
-    {"default_order", "ASCENDING"},
-    {"disable_timestamptz_casts", "false"},
-    {"error_on_division_by_zero", "true"},
-    {"ieee_floating_point_ops", "true"},
-    {"integer_division", "false"},
-    {"legacy_disable_null_type", "false"},
-    {"order_by_non_integer_literal", "false"},
-    {"regex_match_operator_semantics", "partial"},
-    {"scalar_subquery_error_on_multiple_rows", "true"},
+//! Settings whose value is what the process has and may use. DuckDB reads them from the process, or to look after files.
+constexpr const char *OF_THE_HOST[] = {
+    "access_mode",
+    "allocator_background_threads",
+    "allocator_bulk_deallocation_flush_threshold",
+    "allocator_flush_threshold",
+    "allow_community_extensions",
+    "allow_extension_repositories",
+    "allow_extensions_metadata_mismatch",
+    "allow_parser_override_extension",
+    "allow_persistent_secrets",
+    "allow_unredacted_secrets",
+    "allow_unsigned_extensions",
+    "allowed_configs",
+    "allowed_directories",
+    "allowed_paths",
+    "async_threads",
+    "auto_checkpoint_skip_wal_threshold",
+    "autoinstall_extension_repository",
+    "autoinstall_known_extensions",
+    "autoload_known_extensions",
+    "block_allocator_memory",
+    "cache_local_files",
+    "checkpoint_on_detach",
+    "checkpoint_threshold",
+    "custom_extension_repository",
+    "custom_user_agent",
+    "debug_checkpoint_scan_sleep_ms",
+    "default_block_size",
+    "default_secret_storage",
+    "disable_database_invalidation",
+    "disabled_compression_methods",
+    "disabled_filesystems",
+    "disabled_log_types",
+    "disabled_optimizers",
+    "duckdb_api",
+    "enable_external_access",
+    "enable_external_file_cache",
+    "enable_http_metadata_cache",
+    "enable_logging",
+    "enabled_log_types",
+    "extension_directories",
+    "extension_repository_directory",
+    "external_file_cache_local_max_block_size",
+    "external_file_cache_remote_max_block_size",
+    "external_file_cache_remote_min_block_size",
+    "external_file_cache_request_sizing",
+    "external_file_cache_spill",
+    "external_threads",
+    "file_search_path",
+    "fsync_mode",
+    "home_directory",
+    "http_client_pool_capacity",
+    "http_proxy",
+    "http_proxy_password",
+    "http_proxy_username",
+    "lock_configuration",
+    "log_query_path",
+    "logging_level",
+    "logging_mode",
+    "logging_storage",
+    "max_memory",
+    "max_temp_directory_size",
+    "memory_limit",
+    "password",
+    "pin_threads",
+    "redact_http_logs",
+    "secret_directory",
+    "standard_vector_size",
+    "storage_block_prefetch",
+    "storage_compatibility_version",
+    "temp_directory",
+    "temp_file_encryption",
+    "threads",
+    "user",
+    "username",
+    "wal_autocheckpoint",
+    "wal_autocheckpoint_entries",
+    "worker_threads",
+    "write_buffer_row_group_memory_limit",
 };
 
-//! Not DuckDB's own: that one names catalogs, and each node has its own name for the replicated one.
-constexpr const char *SCHEMA_IN_USE = "schema";
-constexpr const char *PREFIX = "SET SESSION ";
-constexpr const char *END = ";\n";
+constexpr const char *OF_THE_CONNECTION[] = {
+    "active_grammar_extensions", "current_dialect",     "enable_profiling",      "enable_progress_bar",
+    "enable_progress_bar_print", "max_streaming_buffer_size", "operator_memory_limit", "profile_output",
+    "profiling_coverage",        "profiling_output",    "profiling_renderer_settings", "progress_bar_time",
+    "schema",                    "search_path",         "streaming_buffer_size", "tracked_metrics",
+};
 
-string SetText(const string &name, const string &value) {
-	return PREFIX + name + " = " + SQLString::ToString(value) + END;
+template <idx_t COUNT>
+bool IsIn(const char *const (&names)[COUNT], const string &setting) {
+	for (auto name : names) {
+		if (StringUtil::CIEquals(name, setting)) {
+			return true;
+		}
+	}
+	return false;
 }
 
-bool IsPinned(const Setting &setting, const string &value) {
-	if (StringUtil::CIEquals(value, setting.pinned)) {
-		return true;
+//! Values that are not DuckDB's defaults: those of a process may depend on where it runs.
+Value PinnedValue(const string &setting, const Value &default_value) {
+	if (StringUtil::CIEquals(setting, "TimeZone")) {
+		return Value("UTC");
 	}
-	return string(setting.name) == "TimeZone" && StringUtil::CIEquals(value, "Etc/UTC");
+	if (StringUtil::CIEquals(setting, "Calendar")) {
+		return Value("gregorian");
+	}
+	return default_value;
+}
+
+//! A setting that DuckDB looks up by its number, first in the connection, then in the process.
+struct KnownSetting {
+	string name;
+	idx_t index;
+	Value pinned;
+};
+
+bool IsPinned(const string &setting) {
+	auto setting_class = ClassOf(setting);
+	return setting_class == SettingClass::PINNED || setting_class == SettingClass::TRAVELS;
+}
+
+//! DuckDB's own settings that are pinned.
+const vector<KnownSetting> &OwnSettings() {
+	static const auto SETTINGS = []() {
+		vector<KnownSetting> result;
+		for (idx_t i = 0; i < DBConfig::GetOptionCount(); i++) {
+			auto option = DBConfig::GetOptionByIndex(i);
+			Value default_value;
+			if (option->setting_idx.IsValid() && IsPinned(option->name) &&
+			    DBConfig::TryGetDefaultValue(option, default_value)) {
+				result.push_back(KnownSetting {option->name, option->setting_idx.GetIndex(), std::move(default_value)});
+			}
+		}
+		return result;
+	}();
+	return SETTINGS;
+}
+
+//! Calls back for all settings that are pinned, those of extensions included.
+void ForEachPinned(ClientContext &context, const std::function<void(const KnownSetting &setting)> &callback) {
+	for (auto &setting : OwnSettings()) {
+		callback(setting);
+	}
+	for (auto &entry : DBConfig::GetConfig(context).user_settings.GetExtensionSettings()) {
+		auto &option = entry.second;
+		auto &name = entry.first.GetIdentifierName();
+		if (option.setting_index.IsValid() && IsPinned(name)) {
+			callback(KnownSetting {name, option.setting_index.GetIndex(), PinnedValue(name, option.default_value)});
+		}
+	}
+}
+
+bool IsSame(const string &setting, const Value &current, const Value &pinned) {
+	auto value = current.ToString();
+	return StringUtil::CIEquals(value, pinned.ToString()) ||
+	       (StringUtil::CIEquals(setting, "TimeZone") && StringUtil::CIEquals(value, "Etc/UTC"));
 }
 
 } // namespace
 
-void PinSettings(Connection &connection) {
-	for (auto &setting : SETTINGS) {
-		// A process without DuckDB's extension icu does not know all of them, and has no expressions that use them.
+SettingClass ClassOf(const string &setting) {
+	if (IsIn(TRAVELLING, setting)) {
+		return SettingClass::TRAVELS;
+	}
+	if (IsIn(OF_THE_HOST, setting)) {
+		return SettingClass::HOST;
+	}
+	return IsIn(OF_THE_CONNECTION, setting) ? SettingClass::CONNECTION : SettingClass::PINNED;
+}
+
+const char *NameOf(SettingClass setting_class) {
+	switch (setting_class) {
+	case SettingClass::PINNED:
+		return "pinned";
+	case SettingClass::TRAVELS:
+		return "travels";
+	case SettingClass::HOST:
+		return "host";
+	default:
+		return "connection";
+	}
+}
+
+void PinSettings(ClientContext &context) {
+	ForEachPinned(context, [&](const KnownSetting &setting) {
+		Settings::Set(context, setting.index, SetScope::SESSION, setting.pinned);
+	});
+}
+
+SettingValues TravellingSettings(ClientContext &context) {
+	SettingValues result;
+	ForEachPinned(context, [&](const KnownSetting &setting) {
 		Value current;
-		if (connection.context->TryGetCurrentSetting(Identifier(setting.name), current)) {
-			connection.Query(SetText(setting.name, setting.pinned))->ThrowIfError();
+		if (ClassOf(setting.name) == SettingClass::TRAVELS &&
+		    context.TryGetCurrentUserSetting(setting.index, current) &&
+		    !IsSame(setting.name, current, setting.pinned)) {
+			result.emplace_back(setting.name, current.ToString());
 		}
+	});
+	return result;
+}
+
+ClosedScope::ClosedScope(ClientContext &context, const SettingValues &travelling)
+    : context(context), settings(ClientConfig::GetConfig(context).user_settings) {
+	vector<CatalogSearchEntry> own_names {CatalogSearchEntry(Identifier::SystemCatalog(), Identifier::DefaultSchema())};
+	search_path = make_uniq<CatalogSearchPath>(context, std::move(own_names));
+	std::swap(ClientData::Get(context).catalog_search_path, search_path);
+	PinSettings(context);
+	for (auto &value : travelling) {
+		ForEachPinned(context, [&](const KnownSetting &setting) {
+			if (StringUtil::CIEquals(setting.name, value.first)) {
+				Settings::Set(context, setting.index, SetScope::SESSION, Value(value.second).DefaultCastAs(setting.pinned.type()));
+			}
+		});
+		// One that DuckDB's extension icu has added decides nothing for a process that has not loaded it, and therefore
+		// has none of the functions that look at it.
 	}
 }
 
-//! The schema of the catalog that is looked into for names without one; empty when it is the default one.
-static string SchemaInUse(ClientContext &context, const Identifier &catalog) {
-	for (auto &entry : ClientData::Get(context).catalog_search_path->GetSetPaths()) {
-		if (entry.GetCatalog() == catalog) {
-			return entry.GetSchema() == Identifier::DefaultSchema() ? string() : entry.GetSchema().GetIdentifierName();
-		}
-	}
-	return string();
-}
-
-static void UseSchema(ClientContext &context, const Identifier &catalog, const Identifier &schema) {
-	CatalogSearchEntry entry(catalog, schema);
-	ClientData::Get(context).catalog_search_path->Set(std::move(entry), CatalogSetPathType::SET_DIRECTLY);
-}
-
-string WithSettings(ClientContext &context, const Identifier &catalog, const string &sql) {
-	string result;
-	auto schema = SchemaInUse(context, catalog);
-	if (!schema.empty()) {
-		result += SetText(SCHEMA_IN_USE, schema);
-	}
-	for (auto &setting : SETTINGS) {
-		Value current;
-		if (context.TryGetCurrentSetting(Identifier(setting.name), current) && !IsPinned(setting, current.ToString())) {
-			result += SetText(setting.name, current.ToString());
-		}
-	}
-	return result + sql;
-}
-
-void RunWithSettings(Connection &connection, const Identifier &catalog, const string &sql) {
-	auto rest = sql;
-	auto changed = false;
-	auto &context = *connection.context;
-	auto schema_text = string(PREFIX) + SCHEMA_IN_USE + " = ";
-	while (StringUtil::StartsWith(rest, PREFIX)) {
-		auto end = rest.find(END);
-		if (end == string::npos) {
-			break;
-		}
-		if (StringUtil::StartsWith(rest, schema_text)) {
-			auto quoted = rest.substr(schema_text.size(), end - schema_text.size());
-			auto schema = StringUtil::Replace(quoted.substr(1, quoted.size() - 2), "''", "'");
-			UseSchema(context, catalog, Identifier(schema));
-			changed = true;
-			rest = rest.substr(end + strlen(END));
-			continue;
-		}
-		auto name = rest.substr(strlen(PREFIX), rest.find(" = ") - strlen(PREFIX));
-		Value current;
-		if (connection.context->TryGetCurrentSetting(Identifier(name), current)) {
-			connection.Query(rest.substr(0, end))->ThrowIfError();
-			changed = true;
-		}
-		rest = rest.substr(end + strlen(END));
-	}
-	connection.Query(rest)->ThrowIfError();
-	if (changed) {
-		RestoreSettings(connection, catalog);
-	}
-}
-
-void RestoreSettings(Connection &connection, const Identifier &catalog) {
-	UseSchema(*connection.context, catalog, Identifier::DefaultSchema());
-	PinSettings(connection);
+ClosedScope::~ClosedScope() {
+	std::swap(ClientData::Get(context).catalog_search_path, search_path);
+	ClientConfig::GetConfig(context).user_settings = std::move(settings);
 }
 
 } // namespace quack

@@ -24,7 +24,7 @@ public:
 		auto &context = *connection->context;
 		context.registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
 		// Computed columns are a part of what clients see.
-		PinSettings(*connection);
+		PinSettings(context);
 		connection->BeginTransaction();
 		// The states of sequences belong to no transaction: they are taken at the moment of the snapshot.
 		auto &catalog = store.Catalog();

@@ -4,6 +4,7 @@
 
 #include "chunk.hpp"
 #include "compat.hpp"
+#include "definition.hpp"
 #include "error.hpp"
 #include "rows.hpp"
 #include "table_entry.hpp"
@@ -112,10 +113,10 @@ void Writer::BeginStatement() {
 	quack_rs_writer_begin_statement(handle);
 }
 
-void Writer::Ddl(const string &sql) {
+void Writer::Ddl(const Definition &definition) {
 	lock_guard<mutex> guard(lock);
 	QuackError error = NoError();
-	quack_rs_writer_ddl(handle, Bytes(sql), &error);
+	quack_rs_writer_ddl(handle, Bytes(definition.text), Bytes(definition.bytes), &error);
 	ThrowIfError(error);
 }
 

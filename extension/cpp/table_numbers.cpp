@@ -19,10 +19,6 @@ constexpr const char *LIST = "table_numbers";
 //! Rows of the list that need not count any more, beside as many as there are tables, before they are cleared away.
 constexpr idx_t ROWS_SPARE = 1024;
 
-static string ListName() {
-	return SQLIdentifier::ToString(INTERNAL_SCHEMA) + "." + LIST;
-}
-
 uint64_t TableNumbers::Of(DuckTableEntry &table) const {
 	auto &info = table.GetStorage().GetDataTableInfo();
 	lock_guard<mutex> guard(lock);
@@ -168,7 +164,7 @@ void Applier::WriteChanges() {
 	vector<ListRow> rows;
 	list.rows_after = list.rows;
 	if (list.rows > 2 * list.tables.size() + ROWS_SPARE) {
-		Run("DELETE FROM " + ListName());
+		Run("DELETE FROM " + Internal(LIST));
 		for (auto &table : list.tables) {
 			rows.push_back(ListRow {table.second, list.version - 1, false});
 		}
@@ -191,7 +187,7 @@ uint64_t Applier::NumberTables(uint64_t last) {
 	FlushAppend();
 	auto &catalog = store.Catalog();
 	if (!catalog.numbers.HaveBegun()) {
-		Run("CREATE TABLE IF NOT EXISTS " + ListName() +
+		Run("CREATE TABLE IF NOT EXISTS " + Internal(LIST) +
 		    " (number UBIGINT NOT NULL, version UBIGINT NOT NULL, schema_path VARCHAR, name VARCHAR)");
 	}
 	last = list.Follow(context, catalog, last);
@@ -224,8 +220,8 @@ void Applier::KeepNumbers() {
 }
 
 //! The numbers of tables by schema and name, as the list is stored.
-static map<pair<string, string>, uint64_t> ReadList(Connection &connection, TableList &list) {
-	auto result = connection.Query("SELECT number, version, schema_path, name FROM " + ListName() + " ORDER BY version");
+static map<pair<string, string>, uint64_t> ReadList(Connection &connection, const string &name, TableList &list) {
+	auto result = connection.Query("SELECT number, version, schema_path, name FROM " + name + " ORDER BY version");
 	if (result->HasError()) {
 		result->ThrowError();
 	}
@@ -262,7 +258,7 @@ void Applier::LoadNumbers() {
 	if (!exists) {
 		return;
 	}
-	auto numbers = ReadList(*connection, list);
+	auto numbers = ReadList(*connection, Internal(LIST), list);
 	auto all = true;
 	context.RunFunctionInTransaction([&]() {
 		list.Follow(context, store.Catalog(), 0);

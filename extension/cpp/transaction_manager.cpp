@@ -8,6 +8,7 @@
 #include "error.hpp"
 #include "statement.hpp"
 #include "duckdb/main/attached_database.hpp"
+#include "duckdb/main/database_manager.hpp"
 #include "duckdb/main/valid_checker.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/single_file_block_manager.hpp"
@@ -30,7 +31,20 @@ QuackTransactionManager &QuackTransactionManager::Get(QuackCatalog &catalog) {
 	return static_cast<QuackTransactionManager &>(catalog.GetAttached().GetTransactionManager());
 }
 
+void QuackTransactionManager::NameShared(ClientContext &context) {
+	auto &name = db.GetCatalog().Cast<QuackCatalog>().SharedName();
+	if (name == db.GetName()) {
+		return;
+	}
+	// What a process has attached itself under this name keeps it, but for the applier.
+	auto other = ApplierMark::IsSet(context) ? nullptr : DatabaseManager::Get(context).GetDatabase(name);
+	if (!other) {
+		KnowAs(MetaTransaction::Get(context), name, db);
+	}
+}
+
 Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
+	NameShared(context);
 	if (checkpointing == std::this_thread::get_id()) {
 		StatementState::Get(context).internal = true;
 		// What the checkpoint holds of sequences is of the same commit as what it holds of rows.

@@ -265,7 +265,7 @@ unsafe extern "C" {
         error: *mut Error,
     );
     pub fn quack_cpp_applier_clear_way(applier: *mut c_void, error_kind: i32, error: *mut Error) -> i32;
-    pub fn quack_cpp_applier_ddl(applier: *mut c_void, sql: Bytes<'_>, error: *mut Error);
+    pub fn quack_cpp_applier_ddl(applier: *mut c_void, definition: Bytes<'_>, error: *mut Error);
     pub fn quack_cpp_applier_placements(applier: *mut c_void, sink: PlacementSink, error: *mut Error);
     pub fn quack_cpp_applier_number_tables(applier: *mut c_void, last: u64, error: *mut Error) -> u64;
     pub fn quack_cpp_applier_sequence(

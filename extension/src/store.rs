@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
 use quack_apply::{Placement, Store, StoreError};
-use quack_proto::log::v1::Rows;
+use quack_proto::log::v1::{Ddl, Rows};
 use quack_types::LogIndex;
 
 use crate::ffi::{self, Bytes, Error, PlacementSink, Sink, Table};
@@ -247,8 +247,9 @@ impl Store for DuckDbStore {
         }
     }
 
-    fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {
-        self.call(|applier, error| unsafe { ffi::quack_cpp_applier_ddl(applier, Bytes::from(sql), error) })
+    fn ddl(&mut self, ddl: &Ddl) -> Result<(), StoreError> {
+        let definition = Bytes::new(&ddl.definition);
+        self.call(|applier, error| unsafe { ffi::quack_cpp_applier_ddl(applier, definition, error) })
     }
 
     fn placements(&mut self) -> Result<Vec<Placement>, StoreError> {

@@ -127,12 +127,17 @@ unsafe extern "C" fn quack_rs_writer_begin_statement(handle: *mut c_void) {
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn quack_rs_writer_ddl(handle: *mut c_void, sql: Bytes<'_>, error: *mut Error) {
+unsafe extern "C" fn quack_rs_writer_ddl(
+    handle: *mut c_void,
+    text: Bytes<'_>,
+    definition: Bytes<'_>,
+    error: *mut Error,
+) {
     barrier::call(error, || {
         // SAFETY: as the header asks of C++.
         let writer = unsafe { writer(handle) };
         writer.proposer_mut().require(&Feature::SCHEMA)?;
-        writer.ddl(sql.text())
+        writer.ddl(text.text(), definition.as_slice().to_vec().into())
     });
 }
 

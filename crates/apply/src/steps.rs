@@ -72,7 +72,7 @@ pub(crate) fn run_alone<S: Store>(
     let mut applied = proto::Applied::default();
     for (number, step) in transaction.steps.iter().enumerate() {
         match &step.kind {
-            Some(StepKind::Ddl(ddl)) => store.ddl(&ddl.sql)?,
+            Some(StepKind::Ddl(ddl)) => store.ddl(ddl)?,
             Some(StepKind::Sequence(usage)) => follow(store, usage)?,
             Some(StepKind::Draw(draw)) => applied.drawn = Some(draw_from(store, draw)?),
             Some(StepKind::Set(set)) => set_sequence(store, set)?,

@@ -1,6 +1,6 @@
 //! The store as the applier needs it.
 
-use quack_proto::log::v1::Rows;
+use quack_proto::log::v1::{Ddl, Rows};
 use quack_types::LogIndex;
 
 use crate::lanes::Placement;
@@ -147,8 +147,8 @@ pub trait Store {
         Ok(last)
     }
 
-    /// Runs a statement that changes the catalog.
-    fn ddl(&mut self, sql: &str) -> Result<(), StoreError>;
+    /// Makes a change of the catalog.
+    fn ddl(&mut self, ddl: &Ddl) -> Result<(), StoreError>;
 
     /// Where a sequence is, as this transaction sees it; `None` when there is none of the name.
     fn sequence(&mut self, schema: &str, name: &str) -> Result<Option<SequenceState>, StoreError>;

@@ -163,17 +163,17 @@ impl<P: Proposer> Writer<P> {
         }
     }
 
-    /// Adds a statement that changes the catalog.
+    /// Adds a statement that changes the catalog: its text, for people, and what the store applies.
     ///
     /// # Errors
     /// The transaction's statements are together larger than an entry may be.
-    pub fn ddl(&mut self, sql: String) -> Result<(), P::Error> {
-        self.ddl_bytes += sql.len();
+    pub fn ddl(&mut self, sql: String, definition: Bytes) -> Result<(), P::Error> {
+        self.ddl_bytes += sql.len() + definition.len();
         if self.ddl_bytes > DDL_BYTES_MAX {
             return Err(self.proposer.too_large(self.ddl_bytes, DDL_BYTES_MAX));
         }
         let numbers_tables = self.proposer.entry_version() >= entry::TABLE_NUMBERS_VERSION;
-        self.steps.push(proto::Step { kind: Some(StepKind::Ddl(proto::Ddl { sql, numbers_tables })) });
+        self.steps.push(proto::Step { kind: Some(StepKind::Ddl(proto::Ddl { sql, definition, numbers_tables })) });
         Ok(())
     }
 

@@ -31,7 +31,7 @@ public:
 	void ChangeFound();
 	void ForgetFound();
 	void Insert(const QuackTable &table, QuackBytes chunk);
-	void Ddl(const duckdb::string &sql);
+	void Ddl(QuackBytes definition);
 	//! The lanes that tables need, as the running transaction sees them.
 	void Placements(QuackPlacementSink sink);
 	//! Numbers the tables that the running transaction has made, and all others without a number, counting on from `last`;
@@ -79,6 +79,10 @@ private:
 	//! Commits; a checkpoint that is writing one of the tables is waited for before DuckDB's transaction lock is taken.
 	void CommitTransaction();
 	void Run(const duckdb::string &sql);
+	//! A table of the applier's own, as SQL names it.
+	duckdb::string Internal(const duckdb::string &name) const;
+	//! The indexes of a file that has just been opened.
+	void BindAllIndexes();
 	//! Replaces the hints of these rows by where the primary key says that they are: row ids differ from node to node
 	//! once checkpoints have moved rows. Returns whether there is such a key. What it finds is still to be compared.
 	bool LookUpKeys(Target &target, duckdb::DataChunk &sought, const duckdb::vector<idx_t> &positions,
@@ -93,8 +97,6 @@ private:
 
 	Store &store;
 	duckdb::unique_ptr<duckdb::Connection> connection;
-	//! A statement has failed that brought settings along.
-	bool settings_changed = false;
 	//! Whether the running transaction, or the one that was rolled back last, has run a statement.
 	bool ran_statement = false;
 	duckdb::ClientContext &context;

@@ -158,7 +158,7 @@ void quack_rs_writer_inserted(void *writer, QuackTable table, QuackBytes chunk, 
 void quack_rs_writer_updated(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
 //! Rows that follow take effect after all that came before.
 void quack_rs_writer_begin_statement(void *writer);
-void quack_rs_writer_ddl(void *writer, QuackBytes sql, QuackError *error);
+void quack_rs_writer_ddl(void *writer, QuackBytes text, QuackBytes definition, QuackError *error);
 //! So many bytes of what was written belong to a group: its entries go to the groups' lanes, to each as often as its share. An empty name is
 //! that of the default group.
 void quack_rs_writer_weigh(void *writer, QuackBytes group, uint64_t bytes);
@@ -234,7 +234,7 @@ void quack_cpp_applier_insert(void *applier, QuackTable table, QuackBytes chunk,
 //! After an error of this kind, with everything rolled back: ends the clients' transactions that may be its cause.
 //! Returns 0 when there were none, 1 when they are gone, 2 when one of them cannot be ended yet.
 int32_t quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error);
-void quack_cpp_applier_ddl(void *applier, QuackBytes sql, QuackError *error);
+void quack_cpp_applier_ddl(void *applier, QuackBytes definition, QuackError *error);
 //! Emits the lanes that the catalog's tables need, as the running transaction sees them.
 void quack_cpp_applier_placements(void *applier, QuackPlacementSink sink, QuackError *error);
 //! Numbers the tables that have no number, counting on from `last`; returns the last number given.

@@ -95,6 +95,12 @@ public:
 	SequenceStates sequences;
 	TableNumbers numbers;
 
+	//! The name that all nodes have given the catalog. Within definitions it stands for the catalog, also where a process has
+	//! attached it under another one.
+	const duckdb::Identifier &SharedName() const {
+		return shared_name;
+	}
+
 	static bool Is(duckdb::Catalog &catalog);
 
 private:
@@ -110,6 +116,7 @@ private:
 
 private:
 	const void *node;
+	const duckdb::Identifier shared_name;
 	mutable duckdb::mutex seal_lock;
 	duckdb::string seal_reason;
 	duckdb::atomic<bool> detachable {false};

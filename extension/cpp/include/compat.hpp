@@ -13,6 +13,7 @@ class DuckTransactionManager;
 class DuckTableEntry;
 class LocalStorage;
 class LocalTableStorage;
+class MetaTransaction;
 class SequenceCatalogEntry;
 struct SequenceData;
 }
@@ -59,6 +60,9 @@ void MoveSequence(duckdb::SequenceCatalogEntry &sequence, const duckdb::Sequence
 
 //! The triggers of a table, which its next version takes over.
 duckdb::shared_ptr<duckdb::CatalogSet> TriggersOf(const duckdb::DuckTableEntry &table);
+
+//! From here on the transaction finds the database under this name, too. It is listed under its own alone.
+void KnowAs(duckdb::MetaTransaction &transaction, const duckdb::Identifier &name, duckdb::AttachedDatabase &db);
 
 //! Puts a database back under its name, after DuckDB has taken it out for a DETACH that is to be refused.
 void Reattach(duckdb::ClientContext &context, duckdb::AttachedDatabase &db);

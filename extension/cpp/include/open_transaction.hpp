@@ -9,6 +9,7 @@
 namespace quack {
 
 class Writer;
+struct Definition;
 
 //! An attempt of the applier to apply an entry, which has ended in an error.
 struct FailedAttempt {
@@ -66,9 +67,9 @@ public:
 	bool IsNative() const {
 		return native;
 	}
-	//! Runs a change of the catalog in the store, and records its text, after which table is `meant` when it is one.
+	//! Runs a change of the catalog in the store, and records its definition, after which table is `meant` when it is one.
 	template <class CHANGE>
-	auto ChangeCatalog(const duckdb::string &text, CHANGE &&change,
+	auto ChangeCatalog(const Definition &definition, CHANGE &&change,
 	                   duckdb::optional_ptr<duckdb::CatalogEntry> meant = nullptr) {
 		GoNative();
 		RecordMeant(meant);
@@ -83,7 +84,7 @@ public:
 			idx_t &depth;
 		} scope(inside_catalog_change);
 		auto result = change();
-		Record(text);
+		Record(definition);
 		return result;
 	}
 	//! Whether the change of the catalog that runs now is a part of one that is recorded already.
@@ -128,7 +129,7 @@ private:
 	Table &TableOf(duckdb::DuckTableEntry &table);
 	void EnterNativeState();
 	void Touch(duckdb::DataTableInfo *table);
-	void Record(const duckdb::string &text);
+	void Record(const Definition &definition);
 	void RecordMeant(duckdb::optional_ptr<duckdb::CatalogEntry> entry);
 	//! How far the sequences have been used that the transaction has created: nobody else can have used them.
 	void WriteOwnSequences(duckdb::DuckTransaction &transaction);

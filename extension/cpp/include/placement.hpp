@@ -67,8 +67,6 @@ duckdb::string ShardName(uint32_t shard);
 bool IsPlacementChange(const duckdb::AlterInfo &info);
 //! What such a statement makes of a placement.
 Placement ChangedPlacement(const Placement &before, const duckdb::AlterInfo &info, const duckdb::ColumnList &columns);
-//! The statement's text for the log. DuckDB's own leaves out IF EXISTS, and the schema `main`.
-duckdb::string TextOfPlacementChange(const duckdb::AlterInfo &info);
 
 //! Refuses what places a table while the cluster's switch is off.
 void RequirePlacementPermitted(const QuackCatalog &catalog, const Placement &before, const Placement &after);

@@ -2,22 +2,53 @@
 #pragma once
 
 #include "duckdb.hpp"
+#include "duckdb/catalog/catalog_search_path.hpp"
+#include "duckdb/main/client_config.hpp"
 
 namespace quack {
 
-//! Gives a connection of the node's own the same meaning of every expression as on all other nodes, whatever the settings
-//! of this process are.
-void PinSettings(duckdb::Connection &connection);
+class QuackCatalog;
 
-//! A statement's text, with the settings of the session before it that would make it mean something else elsewhere, and
-//! with the schema of the catalog that the session uses.
-duckdb::string WithSettings(duckdb::ClientContext &context, const duckdb::Identifier &catalog, const duckdb::string &sql);
+//! Names and values of settings, as text.
+using SettingValues = duckdb::vector<std::pair<duckdb::string, duckdb::string>>;
 
-//! Runs such a text on a connection with pinned settings, and pins them again. After an error they may be others:
-//! DuckDB sets none in a transaction that has failed.
-void RunWithSettings(duckdb::Connection &connection, const duckdb::Identifier &catalog, const duckdb::string &sql);
+//! What a setting of DuckDB is to replicated data.
+enum class SettingClass {
+	//! It has its default value wherever a node binds or evaluates a definition, whatever the process has set.
+	PINNED,
+	//! The same; where a statement converts rows that are there, it is evaluated under its session's value instead, which
+	//! travels in the entry.
+	TRAVELS,
+	//! The process's own: memory, threads, files, the network, what it logs. It decides nothing about rows.
+	HOST,
+	//! A connection's own, and at its default in each new one.
+	CONNECTION
+};
 
-//! Pins the settings again, outside of a transaction that has failed.
-void RestoreSettings(duckdb::Connection &connection, const duckdb::Identifier &catalog);
+//! The class of a setting that `duckdb_settings()` lists; `PINNED` for one that an extension has added.
+SettingClass ClassOf(const duckdb::string &setting);
+const char *NameOf(SettingClass setting_class);
+
+//! Gives a connection of the node's own the pinned values. They are written where DuckDB looks them up, not with SET,
+//! which the process may have forbidden (`lock_configuration`).
+void PinSettings(duckdb::ClientContext &context);
+
+//! The settings of the class `TRAVELS` whose values in this session are not the pinned ones.
+SettingValues TravellingSettings(duckdb::ClientContext &context);
+
+//! While it lives, names and settings mean in this connection what they mean to the applier: settings are pinned, apart
+//! from `travelling` ones, and names without a qualification are DuckDB's own. What is in the replicated catalog has its
+//! full name. For the thread that runs the connection's statement.
+class ClosedScope {
+public:
+	explicit ClosedScope(duckdb::ClientContext &context, const SettingValues &travelling = SettingValues());
+	~ClosedScope();
+	ClosedScope(const ClosedScope &) = delete;
+
+private:
+	duckdb::ClientContext &context;
+	duckdb::LocalUserSettings settings;
+	duckdb::unique_ptr<duckdb::CatalogSearchPath> search_path;
+};
 
 } // namespace quack

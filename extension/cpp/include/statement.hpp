@@ -14,6 +14,8 @@
 
 namespace quack {
 
+struct Definition;
+
 //! Owns a transaction that is being written for the log: aborts it unless it was committed.
 class Writer : public Changes {
 public:
@@ -30,7 +32,7 @@ public:
 	void Meant(duckdb::DuckTableEntry &table);
 	//! Rows that follow take effect after all that came before.
 	void BeginStatement();
-	void Ddl(const duckdb::string &sql);
+	void Ddl(const Definition &definition);
 	//! Records how far a sequence is that an earlier statement of the same transaction has created.
 	void Sequence(const duckdb::SequenceCatalogEntry &sequence);
 	//! Proposes and waits for the outcome; throws when it is a refusal.

@@ -97,6 +97,8 @@ private:
 	//! Dooms those that have been open for longer than anybody may keep checkpoints away. Returns whether there were any
 	//! and all are gone.
 	bool DoomOverdue();
+	//! Lets a transaction that begins find the catalog under the name that definitions have for it.
+	void NameShared(duckdb::ClientContext &context);
 	duckdb::ErrorData Propose(duckdb::ClientContext &context, duckdb::DuckTransaction &transaction);
 	void WriteCheckpoint(duckdb::ClientContext &context, bool force);
 

@@ -1,0 +1,298 @@
+//! Implementation of closing names.
+
+#include "closed_names.hpp"
+
+#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/common/enums/on_entry_not_found.hpp"
+#include "duckdb/parser/expression/cast_expression.hpp"
+#include "duckdb/parser/expression/constant_expression.hpp"
+#include "duckdb/parser/expression/function_expression.hpp"
+#include "duckdb/parser/expression/subquery_expression.hpp"
+#include "duckdb/parser/expression/type_expression.hpp"
+#include "duckdb/parser/expression/window_expression.hpp"
+#include "duckdb/parser/parsed_expression_iterator.hpp"
+#include "duckdb/parser/parser.hpp"
+#include "duckdb/parser/query_node/insert_query_node.hpp"
+#include "duckdb/parser/query_node/recursive_cte_node.hpp"
+#include "duckdb/parser/query_node/set_operation_node.hpp"
+#include "duckdb/parser/statement/select_statement.hpp"
+#include "duckdb/parser/tableref/basetableref.hpp"
+#include "duckdb/parser/tableref/subqueryref.hpp"
+#include "duckdb/parser/tableref/table_function_ref.hpp"
+#include "duckdb/planner/binder.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+//! Expressions, queries and tables within one another. More are refused: each node reads, copies and writes a definition
+//! by recursion. DuckDB's own limit for expressions is 1,000 unless a session raises it (`max_expression_depth`).
+constexpr idx_t DEPTH_MAX = 2000;
+
+//! Extensions that are linked into every DuckDB that loads this one, `quackd` included. Those without a name are the core.
+static bool IsPartOfDuckDB(const Identifier &extension) {
+	return extension.empty() || extension == "core_functions" || extension == "json" || extension == "parquet";
+}
+
+void RequireShared(const CatalogEntry &entry, bool evaluate, const string &clause) {
+	if (!entry.internal) {
+		throw NotImplementedException("%s uses \"%s\", which this process has made for itself: other nodes of the replicated "
+		                              "catalog do not have it. Write it as a macro of the catalog (CREATE MACRO)",
+		                              clause, entry.name.GetIdentifierName());
+	}
+	if (evaluate && !IsPartOfDuckDB(entry.extension_name)) {
+		throw NotImplementedException("%s uses \"%s\" of the extension %s: every node evaluates it for itself, and not all of "
+		                              "them need have that extension. Compute the value in the statement that writes the rows",
+		                              clause, entry.name.GetIdentifierName(), entry.extension_name.GetIdentifierName());
+	}
+}
+
+NameCloser::NameCloser(ClientContext &context, QuackCatalog &catalog, Reach reach, string clause)
+    : context(context), catalog(catalog), reach(reach), clause(std::move(clause)), retriever(context) {
+}
+
+void NameCloser::SearchFirst(const Identifier &schema) {
+	vector<CatalogSearchEntry> entries;
+	entries.emplace_back(catalog.GetName(), schema);
+	if (schema != Identifier::DefaultSchema()) {
+		entries.emplace_back(catalog.GetName(), Identifier::DefaultSchema());
+	}
+	retriever.SetSearchPath(std::move(entries));
+}
+
+void NameCloser::Deepen() {
+	if (++depth > DEPTH_MAX) {
+		throw BinderException("%s is nested more than %llu levels deep, which a replicated catalog does not take", clause,
+		                      DEPTH_MAX);
+	}
+}
+
+optional_ptr<CatalogEntry> NameCloser::Find(CatalogType type, const QualifiedName &name) {
+	EntryLookupInfo lookup(type, Binder::BindTableName(retriever, name));
+	return Catalog::GetEntry(retriever, lookup, OnEntryNotFound::RETURN_NULL);
+}
+
+//! What DuckDB brings along. Its types are in every catalog.
+static bool IsOfDuckDB(const CatalogEntry &entry) {
+	return entry.ParentCatalog().IsSystemCatalog() || (entry.internal && entry.type == CatalogType::TYPE_ENTRY);
+}
+
+void NameCloser::Require(const CatalogEntry &entry) {
+	auto &parent = entry.ParentCatalog();
+	if (IsOfDuckDB(entry)) {
+		RequireShared(entry, reach == Reach::EVALUATED, clause);
+		return;
+	}
+	if (&parent == &catalog) {
+		return;
+	}
+	if (parent.IsTemporaryCatalog()) {
+		throw NotImplementedException("%s uses \"%s\", which is temporary: it ends with this connection, and other nodes of the "
+		                              "replicated catalog do not have it",
+		                              clause, entry.name.GetIdentifierName());
+	}
+	throw NotImplementedException("%s uses \"%s\", which lies in the database \"%s\", which is this process's own: other nodes "
+	                              "of the replicated catalog could not look into it",
+	                              clause, entry.name.GetIdentifierName(), parent.GetName().GetIdentifierName());
+}
+
+QualifiedName NameCloser::FullName(CatalogEntry &entry) const {
+	return entry.ParentSchema().GetQualifiedName(entry.name).WithCatalog(catalog.SharedName());
+}
+
+void NameCloser::CloseName(CatalogType type, QualifiedName &name) {
+	auto entry = Find(type, name);
+	if (!entry) {
+		// DuckDB's binder has said what it thinks of it.
+		return;
+	}
+	Require(*entry);
+	if (reach == Reach::QUALIFIED && name.Path().size() < 2) {
+		return;
+	}
+	if (!IsOfDuckDB(*entry)) {
+		name = FullName(*entry);
+	} else if (reach == Reach::EVALUATED) {
+		name = QualifiedName(name.Name());
+	}
+}
+
+void NameCloser::CloseTable(QualifiedName &name) {
+	if (name.Path().size() == 1 && with_names.count(name.Name()) > 0) {
+		return;
+	}
+	CloseName(CatalogType::TABLE_ENTRY, name);
+}
+
+//! The constant text that is the only argument, or the first one.
+static optional_ptr<unique_ptr<ParsedExpression>> TextArgument(FunctionExpression &function) {
+	auto &arguments = function.GetArgumentsMutable();
+	if (arguments.empty()) {
+		return nullptr;
+	}
+	auto &argument = arguments[0].GetExpressionMutable();
+	if (argument->GetExpressionType() != ExpressionType::VALUE_CONSTANT) {
+		return nullptr;
+	}
+	auto value = argument->Cast<ConstantExpression>().GetLiteral().ToValue();
+	return !value.IsNull() && value.type().id() == LogicalTypeId::VARCHAR ? &argument : nullptr;
+}
+
+void NameCloser::CloseArgument(FunctionExpression &function) {
+	auto &name = function.FunctionName();
+	auto is_sequence = name == "nextval" || name == "currval" || name == "setval";
+	auto is_table = name == "query_table";
+	auto is_query = name == "query";
+	if (!is_sequence && !is_table && !is_query) {
+		return;
+	}
+	auto argument = TextArgument(function);
+	if (!argument) {
+		return;
+	}
+	auto text = StringValue::Get((*argument)->Cast<ConstantExpression>().GetLiteral().ToValue());
+	auto closed = text;
+	if (is_query) {
+		Parser parser(context);
+		parser.ParseQuery(text);
+		for (auto &statement : parser.statements) {
+			if (statement->type == StatementType::SELECT_STATEMENT) {
+				auto &node = *statement->Cast<SelectStatement>().node;
+				CollectWithNames(node);
+				Close(node);
+				closed = parser.statements.size() == 1 ? node.ToString() : text;
+			}
+		}
+	} else {
+		QualifiedName parsed;
+		string error;
+		if (!QualifiedName::TryParse(text, parsed, error)) {
+			return;
+		}
+		CloseName(is_sequence ? CatalogType::SEQUENCE_ENTRY : CatalogType::TABLE_ENTRY, parsed);
+		closed = parsed.ToString();
+	}
+	if (closed != text) {
+		*argument = ConstantExpression::FromValue(Value(closed));
+	}
+}
+
+void NameCloser::CloseFunction(FunctionExpression &function) {
+	auto name = function.GetQualifiedName();
+	if (!Find(CatalogType::SCALAR_FUNCTION_ENTRY, name) && name.Path().size() > 1) {
+		// "x.lower()" is a call on a column x.
+		auto called = Find(CatalogType::SCALAR_FUNCTION_ENTRY, QualifiedName(name.Name()));
+		if (called) {
+			Require(*called);
+		}
+	} else {
+		CloseName(CatalogType::SCALAR_FUNCTION_ENTRY, name);
+		function.SetQualifiedName(std::move(name));
+	}
+	CloseArgument(function);
+}
+
+void NameCloser::CloseTableFunction(FunctionExpression &function) {
+	auto name = function.GetQualifiedName();
+	CloseName(CatalogType::TABLE_FUNCTION_ENTRY, name);
+	function.SetQualifiedName(std::move(name));
+	CloseArgument(function);
+}
+
+void NameCloser::Close(ParsedExpression &expression) {
+	Deepen();
+	switch (expression.GetExpressionClass()) {
+	case ExpressionClass::FUNCTION:
+		CloseFunction(expression.Cast<FunctionExpression>());
+		break;
+	case ExpressionClass::WINDOW: {
+		auto &window = expression.Cast<WindowExpression>();
+		auto name = window.GetQualifiedName();
+		CloseName(CatalogType::SCALAR_FUNCTION_ENTRY, name);
+		window.SetQualifiedName(std::move(name));
+		break;
+	}
+	case ExpressionClass::CAST:
+		Close(expression.Cast<CastExpression>().TargetTypeMutable());
+		break;
+	case ExpressionClass::TYPE:
+		CloseName(CatalogType::TYPE_ENTRY, expression.Cast<TypeExpression>().GetQualifiedNameMutable());
+		break;
+	case ExpressionClass::SUBQUERY:
+		Close(*expression.Cast<SubqueryExpression>().SubqueryMutable()->node);
+		break;
+	default:
+		break;
+	}
+	ParsedExpressionIterator::EnumerateChildren(expression, [&](ParsedExpression &child) { Close(child); });
+	depth--;
+}
+
+void NameCloser::Close(QueryNode &node) {
+	Deepen();
+	if (depth == 1) {
+		CollectWithNames(node);
+	}
+	if (node.type == QueryNodeType::INSERT_QUERY_NODE) {
+		CloseTable(node.Cast<InsertQueryNode>().qualified_name);
+	}
+	ParsedExpressionIterator::EnumerateQueryNodeChildren(
+	    node,
+	    [&](unique_ptr<ParsedExpression> &child) {
+		    if (child) {
+			    Close(*child);
+		    }
+	    },
+	    [&](TableRef &part) {
+		    if (part.type == TableReferenceType::BASE_TABLE) {
+			    auto name = part.Cast<BaseTableRef>().GetQualifiedName();
+			    CloseTable(name);
+			    part.Cast<BaseTableRef>().SetQualifiedName(std::move(name));
+		    } else if (part.type == TableReferenceType::TABLE_FUNCTION) {
+			    CloseTableFunction(part.Cast<TableFunctionRef>().function->Cast<FunctionExpression>());
+		    }
+	    });
+	depth--;
+}
+
+void NameCloser::CollectWithNames(ParsedExpression &expression) {
+	if (expression.GetExpressionClass() == ExpressionClass::SUBQUERY) {
+		CollectWithNames(*expression.Cast<SubqueryExpression>().SubqueryMutable()->node);
+	}
+	ParsedExpressionIterator::EnumerateChildren(expression, [&](ParsedExpression &child) { CollectWithNames(child); });
+}
+
+void NameCloser::CollectWithNames(QueryNode &node) {
+	for (auto &entry : node.cte_map.map) {
+		with_names.insert(entry.first);
+		if (entry.second->query_node) {
+			CollectWithNames(*entry.second->query_node);
+		}
+	}
+	if (node.type == QueryNodeType::SET_OPERATION_NODE) {
+		for (auto &child : node.Cast<SetOperationNode>().children) {
+			CollectWithNames(*child);
+		}
+	} else if (node.type == QueryNodeType::RECURSIVE_CTE_NODE) {
+		with_names.insert(node.Cast<RecursiveCTENode>().ctename);
+		CollectWithNames(*node.Cast<RecursiveCTENode>().left);
+		CollectWithNames(*node.Cast<RecursiveCTENode>().right);
+	} else if (node.type == QueryNodeType::INSERT_QUERY_NODE && node.Cast<InsertQueryNode>().select_statement) {
+		CollectWithNames(*node.Cast<InsertQueryNode>().select_statement->node);
+	}
+	// DuckDB's walk passes over what WITH names in the queries that it finds.
+	ParsedExpressionIterator::EnumerateQueryNodeChildren(
+	    node,
+	    [&](unique_ptr<ParsedExpression> &child) {
+		    if (child) {
+			    CollectWithNames(*child);
+		    }
+	    },
+	    [&](TableRef &part) {
+		    if (part.type == TableReferenceType::SUBQUERY) {
+			    CollectWithNames(*part.Cast<SubqueryRef>().subquery->node);
+		    }
+	    });
+}
+
+} // namespace quack

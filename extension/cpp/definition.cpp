@@ -1,0 +1,384 @@
+//! Definitions at their origin: closed, proved, and written.
+
+#include "definition.hpp"
+
+#include "closed_names.hpp"
+#include "ddl.hpp"
+#include "definition_format.hpp"
+#include "rows.hpp"
+#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/catalog/dependency_manager.hpp"
+#include "duckdb/function/scalar_macro_function.hpp"
+#include "duckdb/function/table_macro_function.hpp"
+#include "duckdb/parser/constraints/check_constraint.hpp"
+#include "duckdb/parser/constraints/foreign_key_constraint.hpp"
+#include "duckdb/parser/parsed_data/alter_table_info.hpp"
+#include "duckdb/parser/parsed_data/create_macro_info.hpp"
+#include "duckdb/parser/parsed_data/create_schema_info.hpp"
+#include "duckdb/parser/parsed_data/create_sequence_info.hpp"
+#include "duckdb/parser/parsed_data/create_trigger_info.hpp"
+#include "duckdb/parser/parsed_data/create_type_info.hpp"
+#include "duckdb/parser/parsed_data/create_view_info.hpp"
+#include "duckdb/parser/parsed_data/extra_drop_info.hpp"
+#include "duckdb/parser/tableref/basetableref.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression.hpp"
+#include "duckdb/planner/expression_binder.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+using Reach = NameCloser::Reach;
+
+static QualifiedName NameIn(const QuackCatalog &catalog, const SchemaCatalogEntry &schema, const Identifier &name) {
+	return schema.GetQualifiedName(name).WithCatalog(catalog.SharedName());
+}
+
+static void CloseEvaluated(const DefinitionScope &scope, ParsedExpression &expression, const string &clause) {
+	NameCloser(scope.context, scope.catalog, Reach::EVALUATED, clause).Close(expression);
+	RequireReplayable(scope.context, expression, clause);
+}
+
+//! An expression over a table's columns, bound as this connection binds it now.
+static unique_ptr<Expression> BindOver(ClientContext &context, const ColumnList &columns, const Identifier &table,
+                                       const ParsedExpression &expression) {
+	vector<Identifier> names;
+	vector<LogicalType> types;
+	for (auto &column : columns.Logical()) {
+		names.push_back(column.Name());
+		types.push_back(column.Type());
+	}
+	auto binder = Binder::CreateBinder(context);
+	binder->bind_context.AddGenericBinding(binder->GenerateTableIndex(), table, names, types);
+	ExpressionBinder expressions(*binder, context);
+	auto copy = expression.Copy();
+	return expressions.Bind(copy);
+}
+
+//! Refuses an expression that the settings of the session give another meaning than it has on the nodes. `written` is as
+//! the client wrote it, `closed` as it travels.
+static void RequireSameMeaning(const DefinitionScope &scope, const ColumnList &columns, const Identifier &table,
+                               const ParsedExpression &written, const ParsedExpression &closed, const string &clause) {
+	auto meant = BindOver(scope.context, columns, table, written);
+	ErrorData error;
+	{
+		ClosedScope closed_scope(scope.context);
+		try {
+			auto evaluated = BindOver(scope.context, columns, table, closed);
+			if (meant->GetReturnType() == evaluated->GetReturnType() && meant->ToString() == evaluated->ToString()) {
+				return;
+			}
+		} catch (std::exception &ex) {
+			error = ErrorData(ex);
+		}
+	}
+	string settings;
+	for (auto &setting : TravellingSettings(scope.context)) {
+		settings += (settings.empty() ? "" : ", ") + setting.first;
+	}
+	throw BinderException("%s %s means something else under this connection's settings%s than under DuckDB's defaults, by which "
+	                      "every node evaluates it: RESET them, or write it so that it does not depend on them%s",
+	                      clause, written.ToString(), settings.empty() ? "" : " (" + settings + ")",
+	                      error.HasError() ? ". Under the defaults: " + error.RawMessage() : "");
+}
+
+//! The types and functions that an entry depends on, as DuckDB has found them, under the name that all nodes share.
+static void CloseDependencies(const DefinitionScope &scope, CreateInfo &info) {
+	LogicalDependencyList closed;
+	for (auto &dependency : info.dependencies.Set()) {
+		auto copy = dependency;
+		if (copy.catalog == scope.catalog.GetName()) {
+			copy.catalog = scope.catalog.SharedName();
+			closed.AddDependency(copy);
+		}
+	}
+	info.dependencies = std::move(closed);
+}
+
+static void CloseDefault(const DefinitionScope &scope, const SchemaCatalogEntry &schema, ParsedExpression &expression) {
+	NameCloser closer(scope.context, scope.catalog, Reach::EVALUATED, "DEFAULT");
+	closer.SearchFirst(schema.name);
+	closer.Close(expression);
+}
+
+static void CloseTable(const DefinitionScope &scope, const SchemaCatalogEntry &schema, CreateTableInfo &table) {
+	auto written_info = table.Copy();
+	auto &written = written_info->Cast<CreateTableInfo>();
+	for (idx_t i = 0; i < table.columns.LogicalColumnCount(); i++) {
+		auto &column = table.columns.GetColumnMutable(LogicalIndex(i));
+		if (column.Generated()) {
+			auto &expression = column.GeneratedExpressionMutable();
+			CloseEvaluated(scope, expression, "the generated column");
+			RequireSameMeaning(scope, table.columns, table.GetTableName(),
+			                   written.columns.GetColumn(LogicalIndex(i)).GeneratedExpression(), expression,
+			                   "the generated column");
+		} else if (column.HasDefaultValue()) {
+			auto expression = column.DefaultValue().Copy();
+			CloseDefault(scope, schema, *expression);
+			column.SetDefaultValue(std::move(expression));
+		}
+	}
+	for (idx_t i = 0; i < table.constraints.size(); i++) {
+		auto &constraint = *table.constraints[i];
+		if (constraint.type == ConstraintType::CHECK) {
+			auto &expression = *constraint.Cast<CheckConstraint>().expression;
+			CloseEvaluated(scope, expression, "CHECK");
+			RequireSameMeaning(scope, table.columns, table.GetTableName(),
+			                   *written.constraints[i]->Cast<CheckConstraint>().expression, expression, "CHECK");
+		} else if (constraint.type == ConstraintType::FOREIGN_KEY) {
+			// Which columns of the other table these are is found out again where the definition is applied.
+			auto &info = constraint.Cast<ForeignKeyConstraint>().info;
+			if (info.type == ForeignKeyType::FK_TYPE_FOREIGN_KEY_TABLE) {
+				info.pk_keys.clear();
+				info.fk_keys.clear();
+			}
+		}
+	}
+}
+
+static void CloseMacro(const DefinitionScope &scope, CreateMacroInfo &info) {
+	NameCloser closer(scope.context, scope.catalog, Reach::QUALIFIED, "the macro");
+	for (auto &macro : info.macros) {
+		if (macro->type == MacroType::SCALAR_MACRO) {
+			closer.Close(*macro->Cast<ScalarMacroFunction>().expression);
+		} else if (macro->type == MacroType::TABLE_MACRO) {
+			closer.Close(*macro->Cast<TableMacroFunction>().query_node);
+		}
+	}
+}
+
+static void CloseCreate(const DefinitionScope &scope, const SchemaCatalogEntry &schema, CreateInfo &info) {
+	switch (info.type) {
+	case CatalogType::TABLE_ENTRY:
+		CloseTable(scope, schema, info.Cast<CreateTableInfo>());
+		break;
+	case CatalogType::VIEW_ENTRY: {
+		NameCloser closer(scope.context, scope.catalog, Reach::QUALIFIED, "the view");
+		closer.SearchFirst(schema.name);
+		closer.Close(*info.Cast<CreateViewInfo>().query->node);
+		break;
+	}
+	case CatalogType::MACRO_ENTRY:
+	case CatalogType::TABLE_MACRO_ENTRY:
+		CloseMacro(scope, info.Cast<CreateMacroInfo>());
+		break;
+	case CatalogType::TRIGGER_ENTRY: {
+		auto &trigger = info.Cast<CreateTriggerInfo>();
+		NameCloser(scope.context, scope.catalog, Reach::QUALIFIED, "the trigger").Close(*trigger.trigger_action);
+		trigger.base_table->SetQualifiedName(NameIn(scope.catalog, schema, trigger.base_table->GetQualifiedName().Name()));
+		break;
+	}
+	default:
+		break;
+	}
+}
+
+//! The text of a definition, for people: without the catalog's name, which is each node's own.
+static string TextOf(const CreateInfo &info) {
+	auto copy = info.Copy();
+	copy->StripCatalogQualification();
+	return copy->ToString();
+}
+
+//! What a transaction saw of something that it drops, and of all that goes with it.
+static uint64_t SeenOf(const DefinitionScope &scope, optional_ptr<CatalogEntry> entry) {
+	return scope.in_transaction && entry ? FingerprintOf(scope.context, scope.catalog, *entry) : 0;
+}
+
+static optional_ptr<CatalogEntry> EntryIn(const DefinitionScope &scope, const SchemaCatalogEntry &schema, CatalogType type,
+                                          const Identifier &name) {
+	auto transaction = scope.catalog.GetCatalogTransaction(scope.context);
+	return const_cast<SchemaCatalogEntry &>(schema).GetEntry(transaction, type, name);
+}
+
+Definition DefineCreate(const DefinitionScope &scope, const SchemaCatalogEntry &schema, const CreateInfo &info) {
+	RequireNotReserved(schema.name);
+	if (info.temporary) {
+		throw InternalException("a temporary entry cannot live in a replicated catalog");
+	}
+	DefinitionContent content;
+	content.create = info.Copy();
+	auto &create = *content.create;
+	create.SetQualifiedName(NameIn(scope.catalog, schema, info.GetQualifiedName().Name()));
+	CloseCreate(scope, schema, create);
+	CloseDependencies(scope, create);
+	Definition result;
+	result.text = TextOf(create);
+	create.sql = result.text;
+	if (create.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT) {
+		content.seen = SeenOf(scope, EntryIn(scope, schema, create.type, create.GetQualifiedName().Name()));
+	}
+	result.bytes = Write(content);
+	if (create.type == CatalogType::TABLE_ENTRY) {
+		BindTable(scope.context, scope.catalog, result.bytes);
+	}
+	return result;
+}
+
+Definition DefineCreateSchema(const DefinitionScope &scope, const CreateSchemaInfo &info) {
+	RequireNotReserved(info.SchemaName());
+	DefinitionContent content;
+	content.create = info.Copy();
+	auto path = info.ParentSchemas();
+	path.push_back(info.SchemaName());
+	Definition result;
+	string prefix = "CREATE SCHEMA ";
+	if (info.on_conflict == OnCreateConflict::IGNORE_ON_CONFLICT) {
+		prefix += "IF NOT EXISTS ";
+	} else if (info.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT) {
+		prefix = "CREATE OR REPLACE SCHEMA ";
+	}
+	result.text = prefix + QualifiedName::FromPath(path).ToString() + ";";
+	content.create->SetQualifiedName(
+	    QualifiedName::FromCatalogSchema(scope.catalog.SharedName(), std::move(path), Identifier()));
+	content.create->dependencies = LogicalDependencyList();
+	if (info.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT) {
+		auto &name = content.create->GetQualifiedName();
+		auto schema = FindSchema(scope.catalog.GetCatalogTransaction(scope.context), scope.catalog, name);
+		content.seen = SeenOf(scope, schema.get());
+	}
+	result.bytes = Write(content);
+	return result;
+}
+
+Definition DefineCreateIndex(const DefinitionScope &scope, TableCatalogEntry &table, const CreateIndexInfo &info) {
+	RequireNotReserved(table.ParentSchema().name);
+	DefinitionContent content;
+	content.create = info.Copy();
+	auto &index = content.create->Cast<CreateIndexInfo>();
+	index.SetQualifiedName(NameIn(scope.catalog, table.ParentSchema(), info.GetIndexName()));
+	index.table = table.name;
+	for (idx_t i = 0; i < index.parsed_expressions.size(); i++) {
+		auto &expression = *index.parsed_expressions[i];
+		CloseEvaluated(scope, expression, "CREATE INDEX over");
+		RequireSameMeaning(scope, table.GetColumns(), table.name, *info.parsed_expressions[i], expression,
+		                   "CREATE INDEX over");
+	}
+	index.dependencies = LogicalDependencyList();
+	Definition result;
+	result.text = TextOf(index);
+	index.sql = result.text;
+	result.bytes = Write(content);
+	return result;
+}
+
+//! The expressions of an ALTER. Those that convert the rows that are there are evaluated by every node, under the settings
+//! of this session; the others belong to the table from then on.
+static void CloseAlter(const DefinitionScope &scope, const SchemaCatalogEntry &schema, AlterTableInfo &alter,
+                       SettingValues &travelling) {
+	auto table = EntryIn(scope, schema, CatalogType::TABLE_ENTRY, alter.GetQualifiedName().Name());
+	switch (alter.alter_table_type) {
+	case AlterTableType::ADD_COLUMN: {
+		auto &column = alter.Cast<AddColumnInfo>().new_column;
+		travelling = TravellingSettings(scope.context);
+		if (!column.Generated() && column.HasDefaultValue()) {
+			auto expression = column.DefaultValue().Copy();
+			CloseDefault(scope, schema, *expression);
+			RequireReplayable(scope.context, *expression,
+			                  "ALTER TABLE ... ADD COLUMN (first add the column, then ALTER COLUMN ... SET DEFAULT) with DEFAULT");
+			column.SetDefaultValue(std::move(expression));
+		}
+		break;
+	}
+	case AlterTableType::SET_DEFAULT: {
+		auto &expression = alter.Cast<SetDefaultInfo>().expression;
+		if (expression) {
+			CloseDefault(scope, schema, *expression);
+		}
+		break;
+	}
+	case AlterTableType::ALTER_COLUMN_TYPE: {
+		auto &expression = alter.Cast<ChangeColumnTypeInfo>().expression;
+		travelling = TravellingSettings(scope.context);
+		if (expression) {
+			CloseEvaluated(scope, *expression, "ALTER COLUMN ... TYPE ... USING");
+		}
+		break;
+	}
+	case AlterTableType::ADD_CONSTRAINT: {
+		auto &constraint = *alter.Cast<AddConstraintInfo>().constraint;
+		if (constraint.type == ConstraintType::CHECK && table && table->type == CatalogType::TABLE_ENTRY) {
+			auto &expression = *constraint.Cast<CheckConstraint>().expression;
+			auto written = expression.Copy();
+			CloseEvaluated(scope, expression, "CHECK");
+			RequireSameMeaning(scope, table->Cast<TableCatalogEntry>().GetColumns(), table->name, *written, expression,
+			                   "CHECK");
+		}
+		break;
+	}
+	default:
+		break;
+	}
+}
+
+//! DuckDB writes no text of some.
+static string TextOf(const AlterInfo &info) {
+	auto copy = info.Copy();
+	auto name = copy->GetQualifiedName();
+	name.StripCatalog();
+	copy->SetQualifiedName(std::move(name));
+	try {
+		return copy->ToString();
+	} catch (std::exception &) {
+		return "ALTER " + copy->GetQualifiedName().ToString();
+	}
+}
+
+Definition DefineAlter(const DefinitionScope &scope, const SchemaCatalogEntry &schema, const AlterInfo &info) {
+	RequireNotReserved(schema.name);
+	DefinitionContent content;
+	auto alter = info.Copy();
+	alter->SetQualifiedName(NameIn(scope.catalog, schema, info.GetQualifiedName().Name()));
+	if (alter->type == AlterType::ALTER_TABLE) {
+		CloseAlter(scope, schema, alter->Cast<AlterTableInfo>(), content.settings);
+	}
+	Definition result;
+	result.text = TextOf(*alter);
+	content.other = std::move(alter);
+	result.bytes = Write(content);
+	return result;
+}
+
+static Definition WriteDrop(DefinitionContent content) {
+	Definition result;
+	auto text = content.other->Cast<DropInfo>().Copy();
+	auto path = text->GetQualifiedName().Path();
+	path.erase(path.begin());
+	text->SetQualifiedName(QualifiedName::FromPath(std::move(path)));
+	result.text = text->ToString();
+	result.bytes = Write(content);
+	return result;
+}
+
+Definition DefineDrop(const DefinitionScope &scope, const SchemaCatalogEntry &schema, const DropInfo &info) {
+	RequireNotReserved(schema.name);
+	DefinitionContent content;
+	auto drop = info.Copy();
+	auto &name = info.GetQualifiedName().Name();
+	drop->SetQualifiedName(NameIn(scope.catalog, schema, name));
+	if (drop->extra_drop_info) {
+		auto &base_table = drop->extra_drop_info->Cast<ExtraDropTriggerInfo>().base_table->Cast<BaseTableRef>();
+		base_table.SetQualifiedName(NameIn(scope.catalog, schema, base_table.GetQualifiedName().Name()));
+	} else {
+		content.seen = SeenOf(scope, EntryIn(scope, schema, info.type, name));
+	}
+	content.other = std::move(drop);
+	return WriteDrop(std::move(content));
+}
+
+Definition DefineDropSchema(const DefinitionScope &scope, const DropInfo &info) {
+	// The catalog, then the schemas from the outermost inwards.
+	auto path = info.GetQualifiedName().Path();
+	RequireNotReserved(path.back());
+	path[0] = scope.catalog.SharedName();
+	DefinitionContent content;
+	auto drop = info.Copy();
+	drop->SetQualifiedName(QualifiedName::FromPath(std::move(path)));
+	auto schema = FindSchema(scope.catalog.GetCatalogTransaction(scope.context), scope.catalog, drop->GetQualifiedName());
+	content.seen = SeenOf(scope, schema.get());
+	content.other = std::move(drop);
+	return WriteDrop(std::move(content));
+}
+
+} // namespace quack

@@ -1,0 +1,217 @@
+//! Definitions at the applier, and what the origin tries of it before it proposes: the same code binds in both places.
+
+#include "definition.hpp"
+
+#include "closed_names.hpp"
+#include "definition_format.hpp"
+#include "error.hpp"
+#include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/parser/constraints/check_constraint.hpp"
+#include "duckdb/parser/parsed_data/create_function_info.hpp"
+#include "duckdb/parser/parsed_data/create_schema_info.hpp"
+#include "duckdb/parser/parsed_data/create_sequence_info.hpp"
+#include "duckdb/parser/parsed_data/create_trigger_info.hpp"
+#include "duckdb/parser/parsed_data/create_type_info.hpp"
+#include "duckdb/parser/parsed_data/create_view_info.hpp"
+#include "duckdb/parser/parsed_data/extra_drop_info.hpp"
+#include "duckdb/parser/statement/alter_statement.hpp"
+#include "duckdb/parser/statement/create_statement.hpp"
+#include "duckdb/parser/tableref/basetableref.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/bound_constraint.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/transaction/meta_transaction.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+static bool HasCheck(const vector<unique_ptr<Constraint>> &constraints) {
+	for (auto &constraint : constraints) {
+		if (constraint->type == ConstraintType::CHECK) {
+			return true;
+		}
+	}
+	return false;
+}
+
+//! Whether binding the table binds expressions. The scope of a connection whose statement is running is changed only then.
+static bool HasExpressions(const CreateTableInfo &info) {
+	for (auto &column : info.columns.Logical()) {
+		if (column.Generated() || column.HasDefaultValue()) {
+			return true;
+		}
+	}
+	return HasCheck(info.constraints);
+}
+
+static unique_ptr<BoundCreateTableInfo> BindTable(ClientContext &context, QuackCatalog &catalog,
+                                                  unique_ptr<CreateInfo> create) {
+	auto path = create->GetQualifiedName().Path();
+	auto schema = FindSchema(catalog.GetCatalogTransaction(context), catalog, create->GetQualifiedName().Parent());
+	if (!schema) {
+		throw CatalogException("Schema with name %s does not exist!", path[path.size() - 2]);
+	}
+	auto dependencies = create->dependencies;
+	unique_ptr<ClosedScope> closed;
+	if (HasExpressions(create->Cast<CreateTableInfo>())) {
+		closed = make_uniq<ClosedScope>(context);
+	}
+	auto bound = Binder::CreateBinder(context)->BindCreateTableInfo(std::move(create), *schema);
+	// The types of columns are bound already, so that DuckDB does not see on which of the catalog they depend.
+	for (auto &dependency : dependencies.Set()) {
+		bound->Base().dependencies.AddDependency(dependency);
+	}
+	return bound;
+}
+
+unique_ptr<BoundCreateTableInfo> BindTable(ClientContext &context, QuackCatalog &catalog, const string &bytes) {
+	return BindTable(context, catalog, std::move(Read(context, catalog, Bytes(bytes)).create));
+}
+
+vector<unique_ptr<BoundConstraint>> BindConstraints(ClientContext &context, TableCatalogEntry &table) {
+	auto binder = Binder::CreateBinder(context);
+	if (!HasCheck(table.GetConstraints())) {
+		return binder->BindConstraints(table);
+	}
+	ClosedScope closed(context);
+	binder->SetCatalogLookupCallback([&](CatalogEntry &entry) {
+		if (entry.ParentCatalog().IsSystemCatalog()) {
+			RequireShared(entry, true, "CHECK");
+		}
+	});
+	return binder->BindConstraints(table);
+}
+
+void BindIndexes(ClientContext &context, DuckTableEntry &table) {
+	ClosedScope closed(context);
+	table.GetStorage().BindIndexes(context);
+}
+
+static void Announce(ClientContext &context, QuackCatalog &catalog, DatabaseModificationType modification) {
+	// DuckDB takes the locks that it takes for such a statement.
+	MetaTransaction::Get(context).ModifyDatabase(catalog.GetAttached(), modification);
+}
+
+//! Runs a statement whose change DuckDB makes with a plan: it reads the table's rows.
+static void Run(Connection &connection, unique_ptr<SQLStatement> statement) {
+	auto result = connection.Query(std::move(statement));
+	result->ThrowIfError();
+}
+
+static void ApplyCreate(Connection &connection, QuackCatalog &catalog, unique_ptr<CreateInfo> create) {
+	auto &context = *connection.context;
+	if (create->type != CatalogType::INDEX_ENTRY) {
+		Announce(context, catalog, DatabaseModificationType::CREATE_CATALOG_ENTRY);
+	}
+	switch (create->type) {
+	case CatalogType::SCHEMA_ENTRY:
+		catalog.CreateSchema(catalog.GetCatalogTransaction(context), create->Cast<CreateSchemaInfo>());
+		break;
+	case CatalogType::TABLE_ENTRY: {
+		auto bound = BindTable(context, catalog, std::move(create));
+		catalog.CreateTable(context, *bound);
+		break;
+	}
+	case CatalogType::VIEW_ENTRY:
+		// As it is: what it reads need not be there on this node, or now.
+		catalog.CreateView(context, create->Cast<CreateViewInfo>());
+		break;
+	case CatalogType::SEQUENCE_ENTRY:
+		catalog.CreateSequence(context, create->Cast<CreateSequenceInfo>());
+		break;
+	case CatalogType::TYPE_ENTRY:
+		catalog.CreateType(context, create->Cast<CreateTypeInfo>());
+		break;
+	case CatalogType::MACRO_ENTRY:
+	case CatalogType::TABLE_MACRO_ENTRY:
+		catalog.CreateFunction(context, create->Cast<CreateFunctionInfo>());
+		break;
+	case CatalogType::TRIGGER_ENTRY: {
+		auto &trigger = create->Cast<CreateTriggerInfo>();
+		auto &table = Catalog::GetEntry<TableCatalogEntry>(context, trigger.base_table->GetQualifiedName());
+		table.CreateTrigger(catalog.GetCatalogTransaction(context), trigger);
+		break;
+	}
+	case CatalogType::INDEX_ENTRY: {
+		auto &index = create->Cast<CreateIndexInfo>();
+		for (auto &expression : index.parsed_expressions) {
+			index.expressions.push_back(expression->Copy());
+		}
+		auto statement = make_uniq<CreateStatement>();
+		statement->info = std::move(create);
+		Run(connection, std::move(statement));
+		break;
+	}
+	default:
+		throw SerializationException("an entry of the log creates what this release does not know");
+	}
+}
+
+static void ApplyAlter(Connection &connection, QuackCatalog &catalog, unique_ptr<AlterInfo> alter) {
+	if (alter->IsAddUniqueConstraint()) {
+		auto statement = make_uniq<AlterStatement>();
+		statement->info = std::move(alter);
+		Run(connection, std::move(statement));
+		return;
+	}
+	auto &context = *connection.context;
+	Announce(context, catalog, DatabaseModificationType::ALTER_TABLE);
+	catalog.Alter(context, *alter);
+}
+
+static void ApplyDrop(ClientContext &context, QuackCatalog &catalog, DropInfo &drop) {
+	Announce(context, catalog, DatabaseModificationType::DROP_CATALOG_ENTRY);
+	if (drop.type != CatalogType::TRIGGER_ENTRY) {
+		catalog.DropEntry(context, drop);
+		return;
+	}
+	auto &base_table = drop.extra_drop_info->Cast<ExtraDropTriggerInfo>().base_table->Cast<BaseTableRef>();
+	auto &table = Catalog::GetEntry<TableCatalogEntry>(context, base_table.GetQualifiedName());
+	auto &name = drop.GetQualifiedName().Name();
+	if (!table.DropTrigger(catalog.GetCatalogTransaction(context), name, drop.cascade) &&
+	    drop.if_not_found == OnEntryNotFound::THROW_EXCEPTION) {
+		throw CatalogException("Trigger with name %s does not exist on table %s", name, table.name);
+	}
+}
+
+//! What a definition drops or replaces; null when it is not there.
+static optional_ptr<CatalogEntry> Target(CatalogTransaction transaction, QuackCatalog &catalog,
+                                         const DefinitionContent &content) {
+	auto type = content.create ? content.create->type : content.other->Cast<DropInfo>().type;
+	auto &name = content.create ? content.create->GetQualifiedName() : content.other->Cast<DropInfo>().GetQualifiedName();
+	if (type == CatalogType::SCHEMA_ENTRY) {
+		return FindSchema(transaction, catalog, name).get();
+	}
+	auto schema = FindSchema(transaction, catalog, name.Parent());
+	return schema ? schema->GetEntry(transaction, type, name.Name()) : nullptr;
+}
+
+static void RequireUnchanged(ClientContext &context, QuackCatalog &catalog, const DefinitionContent &content) {
+	if (content.seen == 0) {
+		return;
+	}
+	auto entry = Target(catalog.GetCatalogTransaction(context), catalog, content);
+	if (!entry || FingerprintOf(context, catalog, *entry) != content.seen) {
+		auto &name = content.create ? content.create->GetQualifiedName() : content.other->Cast<DropInfo>().GetQualifiedName();
+		throw TransactionException("Conflict: another transaction has changed what depends on %s, or %s itself, since this "
+		                           "transaction started",
+		                           name.ToString(), name.ToString());
+	}
+}
+
+void Apply(Connection &connection, QuackCatalog &catalog, QuackBytes definition) {
+	auto &context = *connection.context;
+	auto content = Read(context, catalog, definition);
+	RequireUnchanged(context, catalog, content);
+	ClosedScope closed(context, content.settings);
+	if (content.create) {
+		ApplyCreate(connection, catalog, std::move(content.create));
+	} else if (content.other->info_type == ParseInfoType::ALTER_INFO) {
+		ApplyAlter(connection, catalog, unique_ptr_cast<ParseInfo, AlterInfo>(std::move(content.other)));
+	} else {
+		ApplyDrop(context, catalog, content.other->Cast<DropInfo>());
+	}
+}
+
+} // namespace quack

@@ -1,0 +1,67 @@
+//! Names in definitions: what they refer to is settled where a statement runs, once.
+#pragma once
+
+#include "catalog.hpp"
+#include "duckdb.hpp"
+#include "duckdb/catalog/catalog_entry_retriever.hpp"
+#include "duckdb/parser/parsed_expression.hpp"
+#include "duckdb/parser/query_node.hpp"
+#include "duckdb/parser/tableref.hpp"
+
+namespace quack {
+
+//! Rewrites the names in a definition, so that they mean the same on every node and under every setting, and refuses what
+//! a name must not refer to: another database, a temporary object, a function that this process alone has.
+//!
+//! Something in the replicated catalog gets its full name, which begins with the name that all nodes have given the catalog
+//! (`QuackCatalog::SharedName`), whatever this process calls it. DuckDB's own functions and types lose their qualification.
+class NameCloser {
+public:
+	//! How much of a definition is settled.
+	enum class Reach {
+		//! All of it: every node evaluates the expression for itself.
+		EVALUATED,
+		//! Names as written with a qualification. DuckDB resolves the others when the definition is used, by the search path
+		//! of the definition or of its user; they must not refer to another database now.
+		QUALIFIED
+	};
+
+	//! `clause` is what errors call the definition.
+	NameCloser(duckdb::ClientContext &context, QuackCatalog &catalog, Reach reach, duckdb::string clause);
+
+	//! Names are looked for in this schema first, as DuckDB does for views and defaults.
+	void SearchFirst(const duckdb::Identifier &schema);
+
+	void Close(duckdb::ParsedExpression &expression);
+	void Close(duckdb::QueryNode &node);
+
+private:
+	void CloseName(duckdb::CatalogType type, duckdb::QualifiedName &name);
+	void CloseFunction(duckdb::FunctionExpression &function);
+	void CloseTableFunction(duckdb::FunctionExpression &function);
+	//! Text in an argument that DuckDB reads as a name or as a query.
+	void CloseArgument(duckdb::FunctionExpression &function);
+	void CloseTable(duckdb::QualifiedName &name);
+	void CollectWithNames(duckdb::QueryNode &node);
+	void CollectWithNames(duckdb::ParsedExpression &expression);
+	duckdb::optional_ptr<duckdb::CatalogEntry> Find(duckdb::CatalogType type, const duckdb::QualifiedName &name);
+	//! Refuses an entry that the definition must not depend on.
+	void Require(const duckdb::CatalogEntry &entry);
+	duckdb::QualifiedName FullName(duckdb::CatalogEntry &entry) const;
+	void Deepen();
+
+	duckdb::ClientContext &context;
+	QuackCatalog &catalog;
+	Reach reach;
+	duckdb::string clause;
+	duckdb::CatalogEntryRetriever retriever;
+	//! Names that WITH gives: a table of such a name is not looked up.
+	duckdb::identifier_set_t with_names;
+	idx_t depth = 0;
+};
+
+//! Refuses a function or type of DuckDB's system catalog that a definition cannot rely on on every node: one that the
+//! process has made itself, or, for what nodes `evaluate`, one of an extension that is not a part of every DuckDB.
+void RequireShared(const duckdb::CatalogEntry &entry, bool evaluate, const duckdb::string &clause);
+
+} // namespace quack

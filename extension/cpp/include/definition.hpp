@@ -1,0 +1,58 @@
+//! Changes of the catalog in the form in which they travel.
+#pragma once
+
+#include "catalog.hpp"
+#include "settings.hpp"
+#include "duckdb.hpp"
+#include "duckdb/parser/parsed_data/alter_info.hpp"
+#include "duckdb/parser/parsed_data/create_index_info.hpp"
+#include "duckdb/parser/parsed_data/create_table_info.hpp"
+#include "duckdb/parser/parsed_data/drop_info.hpp"
+#include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
+
+namespace quack {
+
+//! A change of the catalog as its origin has bound it: every name is settled (closed_names.hpp), and nothing in it depends
+//! on a setting of the session or of a node. `bytes` is DuckDB's own serialization of it.
+struct Definition {
+	//! For people.
+	duckdb::string text;
+	//! What the applier reads.
+	duckdb::string bytes;
+};
+
+//! What is to be known of the transaction that a change of the catalog belongs to.
+struct DefinitionScope {
+	duckdb::ClientContext &context;
+	QuackCatalog &catalog;
+	//! Whether other statements came before it in its transaction, so that what it drops is what the transaction saw.
+	bool in_transaction;
+};
+
+//! The definitions of statements. They throw what a client is told of a definition that not every node would understand
+//! alike, among it everything that the applier would meet when it binds the definition: it is bound here from the same bytes,
+//! by the same code, in the same closed scope. `schema` is where the entry is, or is to be.
+Definition DefineCreate(const DefinitionScope &scope, const duckdb::SchemaCatalogEntry &schema,
+                        const duckdb::CreateInfo &info);
+Definition DefineCreateSchema(const DefinitionScope &scope, const duckdb::CreateSchemaInfo &info);
+Definition DefineCreateIndex(const DefinitionScope &scope, duckdb::TableCatalogEntry &table,
+                             const duckdb::CreateIndexInfo &info);
+Definition DefineAlter(const DefinitionScope &scope, const duckdb::SchemaCatalogEntry &schema,
+                       const duckdb::AlterInfo &info);
+Definition DefineDrop(const DefinitionScope &scope, const duckdb::SchemaCatalogEntry &schema, const duckdb::DropInfo &info);
+Definition DefineDropSchema(const DefinitionScope &scope, const duckdb::DropInfo &info);
+
+//! The table that a definition makes, bound by this connection in the closed scope.
+duckdb::unique_ptr<duckdb::BoundCreateTableInfo> BindTable(duckdb::ClientContext &context, QuackCatalog &catalog,
+                                                           const duckdb::string &bytes);
+
+//! A table's constraints, bound in the closed scope: CHECK means the same on every node.
+duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> BindConstraints(duckdb::ClientContext &context,
+                                                                            duckdb::TableCatalogEntry &table);
+//! Binds the indexes of a table whose file has just been read. Later, a connection with other settings would.
+void BindIndexes(duckdb::ClientContext &context, duckdb::DuckTableEntry &table);
+
+//! For the applier: makes the change, in its running transaction.
+void Apply(duckdb::Connection &connection, QuackCatalog &catalog, QuackBytes definition);
+
+} // namespace quack
