@@ -29,9 +29,11 @@ namespace quack {
 //! by recursion. DuckDB's own limit for expressions is 1,000 unless a session raises it (`max_expression_depth`).
 constexpr idx_t DEPTH_MAX = 2000;
 
-//! Extensions that are linked into every DuckDB that loads this one, `quackd` included. Those without a name are the core.
+//! Extensions that every node has: those that are linked into every DuckDB, `quackd` included, and this one. What has none
+//! is of the core.
 static bool IsPartOfDuckDB(const Identifier &extension) {
-	return extension.empty() || extension == "core_functions" || extension == "json" || extension == "parquet";
+	return extension.empty() || extension == "core_functions" || extension == "json" || extension == "parquet" ||
+	       extension == "quack";
 }
 
 void RequireShared(const CatalogEntry &entry, bool evaluate, const string &clause) {
@@ -51,10 +53,13 @@ NameCloser::NameCloser(ClientContext &context, QuackCatalog &catalog, Reach reac
     : context(context), catalog(catalog), reach(reach), clause(std::move(clause)), retriever(context) {
 }
 
-void NameCloser::SearchFirst(const Identifier &schema) {
+void NameCloser::SearchFirst(const SchemaCatalogEntry &schema) {
+	if (schema.GetSchemaPath().size() == 1) {
+		first = schema;
+	}
 	vector<CatalogSearchEntry> entries;
-	entries.emplace_back(catalog.GetName(), schema);
-	if (schema != Identifier::DefaultSchema()) {
+	entries.emplace_back(catalog.GetName(), schema.name);
+	if (schema.name != Identifier::DefaultSchema()) {
 		entries.emplace_back(catalog.GetName(), Identifier::DefaultSchema());
 	}
 	retriever.SetSearchPath(std::move(entries));
@@ -97,6 +102,9 @@ void NameCloser::Require(const CatalogEntry &entry) {
 }
 
 QualifiedName NameCloser::FullName(CatalogEntry &entry) const {
+	if (first && &entry.ParentSchema() == first.get()) {
+		return QualifiedName(entry.name);
+	}
 	return entry.ParentSchema().GetQualifiedName(entry.name).WithCatalog(catalog.SharedName());
 }
 
@@ -107,7 +115,7 @@ void NameCloser::CloseName(CatalogType type, QualifiedName &name) {
 		return;
 	}
 	Require(*entry);
-	if (reach == Reach::QUALIFIED && name.Path().size() < 2) {
+	if (reach == Reach::CHECKED || (reach == Reach::QUALIFIED && name.Path().size() < 2)) {
 		return;
 	}
 	if (!IsOfDuckDB(*entry)) {
@@ -152,6 +160,11 @@ void NameCloser::CloseArgument(FunctionExpression &function) {
 	}
 	auto text = StringValue::Get((*argument)->Cast<ConstantExpression>().GetLiteral().ToValue());
 	auto closed = text;
+	// DuckDB takes no catalog's name away here.
+	auto reach_around = reach;
+	if (reach == Reach::CHECKED) {
+		reach = Reach::QUALIFIED;
+	}
 	if (is_query) {
 		Parser parser(context);
 		parser.ParseQuery(text);
@@ -166,12 +179,12 @@ void NameCloser::CloseArgument(FunctionExpression &function) {
 	} else {
 		QualifiedName parsed;
 		string error;
-		if (!QualifiedName::TryParse(text, parsed, error)) {
-			return;
+		if (QualifiedName::TryParse(text, parsed, error)) {
+			CloseName(is_sequence ? CatalogType::SEQUENCE_ENTRY : CatalogType::TABLE_ENTRY, parsed);
+			closed = parsed.ToString();
 		}
-		CloseName(is_sequence ? CatalogType::SEQUENCE_ENTRY : CatalogType::TABLE_ENTRY, parsed);
-		closed = parsed.ToString();
 	}
+	reach = reach_around;
 	if (closed != text) {
 		*argument = ConstantExpression::FromValue(Value(closed));
 	}

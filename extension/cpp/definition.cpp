@@ -36,8 +36,8 @@ static QualifiedName NameIn(const QuackCatalog &catalog, const SchemaCatalogEntr
 }
 
 static void CloseEvaluated(const DefinitionScope &scope, ParsedExpression &expression, const string &clause) {
-	NameCloser(scope.context, scope.catalog, Reach::EVALUATED, clause).Close(expression);
 	RequireReplayable(scope.context, expression, clause);
+	NameCloser(scope.context, scope.catalog, Reach::EVALUATED, clause).Close(expression);
 }
 
 //! An expression over a table's columns, bound as this connection binds it now.
@@ -50,7 +50,8 @@ static unique_ptr<Expression> BindOver(ClientContext &context, const ColumnList 
 		types.push_back(column.Type());
 	}
 	auto binder = Binder::CreateBinder(context);
-	binder->bind_context.AddGenericBinding(binder->GenerateTableIndex(), table, names, types);
+	vector<ColumnIndex> bound_columns;
+	binder->bind_context.AddBaseTable(binder->GenerateTableIndex(), table, names, types, bound_columns, table);
 	ExpressionBinder expressions(*binder, context);
 	auto copy = expression.Copy();
 	return expressions.Bind(copy);
@@ -98,7 +99,7 @@ static void CloseDependencies(const DefinitionScope &scope, CreateInfo &info) {
 
 static void CloseDefault(const DefinitionScope &scope, const SchemaCatalogEntry &schema, ParsedExpression &expression) {
 	NameCloser closer(scope.context, scope.catalog, Reach::EVALUATED, "DEFAULT");
-	closer.SearchFirst(schema.name);
+	closer.SearchFirst(schema);
 	closer.Close(expression);
 }
 
@@ -154,8 +155,8 @@ static void CloseCreate(const DefinitionScope &scope, const SchemaCatalogEntry &
 		CloseTable(scope, schema, info.Cast<CreateTableInfo>());
 		break;
 	case CatalogType::VIEW_ENTRY: {
-		NameCloser closer(scope.context, scope.catalog, Reach::QUALIFIED, "the view");
-		closer.SearchFirst(schema.name);
+		NameCloser closer(scope.context, scope.catalog, Reach::CHECKED, "the view");
+		closer.SearchFirst(schema);
 		closer.Close(*info.Cast<CreateViewInfo>().query->node);
 		break;
 	}
@@ -274,9 +275,9 @@ static void CloseAlter(const DefinitionScope &scope, const SchemaCatalogEntry &s
 		travelling = TravellingSettings(scope.context);
 		if (!column.Generated() && column.HasDefaultValue()) {
 			auto expression = column.DefaultValue().Copy();
-			CloseDefault(scope, schema, *expression);
 			RequireReplayable(scope.context, *expression,
 			                  "ALTER TABLE ... ADD COLUMN (first add the column, then ALTER COLUMN ... SET DEFAULT) with DEFAULT");
+			CloseDefault(scope, schema, *expression);
 			column.SetDefaultValue(std::move(expression));
 		}
 		break;

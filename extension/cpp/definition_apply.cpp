@@ -6,7 +6,9 @@
 #include "definition_format.hpp"
 #include "error.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
+#include "duckdb/catalog/catalog_entry_retriever.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
+#include "duckdb/parser/parsed_data/comment_on_column_info.hpp"
 #include "duckdb/parser/parsed_data/create_function_info.hpp"
 #include "duckdb/parser/parsed_data/create_schema_info.hpp"
 #include "duckdb/parser/parsed_data/create_sequence_info.hpp"
@@ -157,6 +159,13 @@ static void ApplyAlter(Connection &connection, QuackCatalog &catalog, unique_ptr
 	}
 	auto &context = *connection.context;
 	Announce(context, catalog, DatabaseModificationType::ALTER_TABLE);
+	if (alter->type == AlterType::SET_COLUMN_COMMENT) {
+		// Whether it is a column of a table or of a view is not written.
+		CatalogEntryRetriever retriever(context);
+		if (!alter->Cast<SetColumnCommentInfo>().TryResolveCatalogEntry(retriever)) {
+			return;
+		}
+	}
 	catalog.Alter(context, *alter);
 }
 

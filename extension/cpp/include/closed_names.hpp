@@ -22,15 +22,19 @@ public:
 		//! All of it: every node evaluates the expression for itself.
 		EVALUATED,
 		//! Names as written with a qualification. DuckDB resolves the others when the definition is used, by the search path
-		//! of the definition or of its user; they must not refer to another database now.
-		QUALIFIED
+		//! of its user; they must not refer to another database now.
+		QUALIFIED,
+		//! None: DuckDB resolves them by the search path of the definition, which begins in its own catalog, and has taken
+		//! the catalog's name away. They must not refer to another database now.
+		CHECKED
 	};
 
 	//! `clause` is what errors call the definition.
 	NameCloser(duckdb::ClientContext &context, QuackCatalog &catalog, Reach reach, duckdb::string clause);
 
-	//! Names are looked for in this schema first, as DuckDB does for views and defaults.
-	void SearchFirst(const duckdb::Identifier &schema);
+	//! Names are looked for in this schema first, as DuckDB does for views and defaults. What lies in it needs no
+	//! qualification, unless the schema is within another one.
+	void SearchFirst(const duckdb::SchemaCatalogEntry &schema);
 
 	void Close(duckdb::ParsedExpression &expression);
 	void Close(duckdb::QueryNode &node);
@@ -55,6 +59,7 @@ private:
 	Reach reach;
 	duckdb::string clause;
 	duckdb::CatalogEntryRetriever retriever;
+	duckdb::optional_ptr<const duckdb::SchemaCatalogEntry> first;
 	//! Names that WITH gives: a table of such a name is not looked up.
 	duckdb::identifier_set_t with_names;
 	idx_t depth = 0;
