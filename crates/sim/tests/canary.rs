@@ -28,7 +28,7 @@ fn every_sabotage_is_caught() {
         (Sabotage::AcknowledgeEarly, 0, &[Oracle]),
         (Sabotage::StaleRead, 0, &[Oracle]),
         (Sabotage::SkipEntry, 2, &[Safety, Liveness]),
-        (Sabotage::DecideDifferently, 0, &[Safety]),
+        (Sabotage::DecideDifferently, 2, &[Safety]),
         (Sabotage::ReadBeforeApplied, 1, &[Oracle]),
         (Sabotage::NeverRetry, 0, &[Liveness]),
         (Sabotage::ForgetPosition, 0, &[Safety]),
