@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quack_apply::entry;
 use quack_cluster::Host;
 use quack_proto::log::v1::{entry::Body, outcome::Kind};
 
@@ -30,7 +29,7 @@ impl ClusterHost {
 impl Host for ClusterHost {
     fn propose(&self, decision: Body) -> Result<(), String> {
         let proposer = LogProposer::new(self.node.clone());
-        let outcome = proposer.run(|id, answered| entry::encode(id, answered, decision));
+        let outcome = proposer.run(decision);
         match outcome.map_err(|error| error.message)?.kind {
             Some(Kind::Refused(refused)) => Err(refused.message),
             _ => Ok(()),

@@ -2,7 +2,6 @@
 
 use std::ffi::c_void;
 
-use quack_apply::entry;
 use quack_apply::writer::DEFAULT_GROUP;
 use quack_cluster::Feature;
 use quack_proto::log::v1::{Settings, entry::Body};
@@ -60,8 +59,7 @@ unsafe extern "C" fn quack_rs_set_groups_enabled(
         let node = unsafe { host(rust_host) }.node_of(&catalog.text())?;
         node.require(&Feature::GROUPS)?;
         let settings = Body::Settings(Settings { groups_enabled: Some(enabled) });
-        let outcome = LogProposer::new(node)
-            .run(|id, answered_through| entry::encode(id, answered_through, settings))?;
+        let outcome = LogProposer::new(node).run(settings)?;
         as_result(outcome).map(|_| ())
     });
 }

@@ -11,7 +11,7 @@ use quack_node::{
     Applied, Checkpointed, Checkpointer, GroupEntry, LaneInfo, LaneTable, LocalError, ReadLog, StateMachine,
 };
 use quack_proto::log::v1::Member;
-use quack_types::{GroupId, Place};
+use quack_types::{Digests, GroupId, Place};
 
 use crate::store::{AttachedStore, DuckDbStore};
 use crate::verifications::Verifications;
@@ -136,6 +136,10 @@ impl StateMachine for Machine {
             id: Some(decision.id),
         });
         Ok(applied.collect())
+    }
+
+    fn digests(&mut self) -> Digests {
+        self.applier.take_digests()
     }
 
     fn checkpointer(&self) -> Arc<dyn Checkpointer> {

@@ -13,7 +13,7 @@ use quack_apply::{Proposer, StoreError, entry};
 use quack_cluster::{Cluster, Feature};
 use quack_node::{NodeHandle, ProposeError, Refusal, WaitError, Waiter};
 use quack_proto::log::v1::{Boot, Outcome, entry::Body};
-use quack_types::{GroupId, ProposalId};
+use quack_types::{GroupId, Mark, ProposalId};
 
 use crate::ffi::Interrupt;
 
@@ -49,14 +49,6 @@ impl SharedNode {
         let Some(cluster) = self.cluster.get().and_then(Option::as_ref) else { return Ok(()) };
         let required = cluster.require(feature);
         required.map_err(|error| StoreError::new(ErrorKind::NOT_IMPLEMENTED, error.to_string()))
-    }
-
-    /// The newest format of entries that all members read; that of the first release while theirs is not known.
-    fn entry_version(&self) -> u32 {
-        match self.cluster.get().and_then(Option::as_ref) {
-            Some(cluster) => cluster.contract().entry_version().unwrap_or(1),
-            None => entry::VERSION,
-        }
     }
 
     /// The node, once it runs.
@@ -126,9 +118,7 @@ impl SharedNode {
     pub fn announce_boot(self: &Arc<Self>) -> Result<(), StoreError> {
         self.node()?;
         let proposer = LogProposer::new(self.clone());
-        proposer
-            .run(|id, answered_through| entry::encode(id, answered_through, Body::Boot(Boot {})))
-            .map(|_| ())
+        proposer.run(Body::Boot(Boot {})).map(|_| ())
     }
 }
 
@@ -154,9 +144,10 @@ impl LogProposer {
     }
 
     /// Proposes one entry and waits for its outcome.
-    pub fn run(&self, entry: impl FnOnce(ProposalId, u64) -> Bytes) -> Result<Outcome, StoreError> {
+    pub fn run(&self, body: Body) -> Result<Outcome, StoreError> {
         let (id, answered_through) = self.draw();
-        let pending = self.propose(DEFAULT_GROUP, id, entry(id, answered_through))?;
+        let data = entry::encode(id, answered_through, self.mark(), body);
+        let pending = self.propose(DEFAULT_GROUP, id, data)?;
         self.wait(pending)
     }
 
@@ -179,10 +170,6 @@ impl Proposer for LogProposer {
     type Pending = Waiter;
     type Error = StoreError;
 
-    fn entry_version(&self) -> u32 {
-        self.node.entry_version()
-    }
-
     fn draw(&self) -> (ProposalId, u64) {
         let Some(node) = self.node.handle.get() else {
             // `propose` will say that there is no node yet.
@@ -195,6 +182,10 @@ impl Proposer for LogProposer {
         outstanding.insert(id.sequence);
         let oldest = outstanding.first().copied().unwrap_or(id.sequence);
         (id, oldest.saturating_sub(1))
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.node.handle.get()?.decided()
     }
 
     fn propose(&self, group: &str, id: ProposalId, data: Bytes) -> Result<Waiter, StoreError> {

@@ -7,10 +7,10 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
+use quack_apply::StoreError;
 use quack_apply::sequence;
 use quack_apply::stock::Meant;
 use quack_apply::store::ErrorKind;
-use quack_apply::{StoreError, entry};
 use quack_cluster::Feature;
 use quack_proto::log::v1::{
     Applied, SequenceDraw, SequenceRun, SequenceSet, Step, Transaction, entry::Body, step::Kind,
@@ -27,7 +27,7 @@ fn run(node: &Arc<SharedNode>, interrupt: Interrupt, kind: Kind) -> Result<Appli
     let mut proposer = LogProposer::new(node.clone());
     proposer.watch(interrupt);
     let body = Body::Transaction(Transaction { parts: 0, steps: vec![Step { kind: Some(kind) }] });
-    let outcome = proposer.run(|id, answered_through| entry::encode(id, answered_through, body));
+    let outcome = proposer.run(body);
     // Whether it was applied is not known then, and makes no difference to the statement.
     let interrupted = |error| if interrupt.interrupted() { was_interrupted() } else { error };
     as_result(outcome.map_err(interrupted)?)

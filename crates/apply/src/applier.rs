@@ -8,18 +8,20 @@
 //! - an entry that fails is tried again in a transaction of its own, before it is refused;
 //! - an entry that changes the catalog, or came in parts, always has a transaction of its own.
 //!
+//! The running digest of outcomes (`digest.rs`) is part of the state, and says whether this holds.
+//!
 //! The property test in `tests/batching.rs` guards it.
 
 use std::collections::BTreeMap;
 
 use quack_log::{EntryKind, GroupEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind as StepKind};
-use quack_types::{GroupId, LogIndex, Place, ProposalId};
+use quack_types::{Claim, Digests, GroupId, LogIndex, Mark, Place, ProposalId};
 
 use crate::entry::{self, Decoded};
 use crate::origins::Admission;
 use crate::refusal;
-use crate::state::{State, TABLE_MADE_HERE};
+use crate::state::{State, StateError};
 use crate::steps::{self, ReadLog, Shared};
 use crate::store::{ErrorKind, Store, StoreError};
 
@@ -37,6 +39,27 @@ struct Pending {
     index: LogIndex,
     /// `None` for an entry of the consensus core's own, which moves the place only.
     decoded: Option<Decoded>,
+}
+
+/// What applying entries has come to.
+#[derive(Default)]
+struct Made {
+    decisions: Vec<Decision>,
+    marks: Vec<Mark>,
+}
+
+impl Made {
+    fn append(&mut self, mut more: Self) {
+        self.decisions.append(&mut more.decisions);
+        self.marks.append(&mut more.marks);
+    }
+
+    /// An entry has been applied.
+    fn note(&mut self, group: GroupId, state: &State) {
+        if group == GroupId::ROOT {
+            self.marks.push(state.mark());
+        }
+    }
 }
 
 /// How a shared transaction has ended.
@@ -66,6 +89,8 @@ pub struct Applier<S> {
     batch_entries: usize,
     /// Bytes of the entries between what is committed and the position, roughly.
     uncommitted_bytes: usize,
+    /// Nobody has taken them yet.
+    digests: Digests,
     /// This node's own error that ended it.
     failed: Option<StoreError>,
 }
@@ -84,8 +109,12 @@ const ENTRY_OVERHEAD_BYTES: usize = 1024;
 impl<S: Store> Applier<S> {
     /// Takes over a store whose last transaction has written `position` and `state`.
     pub fn open(store: S, position: LogIndex, state: &[u8]) -> Result<Self, StoreError> {
-        let state = State::decode(position, state).map_err(|e| {
-            StoreError::new(ErrorKind::SERIALIZATION, format!("the applier's state is damaged: {e}"))
+        let state = State::decode(position, state).map_err(|error| {
+            let kind = match error {
+                StateError::Damaged(_) => ErrorKind::SERIALIZATION,
+                StateError::Older | StateError::Newer { .. } => ErrorKind::INVALID_INPUT,
+            };
+            StoreError::new(kind, error.to_string())
         })?;
         let committed = Committed { place: state.place(), needed_from: state.origins.needed_from() };
         Ok(Self {
@@ -94,6 +123,7 @@ impl<S: Store> Applier<S> {
             committed,
             batch_entries: BATCH_ENTRIES_MAX,
             uncommitted_bytes: 0,
+            digests: Digests::default(),
             failed: None,
         })
     }
@@ -106,6 +136,12 @@ impl<S: Store> Applier<S> {
     /// What has been applied, and what is remembered of it.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What has come to the digests since this was called last: those behind the entries of the root, and what entries
+    /// claim about those of their origins.
+    pub fn take_digests(&mut self) -> Digests {
+        std::mem::take(&mut self.digests)
     }
 
     /// Nodes that entries have changed since the cluster was founded.
@@ -142,7 +178,7 @@ impl<S: Store> Applier<S> {
         entries: &[GroupEntry],
         log: &ReadLog<'_>,
     ) -> Result<Vec<Decision>, StoreError> {
-        let mut decisions = Vec::with_capacity(entries.len());
+        let mut made = Made::default();
         let mut batch: Vec<Pending> = Vec::new();
         for GroupEntry { group, entry } in entries {
             if self.state.applied(*group).is_none_or(|applied| entry.index <= applied) {
@@ -152,26 +188,31 @@ impl<S: Store> Applier<S> {
             let is_proposal = entry.kind == EntryKind::Normal && !entry.data.is_empty();
             if !is_proposal && batch.is_empty() {
                 self.state.advance(*group, entry.index);
+                made.note(*group, &self.state);
                 continue;
             }
             let decoded = is_proposal.then(|| entry::decode(entry.index.0, &entry.data)).transpose();
             let decoded = decoded.map_err(serialization)?;
+            if let Some((id, mark)) = decoded.as_ref().and_then(|decoded| Some((decoded.id, decoded.mark?))) {
+                self.digests.claims.push(Claim { origin: id.origin, mark });
+            }
             let pending = Pending { group: *group, index: entry.index, decoded };
             if pending.decoded.as_ref().is_none_or(|decoded| may_share(&decoded.body)) {
                 batch.push(pending);
                 if batch.len() >= self.batch_entries {
-                    self.flush(&mut batch, &mut decisions, log)?;
+                    self.flush(&mut batch, &mut made, log)?;
                 }
             } else {
-                self.flush(&mut batch, &mut decisions, log)?;
-                self.apply_alone(&pending, &mut decisions, log)?;
+                self.flush(&mut batch, &mut made, log)?;
+                self.apply_alone(&pending, &mut made, log)?;
             }
         }
-        self.flush(&mut batch, &mut decisions, log)?;
+        self.flush(&mut batch, &mut made, log)?;
+        self.digests.marks.append(&mut made.marks);
         if self.uncommitted_bytes > UNCOMMITTED_BYTES_MAX {
             self.commit_position()?;
         }
-        Ok(decisions)
+        Ok(made.decisions)
     }
 
     /// Commits the position and what is remembered, without a change of any table.
@@ -189,18 +230,18 @@ impl<S: Store> Applier<S> {
     fn flush(
         &mut self,
         batch: &mut Vec<Pending>,
-        decisions: &mut Vec<Decision>,
+        made: &mut Made,
         log: &ReadLog<'_>,
     ) -> Result<(), StoreError> {
         let mut rest = batch.as_slice();
         while !rest.is_empty() {
             let size = rest.len().min(self.batch_entries);
-            let done = self.apply_together(&rest[..size], decisions)?;
+            let done = self.apply_together(&rest[..size], made)?;
             rest = &rest[done..];
             if done == size {
                 self.batch_entries = (self.batch_entries * 2).min(BATCH_ENTRIES_MAX);
             } else {
-                self.apply_alone(&rest[0], decisions, log)?;
+                self.apply_alone(&rest[0], made, log)?;
                 rest = &rest[1..];
                 self.batch_entries = (self.batch_entries / 2).max(1);
             }
@@ -210,18 +251,14 @@ impl<S: Store> Applier<S> {
     }
 
     /// Applies entries in one transaction, up to the first that needs one of its own. Returns how many.
-    fn apply_together(
-        &mut self,
-        entries: &[Pending],
-        decisions: &mut Vec<Decision>,
-    ) -> Result<usize, StoreError> {
+    fn apply_together(&mut self, entries: &[Pending], made: &mut Made) -> Result<usize, StoreError> {
         let mut count = entries.len();
         while count > 0 {
             let before = self.state.clone();
-            let mut made = Vec::with_capacity(count);
-            match self.try_together(&entries[..count], &mut made)? {
+            let mut tried = Made::default();
+            match self.try_together(&entries[..count], &mut tried)? {
                 Together::Committed(done) => {
-                    decisions.append(&mut made);
+                    made.append(tried);
                     return Ok(done);
                 }
                 Together::RolledBack(good) => {
@@ -234,11 +271,7 @@ impl<S: Store> Applier<S> {
         Ok(0)
     }
 
-    fn try_together(
-        &mut self,
-        entries: &[Pending],
-        made: &mut Vec<Decision>,
-    ) -> Result<Together, StoreError> {
+    fn try_together(&mut self, entries: &[Pending], made: &mut Made) -> Result<Together, StoreError> {
         self.store.begin()?;
         for (place, pending) in entries.iter().enumerate() {
             match self.try_shared(pending, made) {
@@ -271,9 +304,10 @@ impl<S: Store> Applier<S> {
         }
     }
 
-    fn try_shared(&mut self, pending: &Pending, made: &mut Vec<Decision>) -> Result<Shared, StoreError> {
-        let Some(Decoded { id, answered_through, body }) = &pending.decoded else {
+    fn try_shared(&mut self, pending: &Pending, made: &mut Made) -> Result<Shared, StoreError> {
+        let Some(Decoded { id, answered_through, body, .. }) = &pending.decoded else {
             self.state.advance(pending.group, pending.index);
+            made.note(pending.group, &self.state);
             return Ok(Shared::Done(proto::Applied::default()));
         };
         let Body::Transaction(transaction) = body else { return Ok(Shared::Untouched) };
@@ -289,11 +323,16 @@ impl<S: Store> Applier<S> {
             },
         };
         // Only now: the state that is committed with the entries before this one must not know of it.
-        if self.state.origins.admit(*id, *answered_through) == Admission::New {
+        let is_new = self.state.origins.admit(*id, *answered_through) == Admission::New;
+        if is_new {
             self.state.origins.record(*id, None);
+            self.state.digest.wrote(body);
         }
-        self.state.advance(pending.group, pending.index);
-        made.push(Decision { id: *id, outcome });
+        let at = (pending.group, pending.index);
+        self.state.digest.decided(at, *id, outcome.as_ref(), outcome.is_some() && !is_new);
+        self.state.advance(at.0, at.1);
+        made.note(at.0, &self.state);
+        made.decisions.push(Decision { id: *id, outcome });
         Ok(Shared::Done(proto::Applied::default()))
     }
 
@@ -301,19 +340,19 @@ impl<S: Store> Applier<S> {
     fn apply_alone(
         &mut self,
         pending: &Pending,
-        decisions: &mut Vec<Decision>,
+        made: &mut Made,
         log: &ReadLog<'_>,
     ) -> Result<(), StoreError> {
         let at = (pending.group, pending.index);
-        let Some(Decoded { id, answered_through, body }) = &pending.decoded else {
+        let Some(Decoded { id, answered_through, body, .. }) = &pending.decoded else {
             self.state.advance(at.0, at.1);
+            made.note(at.0, &self.state);
             return Ok(());
         };
-        let outcome = match self.state.origins.admit(*id, *answered_through) {
-            Admission::Void => None,
-            Admission::Repeated(outcome) => Some(outcome),
+        let (outcome, is_repeated) = match self.state.origins.admit(*id, *answered_through) {
+            Admission::Void => (None, false),
+            Admission::Repeated(outcome) => (Some(outcome), true),
             Admission::New => {
-                let mut applied = proto::Applied::default();
                 let refused = match body {
                     // What a verification compares is the host's to compute.
                     Body::Boot(_) | Body::Verify(_) => None,
@@ -328,20 +367,29 @@ impl<S: Store> Applier<S> {
                         None
                     }
                     Body::Part(part) => self.state.origins.take_part(*id, part, at),
-                    Body::Transaction(transaction) => match self.run_alone(*id, transaction, at, log)? {
-                        Ok(done) => {
-                            applied = done;
-                            None
+                    Body::Transaction(transaction) => {
+                        match self.run_alone(*id, body, transaction, at, log)? {
+                            // All of it is in the state that was committed with the rows.
+                            Ok(outcome) => {
+                                made.note(at.0, &self.state);
+                                made.decisions.push(Decision { id: *id, outcome: Some(outcome) });
+                                return Ok(());
+                            }
+                            Err(refused) => Some(refused),
                         }
-                        Err(refused) => Some(refused),
-                    },
+                    }
                 };
                 self.state.origins.record(*id, refused.as_ref());
-                Some(refused.map_or_else(|| entry::outcome(applied), entry::refused))
+                if refused.is_none() {
+                    self.state.digest.wrote(body);
+                }
+                (Some(refused.map_or_else(entry::applied, entry::refused)), false)
             }
         };
+        self.state.digest.decided(at, *id, outcome.as_ref(), is_repeated);
         self.state.advance(at.0, at.1);
-        decisions.push(Decision { id: *id, outcome });
+        made.note(at.0, &self.state);
+        made.decisions.push(Decision { id: *id, outcome });
         Ok(())
     }
 
@@ -351,14 +399,16 @@ impl<S: Store> Applier<S> {
         self.uncommitted_bytes = 0;
     }
 
-    /// Runs a transaction with its parts. The error inside is its deterministic refusal, with everything rolled back.
+    /// Runs a transaction with its parts and commits it. The error inside is its deterministic refusal, with everything
+    /// rolled back.
     fn run_alone(
         &mut self,
         id: ProposalId,
+        body: &Body,
         transaction: &proto::Transaction,
         at: (GroupId, LogIndex),
         log: &ReadLog<'_>,
-    ) -> Result<Result<proto::Applied, proto::Refused>, StoreError> {
+    ) -> Result<Result<proto::Outcome, proto::Refused>, StoreError> {
         let open = self.state.origins.close(id).unwrap_or_default();
         if !open.is_complete(transaction.parts) {
             let message =
@@ -373,11 +423,19 @@ impl<S: Store> Applier<S> {
             let message = "a step that draws from a sequence is not alone in its transaction";
             return Ok(Err(refusal::of_transaction(message)));
         }
+        if transaction.steps.iter().any(entry::is_ddl) && at.0 != GroupId::ROOT {
+            // Numbers of tables and lanes follow from the position in the root.
+            let message = "a statement that changes the catalog is not in the root";
+            return Ok(Err(refusal::of_transaction(message)));
+        }
         loop {
             self.store.begin()?;
             let attempt = match steps::run_alone(&mut self.store, transaction, &open, log) {
                 Ok(Some(applied)) => {
-                    self.commit_alone(id, transaction, at).map(|()| applied).map_err(|error| (error, false))
+                    let outcome = entry::outcome(applied);
+                    self.commit_alone(id, body, at, &outcome)
+                        .map(|()| outcome)
+                        .map_err(|error| (error, false))
                 }
                 Ok(None) => {
                     self.store.rollback();
@@ -390,7 +448,7 @@ impl<S: Store> Applier<S> {
                 }
             };
             let (error, conflict) = match attempt {
-                Ok(applied) => return Ok(Ok(applied)),
+                Ok(outcome) => return Ok(Ok(outcome)),
                 Err(failed) => failed,
             };
             self.store.rollback();
@@ -404,28 +462,35 @@ impl<S: Store> Applier<S> {
     fn commit_alone(
         &mut self,
         id: ProposalId,
-        transaction: &proto::Transaction,
-        (group, index): (GroupId, LogIndex),
+        body: &Body,
+        at: (GroupId, LogIndex),
+        outcome: &proto::Outcome,
     ) -> Result<(), StoreError> {
         let mut state = self.state.clone();
         state.origins.record(id, None);
-        state.advance(group, index);
-        let mut statements = transaction.steps.iter().filter_map(|step| match &step.kind {
-            Some(StepKind::Ddl(ddl)) => Some(ddl),
-            _ => None,
-        });
-        if statements.clone().next().is_some() {
+        state.advance(at.0, at.1);
+        state.digest.wrote(body);
+        if changes_catalog(body) {
             state.lanes.follow(&self.store.placements()?, state.root);
-            // Once begun, it goes on whoever proposes: otherwise it would matter which release an origin has.
-            if state.last_table > 0 || statements.any(|ddl| ddl.numbers_tables) {
-                state.last_table = self.store.number_tables(state.last_table.max(TABLE_MADE_HERE))?;
+            let behind = state.numbers_behind();
+            let numbered = self.store.number_tables(behind)?.saturating_sub(behind);
+            if !State::can_number(numbered) {
+                let message = format!("a transaction that makes {numbered} tables is too large");
+                return Err(StoreError::new(ErrorKind::OUT_OF_RANGE, message));
             }
+            state.catalog_version += 1 + numbered;
+            state.digest.changed_catalog(state.catalog_version, &state.lanes);
         }
+        state.digest.decided(at, id, Some(outcome), false);
         self.store.commit(state.root, &state.encode())?;
         self.state = state;
         self.note_commit();
         Ok(())
     }
+}
+
+fn changes_catalog(body: &Body) -> bool {
+    matches!(body, Body::Transaction(transaction) if transaction.steps.iter().any(entry::is_ddl))
 }
 
 /// Whether an entry may share a store transaction with its neighbours.

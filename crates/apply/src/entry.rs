@@ -3,16 +3,16 @@
 use bytes::Bytes;
 use prost::Message;
 use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind, step};
-use quack_types::{ProposalId, RaftId};
+use quack_types::{LogIndex, Mark, ProposalId, RaftId};
 
-/// The newest format that this release reads. It writes the oldest that has what an entry carries.
-pub const VERSION: u32 = 4;
+/// The format of entries, and of what the applier stores beside the tables. Every entry carries it, and no other is read.
+pub const VERSION: u32 = 5;
 
-/// The first format that knows tables by their numbers.
-pub const TABLE_NUMBERS_VERSION: u32 = 4;
+/// What to do with what another release has left behind.
+pub(crate) const OLDER: &str = "written by an older release: start with an empty folder";
 
-/// Larger entries are no verification: version, id, numbers.
-const VERIFICATION_BYTES_MAX: usize = 96;
+/// Larger entries are no verification: version, id, numbers, digest.
+const VERIFICATION_BYTES_MAX: usize = 128;
 
 /// Why an entry of the log cannot be read. The node must not go on: it would miss what others apply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,34 +22,12 @@ pub enum Error {
     Damaged { index: u64, reason: String },
     /// A newer release has written it.
     #[error(
-        "log entry {index} has format {found}, this release reads up to {VERSION}: install the newer release"
+        "log entry {index} has format {found}, this release reads format {VERSION}: install the newer release"
     )]
     Future { index: u64, found: u32 },
-}
-
-/// The oldest format that has what `body` carries.
-fn version_of(body: &Body) -> u32 {
-    match body {
-        Body::Transaction(transaction) if transaction.steps.iter().any(knows_tables) => TABLE_NUMBERS_VERSION,
-        Body::Part(part) if part.write.as_ref().is_some_and(has_numbers) => TABLE_NUMBERS_VERSION,
-        Body::Transaction(transaction) if transaction.steps.iter().any(draws) => 2,
-        Body::Settings(_) => 3,
-        _ => 1,
-    }
-}
-
-/// Whether a step says which table is meant, or begins to number them.
-fn knows_tables(step: &proto::Step) -> bool {
-    match &step.kind {
-        Some(step::Kind::Write(write)) => has_numbers(write),
-        Some(step::Kind::Ddl(ddl)) => ddl.numbers_tables,
-        _ => false,
-    }
-}
-
-fn has_numbers(write: &proto::Write) -> bool {
-    let mut rows = write.deleted.iter().chain(&write.inserted).chain(&write.updated);
-    rows.any(|rows| rows.table_number != 0)
+    /// An older release has written it.
+    #[error("log entry {index} has format {found} and was {OLDER}")]
+    Past { index: u64, found: u32 },
 }
 
 /// Whether a step draws from a sequence, or sets it.
@@ -57,11 +35,17 @@ pub(crate) fn draws(step: &proto::Step) -> bool {
     matches!(step.kind, Some(step::Kind::Draw(_) | step::Kind::Set(_)))
 }
 
-/// Encodes an entry.
-pub fn encode(id: ProposalId, answered_through: u64, body: Body) -> Bytes {
-    let version = version_of(&body);
+/// Whether a step changes the catalog.
+pub(crate) fn is_ddl(step: &proto::Step) -> bool {
+    matches!(step.kind, Some(step::Kind::Ddl(_)))
+}
+
+/// Encodes an entry; `mark` is the origin's digest now.
+pub fn encode(id: ProposalId, answered_through: u64, mark: Option<Mark>, body: Body) -> Bytes {
     let id = proto::ProposalId { origin: id.origin.0, boot: id.boot, sequence: id.sequence };
-    proto::Entry { version, id: Some(id), answered_through, body: Some(body) }.encode_to_vec().into()
+    let digest = mark.map(|mark| proto::Digest { position: mark.root.0, value: mark.digest });
+    let entry = proto::Entry { version: VERSION, id: Some(id), answered_through, digest, body: Some(body) };
+    entry.encode_to_vec().into()
 }
 
 /// A decoded entry with everything that it must have.
@@ -69,6 +53,8 @@ pub fn encode(id: ProposalId, answered_through: u64, body: Body) -> Bytes {
 pub struct Decoded {
     pub id: ProposalId,
     pub answered_through: u64,
+    /// The origin's digest as of when it proposed the entry.
+    pub mark: Option<Mark>,
     pub body: Body,
 }
 
@@ -82,10 +68,14 @@ pub fn decode(index: u64, data: &Bytes) -> Result<Decoded, Error> {
     if entry.version == 0 {
         return Err(damaged("it has no version"));
     }
+    if entry.version < VERSION {
+        return Err(Error::Past { index, found: entry.version });
+    }
     let id = entry.id.ok_or_else(|| damaged("it has no proposal id"))?;
     let body = entry.body.ok_or_else(|| damaged("it has no body"))?;
     let id = ProposalId { origin: RaftId(id.origin), boot: id.boot, sequence: id.sequence };
-    Ok(Decoded { id, answered_through: entry.answered_through, body })
+    let mark = entry.digest.map(|said| Mark { root: LogIndex(said.position), digest: said.value });
+    Ok(Decoded { id, answered_through: entry.answered_through, mark, body })
 }
 
 /// The number of a verification, when an entry is one. Cheap for all others.
@@ -119,17 +109,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_an_entry_of_a_known_format_is_named() {
+    fn what_is_not_an_entry_of_this_format_is_named() {
         let id = ProposalId { origin: RaftId(1), boot: 2, sequence: 3 };
-        let data = encode(id, 1, Body::Boot(proto::Boot {}));
-        let decoded = Decoded { id, answered_through: 1, body: Body::Boot(proto::Boot {}) };
+        let (body, mark) = (Body::Boot(proto::Boot {}), Some(Mark { root: LogIndex(4), digest: 5 }));
+        let data = encode(id, 1, mark, body.clone());
+        let decoded = Decoded { id, answered_through: 1, mark, body: body.clone() };
         assert_eq!(decode(7, &data), Ok(decoded));
+        assert_eq!(decode(7, &encode(id, 1, None, body)).unwrap().mark, None);
         let with = |change: fn(&mut proto::Entry)| {
             let mut entry = proto::Entry::decode(data.clone()).unwrap();
             change(&mut entry);
             decode(7, &entry.encode_to_vec().into()).unwrap_err()
         };
-        assert_eq!(with(|entry| entry.version = VERSION + 1), Error::Future { index: 7, found: 5 });
+        assert_eq!(with(|entry| entry.version = VERSION + 1), Error::Future { index: 7, found: VERSION + 1 });
+        let older = with(|entry| entry.version = VERSION - 1);
+        let text = "log entry 7 has format 4 and was written by an older release: start with an empty folder";
+        assert_eq!(older.to_string(), text);
         let damages: [fn(&mut proto::Entry); 3] =
             [|entry| entry.version = 0, |entry| entry.id = None, |entry| entry.body = None];
         for damage in damages {
@@ -139,36 +134,11 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_says_the_oldest_format_that_has_all_of_it() {
-        let id = ProposalId { origin: RaftId(1), boot: 2, sequence: 3 };
-        let version = |kinds: Vec<step::Kind>| {
-            let steps = kinds.into_iter().map(|kind| proto::Step { kind: Some(kind) }).collect();
-            let body = Body::Transaction(proto::Transaction { parts: 0, steps });
-            proto::Entry::decode(encode(id, 1, body)).unwrap().version
-        };
-        let old = || step::Kind::Sequence(proto::SequenceUsage::default());
-        assert_eq!(version(vec![old()]), 1);
-        assert_eq!(version(vec![step::Kind::Draw(proto::SequenceDraw::default())]), 2);
-        assert_eq!(version(vec![old(), step::Kind::Set(proto::SequenceSet::default())]), 2);
-        let rows = |table_number| vec![proto::Rows { table_number, ..Default::default() }];
-        let writes = |table_number| {
-            [
-                proto::Write { deleted: rows(table_number), ..Default::default() },
-                proto::Write { inserted: rows(table_number), ..Default::default() },
-                proto::Write { updated: rows(table_number), ..Default::default() },
-            ]
-        };
-        for (table_number, expected) in [(0, 1), (7, 4)] {
-            for write in writes(table_number) {
-                assert_eq!(version(vec![old(), step::Kind::Write(write.clone())]), expected);
-                let part = proto::Part { write: Some(write), ..Default::default() };
-                let found = proto::Entry::decode(encode(id, 1, Body::Part(part))).unwrap().version;
-                assert_eq!(found, expected);
-            }
-        }
-        for (numbers_tables, expected) in [(false, 1), (true, 4)] {
-            let ddl = proto::Ddl { numbers_tables, ..Default::default() };
-            assert_eq!(version(vec![step::Kind::Ddl(ddl), old()]), expected);
-        }
+    fn a_verification_is_known_however_large_its_numbers_are() {
+        let id = ProposalId { origin: RaftId(u64::MAX), boot: u64::MAX, sequence: u64::MAX };
+        let mark = Some(Mark { root: LogIndex(u64::MAX), digest: u64::MAX });
+        let verify = Body::Verify(proto::Verify { number: u64::MAX });
+        assert_eq!(verification(&encode(id, u64::MAX, mark, verify)), Some(u64::MAX));
+        assert_eq!(verification(&encode(id, 1, mark, Body::Boot(proto::Boot {}))), None);
     }
 }

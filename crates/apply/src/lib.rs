@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod applier;
+mod digest;
 pub mod entry;
 pub mod lanes;
 pub mod origins;
@@ -24,8 +25,9 @@ pub mod store;
 pub mod writer;
 
 pub use applier::{Applier, Committed, Decision};
+pub use digest::Digest;
 pub use lanes::{Lane, Lanes, Placement};
-pub use state::{State, TABLE_MADE_HERE};
+pub use state::{State, StateError, TABLE_MADE_HERE};
 pub use steps::ReadLog;
 pub use store::{Store, StoreError};
 pub use writer::{Proposer, Writer};

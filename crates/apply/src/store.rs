@@ -140,8 +140,8 @@ pub trait Store {
     }
 
     /// Gives each table that has none a number, in the order of schemas and names, counting on from `last`; returns the
-    /// last one given. A table keeps its number as long as it is there, whatever it is called, and no other has it. From
-    /// then on rows with another number than their table's are refused. A store whose tables nobody takes for another
+    /// last one given. A table keeps its number as long as it is there, whatever it is called, and no other has it. Rows
+    /// with another number than their table's are refused. A store whose tables nobody takes for another
     /// numbers none.
     fn number_tables(&mut self, last: u64) -> Result<u64, StoreError> {
         Ok(last)

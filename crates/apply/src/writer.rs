@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use prost::Message;
 use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind, step::Kind as StepKind};
-use quack_types::ProposalId;
+
 use quack_types::limits::{ENTRY_BYTES_MAX, PART_BYTES};
+use quack_types::{Mark, ProposalId};
 
 use crate::entry;
 
@@ -23,10 +24,10 @@ pub trait Proposer {
     /// Why a proposal has no outcome.
     type Error;
 
-    /// The newest format of entries that all nodes read.
-    fn entry_version(&self) -> u32;
     /// Draws the next proposal id, and says up to which sequence everything has been settled.
     fn draw(&self) -> (ProposalId, u64);
+    /// This node's digest of outcomes now, which its entries carry.
+    fn mark(&self) -> Option<Mark>;
     /// Hands an entry over to a group, by its name; returns at once, unless too much is under way. A group that does not
     /// exist stands for the default one. An error settles the id.
     fn propose(&self, group: &str, id: ProposalId, data: Bytes) -> Result<Self::Pending, Self::Error>;
@@ -172,8 +173,7 @@ impl<P: Proposer> Writer<P> {
         if self.ddl_bytes > DDL_BYTES_MAX {
             return Err(self.proposer.too_large(self.ddl_bytes, DDL_BYTES_MAX));
         }
-        let numbers_tables = self.proposer.entry_version() >= entry::TABLE_NUMBERS_VERSION;
-        self.steps.push(proto::Step { kind: Some(StepKind::Ddl(proto::Ddl { sql, definition, numbers_tables })) });
+        self.steps.push(proto::Step { kind: Some(StepKind::Ddl(proto::Ddl { sql, definition })) });
         Ok(())
     }
 
@@ -223,7 +223,7 @@ impl<P: Proposer> Writer<P> {
             self.settle_oldest()?;
         }
         let (id, answered_through) = self.proposer.draw();
-        let data = entry::encode(id, answered_through, Body::Part(part));
+        let data = entry::encode(id, answered_through, self.proposer.mark(), Body::Part(part));
         let pending = self.proposer.propose(self.group_for(id), id, data)?;
         self.under_way.push_back((id, pending));
         Ok(())
@@ -261,7 +261,7 @@ impl<P: Proposer> Writer<P> {
         }
         let (id, answered_through) = self.transaction_id();
         let body = proto::Transaction { parts: self.parts, steps: std::mem::take(&mut self.steps) };
-        let data = entry::encode(id, answered_through, Body::Transaction(body));
+        let data = entry::encode(id, answered_through, self.proposer.mark(), Body::Transaction(body));
         if data.len() > ENTRY_BYTES_MAX {
             return Err(self.proposer.too_large(data.len(), ENTRY_BYTES_MAX));
         }
@@ -289,7 +289,7 @@ impl<P: Proposer> Writer<P> {
             let body = Body::Abort(proto::Abort { transaction: transaction.sequence });
             // When this cannot be proposed, or comes late, the next entry of the origin voids the parts: it says that
             // nobody waits for the transaction.
-            let data = entry::encode(id, answered_through, body);
+            let data = entry::encode(id, answered_through, self.proposer.mark(), body);
             let _ = self.proposer.propose(DEFAULT_GROUP, id, data);
             self.proposer.give_up(id);
         }

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use quack_apply::{Applier, Committed, State, entry};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
-use quack_types::{GroupId, LogIndex, ProposalId, RaftId, Term};
+use quack_types::{Digests, GroupId, LogIndex, ProposalId, RaftId, Term};
 
 fn place(index: LogIndex) -> usize {
     usize::try_from(index.0).unwrap() - 1
@@ -33,6 +33,7 @@ struct Node<'a> {
     met: Met,
     reopened: usize,
     failed: usize,
+    claims: usize,
 }
 
 impl<'a> Node<'a> {
@@ -50,6 +51,7 @@ impl<'a> Node<'a> {
             met: Met::default(),
             reopened: 0,
             failed: 0,
+            claims: 0,
         }
     }
 
@@ -106,7 +108,20 @@ impl<'a> Node<'a> {
             new.filter_map(|entry| history.decisions[place(entry.index)].clone()).collect();
         assert_eq!(decisions, expected);
         assert_eq!(self.applier.state().root, entries.last().unwrap().index);
+        self.check_digests(before, entries);
         Ok(())
+    }
+
+    /// Behind every entry the digest is that of one entry after the other, and that is what the entries claim.
+    fn check_digests(&mut self, before: LogIndex, entries: &[LogEntry]) {
+        let Digests { marks, claims } = self.applier.take_digests();
+        let after = usize::try_from(before.0).unwrap()..place(entries.last().unwrap().index) + 1;
+        assert_eq!(marks, self.history.marks[after.clone()]);
+        assert_eq!(claims.len(), self.history.claims(&after));
+        for claim in claims {
+            assert_eq!(claim.mark, self.history.marks[place(claim.mark.root)]);
+            self.claims += 1;
+        }
     }
 
     fn apply_some(&mut self) {
@@ -190,7 +205,7 @@ proptest! {
 fn random_histories_meet_every_fate() {
     let mut fates = BTreeMap::<String, usize>::new();
     let mut oddities = BTreeMap::<&str, usize>::new();
-    let (mut met, mut reopened, mut failed, mut entries) = (Met::default(), 0, 0, 0);
+    let (mut met, mut reopened, mut failed, mut claims, mut entries) = (Met::default(), 0, 0, 0, 0);
     for seed in 0..120 {
         let mut dice = Dice(seed);
         let commands: Vec<u64> = (0..150).map(|_| dice.next()).collect();
@@ -211,6 +226,7 @@ fn random_histories_meet_every_fate() {
         met.sets += node.met.sets;
         reopened += node.reopened;
         failed += node.failed;
+        claims += node.claims;
     }
     println!("{entries} entries, {reopened} crashes, {failed} failures, {met:?}, {fates:#?}, {oddities:#?}");
     for oddity in [
@@ -251,6 +267,7 @@ fn random_histories_meet_every_fate() {
             && met.searches > 50
             && met.hints_followed > 50
             && met.sets > 50
+            && claims > 1000
     );
     // Batches are worth their name.
     assert!(met.commits * 3 < entries * 2, "{met:?} for {entries} entries");
@@ -258,7 +275,8 @@ fn random_histories_meet_every_fate() {
 
 fn transaction(sequence: u64, steps: Vec<proto::Step>) -> LogEntry {
     let id = ProposalId { origin: RaftId(1), boot: 1, sequence };
-    let data = entry::encode(id, sequence - 1, Body::Transaction(proto::Transaction { parts: 0, steps }));
+    let data =
+        entry::encode(id, sequence - 1, None, Body::Transaction(proto::Transaction { parts: 0, steps }));
     LogEntry {
         term: Term(1),
         index: LogIndex(sequence),
@@ -276,7 +294,7 @@ fn the_position_is_committed_even_when_every_entry_is_refused() {
             proto::Write { inserted: vec![inserted("keyed", &[(1, 1)], padding)], ..Default::default() };
         proto::Step { kind: Some(Kind::Write(write)) }
     };
-    let create = proto::Step { kind: Some(Kind::Ddl(proto::Ddl { sql: create, numbers_tables: false })) };
+    let create = proto::Step { kind: Some(Kind::Ddl(proto::Ddl { sql: create, ..Default::default() })) };
     let mut applier = Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
     let nothing = |_: GroupId, _: LogIndex| Err("no parts".to_owned());
     applier.apply(&of_root(&[transaction(1, vec![create, insert(0)])]), &nothing).unwrap();
@@ -290,15 +308,31 @@ fn the_position_is_committed_even_when_every_entry_is_refused() {
 }
 
 #[test]
-fn an_entry_of_a_newer_release_stops_the_node_and_changes_nothing() {
-    let mut newer = transaction(1, Vec::new());
-    let mut decoded = <proto::Entry as prost::Message>::decode(newer.data.clone()).unwrap();
-    decoded.version = entry::VERSION + 1;
-    newer.data = prost::Message::encode_to_vec(&decoded).into();
-    let mut applier = Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
-    let nothing = |_: GroupId, _: LogIndex| Err("no parts".to_owned());
-    let error = applier.apply(&of_root(&[newer]), &nothing).unwrap_err();
-    assert!(error.message.contains("install the newer release"), "{error}");
-    assert!(applier.apply(&of_root(&[transaction(1, Vec::new())]), &nothing).is_err());
-    assert_eq!((applier.state().root, applier.store().snapshots.len()), (LogIndex(0), 1));
+fn an_entry_of_another_release_stops_the_node_and_changes_nothing() {
+    let cases = [
+        (entry::VERSION + 1, "install the newer release"),
+        (entry::VERSION - 1, "written by an older release: start with an empty folder"),
+    ];
+    for (version, text) in cases {
+        let mut other = transaction(1, Vec::new());
+        let mut decoded = <proto::Entry as prost::Message>::decode(other.data.clone()).unwrap();
+        decoded.version = version;
+        other.data = prost::Message::encode_to_vec(&decoded).into();
+        let mut applier = Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
+        let nothing = |_: GroupId, _: LogIndex| Err("no parts".to_owned());
+        let error = applier.apply(&of_root(&[other]), &nothing).unwrap_err();
+        assert!(error.message.contains(text), "{error}");
+        assert!(applier.apply(&of_root(&[transaction(1, Vec::new())]), &nothing).is_err());
+        assert_eq!((applier.state().root, applier.store().snapshots.len()), (LogIndex(0), 1));
+    }
+}
+
+#[test]
+fn a_store_of_an_older_release_is_refused_in_words() {
+    let stored = proto::ApplierState { last_group: 3, ..Default::default() };
+    let state = prost::Message::encode_to_vec(&stored);
+    let Err(error) = Applier::open(ModelStore::new(0, false), LogIndex(7), &state) else {
+        panic!("it opens")
+    };
+    assert_eq!(error.message, "the store was written by an older release: start with an empty folder");
 }

@@ -13,7 +13,7 @@ use model::store::{LANE_TABLES, ModelStore};
 use quack_apply::{Applier, Decision, entry};
 use quack_log::{EntryKind, GroupEntry, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
-use quack_types::{GroupId, LogIndex, ProposalId, RaftId, Term};
+use quack_types::{GroupId, LogIndex, Mark, ProposalId, RaftId, Term};
 
 /// The order, and what applying one entry after the other has come to.
 struct History {
@@ -27,6 +27,8 @@ struct History {
     decisions: Vec<Option<Decision>>,
     states: Vec<Vec<u8>>,
     contents: Vec<Contents>,
+    /// Behind the entries of the root.
+    marks: Vec<Mark>,
     void: usize,
 }
 
@@ -42,6 +44,7 @@ impl History {
             decisions: Vec::new(),
             states: Vec::new(),
             contents: Vec::new(),
+            marks: Vec::new(),
             void: 0,
         };
         let create = Ddl::CreateTable("t".into(), Key::Unique).to_sql();
@@ -92,7 +95,7 @@ impl History {
 
     fn transaction(&mut self, parts: u32, steps: Vec<proto::Step>) -> bytes::Bytes {
         let id = self.id();
-        entry::encode(id, 0, Body::Transaction(proto::Transaction { parts, steps }))
+        entry::encode(id, 0, None, Body::Transaction(proto::Transaction { parts, steps }))
     }
 
     fn entry(&mut self, group: GroupId, data: bytes::Bytes) -> LogEntry {
@@ -119,13 +122,13 @@ impl History {
         let Some(Kind::Write(write)) = self.insert().kind else { unreachable!() };
         let part = proto::Part { transaction: transaction.sequence, number: 0, step: 0, write: Some(write) };
         let id = self.id();
-        self.in_lane(lane, entry::encode(id, 0, Body::Part(part)));
+        self.in_lane(lane, entry::encode(id, 0, None, Body::Part(part)));
         if self.dice.once_in(3) {
             self.cut();
         }
         let steps = vec![proto::Step { kind: Some(Kind::Write(proto::Write::default())) }];
         let body = Body::Transaction(proto::Transaction { parts: 1, steps });
-        self.in_lane(lane, entry::encode(transaction, 0, body));
+        self.in_lane(lane, entry::encode(transaction, 0, None, body));
     }
 
     /// All that is in the lanes takes its place. Of a lane that was dropped it is void.
@@ -146,13 +149,14 @@ impl History {
         let read = |group: GroupId, index: LogIndex| Ok(find(order, group, index));
         let decision = self.reference.apply(&[ordered], &read).unwrap().pop();
         self.decisions.push(decision);
+        self.marks.append(&mut self.reference.take_digests().marks);
         self.states.push(self.reference.state().encode());
         self.contents.push(self.reference.store().contents());
     }
 }
 
 fn ddl(sql: String) -> proto::Step {
-    proto::Step { kind: Some(Kind::Ddl(proto::Ddl { sql, numbers_tables: true })) }
+    proto::Step { kind: Some(Kind::Ddl(proto::Ddl { sql, ..Default::default() })) }
 }
 
 fn find(order: &[GroupEntry], group: GroupId, index: LogIndex) -> LogEntry {
@@ -176,6 +180,9 @@ fn replay(history: &History, dice: &mut Dice) -> usize {
         let expected: Vec<Decision> = history.decisions[before..to].iter().flatten().cloned().collect();
         assert_eq!(decisions, expected);
         assert_eq!(applier.state().encode(), history.states[at - 1], "at {at}");
+        for mark in applier.take_digests().marks {
+            assert_eq!(mark, history.marks[usize::try_from(mark.root.0).unwrap() - 1], "at {at}");
+        }
         assert_eq!(applier.store().contents(), history.contents[at - 1], "at {at}");
         if dice.once_in(6) {
             stops += 1;

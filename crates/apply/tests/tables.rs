@@ -3,6 +3,7 @@
 
 mod model;
 
+use bytes::Bytes;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -10,9 +11,12 @@ use model::contents::{Ddl, Key};
 use model::oracle::Fate;
 use model::proposer::{Log, LogProposer};
 use model::rows::inserted;
+use model::store::{LANE_TABLES, ModelStore};
 use quack_apply::writer::Change;
-use quack_apply::{TABLE_MADE_HERE, Writer, entry};
-use quack_proto::log::v1 as proto;
+use quack_apply::{Applier, TABLE_MADE_HERE, Writer, entry};
+use quack_log::{EntryKind, GroupEntry, LogEntry};
+use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
+use quack_types::{GroupId, LogIndex, ProposalId, RaftId, Term};
 
 fn writer(log: &Rc<RefCell<Log>>) -> Writer<LogProposer> {
     Writer::new(LogProposer(log.clone()))
@@ -23,36 +27,57 @@ fn create(name: &str) -> String {
 }
 
 #[test]
-fn tables_are_numbered_once_all_nodes_read_that() {
+fn a_tables_number_follows_from_the_position_of_the_entry_that_has_made_it() {
     let log = Log::new();
     let numbers = || log.borrow().applier.store().contents().numbers.into_iter().collect::<Vec<_>>();
-    let run = |entry_version, ddl: Ddl| {
-        log.borrow_mut().entry_version = entry_version;
+    let run = |statements: &[Ddl]| {
         let mut writer = writer(&log);
-        writer.ddl(ddl.to_sql()).unwrap();
-        assert_eq!(writer.commit(|| {}), Ok(entry::applied()));
+        statements.iter().for_each(|ddl| writer.ddl(ddl.to_sql(), Bytes::new()).unwrap());
+        writer.commit(|| {}).unwrap()
     };
-    let older = entry::TABLE_NUMBERS_VERSION - 1;
-    run(older, Ddl::CreateTable("b".into(), Key::None));
-    run(older, Ddl::CreateTable("a".into(), Key::None));
-    assert_eq!(numbers(), []);
-    // Then those, too, that were there before; and it goes on whoever proposes.
-    run(entry::VERSION, Ddl::CreateSequence("counter".into()));
-    assert_eq!(numbers(), [("a".to_owned(), 2), ("b".to_owned(), 3)]);
-    run(older, Ddl::RenameTable("a".into(), "c".into()));
-    run(older, Ddl::CreateTable("a".into(), Key::None));
-    assert_eq!(numbers(), [("a".to_owned(), 4), ("b".to_owned(), 3), ("c".to_owned(), 2)]);
+    let table = |name: &str| Ddl::CreateTable(name.into(), Key::None);
+    assert_eq!(run(&[table("b"), table("a")]), entry::applied());
+    let first = vec![("a".to_owned(), 1 << 20), ("b".to_owned(), (1 << 20) + 1)];
+    assert_eq!(numbers(), first);
+    // What is refused gives none, and moves none of those that follow.
+    assert_ne!(run(&[table("c"), table("a")]), entry::applied());
+    assert_eq!(run(&[Ddl::CreateSequence("counter".into())]), entry::applied());
+    assert_eq!(numbers(), first);
+    assert_eq!(run(&[Ddl::RenameTable("a".into(), "c".into()), table("a")]), entry::applied());
+    let [a, b, c] = ["a", "b", "c"].map(str::to_owned);
+    let second = vec![(a.clone(), 4 << 20), (b.clone(), (1 << 20) + 1), (c.clone(), 1 << 20)];
+    assert_eq!(numbers(), second);
     // No number comes again.
-    run(entry::VERSION, Ddl::DropTable("a".into()));
-    run(entry::VERSION, Ddl::CreateTable("a".into(), Key::None));
-    assert_eq!(numbers(), [("a".to_owned(), 5), ("b".to_owned(), 3), ("c".to_owned(), 2)]);
+    assert_eq!(run(&[Ddl::DropTable("a".into())]), entry::applied());
+    assert_eq!(run(&[table("a")]), entry::applied());
+    assert_eq!(numbers(), [(a, 6 << 20), (b, (1 << 20) + 1), (c, 1 << 20)]);
+    assert_eq!(log.borrow().applier.state().catalog_version, 5 + 4);
+}
+
+#[test]
+fn the_catalog_changes_in_the_root_alone() {
+    let mut applier = Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
+    let entry = |group, index, sequence, name: &str| {
+        let step =
+            proto::Step { kind: Some(Kind::Ddl(proto::Ddl { sql: create(name), ..Default::default() })) };
+        let id = ProposalId { origin: RaftId(1), boot: 1, sequence };
+        let body = Body::Transaction(proto::Transaction { parts: 0, steps: vec![step] });
+        let (term, kind, context) = (Term(1), EntryKind::Normal, Default::default());
+        let data = entry::encode(id, 0, None, body);
+        GroupEntry { group, entry: LogEntry { term, index: LogIndex(index), kind, data, context } }
+    };
+    let entries = [entry(GroupId::ROOT, 1, 1, LANE_TABLES[0]), entry(GroupId(2), 1, 2, "t")];
+    let decisions = applier.apply(&entries, &|_, _| Err("no parts".to_owned())).unwrap();
+    let fates: Vec<Fate> = decisions.iter().map(|decision| Fate::of(decision.outcome.as_ref())).collect();
+    assert_eq!(fates, [Fate::Applied, Fate::Refused { kind: 10, conflict: false }]);
+    assert_eq!(applier.store().contents().tables.len(), 1);
 }
 
 #[test]
 fn rows_for_another_table_of_the_name_are_refused() {
     let log = Log::new();
     let mut first = writer(&log);
-    first.ddl(create("bag")).unwrap();
+    first.ddl(create("bag"), Bytes::new()).unwrap();
     assert_eq!(first.commit(|| {}), Ok(entry::applied()));
     let number = log.borrow().applier.store().contents().numbers["bag"];
     let insert = |table_number| {
@@ -65,8 +90,8 @@ fn rows_for_another_table_of_the_name_are_refused() {
     assert_eq!([insert(number), insert(0)], [Fate::Applied; 2]);
     assert_eq!([insert(number + 7), insert(TABLE_MADE_HERE)], [conflict; 2]);
     let mut exchange = writer(&log);
-    exchange.ddl(Ddl::RenameTable("bag".into(), "old".into()).to_sql()).unwrap();
-    exchange.ddl(create("bag")).unwrap();
+    exchange.ddl(Ddl::RenameTable("bag".into(), "old".into()).to_sql(), Bytes::new()).unwrap();
+    exchange.ddl(create("bag"), Bytes::new()).unwrap();
     // Those that come from the transaction itself are for the table that it makes.
     let rows = proto::Rows { table_number: TABLE_MADE_HERE, ..inserted("bag", &[(2, 0)], 0) };
     exchange.rows(Change::Inserted, rows).unwrap();

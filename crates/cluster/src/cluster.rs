@@ -12,7 +12,7 @@ use quack_node::metrics::Sample;
 use quack_node::{DataFolder, EmptyFolder, NodeHandle, Transport};
 use quack_proto::log::v1::{self as log_proto, entry::Body};
 use quack_proto::peer::v1::{self as proto, Batch, Hello};
-use quack_types::{GroupId, NodeId, RaftId};
+use quack_types::{GroupId, LogIndex, Mark, NodeId, RaftId};
 
 use crate::roster::{Member, Roster};
 use crate::sending::Snapshots;
@@ -159,9 +159,11 @@ impl Cluster {
 
     /// The node works from now on.
     pub fn run(self: &Arc<Self>, node: Arc<NodeHandle>, host: Arc<dyn Host>) {
-        self.enter(Phase::Member(Arc::new(Running { node, host })));
+        let running = Arc::new(Running { node, host });
+        self.enter(Phase::Member(Arc::clone(&running)));
         self.say(String::new());
         self.start_steward();
+        self.start_agreement(&running);
     }
 
     /// Takes over what the log says about members.
@@ -340,6 +342,10 @@ impl Cluster {
             tracing::debug!(%peer, %from, "messages under an identity that is not the peer's were dropped");
             return;
         }
+        if let Some(decided) = batch.digest {
+            let mark = Mark { root: LogIndex(decided.position), digest: decided.value };
+            running.node.hear_digest(from, mark);
+        }
         let own = running.node.identity().raft_id();
         for message in batch.messages {
             // What was meant for an earlier life of this node is void.
@@ -381,10 +387,14 @@ impl Cluster {
                 let request = proto::VerifiedRequest::decode(body).map_err(unreadable)?;
                 self.answer_verified(&request).map(|verified| verified.encode_to_vec().into())
             }
+            "digest" => {
+                let request = proto::DigestRequest::decode(body).map_err(unreadable)?;
+                self.answer_digest(&request).map(|answer| answer.encode_to_vec().into())
+            }
             "diverged" => {
                 let diverged = proto::Diverged::decode(body).map_err(unreadable)?;
-                if let Some(running) = self.running() {
-                    self.diverged(&running, &diverged);
+                if let (Some(running), Some(found)) = (self.running(), diverged.found) {
+                    self.diverged(&running, &found);
                 }
                 Ok(Bytes::new())
             }

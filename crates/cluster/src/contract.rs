@@ -17,6 +17,9 @@ use crate::roster::Member;
 const KNOWN_TIME: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 
+/// The format of the oldest release whose log this one reads. What it carries, every member can apply.
+const OLDEST: u32 = 5;
+
 /// Something that is written into the log, and what a node must be to apply it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Feature {
@@ -36,40 +39,40 @@ impl Feature {
     pub const ROWS: Self = Self {
         name: "rows",
         statements: "INSERT, UPDATE, DELETE, TRUNCATE, MERGE, COPY ... FROM",
-        entry_version: 1,
+        entry_version: OLDEST,
         one_duckdb: false,
     };
     /// Changes of the catalog, as text.
     pub const SCHEMA: Self = Self {
         name: "schema",
         statements: "CREATE, ALTER, DROP, COMMENT",
-        entry_version: 1,
+        entry_version: OLDEST,
         one_duckdb: true,
     };
     /// Values of sequences, which are drawn through the log.
     pub const SEQUENCES: Self = Self {
         name: "sequences",
         statements: "nextval and setval, also in DEFAULT",
-        entry_version: 2,
+        entry_version: OLDEST,
         one_duckdb: false,
     };
     /// Groups beside the default one.
     pub const GROUPS: Self = Self {
         name: "groups",
         statements: "quack_multiraft_sql_set_enabled, and what it enables",
-        entry_version: 3,
+        entry_version: OLDEST,
         one_duckdb: true,
     };
     /// Changes of the members.
     pub const MEMBERS: Self = Self {
         name: "members",
         statements: "quack_add_node, quack_remove_node, and nodes that come back with an empty disk",
-        entry_version: 1,
+        entry_version: OLDEST,
         one_duckdb: false,
     };
-    /// Comparisons of the nodes. What is hashed has changed with the entry version: how far sequences are.
+    /// Comparisons of the nodes. What is hashed may change with the entry version.
     pub const VERIFICATION: Self =
-        Self { name: "verification", statements: "quack_verify", entry_version: 2, one_duckdb: true };
+        Self { name: "verification", statements: "quack_verify", entry_version: OLDEST, one_duckdb: true };
 
     /// All of them.
     pub const ALL: [Self; 6] =
@@ -158,7 +161,7 @@ impl Contract {
                 versions.join(", ")
             )));
         }
-        if !self.unknown.is_empty() && (feature.one_duckdb || feature.entry_version > 1) {
+        if !self.unknown.is_empty() && (feature.one_duckdb || feature.entry_version > OLDEST) {
             let names: Vec<_> = self.unknown.iter().map(|node| format!("'{node}'")).collect();
             return Err(Fence::Unknown(format!(
                 "the release of node {} is not known: start it, or remove it with CALL quack_remove_node(...)",
@@ -206,28 +209,29 @@ mod tests {
         Contract { known: known.collect(), unknown: unknown.iter().map(|name| id(name)).collect() }
     }
 
-    const NEWER: Feature = Feature { name: "lanes", statements: "", entry_version: 2, one_duckdb: false };
+    const NEWER: Feature =
+        Feature { name: "lanes", statements: "", entry_version: OLDEST + 1, one_duckdb: false };
 
     #[test]
     fn one_release_everywhere_permits_all_that_it_knows() {
-        let contract = contract(&[("n0", 3, "v2.0.0"), ("n1", 3, "v2.0.0")], &[]);
+        let contract = contract(&[("n0", 5, "v2.0.0"), ("n1", 5, "v2.0.0")], &[]);
         assert!(Feature::ALL.iter().all(|feature| contract.permits(feature).is_ok()));
-        assert_eq!(contract.entry_version(), Some(3));
+        assert_eq!(contract.entry_version(), Some(5));
     }
 
     #[test]
     fn the_oldest_member_decides_about_entries() {
-        let mixed = contract(&[("n0", 2, "v2.0.0"), ("n1", 1, "v2.0.0")], &[]);
+        let mixed = contract(&[("n0", 6, "v2.0.0"), ("n1", 5, "v2.0.0")], &[]);
         let Err(Fence::Refused(text)) = mixed.permits(&NEWER) else { panic!("{mixed:?}") };
-        assert!(text.contains("node 'n1' reads the log up to format 1"), "{text}");
-        assert_eq!(mixed.entry_version(), Some(1));
-        let upgraded = contract(&[("n0", 2, "v2.0.0"), ("n1", 2, "v2.0.0")], &[]);
+        assert!(text.contains("node 'n1' reads the log up to format 5"), "{text}");
+        assert_eq!(mixed.entry_version(), Some(5));
+        let upgraded = contract(&[("n0", 6, "v2.0.0"), ("n1", 6, "v2.0.0")], &[]);
         assert_eq!(upgraded.permits(&NEWER), Ok(()));
     }
 
     #[test]
     fn different_duckdb_versions_take_rows_but_no_text() {
-        let mixed = contract(&[("n0", 2, "v2.0.0"), ("n1", 2, "v2.0.1")], &[]);
+        let mixed = contract(&[("n0", 6, "v2.0.0"), ("n1", 6, "v2.0.1")], &[]);
         assert_eq!(mixed.permits(&Feature::ROWS), Ok(()));
         assert_eq!(mixed.permits(&Feature::SEQUENCES), Ok(()));
         for feature in [Feature::SCHEMA, Feature::VERIFICATION] {
@@ -238,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_trusted() {
-        let unknown = contract(&[("n0", 2, "v2.0.0")], &["n1"]);
+        let unknown = contract(&[("n0", 6, "v2.0.0")], &["n1"]);
         assert_eq!(unknown.permits(&Feature::ROWS), Ok(()));
         assert_eq!(unknown.entry_version(), None);
         for feature in [Feature::SCHEMA, NEWER] {

@@ -5,38 +5,40 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use prost::Message as _;
 use quack_node::PeerMessage;
+use quack_proto::log::v1::Digest;
 use quack_proto::peer::v1::{Batch, Message};
-use quack_types::RaftId;
+use quack_types::{Mark, RaftId};
 
 /// Bytes of messages in one frame, unless a single message has more: one message of the core's usual size, so that a
 /// heartbeat never waits for much.
 const FRAME_BYTES: usize = 1 << 20;
 
-/// Frames for each receiver, with the messages in their order.
-pub(crate) fn frames(from: RaftId, messages: Vec<PeerMessage>) -> Vec<(RaftId, Bytes)> {
+/// Frames for each receiver, with the messages in their order, and with what the sender has decided.
+pub(crate) fn frames(
+    from: RaftId,
+    messages: Vec<PeerMessage>,
+    decided: Option<Mark>,
+) -> Vec<(RaftId, Bytes)> {
+    let digest = decided.map(|mark| Digest { position: mark.root.0, value: mark.digest });
+    let encode = |batch: Batch| Bytes::from(Batch { from: from.0, digest, ..batch }.encode_to_vec());
     let mut batches: BTreeMap<RaftId, (usize, Batch)> = BTreeMap::new();
     let mut frames = Vec::new();
     for PeerMessage { to, group, bytes } in messages {
         let (size, batch) = batches.entry(to).or_default();
         if *size > 0 && *size + bytes.len() > FRAME_BYTES {
-            frames.push((to, encode(from, std::mem::take(batch))));
+            frames.push((to, encode(std::mem::take(batch))));
             *size = 0;
         }
         *size += bytes.len();
         batch.messages.push(Message { to: to.0, group: group.0, data: bytes });
     }
-    frames.extend(batches.into_iter().map(|(to, (_, batch))| (to, encode(from, batch))));
+    frames.extend(batches.into_iter().map(|(to, (_, batch))| (to, encode(batch))));
     frames
-}
-
-fn encode(from: RaftId, mut batch: Batch) -> Bytes {
-    batch.from = from.0;
-    batch.encode_to_vec().into()
 }
 
 #[cfg(test)]
 mod tests {
-    use quack_types::GroupId;
+    use quack_types::{GroupId, LogIndex};
 
     use super::*;
 
@@ -50,12 +52,12 @@ mod tests {
             message(2, vec![3; FRAME_BYTES]),
             message(2, vec![4]),
         ];
-        let frames = frames(RaftId(7), all);
+        let frames = frames(RaftId(7), all, Some(Mark { root: LogIndex(5), digest: 6 }));
         let firsts: Vec<(u64, Vec<u8>)> = frames
             .iter()
             .map(|(to, frame)| {
                 let batch = Batch::decode(frame.clone()).unwrap();
-                assert_eq!(batch.from, 7);
+                assert_eq!((batch.from, batch.digest), (7, Some(Digest { position: 5, value: 6 })));
                 assert!(batch.messages.iter().all(|message| message.to == to.0 && message.group == 1));
                 (to.0, batch.messages.iter().map(|message| message.data[0]).collect())
             })

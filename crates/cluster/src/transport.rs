@@ -8,7 +8,7 @@ use prost::Message as _;
 use quack_net::Peers;
 use quack_node::{PeerMessage, Transport};
 use quack_proto::peer::v1::SnapshotNeeded;
-use quack_types::RaftId;
+use quack_types::{Mark, RaftId};
 
 use crate::frame;
 use crate::roster::Roster;
@@ -28,8 +28,8 @@ pub(crate) struct PeerTransport {
 }
 
 impl Transport for PeerTransport {
-    fn send(&mut self, messages: Vec<PeerMessage>) {
-        for (to, frame) in frame::frames(self.own, messages) {
+    fn send(&mut self, messages: Vec<PeerMessage>, decided: Option<Mark>) {
+        for (to, frame) in frame::frames(self.own, messages, decided) {
             // Whoever is no member under this identity any more gets nothing; Raft repeats what gets lost.
             if let Some(node) = self.roster.node_of(to) {
                 self.network.send(&node, frame);

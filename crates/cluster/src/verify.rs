@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use prost::Message as _;
-use quack_proto::log::v1::{Verify, entry::Body};
-use quack_proto::peer::v1::{Diverged, Verified, VerifiedRequest};
-use quack_types::NodeId;
+use quack_proto::log::v1::{Digest, Verify, entry::Body};
+use quack_proto::peer::v1::{Diverged, VerificationHash, Verified, VerifiedRequest, diverged::Found};
+use quack_types::{LogIndex, Mark, NodeId};
 
 use crate::cluster::{Cluster, HELLO_TIME, Running};
 use crate::contract::Feature;
@@ -65,7 +65,8 @@ impl Cluster {
                 }
                 (Some(hash), Some(quorum)) if hash == quorum => "equal",
                 (Some(_), Some(quorum)) => {
-                    self.tell_diverged(&running, &node, number, quorum);
+                    let found = Found::Verification(VerificationHash { number, hash: quorum.clone() });
+                    self.tell_diverged(&running, &node, &found);
                     "different"
                 }
             };
@@ -137,24 +138,31 @@ impl Cluster {
             .map(|(hash, _)| hash.clone())
     }
 
-    fn tell_diverged(&self, running: &Running, node: &NodeId, number: u64, quorum: &str) {
-        let diverged = Diverged { number, hash: quorum.to_owned() };
+    /// Tells a node what a quorum has found.
+    pub(crate) fn tell_diverged(&self, running: &Running, node: &NodeId, found: &Found) {
         if *node == self.settings.own {
-            self.diverged(running, &diverged);
+            self.diverged(running, found);
             return;
         }
         let Some(network) = self.network.get() else { return };
+        let diverged = Diverged { found: Some(found.clone()) };
         if let Err(error) = network.call(node, "diverged", diverged.encode_to_vec().into(), HELLO_TIME) {
             tracing::error!(%node, %error, "a node that has diverged could not be told");
         }
     }
 
-    /// A quorum has found `diverged.hash`: if this node has not, it stops.
-    pub(crate) fn diverged(&self, running: &Running, diverged: &Diverged) {
-        match running.host.verified(diverged.number) {
-            Ok(Some(own)) if own != diverged.hash => running.node.degrade_for_good(&format!(
-                "what it holds differs from the quorum (verification {:016x}: {own} here, {} there)",
-                diverged.number, diverged.hash
+    /// A quorum has found something: if this node has not, it stops.
+    pub(crate) fn diverged(&self, running: &Running, found: &Found) {
+        let VerificationHash { number, hash } = match found {
+            Found::Verification(verification) => verification,
+            Found::Outcomes(Digest { position, value }) => {
+                let mark = Mark { root: LogIndex(*position), digest: *value };
+                return self.decided_otherwise(running, mark);
+            }
+        };
+        match running.host.verified(*number) {
+            Ok(Some(own)) if own != *hash => running.node.degrade_for_good(&format!(
+                "what it holds differs from the quorum (verification {number:016x}: {own} here, {hash} there)"
             )),
             _ => tracing::warn!("told of a divergence that is none here"),
         }

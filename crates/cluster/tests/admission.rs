@@ -35,7 +35,7 @@ fn of_term(from: RaftId, to: RaftId, addressed_to: RaftId, term: u64) -> Bytes {
     // Version and kind of the envelope, see docs/peer-protocol.md.
     let data = Bytes::from([&[1, 1][..], &message.encode_to_vec()].concat());
     let messages = vec![Message { to: addressed_to.0, group: 1, data }];
-    Batch { from: from.0, messages }.encode_to_vec().into()
+    Batch { digest: None, from: from.0, messages }.encode_to_vec().into()
 }
 
 fn admit(name: &str) -> Admit {
@@ -62,7 +62,7 @@ fn whoever_does_not_fit_is_not_admitted_and_whoever_does_gets_a_new_incarnation_
     for (bad, why) in [
         (admit("n0"), "node 'n1' asks for 'n0'"),
         (Admit { duckdb_version: "v1.9.9".to_owned(), ..admit("n1") }, "it runs DuckDB v1.9.9"),
-        (Admit { entry_version: ENTRY_VERSION - 1, ..admit("n1") }, "reads format 1 of the log"),
+        (Admit { entry_version: ENTRY_VERSION - 1, ..admit("n1") }, "reads format 4 of the log"),
     ] {
         let error = ask(&n1, "n0", bad).unwrap_err();
         assert!(error.contains(why), "{error}");
@@ -168,7 +168,7 @@ fn a_newer_node_finds_no_place_in_an_older_cluster_until_it_runs_the_same_releas
     world.wipe("n1");
     let other = Settings { duckdb_version: "v9".to_owned(), ..world.settings("n1") };
     let n1 = world.start_with(other);
-    n1.wait_until_waiting_for("it runs DuckDB v9 and reads format 2 of the log, the cluster DuckDB v2.0.0");
+    n1.wait_until_waiting_for("it runs DuckDB v9 and reads format 5 of the log, the cluster DuckDB v2.0.0");
     assert_eq!(n0.member("n1").unwrap().incarnation, 0);
     n1.kill();
     let n1 = world.start("n1");

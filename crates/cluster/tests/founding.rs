@@ -61,7 +61,7 @@ fn nodes_that_were_started_differently_name_the_difference_and_found_nothing() {
     n1.kill();
     let newer = quack_cluster::Settings { entry_version: 9, ..world.settings("n1") };
     let n1 = world.start_with(newer);
-    n0.wait_until_waiting_for("node 'n1' to agree: it writes format 9 of the log, this node format 2");
+    n0.wait_until_waiting_for("node 'n1' to agree: it writes format 9 of the log, this node format 5");
     drop(n1);
     assert_eq!((world.identity("n0"), world.identity("n1")), (None, None));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::*;
 use prost::Message as _;
 use quack_cluster::Verdict;
-use quack_proto::peer::v1::{Diverged, Verified, VerifiedRequest};
+use quack_proto::peer::v1::{Diverged, VerificationHash, Verified, VerifiedRequest, diverged::Found};
 
 /// All that verifications of these tests look at is there.
 fn filled(members: &[&str]) -> (World, Vec<Node>) {
@@ -115,11 +115,15 @@ fn a_node_looks_itself_before_it_believes_that_it_has_diverged() {
     let puppet = world.puppet("n2", |_, _| Err("it is a puppet".to_owned()));
     let number = nodes[0].values().verifications()[0];
     // One that it has not made, and one in which it has found just this.
-    for diverged in [Diverged { number: number + 1, hash: "other".to_owned() }, Diverged { number, hash }] {
-        puppet.call(&id("n0"), "diverged", diverged).unwrap();
+    let diverged = |number, hash: &str| {
+        let found = Found::Verification(VerificationHash { number, hash: hash.to_owned() });
+        Diverged { found: Some(found) }
+    };
+    for said in [diverged(number + 1, "other"), diverged(number, &hash)] {
+        puppet.call(&id("n0"), "diverged", said).unwrap();
         assert_eq!(nodes[0].handle().degraded(), None);
     }
-    puppet.call(&id("n0"), "diverged", Diverged { number, hash: "other".to_owned() }).unwrap();
+    puppet.call(&id("n0"), "diverged", diverged(number, "other")).unwrap();
     assert!(nodes[0].handle().degraded().is_some());
     let ended = nodes[0].handle().linearize(Duration::from_secs(1), &|| false);
     assert!(ended.is_err(), "it answers nobody");

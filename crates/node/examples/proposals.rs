@@ -12,7 +12,7 @@ use quack_node::{
     Applied, Checkpointed, Checkpointer, DataFolder, GroupEntry, LaneTable, LocalError, NoTransport,
     NodeConfig, NodeHandle, ReadLog, StateMachine,
 };
-use quack_types::{GroupId, LogIndex, NodeId, Place, ProposalId, RaftId};
+use quack_types::{Digests, GroupId, LogIndex, Mark, NodeId, Place, ProposalId, RaftId};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -22,6 +22,7 @@ struct Nothing {
     batches: Arc<AtomicU64>,
     applied: Arc<AtomicU64>,
     lanes: Arc<LaneTable>,
+    digests: Digests,
 }
 
 impl StateMachine for Nothing {
@@ -35,6 +36,8 @@ impl StateMachine for Nothing {
 
     fn apply(&mut self, entries: &[GroupEntry], _log: &ReadLog<'_>) -> Result<Vec<Applied>, LocalError> {
         self.batches.fetch_add(1, Ordering::Relaxed);
+        let mark = |GroupEntry { entry, .. }: &GroupEntry| Mark { root: entry.index, digest: entry.index.0 };
+        self.digests.marks.extend(entries.iter().map(mark));
         self.applied.store(entries.last().map_or(0, |last| last.entry.index.0), Ordering::Relaxed);
         let applied = |GroupEntry { entry, .. }: &GroupEntry| {
             let part =
@@ -43,6 +46,10 @@ impl StateMachine for Nothing {
             Applied { id: Some(id), outcome: Bytes::new() }
         };
         Ok(entries.iter().map(applied).collect())
+    }
+
+    fn digests(&mut self) -> Digests {
+        std::mem::take(&mut self.digests)
     }
 
     fn checkpointer(&self) -> Arc<dyn Checkpointer> {

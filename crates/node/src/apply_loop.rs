@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use quack_core::{Cut, LaneEnd};
 use quack_log::{DiskOs, EntryKind, GroupEntry, LogEntry, LogRead, LogReader};
-use quack_types::{GroupId, LogIndex};
+use quack_types::{Claim, Digests, GroupId, LogIndex, RaftId};
 
 use crate::lanes::LaneTable;
 use crate::machine::{Applied, StateMachine};
+use crate::outcomes::FalseClaim;
 use crate::shared::{Command, Shared};
 use crate::traffic::Traffic;
 
@@ -28,11 +29,16 @@ const ENTRY_OVERHEAD_BYTES: usize = 1024;
 const IDLE: Duration = Duration::from_secs(1);
 /// How often it looks for a lane's entry that was ordered before it came, besides being woken.
 const LANE_POLL: Duration = Duration::from_millis(5);
+/// What helps a cluster of one, which nothing can be rebuilt from.
+const ALONE: &str = "Its log is whole. Start it with the release of the extension, and of DuckDB, that it ran with when \
+                     that entry was written; if it still differs, restore its data folder from a backup";
 /// After so many ticks it says that it waits, and gives up when another member has forgotten the lane.
 const LANE_PATIENCE_TICKS: u32 = 100;
 
 /// What the apply thread works with, besides the machine.
 pub(crate) struct ApplyLoop {
+    /// This node.
+    pub own: RaftId,
     pub log: LogReader<DiskOs>,
     pub shared: Arc<Shared>,
     pub commands: SyncSender<Command>,
@@ -264,6 +270,7 @@ impl ApplyLoop {
             let applied = machine.apply(&entries, &read);
             outcomes = applied.map_err(|error| format!("apply failed: {error}"))?;
             self.shared.metrics.applied(entries.len(), began.elapsed());
+            self.compare(&machine.digests())?;
             if outcomes.len() > entries.len() {
                 let (given, wanted) = (outcomes.len(), entries.len());
                 return Err(End::Failed(format!(
@@ -283,6 +290,34 @@ impl ApplyLoop {
         self.answer(outcomes);
         // Whoever has just been answered need not ask again.
         self.retire_lanes(self.lanes.dropped_since(&before), root.unwrap_or_default())?;
+        Ok(())
+    }
+
+    /// Compares what the entries have led to with what their origins say. Nobody is answered before.
+    fn compare(&self, Digests { marks, claims }: &Digests) -> Result<(), Stopped> {
+        for FalseClaim { claim: Claim { origin, mark }, own } in self.shared.outcomes.applied(marks, claims) {
+            let root = self.shared.progress().root().map(|root| root.membership.clone()).unwrap_or_default();
+            let is_alone = root.is_only_voter(self.own) && root.learners.is_empty();
+            if is_alone {
+                self.shared.degrade(&format!(
+                    "what its log has led to differs from what clients were told: at entry {} of the log the digest of \
+                     outcomes was {:016x}, now it is {own:016x}. {ALONE}",
+                    mark.root, mark.digest
+                ));
+                return Err(Stopped);
+            }
+            if origin == self.own {
+                self.shared.degrade_for_good(&format!(
+                    "what its log has led to after a restart differs from what it told its clients before: at entry {} of \
+                     the log its digest of outcomes was {:016x}, now it is {own:016x}",
+                    mark.root, mark.digest
+                ));
+                return Err(Stopped);
+            }
+            if self.shared.outcomes.suspect(mark.root) {
+                tracing::error!(%origin, said = %mark, own = format!("{own:016x}"), "an entry's origin has decided otherwise");
+            }
+        }
         Ok(())
     }
 

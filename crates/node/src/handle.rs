@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quack_core::Refusal;
 use quack_types::limits::ENTRY_BYTES_MAX;
-use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
+use quack_types::{GroupId, LogIndex, Mark, ProposalId, RaftId};
 
 pub use self::hold::CheckpointHold;
 use crate::folder::DataFolder;
 use crate::identity::Identity;
 use crate::lanes::LaneTable;
 use crate::metrics::Sample;
+use crate::outcomes::{DigestAt, Suspicions};
 use crate::pending::{Proposal, Waiter};
 use crate::shared::{Command, Shared};
 use crate::status::{self, GroupInfo, NodeStatus};
@@ -225,6 +226,27 @@ impl NodeHandle {
         self.shared.fail(error);
     }
 
+    /// This node's digest of outcomes at the last position of the root that it has applied; `None` while it has applied
+    /// nothing since its start.
+    pub fn decided(&self) -> Option<Mark> {
+        self.shared.outcomes.last()
+    }
+
+    /// This node's digest of outcomes at a position of the root's log.
+    pub fn decided_at(&self, root: LogIndex) -> DigestAt {
+        self.shared.outcomes.at(root)
+    }
+
+    /// A peer's digest of outcomes. `from` is the identity that its connection has proved.
+    pub fn hear_digest(&self, from: RaftId, decided: Mark) {
+        self.shared.outcomes.hear(from, decided);
+    }
+
+    /// What differs among nodes.
+    pub fn suspicions(&self) -> Suspicions {
+        Suspicions(Arc::clone(&self.shared.outcomes))
+    }
+
     /// A peer's message. `from` is the identity that its connection has proved.
     pub fn deliver(&self, from: RaftId, group: GroupId, bytes: Bytes) {
         // A node that has stopped hears nothing.
@@ -258,6 +280,7 @@ impl NodeHandle {
         let mut samples = Vec::new();
         self.shared.pending.read(&mut samples);
         self.shared.metrics.read(&mut samples);
+        self.shared.outcomes.read(&mut samples);
         samples
     }
 

@@ -21,6 +21,7 @@
 //!   with an error that says whether it can still happen;
 //! - entries are applied in order, each once per life of the process, and only when
 //!   they are durable and committed;
+//! - a node whose log leads to something else than it has told its clients answers nobody any more;
 //! - the log is cut only below what a checkpoint has made durable;
 //! - no panic of a thread leaves it, and no thread outlives [`NodeHandle::stop`]
 //!   unless it hangs in the state machine.
@@ -37,6 +38,7 @@ mod identity;
 mod lanes;
 mod machine;
 pub mod metrics;
+mod outcomes;
 mod pending;
 mod raft_loop;
 mod random;
@@ -54,6 +56,7 @@ pub use handle::{CheckpointHold, NodeHandle};
 pub use identity::Identity;
 pub use lanes::{LaneInfo, LaneTable};
 pub use machine::{Applied, Checkpointed, Checkpointer, LocalError, ReadLog, StateMachine};
+pub use outcomes::{DigestAt, Suspicions};
 pub use pending::Waiter;
 pub use quack_core::{MemberChange, Membership, PeerMessage, Refusal};
 pub use quack_log::{EntryKind, Floor, GroupEntry, LogEntry};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quack_log::{GroupEntry, LogEntry};
-use quack_types::{GroupId, LogIndex, Place, ProposalId};
+use quack_types::{Digests, GroupId, LogIndex, Place, ProposalId};
 
 use crate::lanes::LaneTable;
 
@@ -45,6 +45,10 @@ pub trait StateMachine: Send + 'static {
     /// A [`LocalError`] latches the node: it applies nothing any more, and its
     /// files stay as they are. What the failed call did must not become durable.
     fn apply(&mut self, entries: &[GroupEntry], log: &ReadLog<'_>) -> Result<Vec<Applied>, LocalError>;
+
+    /// What [`StateMachine::apply`] has come to since this was asked last, to be compared with other nodes, and with what
+    /// this one has said before. The digests are part of the state: they depend on what it holds and on nothing else.
+    fn digests(&mut self) -> Digests;
 
     /// The part of the machine that makes checkpoints. Asked once, at start.
     fn checkpointer(&self) -> Arc<dyn Checkpointer>;

@@ -255,7 +255,7 @@ impl RaftLoop {
     fn send(&mut self, messages: Vec<quack_core::PeerMessage>) {
         if !messages.is_empty() {
             self.shared.metrics.sent(&messages);
-            self.transport.send(messages);
+            self.transport.send(messages, self.shared.outcomes.last());
         }
     }
 

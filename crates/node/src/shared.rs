@@ -14,6 +14,7 @@ use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
 
 use crate::lanes::LaneTable;
 use crate::metrics::Metrics;
+use crate::outcomes::Outcomes;
 use crate::pending::Pending;
 use crate::superseded;
 use crate::traffic::Traffic;
@@ -148,6 +149,8 @@ pub(crate) struct Shared {
     pub moved: Condvar,
     pub pending: Arc<Pending>,
     pub metrics: Metrics,
+    /// Digests of outcomes.
+    pub outcomes: Arc<Outcomes>,
     reads: Mutex<HashMap<u64, SyncSender<ReadAnswer>>>,
     /// Membership changes that were refused, by tag; those who asked look here.
     members_refused: Mutex<HashMap<u64, Refusal>>,

@@ -1,7 +1,7 @@
 //! The way to peers.
 
 use quack_core::PeerMessage;
-use quack_types::RaftId;
+use quack_types::{Mark, RaftId};
 
 /// Sends messages to peers. Called on the raft thread.
 ///
@@ -9,8 +9,9 @@ use quack_types::RaftId;
 /// dropped; Raft repeats what matters. Messages to one peer may be sent together.
 /// What arrives goes to [`crate::NodeHandle::deliver`].
 pub trait Transport: Send + 'static {
-    /// Takes messages in the order in which they should travel.
-    fn send(&mut self, messages: Vec<PeerMessage>);
+    /// Takes messages in the order in which they should travel. With them goes what this node has decided so far; at the
+    /// other end it goes to [`crate::NodeHandle::hear_digest`].
+    fn send(&mut self, messages: Vec<PeerMessage>, decided: Option<Mark>);
 
     /// The log no longer holds what this peer needs: it has to take a snapshot. Said again as long as it lasts.
     fn snapshot_needed(&mut self, peer: RaftId);
@@ -21,7 +22,7 @@ pub trait Transport: Send + 'static {
 pub struct NoTransport;
 
 impl Transport for NoTransport {
-    fn send(&mut self, messages: Vec<PeerMessage>) {
+    fn send(&mut self, messages: Vec<PeerMessage>, _decided: Option<Mark>) {
         for message in messages {
             tracing::warn!(to = %message.to, group = %message.group, "there is no way to this peer: message dropped");
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use quack_core::{Config, Event, Membership, Node, PeerMessage};
 use quack_log::{DiskOs, Log, LogConfig, LogIdentity, LogReader};
 use quack_node::{DataFolder, Error, NodeHandle, Transport};
-use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId};
+use quack_types::{GroupId, LogIndex, Mark, NodeId, ProposalId, RaftId};
 use support::{Control, LONG, Model, config, encode, node_id};
 
 const LANE: GroupId = GroupId(2);
@@ -18,7 +18,7 @@ const LANE: GroupId = GroupId(2);
 struct Wire(Sender<PeerMessage>);
 
 impl Transport for Wire {
-    fn send(&mut self, messages: Vec<PeerMessage>) {
+    fn send(&mut self, messages: Vec<PeerMessage>, _: Option<Mark>) {
         for message in messages {
             let _ = self.0.send(message);
         }

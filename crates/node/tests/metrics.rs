@@ -123,5 +123,5 @@ fn every_measurement_has_its_line_in_the_page_and_its_kind() {
         assert!(page.contains(&begins), "docs/metrics.md has no line that begins with {begins}");
         seen.insert(family);
     }
-    assert_eq!(seen.len(), 12, "{seen:?}");
+    assert_eq!(seen.len(), 14, "{seen:?}");
 }

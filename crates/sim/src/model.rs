@@ -3,7 +3,8 @@
 //! It stands for the store: it applies the entries of all groups in the one order, drops a proposal whose id it has
 //! seen before, and answers it with its first outcome. It knows operations only by what is in the entries: that one
 //! gets into the list once is what the checks look at. An operation of the root may also say how many lanes there are
-//! from there on. Its hash covers every applied entry, so two nodes with equal hashes at a place have the same history.
+//! from there on. Its hash covers every applied entry and what came of it, as a node's digest of outcomes does, so two
+//! nodes with equal hashes at a place have the same history and have decided alike.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -112,6 +113,12 @@ impl Model {
         let hash = self.hash;
         self.advance(group, index);
         self.hash = hash;
+    }
+
+    /// Refuses an entry, and says so in the hash as a digest of outcomes does. Sabotage only.
+    pub fn refuse(&mut self, group: GroupId, index: LogIndex) {
+        self.advance(group, index);
+        self.mix(u64::MAX);
     }
 
     /// Applies an entry. `None` for entries that carry no proposal.

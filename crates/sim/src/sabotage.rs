@@ -24,6 +24,8 @@ pub enum Sabotage {
     StaleRead,
     /// One node in a while leaves an entry out.
     SkipEntry,
+    /// One node in a while decides an entry differently: it refuses what the others take.
+    DecideDifferently,
     /// The shell does not wait for the read index to be applied.
     ReadBeforeApplied,
     /// A proposal is offered to the leader once: when it is lost on its way, it hangs.
@@ -74,7 +76,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All of them.
-    pub const ALL: [Sabotage; 32] = [
+    pub const ALL: [Sabotage; 33] = [
         Sabotage::AckBeforeFsync,
         Sabotage::SkipFsync,
         Sabotage::LyingDisk,
@@ -84,6 +86,7 @@ impl Sabotage {
         Sabotage::AcknowledgeEarly,
         Sabotage::StaleRead,
         Sabotage::SkipEntry,
+        Sabotage::DecideDifferently,
         Sabotage::ReadBeforeApplied,
         Sabotage::NeverRetry,
         Sabotage::ForgetPosition,
@@ -121,6 +124,7 @@ impl Sabotage {
             Sabotage::AcknowledgeEarly => "acknowledge-early",
             Sabotage::StaleRead => "stale-read",
             Sabotage::SkipEntry => "skip-entry",
+            Sabotage::DecideDifferently => "decide-differently",
             Sabotage::ReadBeforeApplied => "read-before-applied",
             Sabotage::NeverRetry => "never-retry",
             Sabotage::ForgetPosition => "forget-position",

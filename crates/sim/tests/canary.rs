@@ -18,7 +18,7 @@ fn catch(sabotage: Sabotage, first: u64) -> Option<(u64, Class, &'static str)> {
 #[test]
 fn every_sabotage_is_caught() {
     // The second column is the first seed of a sweep from 0 that finds the bug.
-    let expected: [(Sabotage, u64, &[Class]); 32] = [
+    let expected: [(Sabotage, u64, &[Class]); 33] = [
         (Sabotage::AckBeforeFsync, 4, &[Crash, Safety, Oracle]),
         (Sabotage::SkipFsync, 0, &[Crash, Safety, Oracle]),
         (Sabotage::LyingDisk, 0, &[Crash, Safety, Oracle]),
@@ -28,6 +28,7 @@ fn every_sabotage_is_caught() {
         (Sabotage::AcknowledgeEarly, 0, &[Oracle]),
         (Sabotage::StaleRead, 0, &[Oracle]),
         (Sabotage::SkipEntry, 2, &[Safety, Liveness]),
+        (Sabotage::DecideDifferently, 2, &[Safety]),
         (Sabotage::ReadBeforeApplied, 1, &[Oracle]),
         (Sabotage::NeverRetry, 0, &[Liveness]),
         (Sabotage::ForgetPosition, 0, &[Safety]),

@@ -5,10 +5,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod digest;
 pub mod folder;
 pub mod id;
 pub mod limits;
 mod place;
 
+pub use digest::{Claim, Digests, Mark};
 pub use id::{GroupId, InvalidNodeId, LogIndex, NodeId, ProposalId, RaftId, Term};
 pub use place::Place;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use quack_apply::{Applier, Decision, TABLE_MADE_HERE, entry, sequence};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, outcome, step::Kind};
-use quack_types::{GroupId, LogIndex, NodeId, ProposalId, Term};
+use quack_types::{GroupId, LogIndex, Mark, NodeId, ProposalId, Term};
 
 use super::contents::{Contents, Ddl, Key};
 use super::oddities::Oddities;
@@ -24,10 +24,22 @@ pub struct History {
     pub decisions: Vec<Option<Decision>>,
     /// After each entry.
     pub states: Vec<Vec<u8>>,
+    pub marks: Vec<Mark>,
     pub contents: Vec<Contents>,
     pub fates: BTreeMap<String, usize>,
     /// How often the log shows what proposals on their way through a cluster can do to it.
     pub oddities: BTreeMap<&'static str, usize>,
+}
+
+impl History {
+    /// How many of these entries say what their origin's digest was.
+    pub fn claims(&self, places: &std::ops::Range<usize>) -> usize {
+        let says = |entry: &&LogEntry| {
+            let is_proposal = entry.kind == EntryKind::Normal && !entry.data.is_empty();
+            is_proposal && entry::decode(entry.index.0, &entry.data).unwrap().mark.is_some()
+        };
+        self.entries[places.clone()].iter().filter(says).count()
+    }
 }
 
 struct Origin {
@@ -100,8 +112,8 @@ fn step(kind: Kind) -> proto::Step {
     proto::Step { kind: Some(kind) }
 }
 
-fn ddl_step(ddl: &Ddl, numbers_tables: bool) -> proto::Step {
-    step(Kind::Ddl(proto::Ddl { sql: ddl.to_sql(), numbers_tables }))
+fn ddl_step(ddl: &Ddl) -> proto::Step {
+    step(Kind::Ddl(proto::Ddl { sql: ddl.to_sql(), ..Default::default() }))
 }
 
 impl Builder {
@@ -121,7 +133,7 @@ impl Builder {
         let mut create: Vec<Ddl> =
             TABLES[..3].iter().map(|(name, key)| Ddl::CreateTable((*name).into(), *key)).collect();
         create.extend(SEQUENCES[..2].iter().map(|name| Ddl::CreateSequence((*name).into())));
-        let steps = create.iter().map(|ddl| ddl_step(ddl, false)).collect();
+        let steps = create.iter().map(ddl_step).collect();
         builder.propose(0, Body::Transaction(proto::Transaction { parts: 0, steps }));
         builder.deliver(0);
         builder
@@ -184,7 +196,9 @@ impl Builder {
     }
 
     fn send(&mut self, origin: usize, (id, answered_through): (ProposalId, u64), body: Body) {
-        self.on_the_way.push(Sent { origin, id, data: entry::encode(id, answered_through, body) });
+        // As an origin says it that has applied everything.
+        let mark = self.history.marks.last().copied();
+        self.on_the_way.push(Sent { origin, id, data: entry::encode(id, answered_through, mark, body) });
     }
 
     fn propose(&mut self, origin: usize, body: Body) {
@@ -292,10 +306,10 @@ impl Builder {
             3 | 4 => Ddl::RenameTable(name.into(), other.into()),
             _ => Ddl::CreateTable(name.into(), key),
         };
-        let mut steps = vec![ddl_step(&ddl, dice.once_in(3))];
+        let mut steps = vec![ddl_step(&ddl)];
         if let (Ddl::RenameTable(..), true) = (&ddl, dice.once_in(2)) {
             // Another one takes its name.
-            steps.push(ddl_step(&Ddl::CreateTable(name.into(), key), dice.once_in(3)));
+            steps.push(ddl_step(&Ddl::CreateTable(name.into(), key)));
         }
         if dice.once_in(2) {
             steps.push(self.step(dice));
@@ -434,7 +448,7 @@ impl Builder {
         let read = |_: GroupId, index: LogIndex| Ok(entries[usize::try_from(index.0).unwrap() - 1].clone());
         let decision = self.reference.apply(&of_root(std::slice::from_ref(&entry)), &read).unwrap().pop();
         if proposal {
-            let fate = self.oracle.apply(&entry.data);
+            let fate = self.oracle.apply(index.0, &entry.data);
             let decided = Fate::of(decision.as_ref().unwrap().outcome.as_ref());
             assert_eq!(decided, fate, "entry {index}: {:?}", entry::decode(index.0, &entry.data));
             if is_for_another_table(decision.as_ref().unwrap()) {
@@ -454,12 +468,13 @@ impl Builder {
             "after entry {index}: {:?}",
             entry::decode(index.0, &entry.data)
         );
-        assert_eq!(self.reference.state().last_table, self.oracle.last_table, "after entry {index}");
         // No transaction that cannot be completed any more holds back the log.
         let needed = self.reference.state().origins.needed_from();
         assert_eq!(!needed.is_empty(), self.oracle.has_open(), "after entry {index}");
         self.history.decisions.push(decision);
         self.history.states.push(self.reference.state().encode());
+        self.history.marks.append(&mut self.reference.take_digests().marks);
+        assert_eq!(self.history.marks.last().unwrap().digest, self.reference.state().digest.0);
         self.history.contents.push(contents);
     }
 }

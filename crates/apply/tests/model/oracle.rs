@@ -44,8 +44,6 @@ struct Origin {
 #[derive(Default)]
 pub struct Oracle {
     pub contents: Contents,
-    /// The last number that a table was given.
-    pub last_table: u64,
     origins: HashMap<u64, Origin>,
     /// Incarnations of nodes that entries have named, by name.
     incarnations: HashMap<String, u64>,
@@ -61,7 +59,8 @@ const GONE: Fate = Fate::Refused { kind: 10, conflict: false };
 const CONFLICT: Fate = Fate::Refused { kind: 10, conflict: true };
 
 impl Oracle {
-    pub fn apply(&mut self, data: &[u8]) -> Fate {
+    /// Applies what is in the root's entry `index`.
+    pub fn apply(&mut self, index: u64, data: &[u8]) -> Fate {
         self.drawn = None;
         let entry = proto::Entry::decode(data).unwrap();
         let id = entry.id.unwrap();
@@ -96,7 +95,7 @@ impl Oracle {
                     origin.parts.range(first..=(id.sequence, u32::MAX)).map(|(_, part)| part).collect();
                 let fate = run(&mut self.contents, &transaction, &parts, &mut self.drawn);
                 if fate == Fate::Applied {
-                    number_tables(&mut self.contents, &mut self.last_table, &transaction);
+                    number_tables(&mut self.contents, index, &transaction);
                     *self.changes.entry((id.origin, id.boot, id.sequence)).or_default() += 1;
                 }
                 fate
@@ -205,23 +204,16 @@ fn run(
     Fate::Applied
 }
 
-/// What a transaction that changes the catalog does at its end, once one has said that tables have numbers.
-fn number_tables(contents: &mut Contents, last: &mut u64, transaction: &proto::Transaction) {
-    let ddl = |step: &proto::Step| match &step.kind {
-        Some(Kind::Ddl(ddl)) => Some(ddl.numbers_tables),
-        _ => None,
-    };
-    let statements: Vec<bool> = transaction.steps.iter().filter_map(ddl).collect();
-    let begins = statements.contains(&true);
-    if statements.is_empty() || (*last == 0 && !begins) {
+/// What a transaction that changes the catalog does at its end: the numbers are its position's own.
+fn number_tables(contents: &mut Contents, index: u64, transaction: &proto::Transaction) {
+    if !transaction.steps.iter().any(|step| matches!(step.kind, Some(Kind::Ddl(_)))) {
         return;
     }
-    // The first number stands for tables that have none yet.
-    *last = 1.max(*last);
+    let mut next = index << 20;
     for name in contents.tables.keys() {
         contents.numbers.entry(name.clone()).or_insert_with(|| {
-            *last += 1;
-            *last
+            next += 1;
+            next - 1
         });
     }
 }

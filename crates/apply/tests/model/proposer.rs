@@ -11,7 +11,7 @@ use bytes::Bytes;
 use quack_apply::{Applier, Proposer, entry};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body};
-use quack_types::{GroupId, LogIndex, ProposalId, RaftId, Term};
+use quack_types::{GroupId, LogIndex, Mark, ProposalId, RaftId, Term};
 
 use super::store::ModelStore;
 use super::{Dice, of_root};
@@ -52,8 +52,6 @@ pub struct Log {
     pub network: Option<Dice>,
     /// In the network; what has arrived may stay there and arrive again.
     on_the_way: Vec<(u64, Bytes)>,
-    /// What all nodes read.
-    pub entry_version: u32,
     /// How often an entry has arrived again.
     pub repeated: usize,
 }
@@ -82,7 +80,6 @@ impl Log {
             unknown_in: None,
             network: None,
             on_the_way: Vec::new(),
-            entry_version: entry::VERSION,
             repeated: 0,
         }))
     }
@@ -157,16 +154,18 @@ impl Proposer for LogProposer {
     type Pending = u64;
     type Error = Failure;
 
-    fn entry_version(&self) -> u32 {
-        self.0.borrow().entry_version
-    }
-
     fn draw(&self) -> (ProposalId, u64) {
         let mut log = self.0.borrow_mut();
         log.sequence += 1;
         let sequence = log.sequence;
         log.outstanding.insert(sequence);
         (ProposalId { origin: RaftId(1), boot: 1, sequence }, log.outstanding.first().unwrap() - 1)
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        let log = self.0.borrow();
+        let state = log.applier.state();
+        (state.root > LogIndex(0)).then_some(Mark { root: state.root, digest: state.digest.0 })
     }
 
     fn propose(&self, group: &str, id: ProposalId, data: Bytes) -> Result<u64, Failure> {

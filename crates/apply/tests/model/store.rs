@@ -290,11 +290,11 @@ impl Store for ModelStore {
         Ok(given.last().unwrap_or(last))
     }
 
-    fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {
+    fn ddl(&mut self, ddl: &quack_proto::log::v1::Ddl) -> Result<(), StoreError> {
         self.operation()?;
         let exists = |name: &str| StoreError::new(ErrorKind::CATALOG, format!("{name} already exists!"));
         let tables = &mut self.open_transaction().tables;
-        match Ddl::parse(sql)? {
+        match Ddl::parse(&ddl.sql)? {
             Ddl::CreateTable(name, _) if tables.tables.contains_key(&name) => return Err(exists(&name)),
             Ddl::CreateTable(name, key) => {
                 tables.tables.insert(name, Table { key, number: 0, rows: BTreeMap::new(), next: 0 });

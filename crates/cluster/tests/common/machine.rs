@@ -19,9 +19,12 @@ use quack_node::{
     StateMachine,
 };
 use quack_proto::log::v1::{Boot, Ddl, Outcome, Rows, Step, Transaction, entry::Body, outcome, step};
-use quack_types::{GroupId, LogIndex, Place};
+use quack_types::{Digests, GroupId, LogIndex, Mark, Place};
 
 use super::{LONG, eventually};
+
+/// Beside the store, for a node that is to decide differently than before it was stopped: the key that it refuses.
+pub const REFUSES: &str = "refuses";
 
 /// All that the store holds, and its file.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -62,6 +65,8 @@ pub struct Values {
     /// Checkpoints that have begun, and that have ended.
     pub begun: AtomicU64,
     pub checkpoints: AtomicU64,
+    /// It refuses this key, which others take.
+    pub refuses: Mutex<Option<String>>,
     /// Whoever holds it holds up the next checkpoint.
     pub gate: Mutex<()>,
     path: PathBuf,
@@ -70,7 +75,9 @@ pub struct Values {
 
 impl Values {
     pub fn open(path: &Path) -> Arc<Self> {
-        Arc::new(Self { image: Mutex::new(Image::read(path)), path: path.to_owned(), ..Self::default() })
+        let refuses = Mutex::new(std::fs::read_to_string(path.with_file_name(REFUSES)).ok());
+        let image = Mutex::new(Image::read(path));
+        Arc::new(Self { image, refuses, path: path.to_owned(), ..Self::default() })
     }
 
     pub fn get(&self, key: &str) -> Option<String> {
@@ -80,6 +87,11 @@ impl Values {
     /// Changes a value past the log, as a damaged disk would.
     pub fn tamper(&self, key: &str, value: &str) {
         self.image.lock().unwrap().values.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Decides differently than others about a key.
+    pub fn refuse(&self, key: &str) {
+        *self.refuses.lock().unwrap() = Some(key.to_owned());
     }
 
     /// The numbers of the verifications that it has made.
@@ -135,6 +147,9 @@ impl Store for Tables {
 
     fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {
         let (key, value) = sql.split_once(' ').ok_or_else(unknown)?;
+        if self.shared.refuses.lock().unwrap().as_deref() == Some(key) {
+            return Err(StoreError::new(ErrorKind::CONSTRAINT, "this store has rules of its own"));
+        }
         self.open.as_mut().unwrap().insert(key.to_owned(), value.to_owned());
         Ok(())
     }
@@ -158,7 +173,7 @@ impl Store for Tables {
 
 /// What a client's statement would carry.
 pub fn statement(key: &str, value: &str) -> Body {
-    let ddl = step::Kind::Ddl(Ddl { sql: format!("{key} {value}"), numbers_tables: false });
+    let ddl = step::Kind::Ddl(Ddl { sql: format!("{key} {value}") });
     Body::Transaction(Transaction { parts: 0, steps: vec![Step { kind: Some(ddl) }] })
 }
 
@@ -221,6 +236,10 @@ impl StateMachine for Machine {
         Ok(applied.collect())
     }
 
+    fn digests(&mut self) -> Digests {
+        self.applier.take_digests()
+    }
+
     fn checkpointer(&self) -> Arc<dyn Checkpointer> {
         Arc::new(Checkpoints(self.values.clone()))
     }
@@ -271,8 +290,19 @@ impl TestHost {
     }
 
     pub fn propose_in(&self, group: GroupId, body: Body, time: Duration) -> Result<(), String> {
+        self.propose_saying(group, body, time, self.node.decided())
+    }
+
+    /// Proposes an entry that says what this node has decided.
+    pub fn propose_saying(
+        &self,
+        group: GroupId,
+        body: Body,
+        time: Duration,
+        decided: Option<Mark>,
+    ) -> Result<(), String> {
         let id = self.node.next_proposal_id();
-        let pending = self.node.propose(group, id, entry::encode(id, 0, body), &|| false);
+        let pending = self.node.propose(group, id, entry::encode(id, 0, decided, body), &|| false);
         let outcome = pending.and_then(|pending| pending.wait(time, &|| false));
         match Outcome::decode(outcome.map_err(|error| error.to_string())?).unwrap().kind {
             Some(outcome::Kind::Refused(refused)) => Err(refused.message),

@@ -9,7 +9,7 @@ mod machine;
 mod node;
 mod puppet;
 
-pub use machine::{Image, statement};
+pub use machine::{Image, REFUSES, statement};
 pub use node::{Node, is_leader_lost};
 pub use puppet::Puppet;
 
@@ -27,7 +27,7 @@ use tempfile::TempDir;
 
 /// What every node of a test runs, unless the test says otherwise.
 pub const DUCKDB: &str = "v2.0.0";
-pub const ENTRY_VERSION: u32 = 2;
+pub const ENTRY_VERSION: u32 = 5;
 /// How many ports, from 10000 on, nodes may be given.
 const PORTS: u32 = 20_000;
 /// Longer than anything takes on a slow machine.

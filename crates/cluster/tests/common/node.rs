@@ -55,7 +55,7 @@ impl Node {
         self.failed.lock().unwrap().clone()
     }
 
-    fn host(&self) -> &Arc<TestHost> {
+    pub fn host(&self) -> &Arc<TestHost> {
         let end = std::time::Instant::now() + LONG;
         while !self.runs() {
             let (waiting, failed) = (self.cluster.waiting_for(), self.failed());

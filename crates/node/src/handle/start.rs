@@ -83,6 +83,7 @@ impl NodeHandle {
         let missing = lanes.lanes.iter().filter(|(group, _)| !groups.contains(group));
         let missing = missing.map(|(group, lane)| (*group, lane.created)).collect();
         let applies = ApplyLoop {
+            own: identity.raft_id(),
             log: reader,
             shared: Arc::clone(&shared),
             commands: commands.clone(),

@@ -12,7 +12,7 @@ use quack_node::{
     Applied, Checkpointed, Checkpointer, DataFolder, GroupEntry, LaneInfo, LaneTable, LocalError, Membership,
     NoTransport, NodeConfig, NodeHandle, ProposeError, ReadLog, StateMachine,
 };
-use quack_types::{GroupId, LogIndex, NodeId, Place, ProposalId, RaftId};
+use quack_types::{Claim, Digests, GroupId, LogIndex, Mark, NodeId, Place, ProposalId, RaftId};
 
 pub const LONG: Duration = Duration::from_secs(20);
 
@@ -30,9 +30,17 @@ pub struct State {
     pub place: Place,
     pub texts: Vec<String>,
     pub lanes: Arc<LaneTable>,
+    pub digest: u64,
 }
 
 impl State {
+    fn push(&mut self, text: String) {
+        let bytes = text.bytes().chain([0]);
+        self.digest =
+            bytes.fold(self.digest, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        self.texts.push(text);
+    }
+
     /// What a checkpoint keeps, one line each: root, last group, lanes; then the texts.
     fn to_text(&self) -> String {
         let lane = |(group, lane): (&GroupId, &LaneInfo)| {
@@ -56,7 +64,9 @@ impl State {
             table.lanes.insert(GroupId(number(group)), LaneInfo { name: name.into(), tables: 1, created });
             place.lanes.insert(GroupId(number(group)), LogIndex(number(applied)));
         }
-        Self { place, texts: lines.map(str::to_owned).collect(), lanes: Arc::new(table) }
+        let mut state = Self { place, lanes: Arc::new(table), ..Self::default() };
+        lines.for_each(|text| state.push(text.to_owned()));
+        state
     }
 
     /// From now on there are lanes with these names.
@@ -91,11 +101,14 @@ pub struct Control {
     /// What `Checkpointed::needed` says; 0 is none.
     pub needed: AtomicU64,
     pub apply_slow: AtomicU64,
+    /// It decides otherwise than it should.
+    pub differs: AtomicBool,
 }
 
 pub struct Model {
     control: Arc<Control>,
     path: PathBuf,
+    digests: Digests,
 }
 
 struct ModelCheckpointer {
@@ -119,6 +132,21 @@ fn decode(data: &[u8]) -> (ProposalId, String) {
     (id, String::from_utf8_lossy(&data[24..]).into_owned())
 }
 
+/// What a text says about an earlier digest: its own origin's, or that of another one.
+fn claim_of(text: &str) -> Option<(Option<RaftId>, Mark)> {
+    let [root, digest, origin] = text.strip_prefix("said ")?.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+        panic!()
+    };
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    let mark = Mark { root: LogIndex(number(root)), digest: number(digest) };
+    Some(((origin != "self").then(|| RaftId(number(origin))), mark))
+}
+
+/// The text that says what a digest was.
+pub fn said(mark: Mark, origin: &str) -> String {
+    format!("said {} {} {origin}", mark.root, mark.digest)
+}
+
 impl Model {
     pub fn open(folder: &Path) -> (Self, Arc<Control>) {
         let path = folder.join("model");
@@ -127,7 +155,7 @@ impl Model {
             Err(_) => State::default(),
         };
         let control = Arc::new(Control { state: Mutex::new(state), ..Control::default() });
-        (Self { control: Arc::clone(&control), path }, control)
+        (Self { control: Arc::clone(&control), path, digests: Digests::default() }, control)
     }
 }
 
@@ -175,10 +203,22 @@ impl StateMachine for Model {
             if let Some(names) = text.strip_prefix("lanes") {
                 state.set_lanes(&names.split_whitespace().collect::<Vec<_>>(), entry.index);
             }
-            state.texts.push(text);
+            if let Some((origin, mark)) = claim_of(&text) {
+                let origin = origin.unwrap_or(id.origin);
+                self.digests.claims.push(Claim { origin, mark });
+            }
+            let differs = self.control.differs.load(Ordering::Relaxed);
+            state.push(if differs { format!("{text}, differently") } else { text });
+            if *group == GroupId::ROOT {
+                self.digests.marks.push(Mark { root: entry.index, digest: state.digest });
+            }
             outcomes.push(Applied { id: Some(id), outcome: Bytes::from(outcome) });
         }
         Ok(outcomes)
+    }
+
+    fn digests(&mut self) -> Digests {
+        std::mem::take(&mut self.digests)
     }
 
     fn checkpointer(&self) -> Arc<dyn Checkpointer> {

@@ -71,6 +71,7 @@ impl Server {
     /// Says whether the lanes are other ones now.
     fn apply(&mut self, group: GroupId, entry: &LogEntry, outputs: &mut Outputs) -> Result<bool, Failure> {
         let skips = self.is_sabotaged(Sabotage::SkipEntry) && self.random.chance(2_000);
+        let differs = self.is_sabotaged(Sabotage::DecideDifferently) && self.random.chance(2_000);
         let sabotage = self.scenario.sabotage;
         let Some(life) = &mut self.life else { return Ok(false) };
         let commit = life.node.status(group).map(|status| status.commit_index).unwrap_or_default();
@@ -79,6 +80,9 @@ impl Server {
         let proposal = model::decode(entry);
         let applied = if skips && proposal.is_some() {
             model.skip(group, entry.index);
+            None
+        } else if differs && proposal.is_some_and(|proposal| proposal.reshard.is_none()) {
+            model.refuse(group, entry.index);
             None
         } else {
             model.apply(group, entry, sabotage)

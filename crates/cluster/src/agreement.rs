@@ -1,0 +1,239 @@
+//! Differing outcomes are noticed at once: with every frame a node says what it has decided so far, and with every entry
+//! what its origin had decided. Where that differs from what this node has, the leader asks all members what they have
+//! decided at that position. Whoever differs from a majority of the voters is told so, and stops; the leader, too.
+//!
+//! Without a majority nobody can say who is right, and nobody stops.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use prost::Message as _;
+use quack_node::{DigestAt, Membership};
+use quack_proto::log::v1::Digest;
+use quack_proto::peer::v1::{DigestAnswer, DigestRequest, diverged::Found};
+use quack_types::{LogIndex, Mark};
+
+use crate::cluster::{Cluster, HELLO_TIME, Running};
+use crate::roster::Member;
+
+/// How long nobody knows of a stop of the cluster.
+const WAKE: Duration = Duration::from_millis(250);
+/// A member may not have come to the position yet: how often it is asked again, and for how long.
+const POLL: Duration = Duration::from_millis(20);
+const ASK_TIME: Duration = Duration::from_secs(2);
+/// How soon it looks again when it came to no decision, or to none that changes anything.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How often it says the same.
+const SAY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What the members have decided up to a position.
+#[derive(Debug, Default)]
+struct Answers {
+    /// In the order in which they came.
+    known: Vec<(Member, Result<u64, String>)>,
+}
+
+impl Answers {
+    /// The digest that more than half of the voters have.
+    fn majority(&self, membership: &Membership) -> Option<u64> {
+        let votes = |digest: u64| {
+            let same = self.known.iter().filter(|(_, answer)| *answer == Ok(digest));
+            same.filter(|(member, _)| membership.voters.contains(&member.raft_id())).count()
+        };
+        let digests: BTreeSet<u64> =
+            self.known.iter().filter_map(|(_, answer)| answer.as_ref().ok()).copied().collect();
+        digests.into_iter().find(|digest| 2 * votes(*digest) > membership.voters.len())
+    }
+
+    /// In words.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (member, answer) in &self.known {
+            let separator = if text.is_empty() { "" } else { ", " };
+            let _ = match answer {
+                Ok(digest) => write!(text, "{separator}node '{}' {digest:016x}", member.node),
+                Err(error) => write!(text, "{separator}node '{}' not known ({error})", member.node),
+            };
+        }
+        text
+    }
+}
+
+/// When something was said last.
+#[derive(Default)]
+struct Said(Option<Instant>);
+
+impl Said {
+    fn is_due(&mut self) -> bool {
+        let is_due = self.0.is_none_or(|at| at.elapsed() >= SAY_INTERVAL);
+        if is_due {
+            self.0 = Some(Instant::now());
+        }
+        is_due
+    }
+}
+
+impl Cluster {
+    /// Starts the thread. It ends with the cluster.
+    pub(crate) fn start_agreement(self: &Arc<Self>, running: &Running) {
+        let (this, suspicions) = (Arc::downgrade(self), running.node.suspicions());
+        let run = move || {
+            let mut said = Said::default();
+            loop {
+                // Nothing must keep the node alive while this waits.
+                let position = suspicions.wait(WAKE);
+                let Some(cluster) = this.upgrade() else { return };
+                let Some(running) = cluster.running() else { return };
+                // Whoever leads has the same entries, and the words of all others.
+                let Some(position) = position.filter(|_| running.node.is_leader()) else { continue };
+                if !cluster.decide(&running, position, &mut said) {
+                    drop(running);
+                    cluster.wait_a_moment(AGAIN);
+                }
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("quack-agreement".to_owned()).spawn(run) {
+            tracing::error!(%error, "nobody compares what the nodes decide: only quack_verify does");
+        }
+    }
+
+    /// Finds out who has decided differently, and tells them. False when there is nobody who can be told.
+    fn decide(self: &Arc<Self>, running: &Running, position: LogIndex, said: &mut Said) -> bool {
+        let membership = running.node.membership();
+        let takes_part = |member: &Member| {
+            membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id())
+        };
+        let members: Vec<Member> = self.roster.members().into_iter().filter(takes_part).collect();
+        let (sender, heard) = channel();
+        let (count, deadline) = (members.len(), Instant::now() + ASK_TIME);
+        for member in members {
+            let (this, sender) = (Arc::clone(self), sender.clone());
+            let ask = move || {
+                let answer = this.decided_by(&member, position, deadline);
+                // Whoever asked may have gone on.
+                let _ = sender.send((member, answer));
+            };
+            if let Err(error) = std::thread::Builder::new().name("quack-ask".to_owned()).spawn(ask) {
+                tracing::error!(%error, "a member cannot be asked what it has decided");
+            }
+        }
+        drop(sender);
+        let (mut answers, mut told) = (Answers::default(), BTreeSet::new());
+        while answers.known.len() < count {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match heard.recv_timeout(left) {
+                Ok(answer) => answers.known.push(answer),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+            let Some(right) = answers.majority(&membership) else { continue };
+            let found = Found::Outcomes(Digest { position: position.0, value: right });
+            for (member, answer) in &answers.known {
+                let differs = answer.as_ref().is_ok_and(|own| *own != right);
+                if differs && told.insert(member.node.clone()) {
+                    tracing::error!(node = %member.node, %position, "it has decided differently than a majority: it is to stop");
+                    self.tell_diverged(running, &member.node, &found);
+                }
+            }
+        }
+        if answers.majority(&membership).is_none() && said.is_due() {
+            tracing::error!(
+                %position,
+                decided = answers.text(),
+                "nodes have decided differently, and no majority of the voters agrees: nobody can say who is right, and \
+                 nobody stops. Start the voters that are missing; if there are none, compare the nodes' tables before \
+                 anything else"
+            );
+        }
+        !told.is_empty()
+    }
+
+    fn decided_by(&self, member: &Member, position: LogIndex, deadline: Instant) -> Result<u64, String> {
+        loop {
+            if let Some(digest) = self.ask_decided(member, position)? {
+                return Ok(digest);
+            }
+            if Instant::now() >= deadline || self.is_stopped() {
+                return Err("it has not come so far".to_owned());
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn ask_decided(&self, member: &Member, position: LogIndex) -> Result<Option<u64>, String> {
+        let request = DigestRequest { position: position.0 };
+        if member.node == self.settings.own {
+            return self.answer_digest(&request).map(|answer| answer.value);
+        }
+        let network = self.network.get().ok_or("the network has not started")?;
+        let answer = network.call(&member.node, "digest", request.encode_to_vec().into(), HELLO_TIME);
+        let answer = answer.map_err(|error| error.to_string())?;
+        DigestAnswer::decode(answer).map(|answer| answer.value).map_err(|error| error.to_string())
+    }
+
+    /// Answers a leader that compares.
+    pub(crate) fn answer_digest(&self, request: &DigestRequest) -> Result<DigestAnswer, String> {
+        let running = self.running().ok_or("it is not a member yet")?;
+        let position = LogIndex(request.position);
+        match running.node.decided_at(position) {
+            DigestAt::Known(digest) => Ok(DigestAnswer { value: Some(digest) }),
+            DigestAt::Forgotten => Err(format!("it remembers nothing of entry {position} any more")),
+            DigestAt::NotYet => match running.node.degraded() {
+                // It applies nothing any more: to wait for it would be in vain.
+                Some(reason) => Err(format!("it is degraded: {reason}")),
+                None => Ok(DigestAnswer { value: None }),
+            },
+        }
+    }
+
+    /// A majority has decided something up to a position: if this node has not, it stops.
+    pub(crate) fn decided_otherwise(&self, running: &Running, said: Mark) {
+        match running.node.decided_at(said.root) {
+            DigestAt::Known(own) if own != said.digest => running.node.degrade_for_good(&format!(
+                "it has decided differently than the quorum: at entry {} of the log its digest of outcomes is {own:016x}, \
+                 that of the quorum {:016x}",
+                said.root, said.digest
+            )),
+            _ => tracing::warn!(%said, "told of other outcomes that are none here"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quack_types::RaftId;
+
+    use super::*;
+
+    fn member(name: &str) -> Member {
+        let peer: quack_net::PeerSpec = format!("{name}:voter=quack:127.0.0.1:1").parse().unwrap();
+        let roster = crate::Roster::new(&[peer]);
+        roster.members().pop().unwrap()
+    }
+
+    fn majority(voters: &[&str], answers: &[(&str, Option<u64>)]) -> Option<u64> {
+        let ids: Vec<RaftId> = voters.iter().map(|name| member(name).raft_id()).collect();
+        let answer = |digest: Option<u64>| digest.ok_or("silent".to_owned());
+        let known = answers.iter().map(|(name, digest)| (member(name), answer(*digest))).collect();
+        Answers { known }.majority(&Membership::new(ids, []))
+    }
+
+    #[test]
+    fn a_majority_is_more_than_half_of_all_voters_and_of_them_alone() {
+        let three = ["n0", "n1", "n2"];
+        let all = [("n0", Some(1)), ("n1", Some(2)), ("n2", Some(2))];
+        assert_eq!(majority(&three, &all), Some(2));
+        assert_eq!(majority(&three, &all[..2]), None);
+        assert_eq!(majority(&three, &[("n0", Some(1)), ("n1", Some(2)), ("n2", None)]), None);
+        assert_eq!(majority(&["n0", "n1"], &all), None);
+        assert_eq!(majority(&["n0"], &all), Some(1), "learners have no say");
+    }
+
+    #[test]
+    fn who_has_said_what_is_told_in_words() {
+        let known = vec![(member("n0"), Ok(1)), (member("n1"), Err("it is away".to_owned()))];
+        assert_eq!(Answers { known }.text(), "node 'n0' 0000000000000001, node 'n1' not known (it is away)");
+    }
+}
