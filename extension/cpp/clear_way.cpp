@@ -16,8 +16,6 @@ using namespace duckdb;
 
 namespace quack {
 
-//! How long a transaction may keep checkpoints away, and with them the release of the log.
-constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
 //! How long a transaction waits, before it changes the store, for an applier that has met others.
 constexpr std::chrono::seconds APPLIER_PATIENCE(1);
 //! How long a statement is interrupted again and again before whoever waits for it says so.
@@ -205,13 +203,13 @@ ClearedWay QuackTransactionManager::Doom(const FailedAttempt &attempt) {
 	return result;
 }
 
-bool QuackTransactionManager::DoomOverdue() {
-	auto limit = std::chrono::steady_clock::now() - CHECKPOINT_PATIENCE;
+bool QuackTransactionManager::DoomOlder(std::chrono::seconds patience) {
+	auto limit = std::chrono::steady_clock::now() - patience;
 	vector<Native> doomed;
 	{
 		lock_guard<mutex> guard(natives_lock);
 		for (auto &native : natives) {
-			if (native.since < limit) {
+			if (native.since <= limit) {
 				native.transaction->doomed = true;
 				doomed.push_back(native);
 			}

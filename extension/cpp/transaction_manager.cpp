@@ -22,6 +22,9 @@ using namespace duckdb;
 namespace quack {
 
 constexpr idx_t CHECKPOINT_ATTEMPTS = 100;
+//! How long a transaction may keep checkpoints away, and with them the release of the log; and for FORCE CHECKPOINT.
+constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
+constexpr std::chrono::seconds NO_PATIENCE(0);
 
 QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, StatementGate &gate)
     : DuckTransactionManager(db), gate(gate), automatic_checkpoints_off(SharedCheckpointLock()) {
@@ -115,6 +118,10 @@ ErrorData QuackTransactionManager::Propose(ClientContext &context, DuckTransacti
 	}
 	try {
 		writer->Commit(context);
+	} catch (CatalogException &ex) {
+		// Here it was all right, so that another transaction has changed it.
+		return ErrorData(TransactionException("Conflict: another transaction has changed the catalog since this one started: %s",
+		                                      ErrorData(ex).RawMessage()));
 	} catch (std::exception &ex) {
 		return ErrorData(ex);
 	}
@@ -150,11 +157,12 @@ void QuackTransactionManager::KeepIndexes(Transaction &transaction) {
 void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 	for (idx_t attempt = 1;; attempt++) {
 		try {
-			WriteCheckpoint(context, force);
+			WriteCheckpoint(context);
 			return;
 		} catch (TransactionException &) {
-			// The applier's transactions end in a moment; one that a client has open may not.
-			if (attempt == CHECKPOINT_ATTEMPTS || (HasNatives() && !DoomOverdue())) {
+			// The applier's transactions end in a moment; one that a client has open may not. DuckDB's own FORCE would end
+			// the applier's as well.
+			if (attempt == CHECKPOINT_ATTEMPTS || (HasNatives() && !DoomOlder(force ? NO_PATIENCE : CHECKPOINT_PATIENCE))) {
 				throw;
 			}
 		}
@@ -163,7 +171,7 @@ void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 	}
 }
 
-void QuackTransactionManager::WriteCheckpoint(ClientContext &context, bool force) {
+void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	lock_guard<mutex> guard(checkpoint_mutex);
 	auto &storage = db.GetStorageManager();
 	// DuckDB skips a checkpoint when it knows of no changes, and forgets those that were committed while the last one
@@ -175,7 +183,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context, bool force
 	automatic_checkpoints_off.reset();
 	checkpointing = std::this_thread::get_id();
 	try {
-		DuckTransactionManager::Checkpoint(context, force);
+		DuckTransactionManager::Checkpoint(context, false);
 	} catch (std::exception &ex) {
 		checkpointing = std::thread::id();
 		sequences.Thaw();

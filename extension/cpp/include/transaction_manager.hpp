@@ -94,13 +94,12 @@ private:
 	//! Ends the transactions that do not see the change, as `End` does; `interrupts` their statements. Returns whether there
 	//! was none.
 	bool EndOlder(bool interrupts, bool cancels);
-	//! Dooms those that have been open for longer than anybody may keep checkpoints away. Returns whether there were any
-	//! and all are gone.
-	bool DoomOverdue();
+	//! Dooms those that have been open for so long. Returns whether there were any and all are gone.
+	bool DoomOlder(std::chrono::seconds patience);
 	//! Lets a transaction that begins find the catalog under the name that definitions have for it.
 	void NameShared(duckdb::ClientContext &context);
 	duckdb::ErrorData Propose(duckdb::ClientContext &context, duckdb::DuckTransaction &transaction);
-	void WriteCheckpoint(duckdb::ClientContext &context, bool force);
+	void WriteCheckpoint(duckdb::ClientContext &context);
 
 	//! Lets the indexes be that a transaction has commented on, which is about to be rolled back.
 	void KeepIndexes(duckdb::Transaction &transaction);
