@@ -1,0 +1,218 @@
+"""Rows are found by their bytes, wherever a node's checkpoints have left them, and the state hash sees every byte."""
+
+import pytest
+from quack_testing.cluster import wait_for
+
+# Rows before those of the tests: more than a row group, most of which goes, so that a checkpoint moves what follows.
+FILLER_ROWS = 250_000
+FILLER_LEFT = 1000
+# Values of a type that SQL takes for equal.
+EQUAL = {
+    "collation": ("VARCHAR COLLATE NOCASE", "'a'", "'A'"),
+    "zeros": ("DOUBLE", "0.0", "-(0.0::DOUBLE)"),
+    "small zeros": ("FLOAT", "0.0", "-(0.0::FLOAT)"),
+    "not numbers": ("DOUBLE", "'nan'::DOUBLE", "-('nan'::DOUBLE)"),
+    "intervals": ("INTERVAL", "INTERVAL 1 MONTH", "INTERVAL 30 DAY"),
+    "list": ("DOUBLE[]", "[1.0, 0.0]", "[1.0, -(0.0::DOUBLE)]"),
+    "array": ("DOUBLE[2]", "[1.0, 0.0]", "[1.0, -(0.0::DOUBLE)]"),
+    "struct": ("STRUCT(i INTERVAL, d DOUBLE)", "{'i': INTERVAL 1 DAY, 'd': 0.0}", "{'i': INTERVAL 24 HOUR, 'd': 0.0}"),
+    "map": ("MAP(INTEGER, DOUBLE)", "MAP {1: 0.0}", "MAP {1: -(0.0::DOUBLE)}"),
+    "union": ("UNION(d DOUBLE, v VARCHAR)", "0.0::DOUBLE", "-(0.0::DOUBLE)"),
+}
+CHANGES = {
+    "delete": ["DELETE FROM t WHERE rowid = {row}"],
+    "delete in a transaction": ["BEGIN", "DELETE FROM t WHERE rowid = {row}", "COMMIT"],
+    "delete beside a change of the catalog": [
+        "BEGIN", "CREATE OR REPLACE TABLE other (i INTEGER)", "DELETE FROM t WHERE rowid = {row}", "COMMIT",
+    ],
+    "update": ["UPDATE t SET filler = -3 WHERE rowid = {row}"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def cluster(shared_cluster):
+    for node in shared_cluster.alive():
+        node.sql("SET memory_limit = '1GB'")
+    return shared_cluster
+
+
+def fill(node, type_name, values):
+    node.sql(f"CREATE OR REPLACE TABLE t (v {type_name}, filler INTEGER)")
+    node.sql(f"INSERT INTO t SELECT NULL, range FROM range({FILLER_ROWS})")
+    for value in values:
+        node.sql(f"INSERT INTO t SELECT {value}, -1")
+
+
+def move_rows(node, others):
+    """A checkpoint moves rows on this node, and on no other."""
+    node.sql(f"DELETE FROM t WHERE filler >= {FILLER_LEFT}")
+    wait_for(lambda: node.value("SELECT count(*) FROM t WHERE filler >= 0") == FILLER_LEFT, "the deletion")
+    before = last_row(node)
+
+    def has_moved():
+        # One that has nothing to write moves nothing, and the last one may have been unable to.
+        node.sql("DELETE FROM t WHERE filler = (SELECT max(filler) FROM t)")
+        node.sql("CHECKPOINT cp", "checkpoint")
+        return last_row(node) < before
+
+    wait_for(has_moved, "a checkpoint that moves rows")
+    assert {last_row(other) for other in others} == {before}
+
+
+def last_row(node):
+    return node.value("SELECT max(rowid) FROM t WHERE filler = -1")
+
+
+def values(node):
+    """The rows of the test, with the bytes of what can be shown of them."""
+    return node.sql("SELECT encode(v::VARCHAR), filler FROM t WHERE filler < 0 ORDER BY ALL")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", EQUAL)
+def test_the_row_that_was_meant_is_changed(cluster, name, change):
+    type_name, first, second = EQUAL[name]
+    writer, moved, third = cluster.alive()
+    fill(writer, type_name, [first, second])
+    kept = writer.sql(f"SELECT encode(v::VARCHAR) FROM t WHERE filler = -1 AND rowid < {last_row(writer)}")
+    cluster.wait_equal()
+    move_rows(moved, [writer, third])
+    for statement in CHANGES[change]:
+        writer.sql(statement.format(row=last_row(writer)))
+    cluster.wait_equal()
+    expected = values(writer)
+    assert [value for value, filler in expected if filler == -1] == [kept[0][0]]
+    for node in (moved, third):
+        assert values(node) == expected
+    assert {node.value("SELECT state FROM quack_raft_status()") for node in cluster.alive()} == {"ok"}
+
+
+def test_many_rows_are_found_where_a_checkpoint_has_moved_them(cluster):
+    writer, moved, third = cluster.alive()
+    fill(writer, "VARCHAR", [])
+    # Many of them several times.
+    writer.sql("INSERT INTO t SELECT 'row ' || range % 5000, -1 FROM range(20000)")
+    cluster.wait_equal()
+    move_rows(moved, [writer, third])
+    writer.sql("DELETE FROM t WHERE filler = -1 AND rowid % 3 = 0")
+    writer.sql("UPDATE t SET v = v || '!' WHERE filler = -1 AND rowid % 2 = 0")
+    cluster.wait_equal()
+    count = "SELECT count(*), count(*) FILTER (v LIKE '%!'), sum(hash(v)) FROM t"
+    assert writer.sql(count) == moved.sql(count) == third.sql(count)
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_a_value_is_updated_to_an_equal_one(node, name):
+    type_name, first, second = EQUAL[name]
+    node.sql(f"CREATE TABLE t (i INTEGER, v {type_name})")
+    node.sql(f"INSERT INTO t SELECT 1, {first}")
+    before = state_hash(node)
+    node.sql(f"UPDATE t SET v = {second}")
+    between = state_hash(node)
+    node.sql(f"UPDATE t SET v = {first}")
+    assert between != before == state_hash(node)
+
+
+def test_a_statement_that_returns_rows_does_not_see_what_it_writes(node):
+    """DuckDB itself does, where it returns rows."""
+    node.sql("CREATE TABLE s (i INTEGER)")
+    for beside in ("SELECT 1", "CREATE TABLE other (i INTEGER)"):
+        node.sql("BEGIN")
+        node.sql(beside)
+        node.sql("INSERT INTO s VALUES (1), (2)")
+        select = "SELECT i FROM s UNION ALL SELECT i + 1 FROM s UNION ALL SELECT i FROM s WHERE i < 2"
+        assert len(node.sql(f"INSERT INTO s {select} RETURNING i")) == 5
+        assert node.value("SELECT count(*) FROM s") == 7
+        node.sql("ROLLBACK")
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_the_hash_tells_values_apart(node, name):
+    type_name, first, second = EQUAL[name]
+    node.sql(f"CREATE TABLE t (i INTEGER PRIMARY KEY, v {type_name})")
+    hashes = []
+    for value in (first, second, "NULL", first):
+        node.sql("DELETE FROM t")
+        node.sql(f"INSERT INTO t SELECT 1, {value}")
+        hashes.append(state_hash(node))
+    assert len(set(hashes)) == 3
+    assert hashes[0] == hashes[3]
+    node.kill_and_start()
+    assert state_hash(node) == hashes[3]
+
+
+def state_hash(node):
+    return node.sql("FROM quack_state_hash()")[0][2]
+
+
+VISIBLE = [
+    "CREATE TABLE t2 (i INTEGER, v VARCHAR DEFAULT 'x', CHECK (i > 0))",
+    "COMMENT ON TABLE t2 IS 'about t2'",
+    "COMMENT ON COLUMN t2.v IS 'about v'",
+    "ALTER TABLE t2 ALTER v SET DEFAULT 'y'",
+    "CREATE INDEX ix ON t2 (i)",
+    "COMMENT ON INDEX ix IS 'about ix'",
+    "CREATE SCHEMA s",
+    "CREATE SCHEMA s.inner",
+    "CREATE TABLE s.inner.deep (i INTEGER)",
+    "INSERT INTO s.inner.deep VALUES (1)",
+    "CREATE VIEW w AS SELECT 1 AS one",
+    "COMMENT ON VIEW w IS 'about w'",
+    "COMMENT ON COLUMN w.one IS 'about one'",
+    "CREATE SEQUENCE q",
+    "SELECT nextval('q')",
+    "CREATE TYPE mood AS ENUM ('good', 'bad')",
+    "CREATE MACRO plus(a, b) AS a + b",
+    "CREATE MACRO many(n) AS TABLE SELECT * FROM range(n)",
+    "CREATE TABLE g (i INTEGER, d INTEGER GENERATED ALWAYS AS (i * 2))",
+    "CREATE OR REPLACE TYPE mood AS ENUM ('good', 'worse')",
+    "CREATE OR REPLACE MACRO plus(a, b) AS a - b",
+    "CREATE TRIGGER tr AFTER INSERT ON t2 REFERENCING NEW TABLE AS new FOR EACH STATEMENT INSERT INTO g SELECT i FROM new",
+    "DROP TRIGGER tr ON t2",
+    "DROP TABLE s.inner.deep",
+]
+
+
+def test_the_hash_sees_every_change_of_the_catalog(node):
+    seen = {state_hash(node)}
+    for number, statement in enumerate(VISIBLE):
+        node.sql(statement)
+        seen.add(state_hash(node))
+        assert len(seen) == number + 2, statement
+    last = state_hash(node)
+    node.sql("CHECKPOINT cp")
+    assert state_hash(node) == last
+    node.kill_and_start()
+    assert state_hash(node) == last
+
+
+def test_the_hash_knows_no_settings(node):
+    node.sql("CREATE TABLE t (ts TIMESTAMPTZ DEFAULT '2024-01-01 00:00:00+00', d DOUBLE)")
+    node.sql("INSERT INTO t(d) VALUES (1)")
+    before = state_hash(node)
+    for setting in ("TimeZone = 'Asia/Kolkata'", "preserve_identifier_case = false", "threads = 1"):
+        node.sql(f"SET GLOBAL {setting}")
+        assert state_hash(node) == before
+
+
+def test_replicas_under_other_names_have_the_same_hash(new_node, tmp_path):
+    """What a process calls the catalog is its own."""
+    hashes = set()
+    for number, name in enumerate(("one", "another name")):
+        node = new_node(f"n{number}")
+        node.load()
+        node.serve()
+        node.sql(f"ATTACH '{node.uri}' AS \"{name}\" (TYPE quack, TOKEN 'token-of-the-tests')")
+        node.sql(f'USE "{name}"')
+        for statement in (
+            "CREATE TABLE t (i INTEGER, CHECK (i > 0))",
+            "CREATE SEQUENCE q",
+            "CREATE TABLE u (i INTEGER DEFAULT nextval('q'), d INTEGER GENERATED ALWAYS AS (i + 1))",
+            f'CREATE VIEW w AS SELECT * FROM "{name}".t',
+            "INSERT INTO t VALUES (1)",
+        ):
+            node.sql(statement)
+        hashes.add(state_hash(node))
+        node.sql("USE memory")
+        assert node.stop() == 0
+    assert len(hashes) == 1
