@@ -28,7 +28,7 @@ Applier::Applier(Store &store) : store(store), connection(store.Connect(true)), 
 
 Applier::~Applier() {
 	append_state.reset();
-	readers.clear();
+	readings.clear();
 	targets.clear();
 	found.clear();
 	connection.reset();
@@ -124,7 +124,7 @@ void Applier::Begin() {
 
 void Applier::Commit(uint64_t index, const string &state) {
 	FlushAppend();
-	readers.clear();
+	readings.clear();
 	DataChunk row;
 	row.Initialize(context, {LogicalType::UBIGINT, LogicalType::BLOB}, 1);
 	row.data[0].Append(Value::UBIGINT(index));
@@ -163,7 +163,7 @@ void Applier::CommitTransaction() {
 
 void Applier::Rollback() {
 	append_state.reset();
-	readers.clear();
+	readings.clear();
 	appending = nullptr;
 	inserted.clear();
 	changed.clear();
@@ -185,7 +185,7 @@ void Applier::Rollback() {
 
 void Applier::ForgetTargets() {
 	FlushAppend();
-	readers.clear();
+	readings.clear();
 	inserted.clear();
 	for (auto it = targets.begin(); it != targets.end();) {
 		// No statement of the log alters the applier's own tables.

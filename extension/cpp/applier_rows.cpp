@@ -17,6 +17,8 @@
 #include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
+#include <deque>
+
 using namespace duckdb;
 
 namespace quack {
@@ -129,13 +131,13 @@ bool Applier::LookUpKeys(Target &target, DataChunk &sought, const vector<idx_t> 
 	return false;
 }
 
-RowReader &Applier::ReaderOf(Target &target) {
-	auto &reader = readers[&target];
-	if (!reader) {
+Applier::Reading &Applier::ReadingOf(Target &target) {
+	auto &reading = readings[&target];
+	if (!reading.reader) {
 		auto &storage = target.entry->GetStorage();
-		reader = make_uniq<RowReader>(DuckTransaction::Get(context, storage.db), storage);
+		reading.reader = make_uniq<RowReader>(DuckTransaction::Get(context, storage.db), storage);
 	}
-	return *reader;
+	return reading;
 }
 
 void Applier::FollowHints(Target &target, DataChunk &sought, const vector<row_t> &hints, const vector<idx_t> &positions,
@@ -165,7 +167,7 @@ void Applier::FollowHints(Target &target, DataChunk &sought, const vector<row_t>
 	// Rows that this transaction does not see do not come: the ids tell which did.
 	FlatVector::SetSize(candidates, count_t(candidate_count));
 	DataChunk present;
-	ReaderOf(target).Read(candidates, candidate_count, present);
+	ReadingOf(target).reader->Read(candidates, candidate_count, present);
 	present.data[columns].Flatten();
 	auto present_ids = FlatVector::GetData<row_t>(present.data[columns]);
 	auto present_count = present.size();
@@ -195,63 +197,109 @@ void Applier::FollowHints(Target &target, DataChunk &sought, const vector<row_t>
 	}
 }
 
-bool Applier::Search(Target &target, DataChunk &sought, vector<row_t> &ids) {
-	auto &storage = target.entry->GetStorage();
-	auto columns = storage.ColumnCount();
-	RowBytes sought_bytes(sought, 0, columns);
-	// Rows are a bag: the n-th of several equal rows sought takes the n-th equal row of the table.
-	unordered_map<uint64_t, vector<idx_t>> places;
-	auto sought_hashes = sought_bytes.Hash(sought.size());
-	for (idx_t i = 0; i < sought.size(); i++) {
-		places[sought_hashes[i].lanes[0]].push_back(i);
-	}
+namespace {
 
-	vector<StorageIndex> column_ids;
-	for (idx_t i = 0; i < columns; i++) {
-		column_ids.emplace_back(i);
-	}
-	column_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
-	auto types = storage.GetTypes();
-	types.push_back(LogicalType::ROW_TYPE);
-	DataChunk rows;
-	rows.Initialize(context, types);
-	auto &transaction = DuckTransaction::Get(context, storage.db);
-	TableScanState scan;
-	storage.InitializeScan(context, transaction, scan, column_ids);
-
-	auto &taken_ids = taken[&target];
-	idx_t found_count = 0;
-	SelectionVector own(1), theirs(1);
-	while (found_count < sought.size()) {
-		rows.Reset();
-		storage.Scan(transaction, rows, scan);
-		if (rows.size() == 0) {
-			return false;
+//! Rows that are sought, by their bytes.
+class Sought {
+public:
+	Sought(const DataChunk &rows, idx_t columns, vector<row_t> &ids, unordered_set<row_t> &taken)
+	    : columns(columns), bytes(rows, 0, columns), ids(ids), taken(taken), missing(rows.size()) {
+		auto hashes = bytes.Hash(rows.size());
+		for (idx_t i = 0; i < hashes.size(); i++) {
+			places[hashes[i].lanes[0]].push_back(i);
 		}
+	}
+
+	//! Looks for them among rows of the table, whose last column are the ids. Rows are a bag: the next one of several that
+	//! are the same takes the next row of the table that is.
+	void LookIn(DataChunk &rows) {
 		rows.data[columns].Flatten();
 		auto row_ids = FlatVector::GetData<row_t>(rows.data[columns]);
-		RowBytes bytes(rows, 0, columns);
-		auto hashes = bytes.Hash(rows.size());
+		RowBytes row_bytes(rows, 0, columns);
+		auto hashes = row_bytes.Hash(rows.size());
+		SelectionVector own(1), theirs(1);
 		for (idx_t i = 0; i < rows.size(); i++) {
 			auto same_hash = places.find(hashes[i].lanes[0]);
 			if (same_hash == places.end()) {
 				continue;
 			}
 			theirs.set_index(0, i);
-			for (auto place : same_hash->second) {
-				own.set_index(0, place);
-				if (ids[place] >= 0 || sought_bytes.Differ(own, bytes, theirs, 1)[0]) {
+			auto &candidates = same_hash->second;
+			for (auto place = candidates.begin(); place != candidates.end(); ++place) {
+				own.set_index(0, *place);
+				if (bytes.Differ(own, row_bytes, theirs, 1)[0]) {
 					continue;
 				}
-				if (taken_ids.insert(row_ids[i]).second) {
-					ids[place] = row_ids[i];
-					found_count++;
+				if (taken.insert(row_ids[i]).second) {
+					ids[*place] = row_ids[i];
+					last = row_ids[i];
+					missing--;
+					candidates.erase(place);
 				}
 				break;
 			}
 		}
 	}
-	return true;
+	bool AllFound() const {
+		return missing == 0;
+	}
+	//! The row that was found last; -1 when none was.
+	row_t Last() const {
+		return last;
+	}
+
+private:
+	idx_t columns;
+	RowBytes bytes;
+	vector<row_t> &ids;
+	unordered_set<row_t> &taken;
+	//! Where those that are still missing are, by a hash.
+	unordered_map<uint64_t, std::deque<idx_t>> places;
+	idx_t missing;
+	row_t last = -1;
+};
+
+} // namespace
+
+bool Applier::Search(Target &target, DataChunk &rows, vector<row_t> &ids) {
+	auto &storage = target.entry->GetStorage();
+	auto columns = storage.ColumnCount();
+	auto &transaction = DuckTransaction::Get(context, storage.db);
+	auto &reading = ReadingOf(target);
+	Sought sought(rows, columns, ids, taken[&target]);
+	vector<StorageIndex> column_ids;
+	for (idx_t i = 0; i < columns; i++) {
+		column_ids.emplace_back(i);
+	}
+	column_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
+	DataChunk scanned;
+	scanned.Initialize(context, reading.reader->Types());
+	auto look = [&](TableScanState &scan, auto &&next) {
+		while (!sought.AllFound()) {
+			scanned.Reset();
+			next(scan);
+			if (scanned.size() == 0) {
+				return;
+			}
+			sought.LookIn(scanned);
+		}
+	};
+	if (reading.searched_to >= 0 && reading.searched_to < MAX_ROW_ID) {
+		// The rows of a statement come in the table's order as a rule: each search goes on where the last one has ended, so
+		// that all of them together read the table once.
+		TableScanState scan;
+		BeginScan(storage, transaction, scan, column_ids, reading.searched_to);
+		look(scan, [&](TableScanState &scan) { scan.table_state.Scan(transaction, scanned); });
+	}
+	if (!sought.AllFound()) {
+		TableScanState scan;
+		storage.InitializeScan(context, transaction, scan, column_ids);
+		look(scan, [&](TableScanState &scan) { storage.Scan(transaction, scanned, scan); });
+	}
+	if (sought.Last() >= 0) {
+		reading.searched_to = sought.Last();
+	}
+	return sought.AllFound();
 }
 
 bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
@@ -321,7 +369,7 @@ void Applier::ChangeFound() {
 	for (auto &rows : found) {
 		auto &target = *rows.target;
 		changed.insert(target.entry->GetStorage().GetDataTableInfo().get());
-		ReaderOf(target).Forget();
+		ReadingOf(target).reader->Forget();
 		if (rows.updated) {
 			UpdateRows(context, *target.entry, target.constraints, rows.row_ids, *rows.rows, *rows.updated);
 		} else {

@@ -9,7 +9,9 @@
 #include "duckdb/function/scalar/variant_utils.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 using namespace duckdb;
 
@@ -148,6 +150,71 @@ static void PutVariant(string &bytes, const UnifiedVariantVectorData &variant, i
 	}
 }
 
+namespace {
+
+//! Values of 16 bytes.
+struct Wide {
+	uint64_t low;
+	uint64_t high;
+	bool operator==(const Wide &other) const {
+		return low == other.low && high == other.high;
+	}
+};
+
+//! Values that are as they lie in memory.
+template <class T>
+struct Plain {
+	explicit Plain(const Format &format) : data(reinterpret_cast<const T *>(format.unified.data)) {
+	}
+	T At(idx_t index) const {
+		return data[index];
+	}
+	const T *data;
+};
+
+//! Floating-point numbers. What is not a number is one value, whatever its bits: a checkpoint of DuckDB keeps those of one
+//! for all where a column holds nothing else, at another moment on every node.
+template <class T, class BITS>
+struct Floating {
+	explicit Floating(const Format &format) : data(reinterpret_cast<const T *>(format.unified.data)) {
+	}
+	BITS At(idx_t index) const {
+		auto value = std::isnan(data[index]) ? std::numeric_limits<T>::quiet_NaN() : data[index];
+		BITS bits;
+		std::memcpy(&bits, &value, sizeof(bits));
+		return bits;
+	}
+	const T *data;
+};
+
+//! Calls back with the type that a fixed-size value is compared as.
+template <class CALLBACK>
+void WithPlain(const Format &format, CALLBACK &&callback) {
+	auto type = format.logical_type.InternalType();
+	if (type == PhysicalType::FLOAT) {
+		return callback(Floating<float, uint32_t>(format));
+	}
+	if (type == PhysicalType::DOUBLE) {
+		return callback(Floating<double, uint64_t>(format));
+	}
+	switch (GetTypeIdSize(type)) {
+	case 1:
+		return callback(Plain<uint8_t>(format));
+	case 2:
+		return callback(Plain<uint16_t>(format));
+	case 4:
+		return callback(Plain<uint32_t>(format));
+	case 8:
+		return callback(Plain<uint64_t>(format));
+	case 16:
+		return callback(Plain<Wide>(format));
+	default:
+		throw InternalException("a value has a size that no type has");
+	}
+}
+
+} // namespace
+
 //! A value in a form that no other value of its type has, and that tells where it ends.
 static void PutValue(string &bytes, const Format &format, idx_t row) {
 	auto index = format.unified.sel->get_index(row);
@@ -185,11 +252,12 @@ static void PutValue(string &bytes, const Format &format, idx_t row) {
 			PutValue(bytes, child, index);
 		}
 		break;
-	default: {
-		auto size = GetTypeIdSize(type);
-		Put(bytes, format.unified.data + index * size, size);
+	default:
+		WithPlain(format, [&](auto plain) {
+			auto value = plain.At(index);
+			Put(bytes, &value, sizeof(value));
+		});
 		break;
-	}
 	}
 }
 
@@ -203,46 +271,6 @@ static bool IsNested(const Format &format) {
 		return false;
 	}
 }
-
-namespace {
-
-//! Values of 16 bytes.
-struct Wide {
-	uint64_t low;
-	uint64_t high;
-	bool operator==(const Wide &other) const {
-		return low == other.low && high == other.high;
-	}
-};
-
-//! A value that is as it lies in memory.
-template <class T>
-struct Plain {
-	explicit Plain(const Format &format) : data(reinterpret_cast<const T *>(format.unified.data)) {
-	}
-	const T *data;
-};
-
-//! Calls back with the type that a fixed-size value is compared as.
-template <class CALLBACK>
-void WithPlain(const Format &format, CALLBACK &&callback) {
-	switch (GetTypeIdSize(format.logical_type.InternalType())) {
-	case 1:
-		return callback(Plain<uint8_t>(format));
-	case 2:
-		return callback(Plain<uint16_t>(format));
-	case 4:
-		return callback(Plain<uint32_t>(format));
-	case 8:
-		return callback(Plain<uint64_t>(format));
-	case 16:
-		return callback(Plain<Wide>(format));
-	default:
-		throw InternalException("a value has a size that no type has");
-	}
-}
-
-} // namespace
 
 static void Absorb(RowHash &hash, uint64_t word) {
 	auto &first = hash.lanes[0];
@@ -326,7 +354,7 @@ vector<RowHash> RowBytes::Hash(idx_t count) const {
 			});
 		} else {
 			WithPlain(column, [&](auto plain) {
-				for_each([&](RowHash &hash, idx_t, idx_t index) { Absorb(hash, plain.data[index]); });
+				for_each([&](RowHash &hash, idx_t, idx_t index) { Absorb(hash, plain.At(index)); });
 			});
 		}
 	}
@@ -375,7 +403,7 @@ vector<bool> RowBytes::Differ(const SelectionVector &own, const RowBytes &other,
 			WithPlain(left, [&](auto plain) {
 				decltype(plain) right_plain(right);
 				for_each([&](idx_t, idx_t, idx_t left_index, idx_t right_index) {
-					return plain.data[left_index] == right_plain.data[right_index];
+					return plain.At(left_index) == right_plain.At(right_index);
 				});
 			});
 		}

@@ -6,6 +6,7 @@ from quack_testing.cluster import wait_for
 # Rows before those of the tests: more than a row group, most of which goes, so that a checkpoint moves what follows.
 FILLER_ROWS = 250_000
 FILLER_LEFT = 1000
+ATTEMPTS = 5
 # Values of a type that SQL takes for equal.
 EQUAL = {
     "collation": ("VARCHAR COLLATE NOCASE", "'a'", "'A'"),
@@ -19,6 +20,8 @@ EQUAL = {
     "map": ("MAP(INTEGER, DOUBLE)", "MAP {1: 0.0}", "MAP {1: -(0.0::DOUBLE)}"),
     "union": ("UNION(d DOUBLE, v VARCHAR)", "0.0::DOUBLE", "-(0.0::DOUBLE)"),
 }
+# What is not a number is one value: a checkpoint of DuckDB may change its bits.
+DIFFERENT = [name for name in EQUAL if name != "not numbers"]
 CHANGES = {
     "delete": ["DELETE FROM t WHERE rowid = {row}"],
     "delete in a transaction": ["BEGIN", "DELETE FROM t WHERE rowid = {row}", "COMMIT"],
@@ -36,27 +39,30 @@ def cluster(shared_cluster):
     return shared_cluster
 
 
-def fill(node, type_name, values):
-    node.sql(f"CREATE OR REPLACE TABLE t (v {type_name}, filler INTEGER)")
-    node.sql(f"INSERT INTO t SELECT NULL, range FROM range({FILLER_ROWS})")
-    for value in values:
-        node.sql(f"INSERT INTO t SELECT {value}, -1")
+def fill(cluster, type_name, rows):
+    """Fills a table, with `rows` behind a filler, and has a checkpoint move them on the second node, not on the first."""
+    writer, moved = cluster.alive()[:2]
+    for _ in range(ATTEMPTS):
+        writer.sql(f"CREATE OR REPLACE TABLE t (v {type_name}, filler INTEGER)")
+        writer.sql(f"INSERT INTO t SELECT NULL, range FROM range({FILLER_ROWS})")
+        for row in rows:
+            writer.sql(f"INSERT INTO t {row}")
+        writer.sql(f"DELETE FROM t WHERE filler >= {FILLER_LEFT}")
+        cluster.wait_equal()
+        before = last_row(writer)
 
+        def has_moved():
+            # One that has nothing to write moves nothing, and the last one may have been unable to.
+            moved.sql("DELETE FROM t WHERE filler = (SELECT max(filler) FROM t)")
+            moved.sql("CHECKPOINT cp", "checkpoint")
+            return last_row(moved) < before
 
-def move_rows(node, others):
-    """A checkpoint moves rows on this node, and on no other."""
-    node.sql(f"DELETE FROM t WHERE filler >= {FILLER_LEFT}")
-    wait_for(lambda: node.value("SELECT count(*) FROM t WHERE filler >= 0") == FILLER_LEFT, "the deletion")
-    before = last_row(node)
-
-    def has_moved():
-        # One that has nothing to write moves nothing, and the last one may have been unable to.
-        node.sql("DELETE FROM t WHERE filler = (SELECT max(filler) FROM t)")
-        node.sql("CHECKPOINT cp", "checkpoint")
-        return last_row(node) < before
-
-    wait_for(has_moved, "a checkpoint that moves rows")
-    assert {last_row(other) for other in others} == {before}
+        wait_for(has_moved, "a checkpoint that moves rows")
+        cluster.wait_equal()
+        # A node makes checkpoints by itself, too.
+        if last_row(writer) == before:
+            return
+    raise AssertionError("the first node has moved its rows each time")
 
 
 def last_row(node):
@@ -73,10 +79,8 @@ def values(node):
 def test_the_row_that_was_meant_is_changed(cluster, name, change):
     type_name, first, second = EQUAL[name]
     writer, moved, third = cluster.alive()
-    fill(writer, type_name, [first, second])
+    fill(cluster, type_name, [f"SELECT {first}, -1", f"SELECT {second}, -1"])
     kept = writer.sql(f"SELECT encode(v::VARCHAR) FROM t WHERE filler = -1 AND rowid < {last_row(writer)}")
-    cluster.wait_equal()
-    move_rows(moved, [writer, third])
     for statement in CHANGES[change]:
         writer.sql(statement.format(row=last_row(writer)))
     cluster.wait_equal()
@@ -89,11 +93,8 @@ def test_the_row_that_was_meant_is_changed(cluster, name, change):
 
 def test_many_rows_are_found_where_a_checkpoint_has_moved_them(cluster):
     writer, moved, third = cluster.alive()
-    fill(writer, "VARCHAR", [])
     # Many of them several times.
-    writer.sql("INSERT INTO t SELECT 'row ' || range % 5000, -1 FROM range(20000)")
-    cluster.wait_equal()
-    move_rows(moved, [writer, third])
+    fill(cluster, "VARCHAR", ["SELECT 'row ' || range % 5000, -1 FROM range(20000)"])
     writer.sql("DELETE FROM t WHERE filler = -1 AND rowid % 3 = 0")
     writer.sql("UPDATE t SET v = v || '!' WHERE filler = -1 AND rowid % 2 = 0")
     cluster.wait_equal()
@@ -101,7 +102,7 @@ def test_many_rows_are_found_where_a_checkpoint_has_moved_them(cluster):
     assert writer.sql(count) == moved.sql(count) == third.sql(count)
 
 
-@pytest.mark.parametrize("name", EQUAL)
+@pytest.mark.parametrize("name", DIFFERENT)
 def test_a_value_is_updated_to_an_equal_one(node, name):
     type_name, first, second = EQUAL[name]
     node.sql(f"CREATE TABLE t (i INTEGER, v {type_name})")
@@ -126,7 +127,7 @@ def test_a_statement_that_returns_rows_does_not_see_what_it_writes(node):
         node.sql("ROLLBACK")
 
 
-@pytest.mark.parametrize("name", EQUAL)
+@pytest.mark.parametrize("name", DIFFERENT)
 def test_the_hash_tells_values_apart(node, name):
     type_name, first, second = EQUAL[name]
     node.sql(f"CREATE TABLE t (i INTEGER PRIMARY KEY, v {type_name})")

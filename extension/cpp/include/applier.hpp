@@ -53,6 +53,12 @@ private:
 		bool internal = false;
 		duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> constraints;
 	};
+	//! How far the running transaction has read a table.
+	struct Reading {
+		duckdb::unique_ptr<RowReader> reader;
+		//! A row that `Search` has found; -1 when it has found none.
+		duckdb::row_t searched_to = -1;
+	};
 	//! Rows that `Find` has found: the ids, the rows as they are, and the new rows of an update.
 	struct Found {
 		Target *target;
@@ -89,8 +95,8 @@ private:
 	                 const duckdb::vector<idx_t> &positions, duckdb::vector<duckdb::row_t> &ids,
 	                 duckdb::vector<idx_t> &missing);
 	//! Looks all rows up by their bytes; false when one of them is not there.
-	bool Search(Target &target, duckdb::DataChunk &sought, duckdb::vector<duckdb::row_t> &ids);
-	RowReader &ReaderOf(Target &target);
+	bool Search(Target &target, duckdb::DataChunk &rows, duckdb::vector<duckdb::row_t> &ids);
+	Reading &ReadingOf(Target &target);
 
 	Store &store;
 	duckdb::unique_ptr<duckdb::Connection> connection;
@@ -105,8 +111,7 @@ private:
 	duckdb::vector<Found> found;
 	//! Ids in `found`, by table, so that no row is taken twice.
 	duckdb::unordered_map<Target *, duckdb::unordered_set<duckdb::row_t>> taken;
-	//! What the running transaction reads rows by.
-	duckdb::unordered_map<Target *, duckdb::unique_ptr<RowReader>> readers;
+	duckdb::unordered_map<Target *, Reading> readings;
 	//! Tables that the running transaction has inserted into.
 	duckdb::unordered_set<Target *> inserted;
 	//! Tables that the last transaction had to do with.

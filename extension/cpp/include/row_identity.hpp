@@ -1,5 +1,5 @@
 //! When two rows are the same: when all their bytes are. SQL's equality is another one, which depends on collations and
-//! takes -0.0 for 0.0, one NaN for another and a month for 30 days.
+//! takes -0.0 for 0.0 and a month for 30 days. What is not a number is the same as any other that is not.
 #pragma once
 
 #include "duckdb.hpp"
