@@ -151,12 +151,16 @@ bench-reseed: dist venv ## an emptied node comes back under load: ROWS=n (10 mil
 bench-open: dist venv ## open transactions with ROWS=n rows (a million by default) on each node, while others commit
 	$(QUACK_PYTHON) bench/open_transaction.py $(ROWS)
 
+.PHONY: bench-change
+bench-change: dist venv ## bulk UPDATE and DELETE, next to plain DuckDB: ROWS=n (a million by default)
+	$(QUACK_PYTHON) bench/change.py $(ROWS)
+
 .PHONY: bench-lanes
 bench-lanes: dist venv ## rows per second with 1 to 8 lanes, and what a cluster with GROUPS=n (a thousand) idle ones costs
 	$(QUACK_PYTHON) bench/lanes.py $(GROUPS)
 
 .PHONY: bench-all
-bench-all: bench bench-read bench-failover bench-reseed bench-open bench-lanes ## these, and load time, bulk loads in little memory, stalls
+bench-all: bench bench-read bench-failover bench-reseed bench-open bench-change bench-lanes ## these, and load time, bulk loads in little memory, stalls
 	$(QUACK_PYTHON) bench/load.py
 	$(QUACK_PYTHON) bench/bulk.py
 	$(QUACK_PYTHON) bench/stall.py

@@ -28,6 +28,7 @@ Applier::Applier(Store &store) : store(store), connection(store.Connect(true)), 
 
 Applier::~Applier() {
 	append_state.reset();
+	readings.clear();
 	targets.clear();
 	found.clear();
 	connection.reset();
@@ -139,6 +140,7 @@ void Applier::Begin() {
 
 void Applier::Commit(uint64_t index, const string &state) {
 	FlushAppend();
+	readings.clear();
 	DataChunk row;
 	row.Initialize(context, {LogicalType::UBIGINT, LogicalType::BLOB}, 1);
 	row.data[0].Append(Value::UBIGINT(index));
@@ -177,6 +179,7 @@ void Applier::CommitTransaction() {
 
 void Applier::Rollback() {
 	append_state.reset();
+	readings.clear();
 	appending = nullptr;
 	inserted.clear();
 	changed.clear();
@@ -194,6 +197,7 @@ void Applier::Rollback() {
 
 void Applier::ForgetTargets() {
 	FlushAppend();
+	readings.clear();
 	inserted.clear();
 	for (auto it = targets.begin(); it != targets.end();) {
 		// No statement of the log alters the applier's own tables.

@@ -6,28 +6,23 @@
 #include "compat.hpp"
 #include "definition.hpp"
 #include "error.hpp"
+#include "row_identity.hpp"
 #include "rows.hpp"
 #include "statement.hpp"
 #include "transaction_manager.hpp"
-#include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
-#include "duckdb/main/appender.hpp"
-#include "duckdb/parser/constraints/unique_constraint.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/scan_state.hpp"
-#include "duckdb/storage/table/update_state.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
-#include "duckdb/transaction/local_storage.hpp"
+
+#include <deque>
 
 using namespace duckdb;
 
 namespace quack {
-
-//! Table of `Search`: the rows sought, with their position.
-constexpr const char *SOUGHT = "temp.main.quack_sought";
 
 unique_ptr<Applier::Target> Applier::NewTarget(const string &schema, const string &name) {
 	auto &entry = Catalog::GetEntry(context, CatalogType::TABLE_ENTRY, NameIn(store.CatalogName(), schema, name));
@@ -137,16 +132,23 @@ bool Applier::LookUpKeys(Target &target, DataChunk &sought, const vector<idx_t> 
 	return false;
 }
 
+Applier::Reading &Applier::ReadingOf(Target &target) {
+	auto &reading = readings[&target];
+	if (!reading.reader) {
+		auto &storage = target.entry->GetStorage();
+		reading.reader = make_uniq<RowReader>(DuckTransaction::Get(context, storage.db), storage);
+	}
+	return reading;
+}
+
 void Applier::FollowHints(Target &target, DataChunk &sought, const vector<row_t> &hints, const vector<idx_t> &positions,
                           vector<row_t> &ids, vector<idx_t> &missing) {
 	auto &storage = target.entry->GetStorage();
-	auto types = storage.GetTypes();
-	auto columns = types.size();
-	auto count = positions.size();
+	auto columns = storage.ColumnCount();
 	auto &taken_ids = taken[&target];
 
-	SelectionVector sel(count);
-	Vector candidates(LogicalType::ROW_TYPE, MaxValue<idx_t>(count, 1));
+	SelectionVector sel(positions.size());
+	Vector candidates(LogicalType::ROW_TYPE, MaxValue<idx_t>(positions.size(), 1));
 	auto candidate_ids = FlatVector::GetDataMutable<row_t>(candidates);
 	idx_t candidate_count = 0;
 	auto next_row_id = NumericCast<row_t>(storage.GetNextRowId());
@@ -163,44 +165,29 @@ void Applier::FollowHints(Target &target, DataChunk &sought, const vector<row_t>
 	if (candidate_count == 0) {
 		return;
 	}
-	// Fetch skips rows that this transaction does not see: the ids tell which came back.
-	vector<StorageIndex> column_ids;
-	for (idx_t i = 0; i < columns; i++) {
-		column_ids.emplace_back(i);
-	}
-	types.push_back(LogicalType::ROW_TYPE);
-	column_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
+	// Rows that this transaction does not see do not come: the ids tell which did.
+	FlatVector::SetSize(candidates, count_t(candidate_count));
 	DataChunk present;
-	present.Initialize(context, types, candidate_count);
-	ColumnFetchState fetch_state;
-	storage.Fetch(DuckTransaction::Get(context, storage.db), present, column_ids, candidates, candidate_count,
-	              fetch_state);
+	ReadingOf(target).reader->Read(candidates, candidate_count, present);
 	present.data[columns].Flatten();
 	auto present_ids = FlatVector::GetData<row_t>(present.data[columns]);
+	auto present_count = present.size();
 
-	// Line the sought rows up with those that came back.
-	SelectionVector present_sel(MaxValue<idx_t>(present.size(), 1));
+	// Line the sought rows up with those that came.
+	SelectionVector present_sel(MaxValue<idx_t>(present_count, 1));
 	idx_t p = 0;
 	for (idx_t c = 0; c < candidate_count; c++) {
-		if (p < present.size() && present_ids[p] == candidate_ids[c]) {
+		if (p < present_count && present_ids[p] == candidate_ids[c]) {
 			present_sel.set_index(p++, sel.get_index(c));
 		} else {
 			missing.push_back(sel.get_index(c));
 			taken_ids.erase(candidate_ids[c]);
 		}
 	}
-	vector<bool> differs(present.size(), false);
-	SelectionVector different(MaxValue<idx_t>(present.size(), 1));
-	for (idx_t i = 0; i < columns && present.size() > 0; i++) {
-		Vector expected(Vector::Ref(sought.data[i]));
-		expected.Slice(sought.data[i], present_sel, present.size());
-		auto different_count = VectorOperations::DistinctFrom(expected, present.data[i], nullptr, present.size(),
-		                                                      &different, nullptr);
-		for (idx_t d = 0; d < different_count; d++) {
-			differs[different.get_index(d)] = true;
-		}
-	}
-	for (idx_t i = 0; i < present.size(); i++) {
+	auto differs = RowBytes(sought, 0, columns)
+	                   .Differ(present_sel, RowBytes(present, 0, columns), *FlatVector::IncrementalSelectionVector(),
+	                           present_count);
+	for (idx_t i = 0; i < present_count; i++) {
 		auto position = present_sel.get_index(i);
 		if (differs[i]) {
 			missing.push_back(position);
@@ -211,64 +198,114 @@ void Applier::FollowHints(Target &target, DataChunk &sought, const vector<row_t>
 	}
 }
 
-bool Applier::Search(Target &target, DataChunk &sought, vector<row_t> &ids, const vector<idx_t> &missing) {
-	auto columns = target.entry->GetStorage().GetTypes().size();
-	auto table = target.entry->ParentSchema().GetQualifiedName(target.entry->name).ToString();
-	string names, equal;
-	for (auto &column : target.entry->GetColumns().Physical()) {
-		auto name = SQLIdentifier::ToString(column.Name());
-		names += (names.empty() ? "" : ", ") + name;
-		equal += " AND t." + name + " IS NOT DISTINCT FROM s." + name;
-	}
-	Run(StringUtil::Format("CREATE OR REPLACE TEMP TABLE quack_sought AS SELECT %s, 0::UBIGINT AS quack_position FROM %s "
-	                       "LIMIT 0",
-	                       names, table));
-	{
-		auto &entry = Catalog::GetEntry<TableCatalogEntry>(context, QualifiedName("temp", "main", "quack_sought"));
-		InternalAppender appender(context, entry);
-		for (auto position : missing) {
-			appender.BeginRow();
-			for (idx_t c = 0; c < columns; c++) {
-				appender.Append(sought.GetValue(c, position));
-			}
-			appender.Append(Value::UBIGINT(position));
-			appender.EndRow();
+namespace {
+
+//! Rows that are sought, by their bytes.
+class Sought {
+public:
+	Sought(const DataChunk &rows, idx_t columns, vector<row_t> &ids, unordered_set<row_t> &taken)
+	    : columns(columns), bytes(rows, 0, columns), ids(ids), taken(taken), missing(rows.size()) {
+		auto hashes = bytes.Hash(rows.size());
+		for (idx_t i = 0; i < hashes.size(); i++) {
+			places[hashes[i].lanes[0]].push_back(i);
 		}
-		appender.Close();
 	}
-	// Rows are a bag: the n-th of several equal rows sought takes the n-th equal row of the table.
-	auto result = connection->Query(StringUtil::Format(
-	    "SELECT s.quack_position, t.quack_row_id FROM (SELECT *, row_number() OVER (PARTITION BY %s) AS quack_nth FROM %s) s "
-	    "JOIN (SELECT *, row_number() OVER (PARTITION BY %s ORDER BY quack_row_id) AS quack_nth FROM (SELECT t.*, t.rowid AS "
-	    "quack_row_id FROM %s t WHERE EXISTS (FROM %s s WHERE true%s))) t ON s.quack_nth = t.quack_nth%s",
-	    names, SOUGHT, names, table, SOUGHT, equal, equal));
-	if (result->HasError()) {
-		result->ThrowError();
-	}
-	auto &taken_ids = taken[&target];
-	idx_t found_count = 0;
-	while (auto chunk = result->Fetch()) {
-		if (chunk->size() == 0) {
-			break;
-		}
-		for (idx_t i = 0; i < chunk->size(); i++) {
-			auto id = chunk->GetValue(1, i).GetValue<int64_t>();
-			if (!taken_ids.insert(id).second) {
+
+	//! Looks for them among rows of the table, whose last column are the ids. Rows are a bag: the next one of several that
+	//! are the same takes the next row of the table that is.
+	void LookIn(DataChunk &rows) {
+		rows.data[columns].Flatten();
+		auto row_ids = FlatVector::GetData<row_t>(rows.data[columns]);
+		RowBytes row_bytes(rows, 0, columns);
+		auto hashes = row_bytes.Hash(rows.size());
+		SelectionVector own(1), theirs(1);
+		for (idx_t i = 0; i < rows.size(); i++) {
+			auto same_hash = places.find(hashes[i].lanes[0]);
+			if (same_hash == places.end()) {
 				continue;
 			}
-			ids[chunk->GetValue(0, i).GetValue<uint64_t>()] = id;
-			found_count++;
+			theirs.set_index(0, i);
+			auto &candidates = same_hash->second;
+			for (auto place = candidates.begin(); place != candidates.end(); ++place) {
+				own.set_index(0, *place);
+				if (bytes.Differ(own, row_bytes, theirs, 1)[0]) {
+					continue;
+				}
+				if (taken.insert(row_ids[i]).second) {
+					ids[*place] = row_ids[i];
+					last = row_ids[i];
+					missing--;
+					candidates.erase(place);
+				}
+				break;
+			}
 		}
 	}
-	result.reset();
-	Run(StringUtil::Format("DROP TABLE %s", SOUGHT));
-	return found_count == missing.size();
+	bool AllFound() const {
+		return missing == 0;
+	}
+	//! The row that was found last; -1 when none was.
+	row_t Last() const {
+		return last;
+	}
+
+private:
+	idx_t columns;
+	RowBytes bytes;
+	vector<row_t> &ids;
+	unordered_set<row_t> &taken;
+	//! Where those that are still missing are, by a hash.
+	unordered_map<uint64_t, std::deque<idx_t>> places;
+	idx_t missing;
+	row_t last = -1;
+};
+
+} // namespace
+
+bool Applier::Search(Target &target, DataChunk &rows, vector<row_t> &ids) {
+	auto &storage = target.entry->GetStorage();
+	auto columns = storage.ColumnCount();
+	auto &transaction = DuckTransaction::Get(context, storage.db);
+	auto &reading = ReadingOf(target);
+	Sought sought(rows, columns, ids, taken[&target]);
+	vector<StorageIndex> column_ids;
+	for (idx_t i = 0; i < columns; i++) {
+		column_ids.emplace_back(i);
+	}
+	column_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
+	DataChunk scanned;
+	scanned.Initialize(context, reading.reader->Types());
+	auto look = [&](TableScanState &scan, auto &&next) {
+		while (!sought.AllFound()) {
+			scanned.Reset();
+			next(scan);
+			if (scanned.size() == 0) {
+				return;
+			}
+			sought.LookIn(scanned);
+		}
+	};
+	if (reading.searched_to >= 0 && reading.searched_to < MAX_ROW_ID) {
+		// The rows of a statement come in the table's order as a rule: each search goes on where the last one has ended, so
+		// that all of them together read the table once.
+		TableScanState scan;
+		BeginScan(storage, transaction, scan, column_ids, reading.searched_to);
+		look(scan, [&](TableScanState &scan) { scan.table_state.Scan(transaction, scanned); });
+	}
+	if (!sought.AllFound()) {
+		TableScanState scan;
+		storage.InitializeScan(context, transaction, scan, column_ids);
+		look(scan, [&](TableScanState &scan) { storage.Scan(transaction, scanned, scan); });
+	}
+	if (sought.Last() >= 0) {
+		reading.searched_to = sought.Last();
+	}
+	return sought.AllFound();
 }
 
 bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 	auto &target = TargetOf(table);
-	auto types = target.entry->GetStorage().GetTypes();
-	auto columns = types.size();
+	auto columns = target.entry->GetStorage().ColumnCount();
 	auto chunk = make_uniq<DataChunk>();
 	DeserializeChunk(context, bytes, *chunk);
 	auto count = chunk->size();
@@ -281,6 +318,7 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 		// It was only to be the table that is meant.
 		return true;
 	}
+	chunk->Flatten();
 	if (search) {
 		// A search sees what has been changed and inserted, not what is about to be.
 		FlushAppend();
@@ -292,9 +330,9 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 	vector<idx_t> missing;
 	vector<row_t> hints;
 	vector<idx_t> positions;
-	chunk->data[columns].Flatten();
+	auto sent_ids = FlatVector::GetData<row_t>(chunk->data[columns]);
 	for (idx_t i = 0; i < count; i++) {
-		hints.push_back(FlatVector::GetData<row_t>(chunk->data[columns])[i]);
+		hints.push_back(sent_ids[i]);
 		positions.push_back(i);
 	}
 	FollowHints(target, *chunk, hints, positions, ids, missing);
@@ -303,46 +341,37 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 		missing.clear();
 		FollowHints(target, *chunk, hints, positions, ids, missing);
 	}
-	if (!missing.empty() && search) {
+	if (!missing.empty()) {
+		if (!search) {
+			return false;
+		}
 		// All rows by value, also those whose hints were right: which of several equal rows a hint has taken must not
 		// decide whether the others are found.
 		taken.clear();
-		missing.clear();
-		for (idx_t i = 0; i < count; i++) {
-			missing.push_back(i);
-		}
-		if (Search(target, *chunk, ids, missing)) {
-			missing.clear();
+		ids.assign(count, -1);
+		if (!Search(target, *chunk, ids)) {
+			return false;
 		}
 	}
-	if (!missing.empty()) {
-		return false;
-	}
-	Vector row_ids(LogicalType::ROW_TYPE, MaxValue<idx_t>(count, 1));
-	for (auto id : ids) {
-		row_ids.Append(Value::BIGINT(id));
-	}
+	Vector row_ids(LogicalType::ROW_TYPE, count);
+	std::copy(ids.begin(), ids.end(), FlatVector::GetDataMutable<row_t>(row_ids));
+	FlatVector::SetSize(row_ids, count_t(count));
 	unique_ptr<DataChunk> updated;
 	if (is_update) {
 		updated = make_uniq<DataChunk>();
-		updated->InitializeEmpty(types);
-		for (idx_t i = 0; i < columns; i++) {
-			updated->data[i].Reference(chunk->data[columns + 1 + i]);
-		}
-		updated->SetChildCardinality(count);
+		ReferenceColumns(*chunk, columns + 1, columns, *updated);
 	}
-	found.push_back(Found {&target, std::move(row_ids), count, std::move(chunk), std::move(updated)});
+	found.push_back(Found {&target, std::move(row_ids), std::move(chunk), std::move(updated)});
 	return true;
 }
 
 void Applier::ChangeFound() {
 	FlushAppend();
 	for (auto &rows : found) {
-		rows.rows->Flatten();
 		auto &target = *rows.target;
 		changed.insert(target.entry->GetStorage().GetDataTableInfo().get());
+		ReadingOf(target).reader->Forget();
 		if (rows.updated) {
-			rows.updated->Flatten();
 			UpdateRows(context, *target.entry, target.constraints, rows.row_ids, *rows.rows, *rows.updated);
 		} else {
 			DeleteRows(context, *target.entry, target.constraints, rows.row_ids, *rows.rows);

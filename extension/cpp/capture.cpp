@@ -3,6 +3,7 @@
 #include "capture.hpp"
 
 #include "ddl.hpp"
+#include "row_identity.hpp"
 #include "rows.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
@@ -11,8 +12,8 @@
 #include "duckdb/common/types/column/column_data_collection.hpp"
 #include "duckdb/common/types/conflict_manager.hpp"
 #include "duckdb/common/types/constraint_conflict_info.hpp"
-#include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/execution/expression_executor.hpp"
+#include "duckdb/execution/operator/scan/physical_table_scan.hpp"
 #include "duckdb/execution/row_id_deduplicator.hpp"
 #include "duckdb/parser/constraints/foreign_key_constraint.hpp"
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
@@ -20,19 +21,53 @@
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/append_state.hpp"
-#include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
 using namespace duckdb;
 
 namespace quack {
 
-namespace {
+//! Whether a plan reads tables of ours, or what other plans read of them.
+static bool ReadsTables(const PhysicalOperator &op) {
+	switch (op.type) {
+	case PhysicalOperatorType::COLUMN_DATA_SCAN:
+	case PhysicalOperatorType::DUMMY_SCAN:
+	case PhysicalOperatorType::EMPTY_RESULT:
+		return false;
+	case PhysicalOperatorType::TABLE_SCAN: {
+		// Files and functions.
+		auto &scan = op.Cast<PhysicalTableScan>();
+		return scan.function.get_table_entry && scan.function.get_table_entry(scan.bind_data.get());
+	}
+	default:
+		break;
+	}
+	if (op.children.empty()) {
+		return true;
+	}
+	for (auto &child : op.children) {
+		if (ReadsTables(child)) {
+			return true;
+		}
+	}
+	return false;
+}
 
 class CaptureState : public GlobalSinkState {
 public:
 	CaptureState(ClientContext &context, const PhysicalCapture &op)
 	    : returned(context, op.types), seen(context, vector<LogicalType> {LogicalType::ROW_TYPE}) {
+		if (IsPartOfTransaction(context) && ReadsTables(op.children[0])) {
+			kept = make_uniq<ColumnDataCollection>(context, op.ChangeTypes());
+		}
+	}
+
+	//! Reads rows of the table that the plan changes, as the statement sees them.
+	RowReader &ReaderOf(ClientContext &context, DuckTableEntry &table) {
+		if (!reader) {
+			reader = make_uniq<RowReader>(DuckTransaction::Get(context, table.ParentCatalog()), table.GetStorage());
+		}
+		return *reader;
 	}
 
 	mutex lock;
@@ -41,7 +76,12 @@ public:
 	ColumnDataCollection returned;
 	//! Rows that the statement has changed already.
 	RowIdDeduplicator seen;
+	//! Changes that the rest of the plan must not see.
+	unique_ptr<ColumnDataCollection> kept;
+	unique_ptr<RowReader> reader;
 };
+
+namespace {
 
 class CreateState : public CaptureState {
 public:
@@ -56,13 +96,14 @@ public:
 	bool started = false;
 };
 
-//! Keeps the rows whose ids the statement has not met yet; returns how many.
-idx_t KeepFirst(CaptureState &state, Vector &row_ids, idx_t count, DataChunk &chunk, Vector &kept_ids) {
+//! Keeps the rows whose ids the statement has not met yet; returns how many. `chunk` must not hold `row_ids` itself.
+idx_t KeepFirst(CaptureState &state, Vector &row_ids, DataChunk &chunk) {
+	auto count = row_ids.size();
 	SelectionVector sel(count);
 	auto kept = state.seen.Register(row_ids, count, sel);
 	if (kept != count) {
 		chunk.Slice(sel, kept);
-		kept_ids.Slice(row_ids, sel, kept);
+		row_ids.Slice(sel, kept);
 	}
 	return kept;
 }
@@ -79,20 +120,38 @@ bool IsReferenced(const TableCatalogEntry &table) {
 	return false;
 }
 
-//! Whether DuckDB could change these rows where they are: no indexed column and no list changes.
-bool CanUpdateInPlace(DuckTableEntry &table, DataChunk &old_rows, DataChunk &new_rows) {
+//! The rows that DuckDB could change where they are, as no indexed column and no list of them changes, and the others.
+void SplitInPlace(DuckTableEntry &table, DataChunk &old_rows, DataChunk &new_rows, SelectionVector &in_place,
+                  idx_t &in_place_count, SelectionVector &others, idx_t &others_count) {
 	auto indexed = table.GetStorage().GetDataTableInfo()->GetIndexes().GetIndexedColumns();
+	vector<bool> moves(new_rows.size(), false);
 	for (idx_t i = 0; i < new_rows.ColumnCount(); i++) {
-		auto changed = VectorOperations::DistinctFrom(old_rows.data[i], new_rows.data[i], nullptr, new_rows.size(),
-		                                              nullptr, nullptr) > 0;
 		auto list = TypeVisitor::Contains(new_rows.data[i].GetType(), [](const LogicalType &type) {
 			return type.InternalType() == PhysicalType::LIST || type.InternalType() == PhysicalType::ARRAY;
 		});
-		if (changed && (list || indexed.count(i) > 0)) {
-			return false;
+		if (!list && indexed.count(i) == 0) {
+			continue;
+		}
+		auto differ = RowBytes(old_rows.data[i]).Differ(RowBytes(new_rows.data[i]), new_rows.size());
+		for (idx_t row = 0; row < differ.size(); row++) {
+			moves[row] = moves[row] || differ[row];
 		}
 	}
-	return true;
+	in_place_count = others_count = 0;
+	for (idx_t row = 0; row < moves.size(); row++) {
+		if (moves[row]) {
+			others.set_index(others_count++, row);
+		} else {
+			in_place.set_index(in_place_count++, row);
+		}
+	}
+}
+
+//! Some rows of a chunk, which stays as it is.
+void SelectRows(const DataChunk &rows, const SelectionVector &sel, idx_t count, DataChunk &result) {
+	result.InitializeEmpty(rows.GetTypes());
+	result.Slice(rows, sel, count);
+	result.Flatten();
 }
 
 } // namespace
@@ -113,6 +172,33 @@ SinkResultType PhysicalCapture::Sink(ExecutionContext &context, DataChunk &chunk
 	chunk.Flatten();
 	Capture(context.client, chunk, state);
 	return SinkResultType::NEED_MORE_INPUT;
+}
+
+void PhysicalCapture::Write(ClientContext &context, DataChunk &changes, CaptureState &state) const {
+	if (state.kept) {
+		state.kept->Append(changes);
+	} else {
+		Apply(context, changes, state);
+	}
+}
+
+SinkFinalizeType PhysicalCapture::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
+                                           OperatorSinkFinalizeInput &input) const {
+	auto &state = input.global_state.Cast<CaptureState>();
+	state.reader.reset();
+	if (!state.kept) {
+		return SinkFinalizeType::READY;
+	}
+	ColumnDataScanState scan;
+	state.kept->InitializeScan(scan, ColumnDataScanProperties::DISALLOW_ZERO_COPY);
+	DataChunk changes;
+	state.kept->InitializeScanChunk(changes);
+	while (state.kept->Scan(scan, changes)) {
+		changes.Flatten();
+		Apply(context, changes, state);
+	}
+	state.kept.reset();
+	return SinkFinalizeType::READY;
 }
 
 unique_ptr<GlobalSourceState> PhysicalCapture::GetGlobalSourceState(ClientContext &context) const {
@@ -171,14 +257,21 @@ static void NoteSeenKeys(ClientContext &context, DuckTableEntry &table, DataChun
 	}
 }
 
-void PhysicalCaptureInsert::Capture(ClientContext &context, DataChunk &chunk, GlobalSinkState &state_p) const {
-	auto &state = state_p.Cast<CaptureState>();
+vector<LogicalType> PhysicalCaptureInsert::ChangeTypes() const {
+	return table.GetStorage().GetTypes();
+}
+
+void PhysicalCaptureInsert::Capture(ClientContext &context, DataChunk &chunk, CaptureState &state) const {
 	NoteSeenKeys(context, table, chunk);
-	proposal->changes->Inserted(table, chunk);
+	Write(context, chunk, state);
 	state.count += chunk.size();
 	if (return_chunk) {
 		state.returned.Append(chunk);
 	}
+}
+
+void PhysicalCaptureInsert::Apply(ClientContext &, DataChunk &changes, CaptureState &) const {
+	proposal->changes->Inserted(table, changes);
 }
 
 PhysicalCaptureCreate::PhysicalCaptureCreate(PhysicalPlan &plan, vector<LogicalType> types, idx_t estimated_cardinality,
@@ -204,15 +297,23 @@ unique_ptr<GlobalSinkState> PhysicalCaptureCreate::GetGlobalSinkState(ClientCont
 	return std::move(state);
 }
 
-void PhysicalCaptureCreate::Capture(ClientContext &context, DataChunk &chunk, GlobalSinkState &state_p) const {
-	auto &state = state_p.Cast<CreateState>();
+vector<LogicalType> PhysicalCaptureCreate::ChangeTypes() const {
+	return info->Cast<CreateTableInfo>().columns.GetColumnTypes();
+}
+
+void PhysicalCaptureCreate::Capture(ClientContext &context, DataChunk &chunk, CaptureState &state) const {
+	Write(context, chunk, state);
+	state.count += chunk.size();
+}
+
+void PhysicalCaptureCreate::Apply(ClientContext &, DataChunk &changes, CaptureState &state_p) const {
+	auto &state = static_cast<CreateState &>(state_p);
 	if (state.table) {
-		proposal->changes->Inserted(*state.table, chunk);
+		proposal->changes->Inserted(*state.table, changes);
 	} else {
 		static_cast<Writer &>(*proposal->changes)
-		    .InsertedInto(schema, info->GetQualifiedName().Name().GetIdentifierName(), route, chunk);
+		    .InsertedInto(schema, info->GetQualifiedName().Name().GetIdentifierName(), route, changes);
 	}
-	state.count += chunk.size();
 }
 
 PhysicalCaptureUpdate::PhysicalCaptureUpdate(PhysicalPlan &plan, vector<LogicalType> types, idx_t estimated_cardinality,
@@ -226,8 +327,15 @@ PhysicalCaptureUpdate::PhysicalCaptureUpdate(PhysicalPlan &plan, vector<LogicalT
       row_id_handling(row_id_handling), referenced(IsReferenced(table)) {
 }
 
-void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, GlobalSinkState &state_p) const {
-	auto &state = state_p.Cast<CaptureState>();
+vector<LogicalType> PhysicalCaptureUpdate::ChangeTypes() const {
+	auto columns_of_table = table.GetStorage().GetTypes();
+	auto result = columns_of_table;
+	result.push_back(LogicalType::ROW_TYPE);
+	result.insert(result.end(), columns_of_table.begin(), columns_of_table.end());
+	return result;
+}
+
+void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, CaptureState &state) const {
 	ExpressionExecutor default_executor(context, bound_defaults);
 	default_executor.SetChunk(chunk);
 	Vector row_ids(Vector::Ref(chunk.data[chunk.ColumnCount() - 1]));
@@ -246,10 +354,12 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Gl
 		} else {
 			values.data[i].Reference(chunk.data[expressions[i]->Cast<BoundReferenceExpression>().Index()]);
 		}
+		// Constant ones share their length with others.
+		values.data[i].Flatten();
 	}
-	values.SetChildCardinality(count);
+	values.SetCardinalityUnsafe(count);
 	if (row_id_handling != RowIdHandling::ASSUME_UNIQUE) {
-		auto kept = KeepFirst(state, chunk.data[chunk.ColumnCount() - 1], count, values, row_ids);
+		auto kept = KeepFirst(state, row_ids, values);
 		if (row_id_handling == RowIdHandling::ERROR && kept != count) {
 			throw InvalidInputException("UPDATE command cannot update the same row more than once");
 		}
@@ -260,43 +370,20 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Gl
 	}
 
 	DataChunk old_rows;
-	FetchRows(DuckTransaction::Get(context, table.ParentCatalog()), table, row_ids, count, old_rows);
-	DataChunk new_rows;
-	new_rows.InitializeEmpty(table.GetStorage().GetTypes());
-	for (idx_t i = 0; i < new_rows.ColumnCount(); i++) {
-		new_rows.data[i].Reference(old_rows.data[i]);
+	FetchRows(state.ReaderOf(context, table), table, row_ids, count, old_rows);
+	auto width = old_rows.ColumnCount() - 1;
+	DataChunk both;
+	both.InitializeEmpty(ChangeTypes());
+	for (idx_t i = 0; i < width; i++) {
+		both.data[i].Reference(old_rows.data[i]);
+		both.data[width + 1 + i].Reference(old_rows.data[i]);
 	}
+	both.data[width].Reference(old_rows.data[width]);
 	for (idx_t i = 0; i < columns.size(); i++) {
-		new_rows.data[columns[i].index].Reference(values.data[i]);
+		both.data[width + 1 + columns[i].index].Reference(values.data[i]);
 	}
-	new_rows.SetChildCardinality(count);
-
-	if (referenced && CanUpdateInPlace(table, old_rows, new_rows)) {
-		DataChunk both;
-		auto types = old_rows.GetTypes();
-		auto new_types = new_rows.GetTypes();
-		types.insert(types.end(), new_types.begin(), new_types.end());
-		both.InitializeEmpty(types);
-		for (idx_t i = 0; i < old_rows.ColumnCount(); i++) {
-			both.data[i].Reference(old_rows.data[i]);
-		}
-		for (idx_t i = 0; i < new_rows.ColumnCount(); i++) {
-			both.data[old_rows.ColumnCount() + i].Reference(new_rows.data[i]);
-		}
-		both.SetChildCardinality(count);
-		proposal->changes->Updated(table, both);
-	} else {
-		proposal->changes->Deleted(table, old_rows);
-		try {
-			proposal->changes->Inserted(table, new_rows);
-		} catch (ConstraintException &) {
-			if (HasMovedOn(context, reinterpret_cast<QuackCatalog &>(table.ParentCatalog()))) {
-				// In the words of DuckDB: the key may be that of the same row, as another transaction has left it.
-				throw TransactionException("Conflict on update!");
-			}
-			throw;
-		}
-	}
+	both.SetCardinalityUnsafe(count);
+	Write(context, both, state);
 	state.count += count;
 	if (!return_chunk) {
 		return;
@@ -305,11 +392,53 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Gl
 	DataChunk returned;
 	returned.InitializeEmpty(types);
 	for (idx_t i = 0; i < types.size(); i++) {
-		auto columns_count = new_rows.ColumnCount();
-		returned.data[i].Reference(i < columns_count ? new_rows.data[i] : old_rows.data[i - columns_count]);
+		returned.data[i].Reference(both.data[i < width ? width + 1 + i : i - width]);
 	}
-	returned.SetChildCardinality(count);
+	returned.SetCardinalityUnsafe(count);
 	state.returned.Append(returned);
+}
+
+void PhysicalCaptureUpdate::Replace(ClientContext &context, DataChunk &changes) const {
+	auto width = table.GetStorage().ColumnCount();
+	DataChunk old_rows;
+	ReferenceColumns(changes, 0, width + 1, old_rows);
+	DataChunk new_rows;
+	ReferenceColumns(changes, width + 1, width, new_rows);
+	proposal->changes->Deleted(table, old_rows);
+	try {
+		proposal->changes->Inserted(table, new_rows);
+	} catch (ConstraintException &) {
+		if (HasMovedOn(context, reinterpret_cast<QuackCatalog &>(table.ParentCatalog()))) {
+			// In the words of DuckDB: the key may be that of the same row, as another transaction has left it.
+			throw TransactionException("Conflict on update!");
+		}
+		throw;
+	}
+}
+
+void PhysicalCaptureUpdate::Apply(ClientContext &context, DataChunk &changes, CaptureState &) const {
+	if (!referenced) {
+		Replace(context, changes);
+		return;
+	}
+	auto width = table.GetStorage().ColumnCount();
+	DataChunk old_rows;
+	ReferenceColumns(changes, 0, width, old_rows);
+	DataChunk new_rows;
+	ReferenceColumns(changes, width + 1, width, new_rows);
+	SelectionVector in_place(changes.size()), others(changes.size());
+	idx_t in_place_count, others_count;
+	SplitInPlace(table, old_rows, new_rows, in_place, in_place_count, others, others_count);
+	if (others_count > 0) {
+		DataChunk replaced;
+		SelectRows(changes, others, others_count, replaced);
+		Replace(context, replaced);
+	}
+	if (in_place_count > 0) {
+		DataChunk updated;
+		SelectRows(changes, in_place, in_place_count, updated);
+		proposal->changes->Updated(table, updated);
+	}
 }
 
 PhysicalCaptureDelete::PhysicalCaptureDelete(PhysicalPlan &plan, vector<LogicalType> types, idx_t estimated_cardinality,
@@ -319,16 +448,22 @@ PhysicalCaptureDelete::PhysicalCaptureDelete(PhysicalPlan &plan, vector<LogicalT
       row_id_index(row_id_index) {
 }
 
-void PhysicalCaptureDelete::Capture(ClientContext &context, DataChunk &chunk, GlobalSinkState &state_p) const {
-	auto &state = state_p.Cast<CaptureState>();
+vector<LogicalType> PhysicalCaptureDelete::ChangeTypes() const {
+	auto result = table.GetStorage().GetTypes();
+	result.push_back(LogicalType::ROW_TYPE);
+	return result;
+}
+
+void PhysicalCaptureDelete::Capture(ClientContext &context, DataChunk &chunk, CaptureState &state) const {
 	Vector row_ids(Vector::Ref(chunk.data[row_id_index]));
-	auto count = KeepFirst(state, chunk.data[row_id_index], chunk.size(), chunk, row_ids);
+	DataChunk nothing_else;
+	auto count = KeepFirst(state, row_ids, nothing_else);
 	if (count == 0) {
 		return;
 	}
 	DataChunk rows;
-	FetchRows(DuckTransaction::Get(context, table.ParentCatalog()), table, row_ids, count, rows);
-	proposal->changes->Deleted(table, rows);
+	FetchRows(state.ReaderOf(context, table), table, row_ids, count, rows);
+	Write(context, rows, state);
 	state.count += count;
 	if (!return_chunk) {
 		return;
@@ -339,8 +474,12 @@ void PhysicalCaptureDelete::Capture(ClientContext &context, DataChunk &chunk, Gl
 	for (idx_t i = 0; i < types.size(); i++) {
 		returned.data[i].Reference(rows.data[MinValue<idx_t>(i, rows.ColumnCount() - 1)]);
 	}
-	returned.SetChildCardinality(count);
+	returned.SetCardinalityUnsafe(count);
 	state.returned.Append(returned);
+}
+
+void PhysicalCaptureDelete::Apply(ClientContext &, DataChunk &changes, CaptureState &) const {
+	proposal->changes->Deleted(table, changes);
 }
 
 } // namespace quack

@@ -11,7 +11,9 @@
 #include "duckdb/main/active_query_context.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/database_manager.hpp"
+#include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/storage_lock.hpp"
+#include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
 #include "duckdb/transaction/local_storage.hpp"
 #include "duckdb/transaction/meta_transaction.hpp"
@@ -123,6 +125,12 @@ struct SearchEqual {
 };
 template struct Reveal<SearchEqual, &ART::SearchEqual>;
 
+struct InitializeScanWithOffset {
+	using type = void (DataTable::*)(DuckTransaction &, TableScanState &, const vector<StorageIndex> &, idx_t, idx_t);
+	friend type Member(InitializeScanWithOffset);
+};
+template struct Reveal<InitializeScanWithOffset, &DataTable::InitializeScanWithOffset>;
+
 struct SequenceLock {
 	using type = mutex SequenceCatalogEntry::*;
 	friend type Member(SequenceLock);
@@ -232,6 +240,12 @@ row_t FindKey(const ART &index, const ARTKey &key) {
 	IndexLock lock(index);
 	auto all = (index.*Member(SearchEqual()))(key, 1, row_ids);
 	return all && row_ids.size() == 1 ? *row_ids.begin() : -1;
+}
+
+void BeginScan(DataTable &table, DuckTransaction &transaction, TableScanState &state,
+               const vector<StorageIndex> &column_ids, row_t row_id) {
+	(table.*Member(InitializeScanWithOffset()))(transaction, state, column_ids, NumericCast<idx_t>(row_id),
+	                                            NumericLimits<idx_t>::Maximum());
 }
 
 void Reattach(ClientContext &context, AttachedDatabase &db) {

@@ -158,8 +158,10 @@ void OpenTransaction::Inserted(DuckTableEntry &entry, DataChunk &rows) {
 	}
 	// A chunk at a time, and no longer: DuckDB locks the table meanwhile, and a checkpoint waits for that lock with the
 	// applier behind it.
+	DataChunk appended;
+	ReferenceColumns(rows, 0, rows.ColumnCount(), appended);
 	try {
-		entry.GetStorage().LocalAppend(entry, context, rows, table.constraints);
+		entry.GetStorage().LocalAppend(entry, context, appended, table.constraints);
 	} catch (ConstraintException &) {
 		auto &state = StatementState::Get(context);
 		state.conflicted = state.key_conflict = HasMovedOn(context, catalog);
@@ -173,18 +175,12 @@ void OpenTransaction::Updated(DuckTableEntry &entry, DataChunk &rows) {
 	EnterNativeState();
 	Touch(entry.GetStorage().GetDataTableInfo().get());
 	record->Updated(entry, rows);
-	auto columns = entry.GetStorage().GetTypes();
+	auto columns = entry.GetStorage().ColumnCount();
 	DataChunk old_rows;
-	old_rows.InitializeEmpty(columns);
+	ReferenceColumns(rows, 0, columns, old_rows);
 	DataChunk new_rows;
-	new_rows.InitializeEmpty(columns);
-	for (idx_t i = 0; i < columns.size(); i++) {
-		old_rows.data[i].Reference(rows.data[i]);
-		new_rows.data[i].Reference(rows.data[columns.size() + 1 + i]);
-	}
-	old_rows.SetChildCardinality(rows.size());
-	new_rows.SetChildCardinality(rows.size());
-	UpdateRows(context, entry, table.constraints, rows.data[columns.size()], old_rows, new_rows);
+	ReferenceColumns(rows, columns + 1, columns, new_rows);
+	UpdateRows(context, entry, table.constraints, rows.data[columns], old_rows, new_rows);
 }
 
 void OpenTransaction::GoNative() {
@@ -358,9 +354,10 @@ void OpenTransaction::WriteDifference(DuckTransaction &transaction, Writer &writ
 		if (!table.hidden) {
 			continue;
 		}
+		RowReader reader(transaction, table.entry.get().GetStorage());
 		table.hidden->ForEachVector([&](Vector &row_ids, idx_t count) {
 			DataChunk rows;
-			FetchRows(transaction, table.entry, row_ids, count, rows);
+			FetchRows(reader, table.entry, row_ids, count, rows);
 			writer.Deleted(table.entry, rows);
 		});
 	}

@@ -2,11 +2,10 @@
 
 #include "rows.hpp"
 
-#include "duckdb/common/vector_operations/vector_operations.hpp"
+#include "row_identity.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/append_state.hpp"
 #include "duckdb/storage/table/delete_state.hpp"
-#include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/storage/table/update_state.hpp"
 #include "duckdb/transaction/local_storage.hpp"
 
@@ -32,32 +31,27 @@ QualifiedName NameIn(const string &catalog, const string &schema_path, const str
 	return QualifiedName::FromCatalogSchema(Identifier(catalog), std::move(path), Identifier(name));
 }
 
-void FetchRows(DuckTransaction &transaction, DuckTableEntry &table, Vector &row_ids, idx_t count, DataChunk &result) {
-	auto &storage = table.GetStorage();
-	auto types = storage.GetTypes();
-	vector<StorageIndex> column_ids;
-	for (idx_t i = 0; i < types.size(); i++) {
-		column_ids.emplace_back(i);
-	}
-	types.push_back(LogicalType::ROW_TYPE);
-	column_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
-	result.Initialize(Allocator::Get(storage.db), types, MaxValue<idx_t>(count, 1));
-	row_ids.Flatten();
-	ColumnFetchState fetch_state;
-	storage.Fetch(transaction, result, column_ids, row_ids, count, fetch_state);
+void FetchRows(RowReader &reader, const DuckTableEntry &table, const Vector &row_ids, idx_t count, DataChunk &result) {
+	reader.Read(row_ids, count, result);
 	if (result.size() != count) {
 		throw TransactionException("Conflict on table \"%s\": a row that the statement has read is gone",
 		                           table.name.GetIdentifierName());
 	}
+	result.Flatten();
 }
 
-//! The first columns of a chunk: those that a table stores.
-static void ReferenceColumns(DataChunk &rows, const vector<LogicalType> &types, DataChunk &result) {
-	result.InitializeEmpty(types);
-	for (idx_t i = 0; i < types.size(); i++) {
-		result.data[i].Reference(rows.data[i]);
+void ReferenceColumns(const DataChunk &rows, idx_t first_column, idx_t column_count, DataChunk &result) {
+	vector<LogicalType> types;
+	for (idx_t i = 0; i < column_count; i++) {
+		types.push_back(rows.data[first_column + i].GetType());
 	}
-	result.SetChildCardinality(rows.size());
+	result.InitializeEmpty(types);
+	for (idx_t i = 0; i < column_count; i++) {
+		// A constant vector shares its length with all that refer to it.
+		rows.data[first_column + i].Flatten();
+		result.data[i].Reference(rows.data[first_column + i]);
+	}
+	result.SetCardinalityUnsafe(rows.size());
 }
 
 void FreeKeys(ClientContext &context, DuckTableEntry &table, const BoundConstraints &constraints, Vector &row_ids,
@@ -67,7 +61,7 @@ void FreeKeys(ClientContext &context, DuckTableEntry &table, const BoundConstrai
 		return;
 	}
 	DataChunk keys;
-	ReferenceColumns(rows, storage.GetTypes(), keys);
+	ReferenceColumns(rows, 0, storage.ColumnCount(), keys);
 	LocalAppendState state;
 	storage.InitializeLocalStorage(state, table, context, constraints);
 	state.storage->AppendToDeleteIndexes(row_ids, keys);
@@ -89,7 +83,7 @@ void UpdateRows(ClientContext &context, DuckTableEntry &table, const BoundConstr
 	vector<LogicalType> types;
 	auto table_types = storage.GetTypes();
 	for (idx_t i = 0; i < table_types.size(); i++) {
-		if (VectorOperations::DistinctFrom(old_rows.data[i], new_rows.data[i], nullptr, count, nullptr, nullptr) > 0) {
+		if (!IsSame(old_rows.data[i], new_rows.data[i], count)) {
 			columns.emplace_back(i);
 			types.push_back(table_types[i]);
 		}
@@ -102,7 +96,7 @@ void UpdateRows(ClientContext &context, DuckTableEntry &table, const BoundConstr
 	for (idx_t i = 0; i < columns.size(); i++) {
 		values.data[i].Reference(new_rows.data[columns[i].index]);
 	}
-	values.SetChildCardinality(count);
+	values.SetCardinalityUnsafe(count);
 	auto state = storage.InitializeUpdate(table, context, constraints);
 	storage.Update(*state, context, table, row_ids, columns, values);
 }

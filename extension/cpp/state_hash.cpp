@@ -1,15 +1,23 @@
-//! One number for everything that a store holds, to compare nodes by.
+//! One number for everything that a store holds, to compare nodes by: every byte that a client can see, and nothing that
+//! is a node's own, as what it calls the catalog, where checkpoints have left the rows, or its settings.
 
 #include "applier.hpp"
+#include "compat.hpp"
 #include "error.hpp"
+#include "row_identity.hpp"
 #include "rows.hpp"
-#include "settings.hpp"
+#include "table_entry.hpp"
 
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
-#include "duckdb/common/types/hash.hpp"
+#include "duckdb/catalog/catalog_entry/type_catalog_entry.hpp"
+#include "duckdb/catalog/catalog_set.hpp"
+#include "duckdb/common/type_visitor.hpp"
+#include "duckdb/parser/parsed_data/create_view_info.hpp"
+#include "duckdb/storage/data_table.hpp"
+#include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
-#include <set>
+#include <algorithm>
 
 using namespace duckdb;
 
@@ -17,14 +25,11 @@ namespace quack {
 
 namespace {
 
-//! Runs the queries of one hash in one transaction, as the applier's kind of connection: it sees the position.
+//! A view of the store in one transaction of the applier's kind of connection: it sees the position.
 class StateHasher {
 public:
-	explicit StateHasher(Store &store) : store(store), connection(store.Connect(true)) {
-		auto &context = *connection->context;
+	explicit StateHasher(Store &store) : store(store), connection(store.Connect(true)), context(*connection->context) {
 		context.registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
-		// Computed columns are a part of what clients see.
-		PinSettings(context);
 		connection->BeginTransaction();
 		// The states of sequences belong to no transaction: they are taken at the moment of the snapshot.
 		auto &catalog = store.Catalog();
@@ -44,40 +49,25 @@ public:
 	uint64_t Position();
 
 private:
-	vector<vector<Value>> Rows(const string &sql);
 	void Mix(const string &text);
+	void Describe(CatalogEntry &entry, const string &schema);
+	void DescribeTable(DuckTableEntry &table, const string &schema);
 	void MixCatalog();
 	void MixSequences();
 	void MixTables();
+	string WithoutCatalog(const string &text) const;
 
 	Store &store;
 	unique_ptr<Connection> connection;
+	ClientContext &context;
+	//! What the catalog holds, but for sequences' values.
+	vector<string> definitions;
 	//! By schema and name.
 	map<pair<string, string>, QuackSequenceState> sequences;
+	map<pair<string, string>, reference<DuckTableEntry>> tables;
 	//! Two lanes of FNV-1a with different offsets: 128 bits, so that no two states meet by accident.
 	uint64_t lanes[2] = {0xcbf29ce484222325ULL, 0x84222325cbf29ce4ULL};
 };
-
-vector<vector<Value>> StateHasher::Rows(const string &sql) {
-	auto result = connection->Query(sql);
-	if (result->HasError()) {
-		result->ThrowError();
-	}
-	vector<vector<Value>> rows;
-	while (auto chunk = result->Fetch()) {
-		if (chunk->size() == 0) {
-			break;
-		}
-		for (idx_t r = 0; r < chunk->size(); r++) {
-			vector<Value> row;
-			for (idx_t c = 0; c < chunk->ColumnCount(); c++) {
-				row.push_back(chunk->GetValue(c, r));
-			}
-			rows.push_back(std::move(row));
-		}
-	}
-	return rows;
-}
 
 void StateHasher::Mix(const string &text) {
 	for (auto &lane : lanes) {
@@ -88,35 +78,160 @@ void StateHasher::Mix(const string &text) {
 	}
 }
 
+//! All rows of a table, as the transaction sees them.
+static void ScanRows(ClientContext &context, DuckTableEntry &table, const std::function<void(DataChunk &rows)> &callback) {
+	auto &storage = table.GetStorage();
+	vector<StorageIndex> column_ids;
+	for (idx_t i = 0; i < storage.ColumnCount(); i++) {
+		column_ids.emplace_back(i);
+	}
+	auto &transaction = DuckTransaction::Get(context, storage.db);
+	TableScanState scan;
+	storage.InitializeScan(context, transaction, scan, column_ids);
+	DataChunk rows;
+	rows.Initialize(context, storage.GetTypes());
+	while (true) {
+		rows.Reset();
+		storage.Scan(transaction, rows, scan);
+		if (rows.size() == 0) {
+			return;
+		}
+		callback(rows);
+	}
+}
+
 uint64_t StateHasher::Position() {
-	auto rows = Rows("SELECT coalesce(max(log_index), 0)::UBIGINT FROM " + SQLIdentifier::ToString(INTERNAL_SCHEMA) +
-	                 ".applied");
-	return rows[0][0].GetValue<uint64_t>();
+	auto &applied = Catalog::GetEntry<TableCatalogEntry>(context, NameIn(store.CatalogName(), INTERNAL_SCHEMA, "applied"));
+	uint64_t position = 0;
+	ScanRows(context, applied.Cast<DuckTableEntry>(), [&](DataChunk &rows) {
+		rows.data[0].Flatten();
+		auto indexes = FlatVector::GetData<uint64_t>(rows.data[0]);
+		position = MaxValue(position, *std::max_element(indexes, indexes + rows.size()));
+	});
+	return position;
+}
+
+//! What a node calls the catalog is its own: `name.` goes wherever it qualifies something.
+string StateHasher::WithoutCatalog(const string &text) const {
+	auto name = StringUtil::Lower(store.CatalogName());
+	auto quoted = StringUtil::Lower(SQLIdentifier::ToString(store.CatalogName()));
+	auto is_part = [](char c) { return StringUtil::CharacterIsAlphaNumeric(c) || c == '_' || (c & 0x80); };
+	auto matches = [&](idx_t at, const string &word) {
+		return StringUtil::Lower(text.substr(at, word.size())) == word && at + word.size() < text.size() &&
+		       text[at + word.size()] == '.';
+	};
+	string result;
+	idx_t at = 0;
+	while (at < text.size()) {
+		auto begins = at == 0 || (!is_part(text[at - 1]) && text[at - 1] != '.' && text[at - 1] != '"');
+		if (text[at] == '\'') {
+			// A text is as it is.
+			auto end = text.find('\'', at + 1);
+			end = end == string::npos ? text.size() : end + 1;
+			result += text.substr(at, end - at);
+			at = end;
+		} else if (begins && matches(at, name)) {
+			at += name.size() + 1;
+		} else if (begins && matches(at, quoted)) {
+			at += quoted.size() + 1;
+		} else {
+			result += text[at++];
+		}
+	}
+	return result;
+}
+
+static string TagsOf(const InsertionOrderPreservingMap<string> &tags) {
+	map<string, string> sorted;
+	for (auto &tag : tags) {
+		sorted[tag.first] = tag.second;
+	}
+	string result;
+	for (auto &tag : sorted) {
+		result += SQLString::ToString(tag.first) + SQLString::ToString(tag.second);
+	}
+	return result;
+}
+
+//! A type with what the names in it stand for.
+static string FullType(const LogicalType &type) {
+	auto full = TypeVisitor::VisitReplace(type, [](const LogicalType &part) { return part.WithAlias(string()); });
+	return type.ToString() + " is " + full.ToString();
+}
+
+void StateHasher::Describe(CatalogEntry &entry, const string &schema) {
+	if (entry.internal) {
+		return;
+	}
+	vector<string> parts = {CatalogTypeToString(entry.type), schema, entry.name.GetIdentifierName(),
+	                        entry.comment.IsNull() ? string() : "comment " + entry.comment.ToString(), TagsOf(entry.tags)};
+	if (entry.type == CatalogType::TYPE_ENTRY) {
+		parts.push_back(WithoutCatalog(FullType(entry.Cast<TypeCatalogEntry>().user_type)));
+	} else if (entry.type != CatalogType::SEQUENCE_ENTRY && entry.type != CatalogType::SCHEMA_ENTRY) {
+		parts.push_back(WithoutCatalog(entry.ToSQL()));
+	}
+	if (entry.type == CatalogType::VIEW_ENTRY) {
+		map<string, string> comments;
+		auto info = entry.GetInfo();
+		for (auto &comment : info->Cast<CreateViewInfo>().column_comments_map) {
+			comments[comment.first.GetIdentifierName()] = comment.second.ToString();
+		}
+		for (auto &comment : comments) {
+			parts.push_back(comment.first + " comment " + comment.second);
+		}
+	}
+	definitions.push_back(StringUtil::Join(parts, string(1, '\0')));
+}
+
+void StateHasher::DescribeTable(DuckTableEntry &table, const string &schema) {
+	Describe(table, schema);
+	for (auto &column : table.GetColumns().Logical()) {
+		vector<string> parts = {"column",
+		                        schema,
+		                        table.name.GetIdentifierName(),
+		                        std::to_string(column.Logical().index),
+		                        column.Name().GetIdentifierName(),
+		                        WithoutCatalog(FullType(column.Type())),
+		                        column.Comment().IsNull() ? string() : "comment " + column.Comment().ToString(),
+		                        TagsOf(column.Tags()),
+		                        CompressionTypeToString(column.CompressionType())};
+		definitions.push_back(StringUtil::Join(parts, string(1, '\0')));
+	}
+	auto triggers = TriggersOf(table);
+	if (triggers) {
+		triggers->Scan(table.ParentCatalog().GetCatalogTransaction(context),
+		               [&](CatalogEntry &trigger) { Describe(trigger, schema); });
+	}
+	tables.emplace(make_pair(schema, table.name.GetIdentifierName()), table);
 }
 
 void StateHasher::MixCatalog() {
-	auto name = SQLString(store.CatalogName());
-	auto rows = Rows(StringUtil::Format(
-	    "SELECT kind, schema_name, name, definition FROM ("
-	    "SELECT 'schema' AS kind, schema_name, schema_name AS name, comment AS definition FROM duckdb_schemas() WHERE "
-	    "database_name = %s AND NOT internal UNION ALL "
-	    "SELECT 'table', schema_name, table_name, sql || coalesce(comment, '') || CASE WHEN cardinality(tags) > 0 THEN "
-	    "tags::VARCHAR ELSE '' END FROM duckdb_tables() WHERE database_name = %s UNION ALL "
-	    "SELECT 'column', schema_name, table_name || '.' || column_name, comment FROM duckdb_columns() WHERE database_name = "
-	    "%s AND comment IS NOT NULL UNION ALL "
-	    "SELECT 'view', schema_name, view_name, sql FROM duckdb_views() WHERE database_name = %s AND NOT internal UNION ALL "
-	    "SELECT 'index', schema_name, index_name, sql FROM duckdb_indexes() WHERE database_name = %s UNION ALL "
-	    "SELECT 'sequence', schema_name, sequence_name, comment FROM duckdb_sequences() WHERE database_name = %s UNION ALL "
-	    "SELECT 'type', schema_name, type_name, array_to_string(labels, ',') FROM duckdb_types() WHERE database_name = %s AND "
-	    "NOT internal UNION ALL "
-	    "SELECT 'trigger', schema_name, trigger_name, sql FROM duckdb_triggers() WHERE database_name = %s UNION ALL "
-	    "SELECT 'macro', schema_name, function_name, macro_definition FROM duckdb_functions() WHERE database_name = %s AND "
-	    "NOT internal) WHERE schema_name <> %s ORDER BY ALL",
-	    name, name, name, name, name, name, name, name, name, SQLString(INTERNAL_SCHEMA)));
-	for (auto &row : rows) {
-		for (auto &value : row) {
-			Mix(value.ToString());
+	store.Catalog().DuckCatalog::ScanSchemas(context, [&](SchemaCatalogEntry &schema) {
+		if (schema.name == INTERNAL_SCHEMA) {
+			return;
 		}
+		auto path = PathOf(schema);
+		Describe(schema, path);
+		for (auto type : {CatalogType::INDEX_ENTRY, CatalogType::SEQUENCE_ENTRY, CatalogType::TYPE_ENTRY,
+		                  CatalogType::MACRO_ENTRY, CatalogType::TABLE_MACRO_ENTRY}) {
+			schema.Scan(context, type, [&](CatalogEntry &entry) {
+				// Functions of other kinds, which are DuckDB's own, are in the same set.
+				if (entry.type == type) {
+					Describe(entry, path);
+				}
+			});
+		}
+		schema.Scan(context, CatalogType::TABLE_ENTRY, [&](CatalogEntry &entry) {
+			if (entry.type == CatalogType::TABLE_ENTRY) {
+				DescribeTable(entry.Cast<DuckTableEntry>(), path);
+			} else {
+				Describe(entry, path);
+			}
+		});
+	});
+	std::sort(definitions.begin(), definitions.end());
+	for (auto &definition : definitions) {
+		Mix(definition);
 	}
 }
 
@@ -132,28 +247,20 @@ void StateHasher::MixSequences() {
 }
 
 void StateHasher::MixTables() {
-	std::set<string> tables;
-	store.Catalog().DuckCatalog::ScanSchemas(*connection->context, [&](SchemaCatalogEntry &schema) {
-		if (schema.name == INTERNAL_SCHEMA) {
-			return;
-		}
-		schema.Scan(*connection->context, CatalogType::TABLE_ENTRY, [&](CatalogEntry &entry) {
-			if (entry.type == CatalogType::TABLE_ENTRY) {
-				auto path = schema.GetSchemaPath();
-				path.push_back(entry.name);
-				tables.insert(QualifiedName::FromPath(std::move(path)).ToString());
+	for (auto &table : tables) {
+		// Sums of row hashes: a table is a bag. Columns that are computed from the others follow from them.
+		uint64_t count = 0;
+		uint64_t sums[2] = {0, 0};
+		ScanRows(context, table.second, [&](DataChunk &rows) {
+			count += rows.size();
+			for (auto &hash : RowBytes(rows, 0, rows.ColumnCount()).Hash(rows.size())) {
+				sums[0] += hash.lanes[0];
+				sums[1] += hash.lanes[1];
 			}
 		});
-	});
-	for (auto &table : tables) {
-		// Sums of row hashes: a table is a bag. The halves are summed apart, so that nothing overflows.
-		auto row = Rows(StringUtil::Format(
-		    "SELECT count(*), sum((h >> 32)::BIGINT), sum((h & 4294967295)::BIGINT) FROM (SELECT hash(t) AS h FROM %s.%s t)",
-		    SQLIdentifier::ToString(store.CatalogName()), table));
-		Mix(table);
-		for (auto &value : row[0]) {
-			Mix(value.ToString());
-		}
+		Mix(table.first.first);
+		Mix(table.first.second);
+		Mix(StringUtil::Format("%llu,%llu,%llu", count, sums[0], sums[1]));
 	}
 }
 

@@ -11,6 +11,7 @@ SECONDS_MAX = 600
 
 SMALLEST = {
     "bulk": ["20000"],
+    "change": ["5000", "--rounds", "1"],
     "failover": ["1"],
     "lanes": ["50", "--seconds", "0.3"],
     "load": [],

@@ -1,6 +1,7 @@
 //! The only writer of the store.
 #pragma once
 
+#include "row_reader.hpp"
 #include "sequence.hpp"
 #include "store.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
@@ -52,11 +53,16 @@ private:
 		bool internal = false;
 		duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> constraints;
 	};
+	//! How far the running transaction has read a table.
+	struct Reading {
+		duckdb::unique_ptr<RowReader> reader;
+		//! A row that `Search` has found; -1 when it has found none.
+		duckdb::row_t searched_to = -1;
+	};
 	//! Rows that `Find` has found: the ids, the rows as they are, and the new rows of an update.
 	struct Found {
 		Target *target;
 		duckdb::Vector row_ids;
-		idx_t count;
 		duckdb::unique_ptr<duckdb::DataChunk> rows;
 		duckdb::unique_ptr<duckdb::DataChunk> updated;
 	};
@@ -87,13 +93,14 @@ private:
 	//! once checkpoints have moved rows. Returns whether there is such a key. What it finds is still to be compared.
 	bool LookUpKeys(Target &target, duckdb::DataChunk &sought, const duckdb::vector<idx_t> &positions,
 	                duckdb::vector<duckdb::row_t> &hints);
-	//! Of the rows at these positions those that are at the hinted ids and equal `sought`; the others are `missing`.
+	//! Of the rows at these positions those that are at the hinted ids and have the bytes of `sought`; the others are
+	//! `missing`.
 	void FollowHints(Target &target, duckdb::DataChunk &sought, const duckdb::vector<duckdb::row_t> &hints,
 	                 const duckdb::vector<idx_t> &positions, duckdb::vector<duckdb::row_t> &ids,
 	                 duckdb::vector<idx_t> &missing);
-	//! Looks the missing rows up by their values.
-	bool Search(Target &target, duckdb::DataChunk &sought, duckdb::vector<duckdb::row_t> &ids,
-	            const duckdb::vector<idx_t> &missing);
+	//! Looks all rows up by their bytes; false when one of them is not there.
+	bool Search(Target &target, duckdb::DataChunk &rows, duckdb::vector<duckdb::row_t> &ids);
+	Reading &ReadingOf(Target &target);
 
 	Store &store;
 	duckdb::unique_ptr<duckdb::Connection> connection;
@@ -106,6 +113,7 @@ private:
 	duckdb::vector<Found> found;
 	//! Ids in `found`, by table, so that no row is taken twice.
 	duckdb::unordered_map<Target *, duckdb::unordered_set<duckdb::row_t>> taken;
+	duckdb::unordered_map<Target *, Reading> readings;
 	//! Tables that the running transaction has inserted into.
 	duckdb::unordered_set<Target *> inserted;
 	//! Tables that the last transaction had to do with.

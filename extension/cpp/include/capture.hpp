@@ -18,8 +18,14 @@ struct Proposal {
 	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> returning;
 };
 
+class CaptureState;
+
 //! Writes the rows that the plan below yields into the statement's transaction; the store stays as it is.
 //! Emits what DuckDB's own operator would: the row count, or the rows for RETURNING.
+//!
+//! A transaction sees what it has written, but a statement of it must not see what it writes itself. A scan that begins
+//! when others of the same plan have ended, as below UNION ALL, would. So what such a plan yields is kept until all of it
+//! has ended.
 //!
 //! Follows PhysicalInsert, PhysicalUpdate and PhysicalDelete of DuckDB in what it expects of the chunk below.
 class PhysicalCapture : public duckdb::PhysicalOperator {
@@ -27,9 +33,12 @@ public:
 	PhysicalCapture(duckdb::PhysicalPlan &plan, duckdb::vector<duckdb::LogicalType> types, idx_t estimated_cardinality,
 	                duckdb::shared_ptr<Proposal> proposal, bool return_chunk);
 
-	//! A chunk of the plan below, as changes of the transaction.
-	virtual void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
-	                     duckdb::GlobalSinkState &state) const = 0;
+	//! Makes changes of a chunk of the plan below, and hands them to `Write`.
+	virtual void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const = 0;
+	//! The types of the chunks that `Capture` makes.
+	virtual duckdb::vector<duckdb::LogicalType> ChangeTypes() const = 0;
+	//! Makes changes a part of the transaction.
+	virtual void Apply(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const = 0;
 
 	bool IsSink() const override {
 		return true;
@@ -42,6 +51,8 @@ public:
 	}
 	duckdb::SinkResultType Sink(duckdb::ExecutionContext &context, duckdb::DataChunk &chunk,
 	                            duckdb::OperatorSinkInput &input) const override;
+	duckdb::SinkFinalizeType Finalize(duckdb::Pipeline &pipeline, duckdb::Event &event, duckdb::ClientContext &context,
+	                                  duckdb::OperatorSinkFinalizeInput &input) const override;
 	duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(duckdb::ClientContext &context) const override;
 	duckdb::unique_ptr<duckdb::GlobalSourceState> GetGlobalSourceState(duckdb::ClientContext &context) const override;
 
@@ -49,6 +60,8 @@ public:
 	bool return_chunk;
 
 protected:
+	//! Applies changes now, or when the plan below has ended.
+	void Write(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const;
 	duckdb::SourceResultType GetDataInternal(duckdb::ExecutionContext &context, duckdb::DataChunk &chunk,
 	                                         duckdb::OperatorSourceInput &input) const override;
 };
@@ -62,8 +75,9 @@ public:
 	duckdb::string GetName() const override {
 		return "QUACK_INSERT";
 	}
-	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
-	             duckdb::GlobalSinkState &state) const override;
+	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
+	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;
+	void Apply(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const override;
 
 	duckdb::DuckTableEntry &table;
 };
@@ -79,8 +93,9 @@ public:
 		return "QUACK_CREATE_TABLE_AS";
 	}
 	duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(duckdb::ClientContext &context) const override;
-	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
-	             duckdb::GlobalSinkState &state) const override;
+	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
+	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;
+	void Apply(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const override;
 
 	duckdb::SchemaCatalogEntry &schema;
 	duckdb::unique_ptr<duckdb::CreateInfo> info;
@@ -100,8 +115,9 @@ public:
 	duckdb::string GetName() const override {
 		return "QUACK_UPDATE";
 	}
-	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
-	             duckdb::GlobalSinkState &state) const override;
+	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
+	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;
+	void Apply(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const override;
 
 	duckdb::DuckTableEntry &table;
 	duckdb::vector<duckdb::PhysicalIndex> columns;
@@ -111,6 +127,10 @@ public:
 	//! Whether foreign keys refer to the table: such rows are changed in place where DuckDB would, since deleting them
 	//! first would violate the key.
 	bool referenced;
+
+private:
+	//! Deletes the old rows and inserts the new ones.
+	void Replace(duckdb::ClientContext &context, duckdb::DataChunk &changes) const;
 };
 
 class PhysicalCaptureDelete : public PhysicalCapture {
@@ -122,8 +142,9 @@ public:
 	duckdb::string GetName() const override {
 		return "QUACK_DELETE";
 	}
-	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk,
-	             duckdb::GlobalSinkState &state) const override;
+	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
+	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;
+	void Apply(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const override;
 
 	duckdb::DuckTableEntry &table;
 	idx_t row_id_index;

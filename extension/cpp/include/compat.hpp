@@ -9,13 +9,16 @@
 namespace duckdb {
 class ART;
 class CatalogSet;
+class DataTable;
 class DuckTransactionManager;
 class DuckTableEntry;
 class LocalStorage;
 class LocalTableStorage;
 class MetaTransaction;
 class SequenceCatalogEntry;
+class TableScanState;
 struct SequenceData;
+struct StorageIndex;
 }
 
 namespace quack {
@@ -51,6 +54,10 @@ duckdb::string CurrentQuery(duckdb::ClientContext &context);
 
 //! Where a unique index says that a key is; -1 when it is not there, or there more than once.
 duckdb::row_t FindKey(const duckdb::ART &index, const duckdb::ARTKey &key);
+
+//! Begins a scan of a table's committed rows at the vector of a row, which must be in the table.
+void BeginScan(duckdb::DataTable &table, duckdb::DuckTransaction &transaction, duckdb::TableScanState &state,
+               const duckdb::vector<duckdb::StorageIndex> &column_ids, duckdb::row_t row_id);
 
 //! Whether DuckDB runs what the user wrote as several statements, in one transaction.
 bool ExpandsIntoSeveral(duckdb::ClientContext &context);

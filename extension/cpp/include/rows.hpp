@@ -1,6 +1,7 @@
 //! Rows of a table by their ids: what capturing, open transactions and the applier share.
 #pragma once
 
+#include "row_reader.hpp"
 #include "duckdb.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
@@ -17,10 +18,13 @@ duckdb::string PathOf(const duckdb::SchemaCatalogEntry &schema);
 //! The qualified name of something in the schema with that path.
 duckdb::QualifiedName NameIn(const duckdb::string &catalog, const duckdb::string &schema_path, const duckdb::string &name);
 
-//! All physical columns of the rows with these ids, then the ids, in the table's order of columns. Throws a conflict
-//! when the transaction does not see one of them.
-void FetchRows(duckdb::DuckTransaction &transaction, duckdb::DuckTableEntry &table, duckdb::Vector &row_ids, idx_t count,
+//! What `RowReader::Read` gives, in flat vectors. Throws a conflict when the transaction does not see one of the rows.
+void FetchRows(RowReader &reader, const duckdb::DuckTableEntry &table, const duckdb::Vector &row_ids, idx_t count,
                duckdb::DataChunk &result);
+
+//! Columns of a chunk as a chunk that may be changed without harm to the first one: DuckDB slices what it appends to a
+//! table, for one, where a row group ends.
+void ReferenceColumns(const duckdb::DataChunk &rows, idx_t first_column, idx_t column_count, duckdb::DataChunk &result);
 
 //! Frees the keys of rows for insertions of the same transaction. `rows` begins with the physical columns.
 void FreeKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,
@@ -30,8 +34,8 @@ void FreeKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, con
 void DeleteRows(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,
                 duckdb::Vector &row_ids, duckdb::DataChunk &rows);
 
-//! Changes rows in the store where they are, in those columns in which `new_rows` differs from `old_rows`. Both begin
-//! with the physical columns.
+//! Changes rows in the store where they are, in those columns in which the bytes of `new_rows` differ from those of
+//! `old_rows`. Both begin with the physical columns.
 void UpdateRows(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,
                 duckdb::Vector &row_ids, duckdb::DataChunk &old_rows, duckdb::DataChunk &new_rows);
 
