@@ -26,12 +26,6 @@ struct Reveal {
 	}
 };
 
-struct Visibility {
-	using type = AttachVisibility AttachedDatabase::*;
-	friend type Member(Visibility);
-};
-template struct Reveal<Visibility, &AttachedDatabase::visibility>;
-
 struct CheckpointLockMember {
 	using type = unique_ptr<StorageLockKey> DuckTransaction::*;
 	friend type Member(CheckpointLockMember);
@@ -143,10 +137,6 @@ template struct Reveal<TableTriggers, &DuckTableEntry::triggers>;
 } // namespace
 
 namespace quack {
-
-void HideDatabase(AttachedDatabase &db) {
-	db.*Member(Visibility()) = AttachVisibility::HIDDEN;
-}
 
 void ReleaseCheckpointLock(DuckTransaction &transaction) {
 	(transaction.*Member(CheckpointLockMember())).reset();
