@@ -14,10 +14,9 @@
 #include "duckdb/parser/parsed_data/alter_info.hpp"
 #include "duckdb/parser/parsed_data/create_table_function_info.hpp"
 #include "duckdb/parser/parsed_data/drop_info.hpp"
-#include "duckdb/parser/statement/copy_database_statement.hpp"
+#include "duckdb/parser/statement/pragma_statement.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/operator/logical_alter.hpp"
-#include "duckdb/planner/operator/logical_copy_database.hpp"
 #include "duckdb/planner/operator/logical_drop.hpp"
 #include "duckdb/planner/operator/logical_pragma.hpp"
 #include "duckdb/planner/operator/logical_reset.hpp"
@@ -230,13 +229,6 @@ static void CheckOperator(NetworkSession &session, ClientContext &context, Logic
 			              "Write the file where the client is, or serve with allow_host_access := true");
 		}
 		break;
-	case LogicalOperatorType::LOGICAL_COPY_DATABASE: {
-		auto &target = op.Cast<LogicalCopyDatabase>().info->target_database;
-		if (!session.allow_host_access && !IsOwn(session, context, target)) {
-			throw RefusedDatabase(target);
-		}
-		break;
-	}
 	default:
 		break;
 	}
@@ -264,12 +256,15 @@ static void CheckDatabases(NetworkSession &session, const StatementProperties &p
 
 void RequireOwnMatter(ClientContext &context, const SQLStatement &statement) {
 	auto session = NetworkSession::Get(context);
-	if (!session || session->allow_host_access || statement.type != StatementType::COPY_DATABASE_STATEMENT) {
+	if (!session || session->allow_host_access) {
 		return;
 	}
-	auto &from = statement.Cast<CopyDatabaseStatement>().from_database;
-	if (!IsOwn(*session, context, from)) {
-		throw RefusedDatabase(from);
+	auto copies = statement.type == StatementType::COPY_DATABASE_STATEMENT ||
+	              (statement.type == StatementType::PRAGMA_STATEMENT &&
+	               statement.Cast<PragmaStatement>().info->name == "copy_database");
+	if (copies) {
+		// One of the two databases is not the session's.
+		throw Refused("COPY FROM DATABASE", "Attach the databases in the client, or serve with allow_host_access := true");
 	}
 }
 

@@ -127,7 +127,7 @@ REFUSED = [
     "ALTER TABLE other.t ADD COLUMN j INTEGER",
     "COMMENT ON TABLE other.t IS 'x'",
     "COPY FROM DATABASE other TO cp",
-    "COPY FROM DATABASE other (SCHEMA) TO cp",
+    "COPY FROM DATABASE other TO cp (SCHEMA)",
     "COPY FROM DATABASE cp TO memory",
     "CHECKPOINT other",
     "FORCE CHECKPOINT memory",
