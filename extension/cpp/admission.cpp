@@ -4,6 +4,7 @@
 
 #include "catalog.hpp"
 #include "compat.hpp"
+#include "consistency.hpp"
 #include "error.hpp"
 #include "statement.hpp"
 
@@ -97,14 +98,16 @@ static bool SeesNoData(ClientContext &context) {
 }
 
 void Admit(ClientContext &context, QuackCatalog &catalog) {
-	if ((catalog.Serves() && !catalog.linearizable) || SeesNoData(context)) {
+	auto repeated = StatementState::Get(context).repeated;
+	auto linearizable = ReadsLinearizably(repeated ? *repeated : context, catalog);
+	if ((catalog.Serves() && !linearizable) || SeesNoData(context)) {
 		return;
 	}
 	QuackInterrupt interrupt {&context, [](void *waiting) {
 		                          return IsInterrupted(*static_cast<ClientContext *>(waiting));
 	                          }};
 	QuackError error = NoError();
-	quack_rs_node_admit(catalog.Node(), catalog.linearizable, interrupt, &error);
+	quack_rs_node_admit(catalog.Node(), linearizable, interrupt, &error);
 	ThrowIfError(error);
 }
 

@@ -2,10 +2,12 @@
 
 #include "after_binding.hpp"
 
+#include "attach.hpp"
 #include "catalog.hpp"
 #include "ddl.hpp"
 #include "group_statement.hpp"
 #include "hidden_rows.hpp"
+#include "network_session.hpp"
 #include "placement.hpp"
 #include "statement.hpp"
 #include "whole_statement.hpp"
@@ -181,6 +183,8 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 	if (!statement.plan) {
 		return;
 	}
+	RequireOwnMatter(context, input.binder, statement);
+	LeadAttach(context, statement);
 	LeadGroupStatement(input, statement);
 	OmitOptions(context, *statement.plan);
 	auto state = context.registered_state->Get<StatementState>(StatementState::KEY);

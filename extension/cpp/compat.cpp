@@ -29,12 +29,6 @@ struct Reveal {
 	}
 };
 
-struct Visibility {
-	using type = AttachVisibility AttachedDatabase::*;
-	friend type Member(Visibility);
-};
-template struct Reveal<Visibility, &AttachedDatabase::visibility>;
-
 struct CheckpointLockMember {
 	using type = unique_ptr<StorageLockKey> DuckTransaction::*;
 	friend type Member(CheckpointLockMember);
@@ -175,10 +169,6 @@ void KnowAs(MetaTransaction &transaction, const Identifier &name, AttachedDataba
 	lock_guard<mutex> guard(transaction.*Member(ReferencedDatabaseLock()));
 	(transaction.*Member(ReferencedDatabases())).emplace(reference<AttachedDatabase>(db), db.shared_from_this());
 	(transaction.*Member(UsedDatabases())).emplace(name, db);
-}
-
-void HideDatabase(AttachedDatabase &db) {
-	db.*Member(Visibility()) = AttachVisibility::HIDDEN;
 }
 
 void ReleaseCheckpointLock(DuckTransaction &transaction) {

@@ -1,5 +1,6 @@
 //! The table functions: servers, their status, and the members of their clusters.
 
+#include "consistency.hpp"
 #include "error.hpp"
 #include "host.hpp"
 #include "duckdb/function/table_function.hpp"
@@ -107,6 +108,12 @@ string Named(TableFunctionBindInput &input, const char *name) {
 	return value;
 }
 
+//! A named parameter that is false when it is not given.
+bool Flag(TableFunctionBindInput &input, const char *name) {
+	auto entry = input.named_parameters.find(name);
+	return entry != input.named_parameters.end() && !entry->second.IsNull() && entry->second.GetValue<bool>();
+}
+
 string UriOf(TableFunctionBindInput &input, const char *fallback) {
 	if (input.inputs.empty()) {
 		return fallback;
@@ -138,11 +145,14 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 			}
 		}
 	}
-	auto other_entry = input.named_parameters.find("allow_other_hostname");
-	auto allow_other_hostname =
-	    other_entry != input.named_parameters.end() && !other_entry->second.IsNull() && other_entry->second.GetValue<bool>();
+	auto consistency = Named(input, "consistency");
+	if (!consistency.empty()) {
+		ParseConsistency(consistency);
+	}
+	auto allow_other_hostname = Flag(input, "allow_other_hostname");
+	auto allow_host_access = Flag(input, "allow_host_access");
 	return [&host, uri, token, node_id, data_dir, catalog, cert_file, key_file, client_ca_file, peers,
-	        allow_other_hostname](QuackRowSink rows, QuackError *error) {
+	        allow_other_hostname, consistency, allow_host_access](QuackRowSink rows, QuackError *error) {
 		vector<QuackBytes> peer_bytes;
 		for (auto &peer : peers) {
 			peer_bytes.push_back(Bytes(peer));
@@ -150,7 +160,8 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 		QuackServeArguments arguments {Bytes(uri),        Bytes(token),   Bytes(node_id),
 		                               Bytes(data_dir),   Bytes(catalog), peer_bytes.data(),
 		                               peer_bytes.size(), Bytes(cert_file), Bytes(key_file),
-		                               Bytes(client_ca_file), allow_other_hostname};
+		                               Bytes(client_ca_file), allow_other_hostname, Bytes(consistency),
+		                               allow_host_access};
 		quack_rs_serve(host.rust, &arguments, rows, error);
 	};
 }
@@ -244,12 +255,15 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	TableFunctionSet serve("quack_serve");
 	for (auto &arguments : vector<vector<LogicalType>> {{}, {LogicalType::VARCHAR}}) {
 		auto function = Make("quack_serve", arguments, host, PlanServe, serve_columns);
-		for (auto name : {"token", "node_id", "data_dir", "catalog", "cert_file", "key_file", "client_ca_file"}) {
+		for (auto name : {"token", "node_id", "data_dir", "catalog", "cert_file", "key_file", "client_ca_file",
+		                  "consistency"}) {
 			function.GetSignature().AddKeywordOnly(name, LogicalType::VARCHAR, Value(LogicalType::VARCHAR));
 		}
 		// A list, or one text with commas.
 		function.GetSignature().AddKeywordOnly("peers", LogicalType::ANY, Value(LogicalType::VARCHAR));
-		function.GetSignature().AddKeywordOnly("allow_other_hostname", LogicalType::BOOLEAN, Value::BOOLEAN(false));
+		for (auto name : {"allow_other_hostname", "allow_host_access"}) {
+			function.GetSignature().AddKeywordOnly(name, LogicalType::BOOLEAN, Value::BOOLEAN(false));
+		}
 		serve.AddFunction(function);
 	}
 	loader.RegisterFunction(serve);

@@ -32,6 +32,14 @@ Host &Host::Get(optional_ptr<StorageExtensionInfo> info) {
 	return reinterpret_cast<Host &>(*info);
 }
 
+Host &Host::Get(ClientContext &context) {
+	auto extension = StorageExtension::Find(DBConfig::GetConfig(context), HOST_EXTENSION);
+	if (!extension) {
+		throw InternalException("the storage extension is not registered");
+	}
+	return Get(extension->storage_info.get());
+}
+
 } // namespace quack
 
 extern "C" bool quack_cpp_host_abandoned(void *host_p) {

@@ -1,10 +1,12 @@
 //! What LOAD does.
 
 #include "after_binding.hpp"
+#include "consistency.hpp"
 #include "error.hpp"
 #include "group_statement.hpp"
 #include "groups.hpp"
 #include "host.hpp"
+#include "network_session.hpp"
 #include "sequence.hpp"
 #include "shard.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
@@ -16,6 +18,7 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	auto &loader = *static_cast<duckdb::ExtensionLoader *>(loader_p);
 	loader.SetDescription("A strongly consistent cluster of DuckDB processes");
 	auto host = quack::RegisterStorage(loader.GetDatabaseInstance());
+	quack::RegisterConsistency(loader.GetDatabaseInstance());
 	quack::RegisterAfterBinding(loader.GetDatabaseInstance());
 	quack::RegisterSequences(loader);
 	quack::RegisterSecret(loader);
@@ -23,4 +26,5 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	quack::RegisterGroupStatements(loader.GetDatabaseInstance());
 	quack::RegisterGroups(loader, *host);
 	quack::RegisterShard(loader);
+	quack::GuardFunctions(loader);
 }

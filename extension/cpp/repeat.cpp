@@ -3,6 +3,7 @@
 #include "repeat.hpp"
 
 #include "compat.hpp"
+#include "network_session.hpp"
 #include "statement.hpp"
 #include "duckdb/catalog/catalog_search_path.hpp"
 #include "duckdb/execution/operator/scan/physical_table_scan.hpp"
@@ -76,6 +77,7 @@ static unique_ptr<Connection> ConnectLike(ClientContext &context) {
 	again.config.get_result_collector = nullptr;
 	again.config.enable_profiler = false;
 	again.config.enable_progress_bar = false;
+	NetworkSession::MarkLike(context, again);
 	auto &data = ClientData::Get(context);
 	auto &data_again = ClientData::Get(again);
 	data_again.temporary_objects = data.temporary_objects;

@@ -1,7 +1,9 @@
 //! Sessions of clients that are served over the network.
 
 #include "chunk.hpp"
+#include "consistency.hpp"
 #include "error.hpp"
+#include "network_session.hpp"
 #include "statement.hpp"
 #include "store.hpp"
 #include "duckdb/common/vector_operations/vector_operations.hpp"
@@ -17,15 +19,21 @@ namespace quack {
 //! A text of several statements is one transaction, unless it begins and ends transactions itself or runs within one.
 class Session {
 public:
-	explicit Session(Store &store)
+	Session(Store &store, const string &consistency, bool allow_host_access)
 	    : store(store), host(store.host), connection(store.Connect(false)), context(*connection->context),
 	      catalog_name(store.CatalogName()) {
+		try {
+			if (!consistency.empty()) {
+				ConnectWith(context, ParseConsistency(consistency));
+			}
+			NetworkSession::Mark(context, store.Catalog(), allow_host_access);
+		} catch (...) {
+			Close();
+			throw;
+		}
 	}
 	~Session() {
-		stream.reset();
-		result.reset();
-		connection.reset();
-		host.held--;
+		Close();
 	}
 
 	void Query(const string &sql, QuackSink types, QuackSink names);
@@ -36,6 +44,12 @@ public:
 	}
 
 private:
+	void Close() {
+		stream.reset();
+		result.reset();
+		connection.reset();
+		host.held--;
+	}
 	void Run(unique_ptr<SQLStatement> statement, bool is_last, bool may_stream);
 	unique_ptr<QueryResult> Submit(unique_ptr<SQLStatement> statement, bool may_stream, bool &streams);
 	QuackCatalog &ReplicatedCatalog();
@@ -124,6 +138,7 @@ void Session::RunAll(vector<unique_ptr<SQLStatement>> statements) {
 }
 
 void Session::Run(unique_ptr<SQLStatement> statement, bool is_last, bool may_stream) {
+	RequireOwnMatter(context, *statement);
 	bool streams;
 	auto submitted = Submit(std::move(statement), may_stream && !has_result, streams);
 	auto returns_rows = submitted->GetStatementProperties().return_type == StatementReturnType::QUERY_RESULT;
@@ -240,9 +255,11 @@ void Session::Append(const string &schema, const string &table, QuackBytes bytes
 using quack::Guard;
 using quack::Session;
 
-extern "C" void *quack_cpp_session_open(void *store, QuackError *error) {
+extern "C" void *quack_cpp_session_open(void *store, QuackBytes consistency, bool allow_host_access, QuackError *error) {
 	void *result = nullptr;
-	Guard(error, [&]() { result = new Session(*static_cast<quack::Store *>(store)); });
+	Guard(error, [&]() {
+		result = new Session(*static_cast<quack::Store *>(store), quack::Text(consistency), allow_host_access);
+	});
 	return result;
 }
 

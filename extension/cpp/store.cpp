@@ -7,7 +7,10 @@
 #include "duckdb/catalog/catalog_search_path.hpp"
 #include "duckdb/common/types/uuid.hpp"
 #include "duckdb/main/client_data.hpp"
+#include "duckdb/main/config.hpp"
 #include "duckdb/main/database_manager.hpp"
+#include "duckdb/parser/parsed_data/attach_info.hpp"
+#include "duckdb/transaction/transaction_manager.hpp"
 
 #include <thread>
 
@@ -34,6 +37,25 @@ void UseStore(ClientContext &context, const string &catalog) {
 	});
 }
 
+//! Attaches the file, whatever the process has set: no statement runs for it, and DuckDB may open this file even where
+//! it may open no others.
+static shared_ptr<AttachedDatabase> AttachFile(ClientContext &context, const string &path, const string &catalog,
+                                               const string &key) {
+	DBConfig::GetConfig(context).AddAllowedDatabasePath(path);
+	shared_ptr<AttachedDatabase> db;
+	context.RunFunctionInTransaction([&]() {
+		AttachInfo info;
+		info.name = Identifier(catalog);
+		info.path = path;
+		info.options["type"] = Value(HOST_EXTENSION);
+		info.options["recovery_mode"] = Value("no_wal_writes");
+		info.options[STORE_KEY_OPTION] = Value(key);
+		AttachOptions options(info.options, AccessMode::READ_WRITE);
+		db = DatabaseManager::Get(context).AttachDatabase(context, info, options);
+	});
+	return db;
+}
+
 static unique_ptr<Store> OpenStore(Host &host, const string &path, const string &catalog, const void *node) {
 	auto key = UUID::ToString(UUID::GenerateRandomUUID());
 	{
@@ -41,12 +63,13 @@ static unique_ptr<Store> OpenStore(Host &host, const string &path, const string 
 		host.opening[key] = node;
 	}
 	auto connection = host.Connect();
-	auto sql = StringUtil::Format("ATTACH %s AS %s (TYPE quack, RECOVERY_MODE no_wal_writes, %s %s)", SQLString(path),
-	                              SQLIdentifier::ToString(catalog), STORE_KEY_OPTION, SQLString(key));
-	auto result = connection->Query(sql);
-	auto error = result->HasError() ? result->GetErrorObject() : ErrorData();
-	auto db = error.HasError() ? nullptr : DatabaseManager::Get(*connection->context).GetDatabase(Identifier(catalog));
-	result.reset();
+	shared_ptr<AttachedDatabase> db;
+	ErrorData error;
+	try {
+		db = AttachFile(*connection->context, path, catalog, key);
+	} catch (std::exception &ex) {
+		error = ErrorData(ex);
+	}
 	connection.reset();
 	host.held--;
 	{
@@ -55,9 +78,6 @@ static unique_ptr<Store> OpenStore(Host &host, const string &path, const string 
 	}
 	if (error.HasError()) {
 		error.Throw();
-	}
-	if (!db) {
-		throw ConnectionException("the catalog \"%s\" was detached while it was being opened", catalog);
 	}
 	return make_uniq<Store>(host, std::move(db));
 }
@@ -127,9 +147,14 @@ extern "C" void quack_cpp_store_checkpoint(void *store_p, QuackError *error) {
 	Guard(error, [&]() {
 		auto &store = *static_cast<quack::Store *>(store_p);
 		auto connection = store.Connect(true);
-		auto result = connection->Query("CHECKPOINT " + SQLIdentifier::ToString(store.CatalogName()));
-		auto failure = result->HasError() ? result->GetErrorObject() : ErrorData();
-		result.reset();
+		ErrorData failure;
+		try {
+			// Not a statement: what the process has set for statements, such as the longest time of one, is not meant.
+			auto &context = *connection->context;
+			context.RunFunctionInTransaction([&]() { TransactionManager::Get(*store.db).Checkpoint(context, false); });
+		} catch (std::exception &ex) {
+			failure = ErrorData(ex);
+		}
 		connection.reset();
 		store.host.held--;
 		if (failure.HasError()) {

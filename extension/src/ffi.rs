@@ -210,6 +210,8 @@ pub struct ServeArguments<'a> {
     pub key_file: Bytes<'a>,
     pub client_ca_file: Bytes<'a>,
     pub allow_other_hostname: bool,
+    pub consistency: Bytes<'a>,
+    pub allow_host_access: bool,
 }
 
 unsafe extern "C-unwind" {
@@ -284,7 +286,12 @@ unsafe extern "C" {
         error: *mut Error,
     );
 
-    pub fn quack_cpp_session_open(store: *mut c_void, error: *mut Error) -> *mut c_void;
+    pub fn quack_cpp_session_open(
+        store: *mut c_void,
+        consistency: Bytes<'_>,
+        allow_host_access: bool,
+        error: *mut Error,
+    ) -> *mut c_void;
     pub fn quack_cpp_session_close(session: *mut c_void);
     pub fn quack_cpp_session_interrupt(session: *mut c_void);
     pub fn quack_cpp_session_query(

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use quack_apply::StoreError;
 use quack_apply::store::ErrorKind;
-use quack_cluster::{Change, Cluster, Settings};
+use quack_cluster::{Change, Cluster, Settings, Shared};
 use quack_net::{Endpoint, PeerRole, PeerSpec, Server as Network, ServerConfig, random_token, tokens_equal};
 use quack_node::{Claim, DataFolder, Membership, NodeConfig, NodeHandle};
 use quack_types::NodeId;
@@ -23,6 +23,7 @@ use self::arguments::Checked;
 use self::launch::{Launch, Opening, Running};
 use crate::ffi::Interrupt;
 use crate::proposer::SharedNode;
+use crate::service::ClientRules;
 
 /// Longest time that a start may take: reading the log that no checkpoint covers.
 const READY_WAIT: Duration = Duration::from_secs(3600);
@@ -62,6 +63,8 @@ pub struct Server {
     open: Arc<AtomicBool>,
     /// Why the node does not run, and never will in this server.
     failed: Arc<Mutex<Option<StoreError>>>,
+    /// Why clients are not let in until another node, or this one, is started otherwise.
+    refusing: Arc<Mutex<Option<String>>>,
     settling: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -94,6 +97,7 @@ impl Server {
                 peers: peers.clone(),
                 entry_version: quack_apply::entry::VERSION,
                 duckdb_version: DUCKDB_VERSION.to_owned(),
+                shared: Shared { catalog: arguments.catalog.clone(), token: token.clone() },
             };
             Cluster::new(settings, empty)
         });
@@ -121,9 +125,10 @@ impl Server {
             running: Arc::default(),
             open: Arc::default(),
             failed: Arc::default(),
+            refusing: Arc::default(),
             settling: Mutex::default(),
         };
-        match server.launch(launch, folder) {
+        match server.launch(launch, folder, arguments.clients.clone()) {
             Ok(()) => Ok(server),
             Err(error) => {
                 server.stop();
@@ -132,13 +137,20 @@ impl Server {
         }
     }
 
-    fn launch(&self, launch: Launch, folder: Option<DataFolder>) -> Result<(), StoreError> {
+    fn launch(
+        &self,
+        launch: Launch,
+        folder: Option<DataFolder>,
+        clients: ClientRules,
+    ) -> Result<(), StoreError> {
         let opening = Opening {
             network: self.network.clone(),
             running: self.running.clone(),
             open: self.open.clone(),
             failed: self.failed.clone(),
+            refusing: self.refusing.clone(),
             cluster: self.cluster.clone(),
+            clients,
         };
         // What is wrong with the node's own files is the caller's to know.
         let started = folder.map(|folder| launch.start(folder)).transpose()?;
@@ -223,6 +235,9 @@ impl Server {
         loop {
             if let Some(error) = &*lock(&self.failed) {
                 return Err(error.clone());
+            }
+            if let Some(reason) = &*lock(&self.refusing) {
+                return Err(invalid(format!("this node does not serve: {reason}")));
             }
             if let Some(running) = self.running.get() {
                 if self.open.load(Ordering::Acquire) {

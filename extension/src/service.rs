@@ -14,9 +14,19 @@ use crate::store::AttachedStore;
 /// Chunks in one answer: what the stock server sends by default.
 const CHUNKS_PER_ANSWER: usize = 12;
 
+/// What a server lets the sessions of its clients do.
+#[derive(Debug, Clone, Default)]
+pub struct ClientRules {
+    /// Level that a session begins with; empty for what the process has set.
+    pub consistency: String,
+    /// Whether they may use files and the other databases of the process.
+    pub allow_host_access: bool,
+}
+
 /// One DuckDB session per client session.
 pub struct Sessions {
     store: Arc<AttachedStore>,
+    rules: ClientRules,
     sessions: Mutex<HashMap<String, Arc<Session>>>,
 }
 
@@ -34,8 +44,8 @@ impl Drop for Session {
 }
 
 impl Sessions {
-    pub fn new(store: Arc<AttachedStore>) -> Self {
-        Self { store, sessions: Mutex::default() }
+    pub fn new(store: Arc<AttachedStore>, rules: ClientRules) -> Self {
+        Self { store, rules, sessions: Mutex::default() }
     }
 
     fn get(&self, session: &str) -> Result<Arc<Session>, ServiceError> {
@@ -60,7 +70,11 @@ fn text(bytes: &Bytes) -> String {
 impl Service for Sessions {
     fn connect(&self, session: &str, _opening: &Opening) -> Result<(), ServiceError> {
         let mut error = Error::none();
-        let handle = unsafe { ffi::quack_cpp_session_open(self.store.raw(), &raw mut error) };
+        let consistency = ffi::Bytes::from(self.rules.consistency.as_str());
+        let handle = unsafe {
+            let allow_host_access = self.rules.allow_host_access;
+            ffi::quack_cpp_session_open(self.store.raw(), consistency, allow_host_access, &raw mut error)
+        };
         error.take().map_err(answer)?;
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.insert(session.to_owned(), Arc::new(Session(handle)));

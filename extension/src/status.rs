@@ -11,8 +11,15 @@ fn list(names: &[String]) -> String {
     format!("[{}]", names.join(", "))
 }
 
-/// A row of `quack_raft_status()`, in the order of its columns.
-pub fn raft_row(status: &NodeStatus) -> Vec<Option<String>> {
+/// A row of `quack_raft_status()`, in the order of its columns. A node that works may be `refusing` clients all the same.
+pub fn raft_row(status: &NodeStatus, refusing: Option<&str>) -> Vec<Option<String>> {
+    let own = (status.state.as_str(), status.reason.clone());
+    let (state, reason) = match refusing {
+        Some(refusing) if status.reason.is_none() => {
+            ("joining", Some(format!("it does not serve: {refusing}")))
+        }
+        _ => own,
+    };
     vec![
         Some(status.group_name.clone()),
         Some(status.group_id.to_string()),
@@ -28,8 +35,8 @@ pub fn raft_row(status: &NodeStatus) -> Vec<Option<String>> {
         Some(list(&status.learners)),
         Some(status.initialized.to_string()),
         Some(status.linearizable_read_safe.to_string()),
-        Some(status.state.as_str().to_owned()),
-        status.reason.clone(),
+        Some(state.to_owned()),
+        reason,
     ]
 }
 

@@ -112,6 +112,11 @@ const MISTAKES: &[(&str, Plant, &[Rule])] = &[
         |c| c.replace("n1.yaml", "client_cert: true", "client_cert: false"),
         &[Rule::BadValue],
     ),
+    (
+        "a level of consistency",
+        |c| c.replace("n1.yaml", "catalog: cp", "catalog: cp\nconsistency: strong"),
+        &[Rule::BadValue],
+    ),
     ("a log format", |c| c.replace("n1.yaml", "format: text", "format: xml"), &[Rule::BadValue]),
     ("a log level", |c| c.replace("n1.yaml", "level: info", "level: inof"), &[Rule::BadValue]),
     (

@@ -134,7 +134,11 @@ impl Cluster {
             Phase::Empty(folder) => folder.promise()?,
             _ => return Ok("its own start".to_owned()),
         };
-        let found = Found { cluster_id: cluster_id.to_be_bytes().to_vec().into(), peers: self.peer_texts() };
+        let found = Found {
+            cluster_id: cluster_id.to_be_bytes().to_vec().into(),
+            peers: self.peer_texts(),
+            shared: self.shared(),
+        };
         for (peer, _) in &answers.hellos {
             let Some(network) = self.network.get() else { return Ok("its network".to_owned()) };
             let agreed = network.call(&peer.node, "found", found.encode_to_vec().into(), FOUND_TIME);
@@ -161,6 +165,9 @@ impl Cluster {
                 only(&own.peers, &hello.peers)
             ));
         }
+        if let Some(difference) = self.settings.shared.difference(hello.shared.as_ref()) {
+            return Some(difference);
+        }
         if hello.duckdb_version != own.duckdb_version {
             return Some(format!(
                 "it runs DuckDB {}, this node {}",
@@ -179,6 +186,9 @@ impl Cluster {
     pub(crate) fn agree(&self, found: &Found) -> Result<(), String> {
         if found.peers != self.peer_texts() {
             return Err("it was started with other peers".to_owned());
+        }
+        if let Some(difference) = self.settings.shared.difference(found.shared.as_ref()) {
+            return Err(format!("the founder differs: {difference}"));
         }
         let id: [u8; 16] = found.cluster_id[..].try_into().map_err(|_| "the cluster id is not one")?;
         let cluster_id = u128::from_be_bytes(id);
@@ -227,6 +237,10 @@ impl Cluster {
                 reasons.push(format!("node '{}' belongs to a cluster and knows {leader}", peer.node));
                 continue;
             }
+            if let Some(difference) = self.settings.shared.difference(hello.shared.as_ref()) {
+                reasons.push(format!("node '{}' differs: {difference}", peer.node));
+                continue;
+            }
             match self.join_at(peer) {
                 Ok(()) => return Ok("its own start".to_owned()),
                 Err(Error::Node(error)) => return Err(error.into()),
@@ -252,6 +266,7 @@ impl Cluster {
             node_id: self.settings.own.to_string(),
             entry_version: self.settings.entry_version,
             duckdb_version: self.settings.duckdb_version.clone(),
+            shared: self.shared(),
         };
         let answer = network.call(&peer.node, "admit", admit.encode_to_vec().into(), ADMIT_TIME)?;
         let admitted = Admitted::decode(answer).map_err(|error| Error::Change(error.to_string()))?;

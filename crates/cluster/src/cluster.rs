@@ -16,6 +16,7 @@ use quack_types::{GroupId, LogIndex, Mark, NodeId, RaftId};
 
 use crate::roster::{Member, Roster};
 use crate::sending::Snapshots;
+use crate::shared::Shared;
 use crate::transfers::Transfers;
 use crate::transport::PeerTransport;
 
@@ -54,6 +55,8 @@ pub struct Settings {
     pub entry_version: u32,
     /// The DuckDB that it runs in.
     pub duckdb_version: String,
+    /// What all nodes must be started with alike.
+    pub shared: Shared,
 }
 
 /// What a node is.
@@ -115,6 +118,8 @@ pub struct Cluster {
     moved: Condvar,
     waiting: Mutex<String>,
     stopped: AtomicBool,
+    /// Whether clients are let in.
+    pub(crate) serving: AtomicBool,
 }
 
 impl Cluster {
@@ -135,6 +140,7 @@ impl Cluster {
             moved: Condvar::new(),
             waiting: Mutex::new("its start".to_owned()),
             stopped: AtomicBool::new(false),
+            serving: AtomicBool::new(false),
         })
     }
 
@@ -185,11 +191,13 @@ impl Cluster {
         self.snapshots.close();
     }
 
-    pub(crate) fn is_stopped(&self) -> bool {
+    /// Whether the server is being stopped.
+    pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }
 
-    pub(crate) fn say(&self, waiting: String) {
+    /// Says what the node is waiting for; nothing when it works.
+    pub fn say(&self, waiting: String) {
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
     }
 
@@ -247,6 +255,8 @@ impl Cluster {
             peers: self.peer_texts(),
             entry_version: self.settings.entry_version,
             duckdb_version: self.settings.duckdb_version.clone(),
+            shared: self.shared(),
+            serves: self.serving.load(Ordering::Acquire),
             ..Hello::default()
         };
         let phase = self.phase();

@@ -15,6 +15,9 @@ pub enum Error {
     /// A change of members, as the leader sees it.
     #[error("{0}")]
     Change(String),
+    /// The node was started otherwise than its cluster.
+    #[error("{0}")]
+    Disagreement(String),
     /// A member could not apply it.
     #[error("the cluster cannot do this now: {0}. See FROM quack_multiraft_sql_contract_status()")]
     Fenced(String),

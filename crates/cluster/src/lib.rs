@@ -8,6 +8,7 @@
 //!  snapshot   a copy of the store, in pieces, from a member to a node that joins
 //!  sending    the one that is being sent
 //!  transfers  what is measured of snapshots
+//!  shared     options that all nodes share, compared whenever nodes meet
 //!  members    changes of membership, carried out by the leader
 //!  contract   what may be written into the log: no more than the oldest member can apply
 //!  steward    what the leader looks after by itself: learners that have caught up become voters
@@ -36,6 +37,7 @@ mod frame;
 mod members;
 mod roster;
 mod sending;
+mod shared;
 mod snapshot;
 mod steward;
 mod transfers;
@@ -47,4 +49,5 @@ pub use contract::{Contract, Feature, Fence};
 pub use error::Error;
 pub use members::Change;
 pub use roster::{Member, Release, Roster};
+pub use shared::Shared;
 pub use verify::Verdict;

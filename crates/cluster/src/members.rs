@@ -224,6 +224,9 @@ impl Cluster {
                 self.settings.entry_version
             ));
         }
+        if let Some(difference) = self.settings.shared.difference(admit.shared.as_ref()) {
+            return Err(format!("the node that asks differs: {difference}"));
+        }
         let running = self.leading()?;
         let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut member = self.roster.get(peer).ok_or_else(|| format!("node '{peer}' is no member"))?;

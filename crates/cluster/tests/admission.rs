@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use common::*;
 use prost::Message as _;
-use quack_cluster::{Change, Settings};
+use quack_cluster::{Change, Settings, Shared};
 use quack_proto::peer::v1::{Admit, Admitted, Batch, Hello, Message};
 use quack_types::RaftId;
 
@@ -39,7 +39,12 @@ fn of_term(from: RaftId, to: RaftId, addressed_to: RaftId, term: u64) -> Bytes {
 }
 
 fn admit(name: &str) -> Admit {
-    Admit { node_id: name.to_owned(), entry_version: ENTRY_VERSION, duckdb_version: DUCKDB.to_owned() }
+    Admit {
+        node_id: name.to_owned(),
+        entry_version: ENTRY_VERSION,
+        duckdb_version: DUCKDB.to_owned(),
+        shared: shared().to_proto(),
+    }
 }
 
 fn ask(peer: &Puppet, of: &str, admit: Admit) -> Result<u64, String> {
@@ -143,6 +148,7 @@ fn a_process_keeps_its_admission_and_asks_again_for_one_whose_answer_was_lost() 
         node_id: "n0".to_owned(),
         leader: "n0".to_owned(),
         cluster_id: vec![7; 16].into(),
+        shared: shared().to_proto(),
         ..Hello::default()
     };
     let asked = Arc::new(AtomicUsize::new(0));
@@ -174,6 +180,57 @@ fn a_newer_node_finds_no_place_in_an_older_cluster_until_it_runs_the_same_releas
     let n1 = world.start("n1");
     n1.ready();
     assert_eq!(n1.incarnation(), 1);
+}
+
+#[test]
+fn a_node_with_another_catalog_or_token_is_not_admitted_until_it_is_started_alike() {
+    let (world, n0, puppet) = leader_and_puppet();
+    let other = Shared { token: "another token".to_owned(), ..shared() };
+    let refusal = ask(&puppet, "n0", Admit { shared: other.to_proto(), ..admit("n1") }).unwrap_err();
+    assert!(refusal.contains("it was started with another token"), "{refusal}");
+    drop(puppet);
+    world.wipe("n1");
+    for other in [other, Shared { catalog: "other".to_owned(), ..shared() }] {
+        let n1 = world.start_with(Settings { shared: other, ..world.settings("n1") });
+        n1.wait_until_waiting_for(
+            "admission to the cluster of its peers: node 'n0' differs: it was started with",
+        );
+        assert_eq!(n0.member("n1").unwrap().incarnation, 0);
+        n1.kill();
+    }
+    world.start("n1").ready();
+}
+
+#[test]
+fn a_member_serves_when_a_quorum_is_started_alike_and_none_serves_that_is_not() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let nodes = world.found();
+    for node in &nodes {
+        assert!(node.cluster().require_agreement().is_ok());
+        node.cluster().serves();
+    }
+    let other = Shared { catalog: "other".to_owned(), ..shared() };
+    let mut nodes = nodes.into_iter();
+    let (n0, n1, n2) = (nodes.next().unwrap(), nodes.next().unwrap(), nodes.next().unwrap());
+    n0.kill();
+    // One that differs finds those that serve, and they go on.
+    let n0 = world.start_with(Settings { shared: other.clone(), ..world.settings("n0") });
+    n0.ready();
+    let refusal = n0.cluster().require_agreement().unwrap_err().to_string();
+    assert!(refusal.contains("serves this cluster already: it was started with catalog := 'cp', this node with catalog := 'other'"), "{refusal}");
+    n1.set("key", "value");
+    // All of them are started with the new value, one after the other.
+    n1.kill();
+    let n1 = world.start_with(Settings { shared: other.clone(), ..world.settings("n1") });
+    let refusal = n1.cluster().require_agreement().unwrap_err().to_string();
+    assert!(refusal.contains("node 'n2' serves this cluster already"), "{refusal}");
+    n2.kill();
+    // A quorum is alike, and nobody serves who is not.
+    [&n0, &n1].iter().for_each(|node| assert!(node.cluster().require_agreement().is_ok()));
+    // One alone is no quorum.
+    n1.kill();
+    let refusal = n0.cluster().require_agreement().unwrap_err().to_string();
+    assert!(refusal.contains("a quorum that was started like this node"), "{refusal}");
 }
 
 #[test]

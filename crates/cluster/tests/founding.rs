@@ -6,6 +6,7 @@ mod common;
 
 use common::*;
 use prost::Message as _;
+use quack_cluster::{Settings, Shared};
 use quack_node::Claim;
 use quack_proto::peer::v1::{Found, Hello};
 
@@ -18,12 +19,17 @@ fn empty_hello(world: &World, name: &str) -> Hello {
         peers,
         entry_version: ENTRY_VERSION,
         duckdb_version: DUCKDB.to_owned(),
+        shared: shared().to_proto(),
         ..Hello::default()
     }
 }
 
 fn found(world: &World, cluster_id: u128) -> Found {
-    Found { cluster_id: cluster_id.to_be_bytes().to_vec().into(), peers: empty_hello(world, "").peers }
+    Found {
+        cluster_id: cluster_id.to_be_bytes().to_vec().into(),
+        peers: empty_hello(world, "").peers,
+        shared: shared().to_proto(),
+    }
 }
 
 #[test]
@@ -64,6 +70,53 @@ fn nodes_that_were_started_differently_name_the_difference_and_found_nothing() {
     n0.wait_until_waiting_for("node 'n1' to agree: it writes format 9 of the log, this node format 5");
     drop(n1);
     assert_eq!((world.identity("n0"), world.identity("n1")), (None, None));
+}
+
+#[test]
+fn nodes_with_another_catalog_or_token_name_the_difference_and_found_nothing() {
+    let world = World::new(&["n0:voter", "n1:voter"]);
+    let n0 = world.start("n0");
+    for (other, difference) in [
+        (
+            Shared { catalog: "other".to_owned(), ..shared() },
+            (
+                "catalog := 'other', this node with catalog := 'cp'",
+                "catalog := 'cp', this node with catalog := 'other'",
+            ),
+        ),
+        (
+            Shared { token: "another token".to_owned(), ..shared() },
+            ("another token than this node", "another token than this node"),
+        ),
+    ] {
+        let n1 = world.start_with(Settings { shared: other, ..world.settings("n1") });
+        n0.wait_until_waiting_for(&format!("node 'n1' to agree: it was started with {}", difference.0));
+        n1.wait_until_waiting_for(&format!("node 'n0' to agree: it was started with {}", difference.1));
+        n1.kill();
+    }
+    assert_eq!((world.identity("n0"), world.identity("n1")), (None, None));
+    // The name of a catalog is that of SQL, where capitals do not count.
+    let n1 = world.start_with(Settings {
+        shared: Shared { catalog: "CP".to_owned(), ..shared() },
+        ..world.settings("n1")
+    });
+    [n0, n1].iter().for_each(Node::ready);
+}
+
+#[test]
+fn a_token_is_never_sent_and_a_hash_of_it_fits_no_other_salt() {
+    let (one, other) = (shared().to_proto().unwrap(), shared().to_proto().unwrap());
+    assert!(one.salt != other.salt && one.token_digest != other.token_digest);
+    let token = shared().token;
+    assert!(!one.encode_to_vec().windows(token.len()).any(|bytes| bytes == token.as_bytes()));
+    assert!(!format!("{:?}", shared()).contains(&token));
+    let world = World::new(&["n0:voter", "n1:voter"]);
+    let mut said = empty_hello(&world, "n1");
+    said.shared.as_mut().unwrap().salt = other.salt;
+    let said = said.encode_to_vec();
+    let _mixed = world.puppet("n1", move |_, _| Ok(said.clone().into()));
+    let n0 = world.start("n0");
+    n0.wait_until_waiting_for("node 'n1' to agree: it was started with another token");
 }
 
 #[test]
@@ -139,6 +192,9 @@ fn a_node_agrees_to_one_cluster_once_and_only_with_its_own_peers() {
         assert!(error.contains(why), "{error}");
     };
     refused(Found { peers: Vec::new(), ..found(&world, 7) }, "it was started with other peers");
+    refused(Found { shared: None, ..found(&world, 7) }, "it does not say which catalog and token");
+    let other = Shared { token: "another token".to_owned(), ..shared() };
+    refused(Found { shared: other.to_proto(), ..found(&world, 7) }, "it was started with another token");
     refused(Found { cluster_id: vec![7; 15].into(), ..found(&world, 7) }, "the cluster id is not one");
     assert_eq!(world.identity("n1"), None);
     ask(found(&world, 7)).unwrap();

@@ -85,7 +85,8 @@ impl Sender {
             "hello" => {
                 let cluster_id = CLUSTER.to_vec().into();
                 let leader = "n0".to_owned();
-                Ok(Hello { leader, cluster_id, ..Hello::default() }.encode_to_vec().into())
+                let shared = shared().to_proto();
+                Ok(Hello { leader, cluster_id, shared, ..Hello::default() }.encode_to_vec().into())
             }
             "admit" => {
                 let incarnation = self.admitted.fetch_add(1, Ordering::Relaxed) + 1;

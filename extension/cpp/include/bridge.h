@@ -88,6 +88,9 @@ struct QuackServeArguments {
 	QuackBytes key_file;
 	QuackBytes client_ca_file;
 	bool allow_other_hostname;
+	//! Checked to be a level of consistency, if given.
+	QuackBytes consistency;
+	bool allow_host_access;
 };
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -246,8 +249,9 @@ bool quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes nam
 void quack_cpp_applier_move_sequence(void *applier, QuackBytes schema, QuackBytes name, const QuackSequenceState *state,
                                      bool is_set, QuackError *error);
 
-//! A client's session: one DuckDB connection with the store as its default database.
-void *quack_cpp_session_open(void *store, QuackError *error);
+//! A client's session: one DuckDB connection with the store as its default database, and `consistency` unless that is
+//! empty. With `allow_host_access` it may use files and the other databases of the process.
+void *quack_cpp_session_open(void *store, QuackBytes consistency, bool allow_host_access, QuackError *error);
 void quack_cpp_session_close(void *session);
 //! May be called from any thread while another runs the session.
 void quack_cpp_session_interrupt(void *session);

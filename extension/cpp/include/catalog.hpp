@@ -77,8 +77,8 @@ public:
 		detachable = true;
 	}
 
-	//! Whether a transaction that begins waits until it sees everything that was acknowledged anywhere before.
-	duckdb::atomic<bool> linearizable {false};
+	//! Whether an ATTACH has given the catalog its name. Changed by one ATTACH at a time.
+	bool is_named = false;
 	//! Tells the node of an error that its store does not survive.
 	void Fail(const duckdb::string &reason) const;
 	//! Whether the node has met no error of its own.

@@ -23,9 +23,6 @@ struct StorageIndex;
 
 namespace quack {
 
-//! Hides a database from listings. DuckDB takes this from the ATTACH statement only.
-void HideDatabase(duckdb::AttachedDatabase &db);
-
 //! Gives up the lock by which a writing transaction keeps checkpoints away. For a transaction that changes nothing in
 //! the store itself: without this, a client that waits for its outcome would starve checkpoints.
 void ReleaseCheckpointLock(duckdb::DuckTransaction &transaction);

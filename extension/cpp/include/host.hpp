@@ -23,6 +23,8 @@ public:
 	duckdb::unique_ptr<duckdb::Connection> Connect();
 
 	static Host &Get(duckdb::optional_ptr<duckdb::StorageExtensionInfo> info);
+	//! The host of a connection's instance.
+	static Host &Get(duckdb::ClientContext &context);
 
 public:
 	duckdb::weak_ptr<duckdb::DatabaseInstance> instance;
@@ -32,6 +34,8 @@ public:
 	StatementGate gate;
 	//! The Rust side of this host.
 	void *rust = nullptr;
+	//! One ATTACH of a client at a time: the first one names the catalog.
+	duckdb::mutex naming_lock;
 	//! The node whose store is being attached, by the one-time key in the ATTACH options.
 	duckdb::mutex opening_lock;
 	duckdb::unordered_map<duckdb::string, const void *> opening;
@@ -43,6 +47,8 @@ duckdb::shared_ptr<Host> RegisterStorage(duckdb::DatabaseInstance &db);
 void RegisterFunctions(duckdb::ExtensionLoader &loader, duckdb::shared_ptr<Host> host);
 void RegisterSecret(duckdb::ExtensionLoader &loader);
 
+//! Under this name the storage extension is registered.
+constexpr const char *HOST_EXTENSION = "quack";
 //! The ATTACH option by which the extension attaches its own store.
 constexpr const char *STORE_KEY_OPTION = "quack_store_key";
 

@@ -8,6 +8,7 @@ use quack_types::NodeId;
 
 use super::invalid;
 use crate::ffi::ServeArguments;
+use crate::service::ClientRules;
 
 /// Name of the catalog when none is given.
 const CATALOG: &str = "cp";
@@ -26,6 +27,7 @@ pub struct Arguments {
     key_file: String,
     client_ca_file: String,
     pub(super) allow_other_hostname: bool,
+    pub(super) clients: ClientRules,
 }
 
 impl Arguments {
@@ -50,6 +52,10 @@ impl Arguments {
             key_file: arguments.key_file.text(),
             client_ca_file: arguments.client_ca_file.text(),
             allow_other_hostname: arguments.allow_other_hostname,
+            clients: ClientRules {
+                consistency: arguments.consistency.text(),
+                allow_host_access: arguments.allow_host_access,
+            },
         }
     }
 
@@ -76,6 +82,11 @@ impl Arguments {
         }
         if !peers.is_empty() && !peers.iter().any(|peer| peer.role == PeerRole::Voter) {
             return Err(invalid("peers names no voter: give at least one peer the role voter"));
+        }
+        if peers.len() > 1 && self.token.is_empty() {
+            return Err(invalid(
+                "give token := '...', the same on all nodes: without it, each node draws its own",
+            ));
         }
         let tls = self.tls(&own)?;
         if peers.len() > 1 && tls.is_none() {

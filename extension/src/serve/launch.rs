@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quack_apply::StoreError;
 use quack_apply::store::ErrorKind;
-use quack_cluster::Cluster;
+use quack_cluster::{Cluster, Error as ClusterError};
 use quack_net::Server as Network;
 use quack_node::{DataFolder, Membership, NoTransport, NodeConfig, NodeHandle, Transport};
 
@@ -16,10 +16,13 @@ use super::{invalid, io, lock};
 use crate::cluster_host::ClusterHost;
 use crate::machine::Machine;
 use crate::proposer::SharedNode;
-use crate::service::Sessions;
+use crate::service::{ClientRules, Sessions};
 use crate::store::AttachedStore;
 use crate::verifications::Verifications;
 use crate::writer::share_node;
+
+/// How often a node that may not serve asks whether it may.
+const AGREEMENT_PERIOD: Duration = Duration::from_millis(200);
 
 /// What runs once the node is a member of its cluster.
 pub struct Running {
@@ -101,7 +104,9 @@ pub(super) struct Opening {
     pub running: Arc<OnceLock<Running>>,
     pub open: Arc<AtomicBool>,
     pub failed: Arc<Mutex<Option<StoreError>>>,
+    pub refusing: Arc<Mutex<Option<String>>>,
     pub cluster: Option<Arc<Cluster>>,
+    pub clients: ClientRules,
 }
 
 impl Opening {
@@ -113,7 +118,7 @@ impl Opening {
     /// Lets clients in.
     pub fn open(&self) {
         let Some(running) = self.running.get() else { return };
-        self.network.open(Arc::new(Sessions::new(running.store.clone())));
+        self.network.open(Arc::new(Sessions::new(running.store.clone(), self.clients.clone())));
         self.open.store(true, Ordering::Release);
     }
 
@@ -148,12 +153,41 @@ impl Opening {
                 Ok(()) => break,
                 Err(error) => tracing::debug!(reason = %error.message, "not ready yet"),
             }
-            if node.degraded().is_some() || node.has_stopped() {
+            if node.degraded().is_some() || node.has_stopped() || cluster.is_stopped() {
                 return Ok(());
             }
         }
-        self.open();
+        self.agree(cluster, &node);
         Ok(())
+    }
+
+    /// Lets clients in as soon as the members that were started otherwise are no obstacle.
+    fn agree(&self, cluster: &Cluster, node: &NodeHandle) {
+        while node.degraded().is_none() && !node.has_stopped() && !cluster.is_stopped() {
+            let reason = match cluster.require_agreement() {
+                Ok(()) => {
+                    *lock(&self.refusing) = None;
+                    cluster.say(String::new());
+                    cluster.serves();
+                    self.open();
+                    return;
+                }
+                Err(error @ ClusterError::Disagreement(_)) => {
+                    let reason = error.to_string();
+                    if lock(&self.refusing).replace(reason.clone()).as_ref() != Some(&reason) {
+                        tracing::error!(reason, "the node does not serve");
+                    }
+                    reason
+                }
+                Err(error) => {
+                    *lock(&self.refusing) = None;
+                    error.to_string()
+                }
+            };
+            self.network.wait_for(&reason);
+            cluster.say(reason);
+            std::thread::sleep(AGREEMENT_PERIOD);
+        }
     }
 }
 

@@ -33,7 +33,9 @@ impl Server {
         };
         let roster = self.cluster.as_ref().map(|cluster| cluster.roster().clone());
         let name = |id| Some(roster.as_ref()?.node_of(id)?.to_string());
-        running.node.status(name).iter().map(crate::status::raft_row).collect()
+        let refusing = lock(&self.refusing).clone();
+        let row = |status| crate::status::raft_row(status, refusing.as_deref());
+        running.node.status(name).iter().map(row).collect()
     }
 
     /// Rows of `quack_group_status`.

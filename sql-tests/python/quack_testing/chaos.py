@@ -74,7 +74,8 @@ class Chaos:
     def attach(self, name):
         process = self.cluster[name].process
         uri = self.cluster[name].uri
-        attach = f"ATTACH '{uri}' AS cp (TYPE quack, TOKEN '{TOKEN}', CONSISTENCY '{self.consistency}')"
+        process.sql(f"SET GLOBAL quack_consistency = '{self.consistency}'")
+        attach = f"ATTACH '{uri}' AS cp (TYPE quack, TOKEN '{TOKEN}')"
         deadline = time.monotonic() + RECOVERY_SECONDS
         while True:
             try:

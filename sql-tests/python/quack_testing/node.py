@@ -12,7 +12,8 @@ class Node:
     """A node: serves the catalog in its data folder, and has it attached as `cp`.
 
     `options` are further arguments of `quack_serve`, by name, as SQL; without `peers` it is a cluster of one.
-    `environment` are variables of its processes from the next start on; `c_api` is that of its processes.
+    `environment` are variables of its processes from the next start on, `path` is their own database; `c_api` is that of
+    its processes.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Node:
         self.default_catalog = default_catalog
         self.c_api = c_api
         self.environment = {}
+        self.path = ":memory:"
         self.process = None
         self.uri = None
         self.url = None
@@ -50,7 +52,14 @@ class Node:
 
     def load(self):
         """Starts the process, which serves nothing yet."""
-        self.process = Process(self.folder, self.name, config=self.config, environment=self.environment, c_api=self.c_api)
+        self.process = Process(
+            self.folder,
+            self.name,
+            path=self.path,
+            config=self.config,
+            environment=self.environment,
+            c_api=self.c_api,
+        )
         self.process.sql(f"LOAD '{EXTENSION}'")
 
     def serve(self):
@@ -64,8 +73,10 @@ class Node:
         self.port = int(self.uri.rsplit(":", 1)[1])
 
     def attach(self):
-        consistency = f", CONSISTENCY '{self.consistency}'" if self.consistency else ""
-        self.process.sql(f"ATTACH '{self.uri}' AS cp (TYPE quack, TOKEN '{TOKEN}'{consistency})")
+        if self.consistency:
+            # For all connections of the process; ATTACH has an option for its own alone.
+            self.process.sql(f"SET GLOBAL quack_consistency = '{self.consistency}'")
+        self.process.sql(f"ATTACH '{self.uri}' AS cp (TYPE quack, TOKEN '{TOKEN}')")
         # With `cp` as the default catalog nothing can be asked without it: not the node's status while there is no
         # quorum for linearizable reads, nor anything once it is detached or broken.
         self.process.request("prepare_connections", statements=["USE cp"] if self.default_catalog else [])

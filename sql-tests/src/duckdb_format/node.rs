@@ -74,7 +74,8 @@ impl Node {
     }
 
     /// Attaches what it serves, and makes it the default database of every connection.
-    pub fn attach_served(&self, name: &str, options: &str) -> Result<(), Error> {
+    pub fn attach_served(&self, name: &str, options: &str, consistency: &str) -> Result<(), Error> {
+        self.run(&format!("SET GLOBAL quack_consistency = '{consistency}'"), false)?;
         let uri = self.uri.as_deref().unwrap_or_default();
         self.run(&format!("ATTACH '{uri}' AS {name} (TYPE quack, TOKEN '{TOKEN}'{options})"), false)?;
         self.make_default(name)

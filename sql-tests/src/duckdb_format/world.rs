@@ -225,15 +225,11 @@ impl World {
             return self.nodes[0].attach_file(path, &name, self.load.read_only);
         }
         self.serve()?;
-        let mut options = String::new();
-        if self.kind == Kind::Three {
-            options.push_str(", CONSISTENCY 'linearizable'");
-        }
-        if self.load.read_only {
-            options.push_str(", READ_ONLY");
-        }
+        // The connections of a file are at different nodes, one statement after the other.
+        let consistency = if self.kind == Kind::Three { "linearizable" } else { "session" };
+        let options = if self.load.read_only { ", READ_ONLY" } else { "" };
         // A node is ready only when its cluster is, so all are asked at the same time.
-        at_once(&mut self.nodes, |_, node| node.attach_served(&name, &options))
+        at_once(&mut self.nodes, |_, node| node.attach_served(&name, options, consistency))
     }
 
     fn open_instances(&mut self) -> Result<(), Error> {

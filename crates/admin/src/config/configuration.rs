@@ -83,6 +83,10 @@ pub struct Configuration {
     pub listen: Endpoint,
     /// Listen beyond this machine without TLS: something else protects the network.
     pub allow_other_hostname: bool,
+    /// Clients may use files and the other databases of the process.
+    pub allow_host_access: bool,
+    /// The consistency that sessions of clients begin with; the extension's default when absent.
+    pub consistency: Option<String>,
     /// What clients and nodes show; a random one when absent.
     pub token: Option<Secret>,
     /// The nodes of the first configuration; empty for a cluster of one.
@@ -123,6 +127,8 @@ impl Configuration {
             catalog: None,
             listen,
             allow_other_hostname: false,
+            allow_host_access: false,
+            consistency: None,
             token: None,
             peers: Vec::new(),
             tls: None,

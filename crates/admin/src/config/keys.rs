@@ -27,6 +27,8 @@ pub const KEYS: &[Key] = &[
     key("catalog"),
     key("listen_host"),
     key("allow_other_hostname"),
+    key("allow_host_access"),
+    key("consistency"),
     key("extension_path"),
     key("shutdown_timeout_secs"),
     key("cluster_mode.enabled"),

@@ -69,6 +69,8 @@ impl Reader<'_> {
         configuration.peers = peers;
         configuration.catalog = self.values.text("catalog");
         configuration.allow_other_hostname = self.values.flag("allow_other_hostname").unwrap_or(false);
+        configuration.allow_host_access = self.values.flag("allow_host_access").unwrap_or(false);
+        configuration.consistency = self.consistency();
         configuration.extension = self.path("extension_path");
         self.logging(&mut configuration);
         configuration.duckdb_threads = self.values.number("duckdb.threads", 1..=4096);
@@ -77,6 +79,18 @@ impl Reader<'_> {
             configuration.shutdown_timeout = Duration::from_secs(seconds);
         }
         configuration
+    }
+
+    fn consistency(&mut self) -> Option<String> {
+        const KEY: &str = "consistency";
+        let level = self.values.text(KEY)?;
+        if ["local", "session", "linearizable"].contains(&level.as_str()) {
+            return Some(level);
+        }
+        let line = self.values.line(KEY);
+        let message = format!("{KEY} is '{level}': write local, session or linearizable");
+        self.values.add(Rule::BadValue, line, message);
+        None
     }
 
     /// A path, relative to the folder of the file.

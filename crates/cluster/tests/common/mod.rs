@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use certificates::{Ca, Wish};
-use quack_cluster::Settings;
+use quack_cluster::{Settings, Shared};
 use quack_net::{PeerLimits, PeerSpec, ServerConfig, Tls};
 use quack_node::Membership;
 use quack_types::NodeId;
@@ -28,6 +28,11 @@ use tempfile::TempDir;
 /// What every node of a test runs, unless the test says otherwise.
 pub const DUCKDB: &str = "v2.0.0";
 pub const ENTRY_VERSION: u32 = 5;
+
+/// What all nodes of the tests are started with.
+pub fn shared() -> Shared {
+    Shared { catalog: "cp".to_owned(), token: "token-of-the-tests".to_owned() }
+}
 /// How many ports, from 10000 on, nodes may be given.
 const PORTS: u32 = 20_000;
 /// Longer than anything takes on a slow machine.
@@ -90,6 +95,7 @@ impl World {
             peers: self.peers.clone(),
             entry_version: ENTRY_VERSION,
             duckdb_version: DUCKDB.to_owned(),
+            shared: shared(),
         }
     }
 

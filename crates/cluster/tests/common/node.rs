@@ -65,6 +65,10 @@ impl Node {
         self.running.get().unwrap()
     }
 
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
     pub fn runs(&self) -> bool {
         self.running.get().is_some()
     }

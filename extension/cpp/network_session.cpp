@@ -1,0 +1,397 @@
+//! Implementation of what a network session may do.
+
+#include "network_session.hpp"
+
+#include "catalog.hpp"
+#include "host_files.hpp"
+#include "duckdb/catalog/catalog_entry/table_function_catalog_entry.hpp"
+#include "duckdb/catalog/catalog_search_path.hpp"
+#include "duckdb/execution/operator/helper/physical_set.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/main/config.hpp"
+#include "duckdb/main/database_manager.hpp"
+#include "duckdb/main/settings.hpp"
+#include "duckdb/parser/parsed_data/alter_info.hpp"
+#include "duckdb/parser/parsed_data/create_table_function_info.hpp"
+#include "duckdb/parser/parsed_data/drop_info.hpp"
+#include "duckdb/parser/statement/pragma_statement.hpp"
+#include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/operator/logical_alter.hpp"
+#include "duckdb/planner/operator/logical_drop.hpp"
+#include "duckdb/planner/operator/logical_pragma.hpp"
+#include "duckdb/planner/operator/logical_reset.hpp"
+#include "duckdb/planner/operator/logical_set.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+NetworkSession::NetworkSession(QuackCatalog &catalog, bool allow_host_access)
+    : allow_host_access(allow_host_access), database(catalog.GetOid()) {
+}
+
+void NetworkSession::Mark(ClientContext &context, shared_ptr<NetworkSession> session) {
+	if (!session->allow_host_access) {
+		HideHostFiles(context);
+	}
+	context.registered_state->Insert(KEY, std::move(session));
+}
+
+void NetworkSession::Mark(ClientContext &context, QuackCatalog &catalog, bool allow_host_access) {
+	Mark(context, make_shared_ptr<NetworkSession>(catalog, allow_host_access));
+}
+
+void NetworkSession::MarkLike(ClientContext &context, ClientContext &other) {
+	auto session = Get(context);
+	if (session) {
+		Mark(other, std::move(session));
+	}
+}
+
+shared_ptr<NetworkSession> NetworkSession::Get(ClientContext &context) {
+	return context.registered_state->Get<NetworkSession>(KEY);
+}
+
+static PermissionException Refused(const string &what, const string &instead) {
+	return PermissionException("%s: this session is served over the network, and changes nothing of the process that "
+	                           "serves it. %s",
+	                           what, instead);
+}
+
+//! Settings of a session that make the process write into files, or to its own output.
+constexpr const char *SETTINGS_WITH_OUTPUT[] = {"enable_profiling", "profiling_output", "profile_output", "log_query_path",
+                                                "enable_progress_bar", "enable_progress_bar_print"};
+//! PRAGMAs that concern the session alone.
+constexpr const char *SESSION_PRAGMAS[] = {"disable_profile", "disable_profiling", "enable_verification",
+                                           "disable_verification", "enable_object_cache", "disable_object_cache"};
+
+template <class LIST>
+static bool IsIn(const LIST &names, const string &name) {
+	for (auto known : names) {
+		if (StringUtil::CIEquals(known, name)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+//! The scope that a SET or RESET of a session means: where DuckDB would choose the process, the session is meant if it
+//! can have a value of its own.
+static SetScope ScopeOf(ClientContext &context, const Identifier &name, SetScope scope) {
+	auto option = DBConfig::GetOptionByName(name);
+	if (option) {
+		if (scope == SetScope::AUTOMATIC && option->default_value && option->scope == SettingScopeTarget::GLOBAL_DEFAULT) {
+			return SetScope::SESSION;
+		}
+		return PhysicalSet::GetSettingScope(*option, scope);
+	}
+	ExtensionOption extension_option;
+	if (!DBConfig::GetConfig(context).TryGetExtensionOption(name, extension_option)) {
+		// DuckDB says that there is no such setting.
+		return scope;
+	}
+	if (scope == SetScope::AUTOMATIC && extension_option.supports_session) {
+		return SetScope::SESSION;
+	}
+	return extension_option.ResolveScope(name, scope);
+}
+
+static string CanonicalName(const Identifier &name) {
+	auto option = DBConfig::GetOptionByName(name);
+	return option ? string(option->name) : name.GetIdentifierName();
+}
+
+static SetScope CheckSetting(ClientContext &context, const Identifier &name, SetScope scope) {
+	auto resolved = ScopeOf(context, name, scope);
+	auto canonical = CanonicalName(name);
+	auto quoted = StringUtil::Format("the setting \"%s\"", canonical);
+	if (resolved == SetScope::GLOBAL) {
+		throw Refused(quoted + " is one of the whole process",
+		              "Set it in that process; with SET SESSION it can be set here if it is one of a session, too");
+	}
+	if (IsIn(SETTINGS_WITH_OUTPUT, canonical) || IsIn(SETTINGS_WITH_OUTPUT, name.GetIdentifierName())) {
+		throw Refused(quoted + " makes the process write", "EXPLAIN ANALYZE answers to the client");
+	}
+	if (StringUtil::StartsWith(StringUtil::Lower(canonical), "debug_")) {
+		throw Refused(quoted + " is one for tests of DuckDB", "Set it in that process");
+	}
+	return resolved;
+}
+
+//! Whoever may nest expressions deeper than the process allows may end it: its stack is not made for that.
+static void CheckDepth(ClientContext &context, const LogicalSet &set) {
+	if (CanonicalName(set.name) != MaxExpressionDepthSetting::Name) {
+		return;
+	}
+	auto depth = set.value.DefaultCastAs(LogicalType::UBIGINT);
+	auto limit = Settings::Get<MaxExpressionDepthSetting>(DBConfig::GetConfig(context));
+	if (!depth.IsNull() && depth.GetValue<uint64_t>() > limit) {
+		throw Refused(StringUtil::Format("max_expression_depth is %llu at most", limit), "Set it globally in that process");
+	}
+}
+
+static bool IsOwn(NetworkSession &session, ClientContext &context, const Identifier &database) {
+	if (database == TEMP_CATALOG || database == SYSTEM_CATALOG) {
+		return true;
+	}
+	auto db = DatabaseManager::Get(context).GetDatabase(database);
+	return db && db->GetCatalog().GetOid() == session.database;
+}
+
+static PermissionException RefusedDatabase(const Identifier &database) {
+	return Refused(StringUtil::Format("the database \"%s\" is one of the process itself", database.GetIdentifierName()),
+	               "Attach it in the client, or serve with allow_host_access := true");
+}
+
+//! USE, SET schema, SET search_path.
+static void CheckSearchPath(NetworkSession &session, ClientContext &context, const LogicalSet &set) {
+	auto name = CanonicalName(set.name);
+	if ((name != SchemaSetting::Name && name != SearchPathSetting::Name) || set.value.IsNull()) {
+		return;
+	}
+	for (auto &entry : CatalogSearchEntry::ParseList(set.value.ToString())) {
+		auto database = entry.GetCatalog();
+		if (database.empty()) {
+			if (Catalog::GetSchema(context, Identifier(), entry.GetSchema(), OnEntryNotFound::RETURN_NULL)) {
+				continue;
+			}
+			database = entry.GetSchema();
+		}
+		if (DatabaseManager::Get(context).GetDatabase(database) && !IsOwn(session, context, database)) {
+			throw RefusedDatabase(database);
+		}
+	}
+}
+
+static void CheckSet(NetworkSession &session, ClientContext &context, LogicalSet &set) {
+	if (set.scope == SetScope::VARIABLE) {
+		return;
+	}
+	set.scope = CheckSetting(context, set.name, set.scope);
+	CheckDepth(context, set);
+	if (!session.allow_host_access) {
+		CheckSearchPath(session, context, set);
+	}
+}
+
+static void CheckReset(ClientContext &context, LogicalReset &reset) {
+	if (reset.scope != SetScope::VARIABLE) {
+		reset.scope = CheckSetting(context, reset.name, reset.scope);
+	}
+}
+
+static void CheckOperator(NetworkSession &session, ClientContext &context, LogicalOperator &op) {
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_SET:
+		CheckSet(session, context, op.Cast<LogicalSet>());
+		break;
+	case LogicalOperatorType::LOGICAL_RESET:
+		CheckReset(context, op.Cast<LogicalReset>());
+		break;
+	case LogicalOperatorType::LOGICAL_PRAGMA: {
+		auto name = op.Cast<LogicalPragma>().info->function.name.GetIdentifierName();
+		if (!IsIn(SESSION_PRAGMAS, name)) {
+			throw Refused("PRAGMA " + name, "Run it in that process");
+		}
+		break;
+	}
+	case LogicalOperatorType::LOGICAL_ATTACH:
+	case LogicalOperatorType::LOGICAL_DETACH:
+		throw Refused("ATTACH and DETACH", "Attach databases in the client");
+	case LogicalOperatorType::LOGICAL_CREATE_SECRET:
+		throw Refused("CREATE SECRET", "Create the secret in the client");
+	case LogicalOperatorType::LOGICAL_LOAD:
+	case LogicalOperatorType::LOGICAL_UPDATE_EXTENSIONS:
+		throw Refused("LOAD, INSTALL and UPDATE EXTENSIONS", "Load extensions in that process");
+	case LogicalOperatorType::LOGICAL_CONNECT:
+	case LogicalOperatorType::LOGICAL_DISCONNECT:
+	case LogicalOperatorType::LOGICAL_EXTERNAL_RESOURCE:
+		throw Refused("CONNECT, DISCONNECT and EXTERNAL RESOURCE", "Use them in the client");
+	case LogicalOperatorType::LOGICAL_DROP: {
+		auto type = op.Cast<LogicalDrop>().info->type;
+		if (type == CatalogType::SECRET_ENTRY) {
+			throw Refused("DROP SECRET", "Drop the secret in that process");
+		}
+		if (type == CatalogType::DATABASE_ENTRY) {
+			throw Refused("DROP DATABASE", "Drop the database in that process");
+		}
+		break;
+	}
+	case LogicalOperatorType::LOGICAL_ALTER:
+		if (op.Cast<LogicalAlter>().info->type == AlterType::ALTER_DATABASE) {
+			throw Refused("ALTER DATABASE", "A catalog has one name for all who use the process");
+		}
+		break;
+	case LogicalOperatorType::LOGICAL_EXPORT:
+	case LogicalOperatorType::LOGICAL_COPY_TO_FILE:
+		if (!session.allow_host_access) {
+			throw Refused("COPY TO and EXPORT DATABASE",
+			              "Write the file where the client is, or serve with allow_host_access := true");
+		}
+		break;
+	default:
+		break;
+	}
+	for (auto &child : op.children) {
+		if (child) {
+			CheckOperator(session, context, *child);
+		}
+	}
+}
+
+//! Tables of other databases, wherever in the statement, in a view or in a macro they are named.
+static void CheckDatabases(NetworkSession &session, const StatementProperties &properties) {
+	auto check = [&](const Identifier &name, const StatementProperties::CatalogIdentity &identity) {
+		if (identity.catalog_oid != session.database && name != TEMP_CATALOG && name != SYSTEM_CATALOG) {
+			throw RefusedDatabase(name);
+		}
+	};
+	for (auto &read : properties.read_databases) {
+		check(read.first, read.second);
+	}
+	for (auto &modified : properties.modified_databases) {
+		check(modified.first, modified.second.identity);
+	}
+}
+
+void RequireOwnMatter(ClientContext &context, const SQLStatement &statement) {
+	auto session = NetworkSession::Get(context);
+	if (!session || session->allow_host_access) {
+		return;
+	}
+	auto copies = statement.type == StatementType::COPY_DATABASE_STATEMENT ||
+	              (statement.type == StatementType::PRAGMA_STATEMENT &&
+	               statement.Cast<PragmaStatement>().info->name == "copy_database");
+	if (copies) {
+		// One of the two databases is not the session's.
+		throw Refused("COPY FROM DATABASE", "Attach the databases in the client, or serve with allow_host_access := true");
+	}
+}
+
+void RequireOwnMatter(ClientContext &context, Binder &binder, BoundStatement &statement) {
+	auto session = NetworkSession::Get(context);
+	if (!session) {
+		return;
+	}
+	CheckOperator(*session, context, *statement.plan);
+	if (!session->allow_host_access) {
+		CheckDatabases(*session, binder.GetStatementProperties());
+	}
+}
+
+namespace {
+
+//! Functions that change the process, print, or run statements in a connection of their own. Those that only use files are
+//! not among them (host_files.cpp); those that take addresses cannot be called from SQL.
+constexpr const char *GUARDED[] = {"enable_logging", "disable_logging", "truncate_duckdb_logs", "enable_profiling",
+                                   "register_external_resource", "register_external_resource_type",
+                                   "create_external_resource", "deregister_external_resource",
+                                   "destroy_external_resource", "json_execute_serialized_sql", "quack_serve",
+                                   "quack_stop"};
+//! Functions that do something to the database that they name.
+constexpr const char *OF_DATABASES[] = {"checkpoint", "force_checkpoint"};
+//! Functions that open a database file.
+constexpr const char *OF_FILES[] = {"read_duckdb"};
+
+struct GuardedInfo : public TableFunctionInfo {
+	explicit GuardedInfo(const TableFunction &function)
+	    : name(function.name.GetIdentifierName()), native(function.function_info), bind(function.bind),
+	      bind_replace(function.bind_replace), bind_operator(function.bind_operator) {
+	}
+
+	//! Throws if the connection may not call the function; else calls it with what it knows of itself.
+	template <class CALL>
+	static auto Pass(ClientContext &context, TableFunctionBindInput &input, CALL &&call)
+	    -> decltype(call(std::declval<const GuardedInfo &>())) {
+		auto &info = input.info->Cast<GuardedInfo>();
+		auto session = NetworkSession::Get(context);
+		if (session) {
+			info.Check(*session, context, input);
+		}
+		auto guarded = input.info;
+		input.info = info.native.get();
+		auto result = call(info);
+		// DuckDB may go on with another of the three.
+		input.info = guarded;
+		return result;
+	}
+
+	void Check(NetworkSession &session, ClientContext &context, TableFunctionBindInput &input) const {
+		if (IsIn(GUARDED, name)) {
+			throw Refused(name, "Call it in that process");
+		}
+		if (session.allow_host_access) {
+			return;
+		}
+		if (IsIn(OF_FILES, name)) {
+			throw Refused(name, "Attach the file in the client, or serve with allow_host_access := true");
+		}
+		if (!input.inputs.empty() && !input.inputs[0].IsNull()) {
+			Identifier database(input.inputs[0].ToString());
+			if (!IsOwn(session, context, database)) {
+				throw RefusedDatabase(database);
+			}
+		}
+	}
+
+	string name;
+	shared_ptr<TableFunctionInfo> native;
+	table_function_bind_t bind;
+	table_function_bind_replace_t bind_replace;
+	table_function_bind_operator_t bind_operator;
+};
+
+unique_ptr<FunctionData> GuardedBind(ClientContext &context, TableFunctionBindInput &input,
+                                     vector<LogicalType> &return_types, vector<Identifier> &names) {
+	return GuardedInfo::Pass(context, input, [&](const GuardedInfo &native) {
+		return native.bind(context, input, return_types, names);
+	});
+}
+
+unique_ptr<TableRef> GuardedBindReplace(ClientContext &context, TableFunctionBindInput &input) {
+	return GuardedInfo::Pass(context, input,
+	                         [&](const GuardedInfo &native) { return native.bind_replace(context, input); });
+}
+
+unique_ptr<LogicalOperator> GuardedBindOperator(ClientContext &context, TableFunctionBindInput &input,
+                                                TableIndex bind_index, vector<Identifier> &return_names) {
+	return GuardedInfo::Pass(context, input, [&](const GuardedInfo &native) {
+		return native.bind_operator(context, input, bind_index, return_names);
+	});
+}
+
+void GuardFunction(ExtensionLoader &loader, const char *name) {
+	auto &instance = loader.GetDatabaseInstance();
+	auto transaction = CatalogTransaction::GetSystemTransaction(instance);
+	auto &schema = Catalog::GetSystemCatalog(instance).GetSchema(transaction, Identifier::DefaultSchema());
+	auto entry = schema.GetEntry(transaction, CatalogType::TABLE_FUNCTION_ENTRY, Identifier(name));
+	if (!entry) {
+		// JSON's is not in every process.
+		return;
+	}
+	CreateTableFunctionInfo info(entry->Cast<TableFunctionCatalogEntry>().functions);
+	info.functions.ApplyToFunctions([&](TableFunction &function) {
+		function.function_info = make_shared_ptr<GuardedInfo>(function);
+		function.bind = function.bind ? GuardedBind : nullptr;
+		function.bind_replace = function.bind_replace ? GuardedBindReplace : nullptr;
+		function.bind_operator = function.bind_operator ? GuardedBindOperator : nullptr;
+	});
+	info.on_conflict = OnCreateConflict::REPLACE_ON_CONFLICT;
+	loader.RegisterFunction(std::move(info));
+}
+
+} // namespace
+
+void GuardFunctions(ExtensionLoader &loader) {
+	for (auto name : GUARDED) {
+		GuardFunction(loader, name);
+	}
+	for (auto name : OF_DATABASES) {
+		GuardFunction(loader, name);
+	}
+	for (auto name : OF_FILES) {
+		GuardFunction(loader, name);
+	}
+}
+
+} // namespace quack
