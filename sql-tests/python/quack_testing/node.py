@@ -12,7 +12,8 @@ class Node:
     """A node: serves the catalog in its data folder, and has it attached as `cp`.
 
     `options` are further arguments of `quack_serve`, by name, as SQL; without `peers` it is a cluster of one.
-    `environment` are variables of its processes from the next start on; `c_api` is that of its processes.
+    `environment` are variables of its processes from the next start on; `c_api` is that of its processes; `catalog` is
+    the name under which it attaches.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Node:
         self.consistency = consistency
         self.default_catalog = default_catalog
         self.c_api = c_api
+        self.catalog = "cp"
         self.environment = {}
         self.process = None
         self.uri = None
@@ -65,10 +67,10 @@ class Node:
 
     def attach(self):
         consistency = f", CONSISTENCY '{self.consistency}'" if self.consistency else ""
-        self.process.sql(f"ATTACH '{self.uri}' AS cp (TYPE quack, TOKEN '{TOKEN}'{consistency})")
-        # With `cp` as the default catalog nothing can be asked without it: not the node's status while there is no
+        self.process.sql(f"ATTACH '{self.uri}' AS {self.catalog} (TYPE quack, TOKEN '{TOKEN}'{consistency})")
+        # With it as the default catalog nothing can be asked without it: not the node's status while there is no
         # quorum for linearizable reads, nor anything once it is detached or broken.
-        self.process.request("prepare_connections", statements=["USE cp"] if self.default_catalog else [])
+        self.process.request("prepare_connections", statements=[f"USE {self.catalog}"] if self.default_catalog else [])
 
     def sql(self, statement, connection="default", **options):
         return self.process.sql(statement, connection, **options)
