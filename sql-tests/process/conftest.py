@@ -59,8 +59,12 @@ def play(stage, tmp_path, track):
 
     def run(scenario):
         plain = scenarios.Plain(tmp_path / "plain", track, scenario)
-        stage.enter(scenario)
-        scenarios.Play(scenario, stage, plain).run()
+        try:
+            stage.enter(scenario)
+            scenarios.Play(scenario, stage, plain).run()
+        except BaseException:
+            stage.leave()
+            raise
 
     return run
 

@@ -299,7 +299,7 @@ IN_NESTED = {
     "alter": ("ALTER TABLE cp.{s}.inner.t ADD COLUMN j INTEGER DEFAULT 4", "ALTER TABLE cp.{s}.inner.t RENAME i TO k"),
     "rename": ("ALTER TABLE cp.{s}.inner.t RENAME TO u",),
     "index": ("CREATE INDEX by_i ON cp.{s}.inner.t (i)",),
-    "drop_index": ("CREATE INDEX by_i ON cp.{s}.inner.t (i)", "DROP INDEX cp.{s}.inner.by_i"),
+    "drop_index": ("CREATE INDEX by_i ON cp.{s}.inner.t (i)", "USE cp.{s}.inner", "DROP INDEX by_i"),
     "trigger": (
         "CREATE TABLE cp.{s}.inner.l (i INTEGER)",
         "CREATE TRIGGER logs AFTER INSERT ON cp.{s}.inner.t INSERT INTO cp.{s}.inner.l VALUES (1)",
