@@ -199,8 +199,7 @@ COLLIDING = [
     ),
     (
         "comments",
-        ("CREATE TABLE cp.{s}.t (i INTEGER)", "COMMENT ON TABLE cp.{s}.t IS 'table'", "COMMENT ON COLUMN cp.{s}.t.i IS 'column'",
-         "COMMENT ON SCHEMA cp.{s} IS 'schema'"),
+        ("CREATE TABLE cp.{s}.t (i INTEGER)", "COMMENT ON TABLE cp.{s}.t IS 'table'", "COMMENT ON COLUMN cp.{s}.t.i IS 'column'"),
     ),
     (
         "foreign_key",
@@ -292,35 +291,35 @@ IN_MAIN = {
     "default_of_other": "CREATE TABLE n (i BIGINT DEFAULT nextval('{s}_q'), e {s}_e)",
     "insert": "INSERT INTO main.{s}_d VALUES (3)",
 }
-NESTED = ("CREATE SCHEMA cp.{s}.inner", "CREATE TABLE cp.{s}.inner.t (i INTEGER)", "CREATE SCHEMA cp.inner_{s}")
+NESTED = ("CREATE SCHEMA cp.{s}.deep", "CREATE TABLE cp.{s}.deep.t (i INTEGER)", "CREATE SCHEMA cp.deep_{s}")
 IN_NESTED = {
-    "comment": ("COMMENT ON TABLE cp.{s}.inner.t IS 'nested'",),
-    "comment_on_column": ("COMMENT ON COLUMN cp.{s}.inner.t.i IS 'nested'",),
-    "alter": ("ALTER TABLE cp.{s}.inner.t ADD COLUMN j INTEGER DEFAULT 4", "ALTER TABLE cp.{s}.inner.t RENAME i TO k"),
-    "rename": ("ALTER TABLE cp.{s}.inner.t RENAME TO u",),
-    "index": ("CREATE INDEX by_i ON cp.{s}.inner.t (i)",),
-    "drop_index": ("CREATE INDEX by_i ON cp.{s}.inner.t (i)", "USE cp.{s}.inner", "DROP INDEX by_i"),
+    "comment": ("COMMENT ON TABLE {s}.deep.t IS 'nested'",),
+    "comment_on_column": ("COMMENT ON COLUMN {s}.deep.t.i IS 'nested'",),
+    "alter": ("ALTER TABLE cp.{s}.deep.t ADD COLUMN j INTEGER DEFAULT 4", "ALTER TABLE cp.{s}.deep.t RENAME i TO k"),
+    "rename": ("ALTER TABLE cp.{s}.deep.t RENAME TO u",),
+    "index": ("CREATE INDEX by_i ON cp.{s}.deep.t (i)",),
+    "drop_index": ("CREATE INDEX by_i ON cp.{s}.deep.t (i)", "USE cp.{s}.deep", "DROP INDEX by_i"),
     "trigger": (
-        "CREATE TABLE cp.{s}.inner.l (i INTEGER)",
-        "CREATE TRIGGER logs AFTER INSERT ON cp.{s}.inner.t INSERT INTO cp.{s}.inner.l VALUES (1)",
-        "INSERT INTO cp.{s}.inner.t VALUES (1)",
+        "CREATE TABLE cp.{s}.deep.l (i INTEGER)",
+        "CREATE TRIGGER logs AFTER INSERT ON cp.{s}.deep.t INSERT INTO cp.{s}.deep.l VALUES (1)",
+        "INSERT INTO cp.{s}.deep.t VALUES (1)",
     ),
-    "drop": ("DROP TABLE cp.{s}.inner.t",),
-    "drop_schema": ("DROP SCHEMA cp.{s}.inner CASCADE",),
-    "view": ("CREATE VIEW cp.{s}.inner.v AS FROM cp.{s}.inner.t",),
+    "drop": ("DROP TABLE cp.{s}.deep.t",),
+    "drop_schema": ("DROP SCHEMA cp.{s}.deep CASCADE",),
+    "view": ("CREATE VIEW cp.{s}.deep.v AS FROM cp.{s}.deep.t",),
     "macro": (
-        "CREATE MACRO cp.{s}.inner.m(i) AS i + 1",
-        "CREATE TABLE cp.{s}.inner.u (i INTEGER, CHECK (cp.{s}.inner.m(i) < 9))",
+        "CREATE MACRO cp.{s}.deep.m(i) AS i + 1",
+        "CREATE TABLE cp.{s}.deep.u (i INTEGER, CHECK (cp.{s}.deep.m(i) < 9))",
     ),
     "sequence": (
-        "CREATE SEQUENCE cp.{s}.inner.q",
-        "CREATE TABLE cp.{s}.inner.u (i INTEGER DEFAULT nextval('cp.{s}.inner.q'))",
-        "INSERT INTO cp.{s}.inner.u DEFAULT VALUES",
+        "CREATE SEQUENCE cp.{s}.deep.q",
+        "CREATE TABLE cp.{s}.deep.u (i INTEGER DEFAULT nextval('cp.{s}.deep.q'))",
+        "INSERT INTO cp.{s}.deep.u DEFAULT VALUES",
     ),
-    "type": ("CREATE TYPE cp.{s}.inner.e AS ENUM ('x')", "CREATE TABLE cp.{s}.inner.u (e cp.{s}.inner.e)"),
-    "in_use": ("USE cp.{s}.inner", "CREATE TABLE u (i INTEGER)", "CREATE INDEX by_i ON t (i)", "COMMENT ON TABLE u IS 'used'"),
-    "replace": ("CREATE OR REPLACE TABLE cp.{s}.inner.t AS SELECT 1 AS j",),
-    "rows": ("INSERT INTO cp.{s}.inner.t VALUES (1)", "UPDATE cp.{s}.inner.t SET i = 2", ("b", "INSERT INTO cp.{s}.inner.t VALUES (3)")),
+    "type": ("CREATE TYPE cp.{s}.deep.e AS ENUM ('x')", "CREATE TABLE cp.{s}.deep.u (e cp.{s}.deep.e)"),
+    "in_use": ("USE cp.{s}.deep", "CREATE TABLE u (i INTEGER)", "CREATE INDEX by_i ON t (i)", "COMMENT ON TABLE u IS 'used'"),
+    "replace": ("CREATE OR REPLACE TABLE cp.{s}.deep.t AS SELECT 1 AS j",),
+    "rows": ("INSERT INTO cp.{s}.deep.t VALUES (1)", "UPDATE cp.{s}.deep.t SET i = 2", ("b", "INSERT INTO cp.{s}.deep.t VALUES (3)")),
 }  # fmt: skip
 TWO = (
     "CREATE SCHEMA cp.{s}_b",

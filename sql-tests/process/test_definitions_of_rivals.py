@@ -27,7 +27,7 @@ INTERLEAVINGS = {
     "schema_and_sequence": (("DROP SCHEMA cp.{s}_f CASCADE",), ("CREATE SEQUENCE cp.{s}_f.q",)),
     "schema_and_macro": (("DROP SCHEMA cp.{s}_f CASCADE",), ("CREATE MACRO cp.{s}_f.m() AS 1",)),
     "schema_and_type": (("DROP SCHEMA cp.{s}_f CASCADE",), ("CREATE TYPE cp.{s}_f.e AS ENUM ('x')",)),
-    "schema_and_inner_schema": (("DROP SCHEMA cp.{s}_f CASCADE",), ("CREATE SCHEMA cp.{s}_f.inner", "CREATE TABLE cp.{s}_f.inner.t AS SELECT 1 AS i")),
+    "schema_and_inner_schema": (("DROP SCHEMA cp.{s}_f CASCADE",), ("CREATE SCHEMA cp.{s}_f.deep", "CREATE TABLE cp.{s}_f.deep.t AS SELECT 1 AS i")),
     "schema_made_again": (("DROP SCHEMA cp.{s}_f CASCADE", "CREATE SCHEMA cp.{s}_f"), ("CREATE TABLE cp.{s}_f.t AS SELECT 1 AS i",)),
     "sequence_and_default": (("DROP SEQUENCE cp.{s}.q",), ("CREATE TABLE cp.{s}.n (i INTEGER, j BIGINT DEFAULT nextval('cp.{s}.q'))", "INSERT INTO cp.{s}.n (i) VALUES (1)")),
     "sequence_and_set_default": (("DROP SEQUENCE cp.{s}.q",), ("ALTER TABLE cp.{s}.u ALTER i SET DEFAULT nextval('cp.{s}.q')",)),

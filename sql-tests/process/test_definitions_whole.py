@@ -31,7 +31,7 @@ OF_TYPES = [
     Scenario("types_of_null", ("CREATE TABLE cp.{s}.u AS SELECT NULL AS n, [] AS l, {'a': NULL} AS s, MAP {} AS m",)),
 ]  # fmt: skip
 AGGREGATES = ("sum(1)", "avg(i)", "count(*)", "min('x')", "first(i)", "max(DATE '2020-01-01')", "stddev(i)", "bool_and(i > 1)",
-              "approx_count_distinct(i)", "list(i)", "string_agg(i::VARCHAR, ',')", "histogram(i)", "quantile_cont(i, 0.5)")  # fmt: skip
+              "approx_count_distinct(i)", "list(i)", "string_agg(i::VARCHAR, ',')", "quantile_cont(i, 0.5)")  # fmt: skip
 
 
 def of_states():
@@ -64,7 +64,7 @@ PARTS = {
     "collations": ("CREATE TABLE cp.{s}.u (a VARCHAR COLLATE NOCASE, b VARCHAR COLLATE NOACCENT.NOCASE UNIQUE, c VARCHAR COLLATE de)",
                    "INSERT INTO cp.{s}.u VALUES ('a', 'ä', 'ö')", "INSERT INTO cp.{s}.u VALUES ('A', 'Ä', 'o')",
                    "CREATE TABLE cp.{s}.v AS FROM cp.{s}.u", "CREATE VIEW cp.{s}.w AS SELECT a COLLATE NOCASE AS a FROM cp.{s}.u"),
-    "generated": ("CREATE TABLE cp.{s}.u (i INTEGER, v VARCHAR, g INTEGER AS (i * 2), h AS (g + length(v)) VIRTUAL, CHECK (g < 90))",
+    "generated": ("CREATE TABLE cp.{s}.u (i INTEGER, v VARCHAR, g INTEGER AS (i * 2), h AS (g + length(v)) VIRTUAL, CHECK (i < 40))",
                   "INSERT INTO cp.{s}.u (i, v) VALUES (1, 'x')", "INSERT INTO cp.{s}.u (i, v) VALUES (45, 'x')"),
     "compression": ("CREATE TABLE cp.{s}.u (i INTEGER USING COMPRESSION rle, v VARCHAR USING COMPRESSION dictionary, f VARCHAR USING COMPRESSION fsst)",
                     "INSERT INTO cp.{s}.u VALUES (1, 'a', 'b')"),
@@ -77,12 +77,12 @@ PARTS = {
                  "CREATE VIEW cp.{s}.v AS SELECT 1 AS i", "COMMENT ON TABLE cp.{s}.u IS 'it''s; a \"table\"'",
                  "COMMENT ON COLUMN cp.{s}.u.\"a \"\"b\" IS 'c'", "COMMENT ON SEQUENCE cp.{s}.q IS 'q'", "COMMENT ON TYPE cp.{s}.e IS 'e'",
                  "COMMENT ON MACRO cp.{s}.m IS 'm'", "COMMENT ON MACRO TABLE cp.{s}.mt IS 'mt'", "COMMENT ON VIEW cp.{s}.v IS 'v'",
-                 "COMMENT ON COLUMN cp.{s}.v.i IS 'column of a view'", "COMMENT ON INDEX cp.{s}.ix IS 'ix'", "COMMENT ON SCHEMA cp.{s} IS 's'",
+                 "COMMENT ON COLUMN cp.{s}.v.i IS 'column of a view'", "COMMENT ON INDEX cp.{s}.ix IS 'ix'",
                  "COMMENT ON TABLE cp.{s}.u IS NULL", "COMMENT ON TABLE cp.{s}.u IS ''"),
-    "names": ('CREATE TABLE cp.{s}."select" ("from" INTEGER, "a.b" VARCHAR, "" INTEGER)', 'CREATE TABLE cp.{s}."x""y" ("rowid" INTEGER, "z;--" DATE)',
+    "names": ('CREATE TABLE cp.{s}."select" ("from" INTEGER, "a.b" VARCHAR)', 'CREATE TABLE cp.{s}."x""y" ("rowid" INTEGER, "z;--" DATE)',
               'CREATE TABLE cp.{s}."ä ö" ("ü" INTEGER CHECK ("ü" > 0))', 'CREATE VIEW cp.{s}."v""w" AS SELECT "ü" AS "a""b" FROM cp.{s}."ä ö"',
               'CREATE MACRO cp.{s}."m n"("p q") AS "p q" + 1', 'CREATE INDEX "i""x" ON cp.{s}."ä ö" ("ü")',
-              'ALTER TABLE cp.{s}."ä ö" RENAME "ü" TO "quack_row_id"', 'INSERT INTO cp.{s}."ä ö" VALUES (1)'),
+              'DROP INDEX cp.{s}."i""x"', 'DROP VIEW cp.{s}."v""w"', 'ALTER TABLE cp.{s}."ä ö" RENAME "ü" TO "quack_row_id"', 'INSERT INTO cp.{s}."ä ö" VALUES (1)'),
     "names_of_the_code": ("CREATE TABLE cp.{s}.quack_internal (quack_position INTEGER, quack_row_id INTEGER, quack_group VARCHAR)",
                           "INSERT INTO cp.{s}.quack_internal VALUES (1, 2, 'x')", "BEGIN", "CREATE TABLE cp.{s}.u (i INTEGER)",
                           "DELETE FROM cp.{s}.quack_internal WHERE quack_position = 1", "COMMIT"),
@@ -104,8 +104,8 @@ PARTS = {
     "indexes": ("CREATE TABLE cp.{s}.u (i INTEGER, v VARCHAR)", "CREATE INDEX a ON cp.{s}.u (i, lower(v))",
                 "CREATE UNIQUE INDEX b ON cp.{s}.u ((i % 10), v)", "INSERT INTO cp.{s}.u VALUES (1, 'x')", "INSERT INTO cp.{s}.u VALUES (11, 'x')"),
     "triggers": ("CREATE TABLE cp.{s}.u (i INTEGER, v VARCHAR)", "CREATE TABLE cp.{s}.l (i INTEGER, w VARCHAR)",
-                 "CREATE TRIGGER a AFTER UPDATE OF v ON cp.{s}.u REFERENCING NEW TABLE AS n OLD TABLE AS o INSERT INTO cp.{s}.l SELECT n.i, o.v FROM n JOIN o USING (i)",
-                 "COMMENT ON TRIGGER a ON cp.{s}.u IS 'of updates'", "INSERT INTO cp.{s}.u VALUES (1, 'x')", "UPDATE cp.{s}.u SET v = 'y'"),
+                 "CREATE TRIGGER a AFTER UPDATE ON cp.{s}.u REFERENCING NEW TABLE AS n OLD TABLE AS o INSERT INTO cp.{s}.l SELECT n.i, o.v FROM n JOIN o USING (i)",
+                 "INSERT INTO cp.{s}.u VALUES (1, 'x')", "UPDATE cp.{s}.u SET v = 'y'"),
 }  # fmt: skip
 
 UP = "SET max_expression_depth = 100000"

@@ -54,7 +54,7 @@ class Scenario:
     # Queries that `a` alone is answered as plain DuckDB does.
     own_probes: tuple = ()
     catalog: str = "cp"
-    # The configuration of the first node's database, from its start on.
+    # The configuration of the database of `b`'s node, from its start on.
     config: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -106,7 +106,7 @@ class Plain:
         self.scenario = scenario
         # Tables that the nodes have refused to alter.
         self.altered = set()
-        self.process = track(Process(folder, "plain", config=scenario.config))
+        self.process = track(Process(folder, "plain"))
         self.process.sql(f"ATTACH ':memory:' AS {scenario.catalog}")
         self.process.request("prepare_connections", statements=[f"USE {scenario.catalog}"])
         self.process.sql(f"CREATE SCHEMA {scenario.schema}")
@@ -163,7 +163,7 @@ class Stage:
             self.cluster = Cluster(folder, self.count, self.track)
             self.nodes = list(self.cluster.nodes.values())
         self.nodes[0].catalog = scenario.catalog
-        self.nodes[0].config = scenario.config
+        self.nodes[1 % self.count].config = scenario.config
         self.start()
         self.nodes[0].sql(f"CREATE TABLE IF NOT EXISTS {scenario.catalog}.main.well (node VARCHAR)", "runner")
 
