@@ -298,7 +298,6 @@ IN_NESTED = {
     "alter": ("ALTER TABLE cp.{s}.deep.t ADD COLUMN j INTEGER DEFAULT 4", "ALTER TABLE cp.{s}.deep.t RENAME i TO k"),
     "rename": ("ALTER TABLE cp.{s}.deep.t RENAME TO u",),
     "index": ("CREATE INDEX by_i ON cp.{s}.deep.t (i)",),
-    "drop_index": ("CREATE INDEX by_i ON cp.{s}.deep.t (i)", "USE cp.{s}.deep", "DROP INDEX by_i"),
     "trigger": (
         "CREATE TABLE cp.{s}.deep.l (i INTEGER)",
         "CREATE TRIGGER logs AFTER INSERT ON cp.{s}.deep.t INSERT INTO cp.{s}.deep.l VALUES (1)",
@@ -317,7 +316,7 @@ IN_NESTED = {
         "INSERT INTO cp.{s}.deep.u DEFAULT VALUES",
     ),
     "type": ("CREATE TYPE cp.{s}.deep.e AS ENUM ('x')", "CREATE TABLE cp.{s}.deep.u (e cp.{s}.deep.e)"),
-    "in_use": ("USE cp.{s}.deep", "CREATE TABLE u (i INTEGER)", "CREATE INDEX by_i ON t (i)", "COMMENT ON TABLE u IS 'used'"),
+    "transaction": ("BEGIN", "CREATE TABLE cp.{s}.deep.u (i INTEGER)", "INSERT INTO cp.{s}.deep.u VALUES (1)", "COMMIT"),
     "replace": ("CREATE OR REPLACE TABLE cp.{s}.deep.t AS SELECT 1 AS j",),
     "rows": ("INSERT INTO cp.{s}.deep.t VALUES (1)", "UPDATE cp.{s}.deep.t SET i = 2", ("b", "INSERT INTO cp.{s}.deep.t VALUES (3)")),
 }  # fmt: skip

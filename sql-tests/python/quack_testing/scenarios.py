@@ -5,6 +5,7 @@ kill and replay; and it does what it does in plain DuckDB. Whatever it is, all n
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from quack_testing.cluster import Cluster, wait_for
@@ -23,6 +24,14 @@ IN_WORDS = (
 # What no refusal says, because it speaks of the node.
 NEVER = re.compile(r"degraded|has stopped|differs from|does not serve", re.IGNORECASE)
 ENDED = "ended"
+# With these the tests look at what is there, whatever a process has set: values are computed and shown alike.
+READER = {
+    "TimeZone": "'UTC'", "Calendar": "'gregorian'", "default_collation": "''", "default_null_order": "'NULLS_LAST'",
+    "default_order": "'ASC'", "integer_division": "false", "old_implicit_casting": "false", "ieee_floating_point_ops": "true",
+    "error_on_division_by_zero": "true", "regex_match_operator_semantics": "'partial'",
+    "scalar_subquery_error_on_multiple_rows": "true", "order_by_non_integer_literal": "false", "lambda_syntax": "'DEFAULT'",
+    "disable_timestamptz_casts": "false", "dialect_compatibility_mode": "'NONE'",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -230,12 +239,20 @@ def filled(text, scenario):
     return text.replace("{s}", scenario.schema).replace("{c}", scenario.catalog)
 
 
+def read_alike(process):
+    """Sets what the reader's connection needs; where the process lets it."""
+    for name, value in READER.items():
+        with suppress(DatabaseError):
+            process.sql(f"SET SESSION {name} = {value}", "reader")
+
+
 def picture(process, catalog, schema):
     """All that is defined in the scenario's schemas, and the rows, without the name of the catalog."""
 
     def rows(query):
-        return process.sql(query, "runner")
+        return process.sql(query, "reader")
 
+    read_alike(process)
     paths, found = {}, {}
     own = rows(f"SELECT oid, parent_schema_oid, schema_name FROM duckdb_schemas() WHERE database_name = '{catalog}'")
     names = {oid: (parent, name) for oid, parent, name in own}
@@ -280,8 +297,10 @@ def picture(process, catalog, schema):
     for oid, name in rows(f"SELECT schema_oid, table_name FROM duckdb_tables() WHERE database_name = '{catalog}'"):
         if is_own(oid, name):
             table = ".".join(f'"{part}"' for part in [catalog, *paths[oid], name])
-            answer = ask(process, f"FROM {table}", "runner")
+            answer = ask(process, f"FROM {table}", "reader")
             found["rows", ".".join(paths[oid]), name] = sorted(answer.rows) or [answer.error]
+    # In an order that no setting decides.
+    found = {key: sorted(values) for key, values in found.items()}
     # A view counts as its text: whether it can be bound is each node's own.
     views = {key[1:] for key in found if key[0] == "view"}
     return {key: value for key, value in found.items() if not (key[0] in ("column", "default text") and key[1:] in views)}
