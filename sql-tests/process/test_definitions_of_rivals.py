@@ -1,11 +1,11 @@
 """Definitions beside another client's: who commits first wins, and what depends on a thing that is dropped is not lost.
 
-Each interleaving runs on plain DuckDB with two connections, too, and must come out as there.
+Each interleaving runs on plain DuckDB with two connections, too. There the first writer wins, here the first committer.
 """
 
 import pytest
 from quack_testing.process import DatabaseError
-from quack_testing.scenarios import Scenario
+from quack_testing.scenarios import IN_WORDS, Plain, Scenario, difference, filled, without_texts
 
 THINGS = (
     "CREATE SCHEMA cp.{s}_f",
@@ -75,7 +75,7 @@ INTERLEAVINGS = {
 # Statements of another client that fail, and have nothing to do with what is open.
 FAILING = (
     "DROP TABLE cp.{s}.missing",
-    "CREATE TABLE cp.{s}.u (i INTEGER)",
+    "CREATE TABLE cp.{s}.t (i INTEGER)",
     "CREATE VIEW cp.{s}.w AS FROM cp.{s}.missing",
     "ALTER TABLE cp.{s}.t ADD COLUMN v INTEGER",
     "ALTER TABLE cp.{s}.missing ADD COLUMN v INTEGER",
@@ -95,18 +95,68 @@ MORE = (
 )
 
 
-@pytest.mark.parametrize("name", INTERLEAVINGS)
-def test_an_interleaving_comes_out_as_in_plain_duckdb(play, name):
-    own, others = INTERLEAVINGS[name]
-    steps = ("BEGIN", *own, *(("b", text) for text in others), "COMMIT")
-    play(Scenario(f"rival_{name}", steps, before=THINGS))
+def interleave(target, scenario, steps, settle):
+    """Runs the steps; the statements of each client that count in the end, and whether all of its have."""
+    done, open_of, good, last = {"a": [], "b": []}, {}, {"a": True, "b": True}, "a"
+    for client, text in steps:
+        if client != last:
+            settle()
+        last = client
+        answer = target.ask(client, filled(text, scenario))
+        assert not answer.error or answer.kind in IN_WORDS, f"{text}: {answer}"
+        good[client] = good[client] and not answer.error
+        if text == "BEGIN":
+            open_of[client] = []
+        elif text == "COMMIT":
+            done[client] += [] if answer.error else open_of[client]
+            del open_of[client]
+        elif not answer.error:
+            open_of.get(client, done[client]).append(text)
+    return done, good
 
 
+def play_interleaving(stage, new_plain, scenario, steps):
+    """Both take effect only if they do in plain DuckDB; otherwise one is refused, which of them may differ, and the other
+    one's work is all there, as if it had been alone."""
+    stage.enter(scenario)
+    beside, alone = new_plain("beside"), new_plain("alone")
+    for text in THINGS:
+        for target in (stage, beside, alone):
+            assert not target.ask("a", filled(text, scenario)).error
+    _, expected = interleave(beside, scenario, steps, lambda: None)
+    done, given = interleave(stage, scenario, steps, stage.settle)
+    assert any(given.values()), "both are refused"
+    assert not all(given.values()) or all(expected.values()), f"plain DuckDB refuses one: {expected}"
+    # With both, it is what plain DuckDB has after both, of which one may be broken.
+    if not all(given.values()):
+        for client in "ba":
+            for text in done[client]:
+                assert not (answer := alone.ask(client, filled(text, scenario))).error, f"{text}: {answer}"
+    there = beside if all(given.values()) else alone
+    assert not stage.unwell()
+    stage.settle()
+    before = stage.pictures(scenario)
+    wrong = difference(without_texts(there.picture()), without_texts(before[0]))
+    assert not wrong, f"plain DuckDB <> here: {wrong}"
+    stage.kill()
+    stage.start()
+    assert not stage.unwell()
+    stage.settle()
+    assert stage.pictures(scenario) == before
+
+
+@pytest.mark.parametrize("in_transactions", [False, True], ids=["statements", "transactions"])
 @pytest.mark.parametrize("name", INTERLEAVINGS)
-def test_an_interleaving_of_transactions_comes_out_as_in_plain_duckdb(play, name):
+def test_of_two_definitions_no_more_take_effect_than_in_plain_duckdb(stage, tmp_path, track, name, in_transactions):
     own, others = INTERLEAVINGS[name]
-    both = ("BEGIN", *own, ("b", "BEGIN"), *(("b", text) for text in others), ("b", "COMMIT"), "COMMIT")
-    play(Scenario(f"rivals_{name}", both, before=THINGS))
+    of_other = ("BEGIN", *others, "COMMIT") if in_transactions else others
+    steps = [("a", text) for text in ("BEGIN", *own)] + [("b", text) for text in of_other] + [("a", "COMMIT")]
+    scenario = Scenario(f"rival{int(in_transactions)}_{name}", ("",))
+    try:
+        play_interleaving(stage, lambda of: Plain(tmp_path / of, track, scenario), scenario, steps)
+    except BaseException:
+        stage.leave()
+        raise
 
 
 @pytest.mark.parametrize("number", range(len(FAILING)))
