@@ -131,6 +131,10 @@ isolation: dist venv ## the same faults, with transactions that a checker of iso
 rivals: dist venv ## clients on all nodes that contradict one another, which must stay equal: MINUTES=n, SEED=s, GROUPS=1
 	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.rivals $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups)
 
+.PHONY: environments
+environments: dist venv ## random SQL on nodes whose hosts differ in everything, next to plain DuckDB: MINUTES=n, SEED=s
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.environments $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED))
+
 .PHONY: bench
 bench: dist venv ## writes per second, next to what the disk and DuckDB could do: BENCH_SECONDS=n for each
 	$(QUACK_PYTHON) bench/write.py $(BENCH_SECONDS)

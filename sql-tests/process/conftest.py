@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 from quack_testing import cluster as clusters  # noqa: E402
 from quack_testing import node as nodes  # noqa: E402
 from quack_testing import process as processes  # noqa: E402
+from quack_testing import scenarios  # noqa: E402
 
 
 @contextmanager
@@ -43,6 +44,29 @@ def shared_cluster(tmp_path_factory):
     """One cluster of three nodes for all tests of a file, which leave it well."""
     with tracking() as add:
         yield clusters.Cluster(tmp_path_factory.mktemp("shared"), 3, add).start()
+
+
+@pytest.fixture(scope="module", params=[1, 3], ids=["node1", "nodes3"])
+def stage(request, tmp_path_factory):
+    """One node, and three, for the scenarios of a file."""
+    with tracking() as add:
+        yield scenarios.Stage(tmp_path_factory.mktemp("stage"), add, request.param)
+
+
+@pytest.fixture
+def play(stage, tmp_path, track):
+    """Plays a scenario on the stage, beside plain DuckDB."""
+
+    def run(scenario):
+        plain = scenarios.Plain(tmp_path / "plain", track, scenario)
+        try:
+            stage.enter(scenario)
+            scenarios.Play(scenario, stage, plain).run()
+        except BaseException:
+            stage.leave()
+            raise
+
+    return run
 
 
 @pytest.fixture

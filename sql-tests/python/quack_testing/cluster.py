@@ -116,7 +116,8 @@ class Cluster:
     def wait_equal(self, among=None):
         """Waits until all nodes have applied the same position, and returns the one hash of their state."""
         def equal():
-            states = {node.sql("FROM quack_state_hash()")[0][1:] for node in among or self.alive()}
+            # As texts: nodes behind the C API answer with nothing else.
+            states = {tuple(map(str, node.sql("FROM quack_state_hash()")[0][1:])) for node in among or self.alive()}
             return states.pop()[1] if len(states) == 1 else None
 
         return wait_for(equal, "equal state hashes")

@@ -13,7 +13,7 @@ class Node:
 
     `options` are further arguments of `quack_serve`, by name, as SQL; without `peers` it is a cluster of one.
     `environment` are variables of its processes from the next start on, `path` is their own database; `c_api` is that of
-    its processes.
+    its processes; `catalog` is the name under which it attaches.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Node:
         self.consistency = consistency
         self.default_catalog = default_catalog
         self.c_api = c_api
+        self.catalog = "cp"
         self.environment = {}
         self.path = ":memory:"
         self.process = None
@@ -76,10 +77,10 @@ class Node:
         if self.consistency:
             # For all connections of the process; ATTACH has an option for its own alone.
             self.process.sql(f"SET GLOBAL quack_consistency = '{self.consistency}'")
-        self.process.sql(f"ATTACH '{self.uri}' AS cp (TYPE quack, TOKEN '{TOKEN}')")
-        # With `cp` as the default catalog nothing can be asked without it: not the node's status while there is no
+        self.process.sql(f"ATTACH '{self.uri}' AS {self.catalog} (TYPE quack, TOKEN '{TOKEN}')")
+        # With it as the default catalog nothing can be asked without it: not the node's status while there is no
         # quorum for linearizable reads, nor anything once it is detached or broken.
-        self.process.request("prepare_connections", statements=["USE cp"] if self.default_catalog else [])
+        self.process.request("prepare_connections", statements=[f"USE {self.catalog}"] if self.default_catalog else [])
 
     def sql(self, statement, connection="default", **options):
         return self.process.sql(statement, connection, **options)

@@ -1,0 +1,38 @@
+"""Nodes whose hosts differ in everything do what plain DuckDB does; a short run of `make environments`."""
+
+import duckdb
+import pytest
+from quack_testing.environments import settings
+from quack_testing.environments.__main__ import Environments
+
+SEEDS = (1, 2)
+LENGTH = 40
+
+
+def test_every_setting_of_duckdb_is_known():
+    """A release of DuckDB that adds a setting, or drops one, fails here: give it its class, in `settings.py`."""
+    names = {name for (name,) in duckdb.connect().execute("SELECT name FROM duckdb_settings()").fetchall()}
+    assert names - settings.known() == set()
+    assert settings.known() - names == set()
+
+
+def test_no_setting_has_two_classes():
+    classes = (settings.MEANING, settings.WORK, settings.SAME, settings.SHOWN, settings.OUTSIDE, settings.FIXED)
+    assert sum(map(len, classes)) == len({name for of_class in classes for name in of_class})
+
+
+@pytest.mark.parametrize("name", [*settings.MEANING, *settings.WORK])
+def test_duckdb_takes_every_value(name):
+    usual, values = settings.MEANING.get(name) or (None, settings.WORK.get(name))
+    for value in values:
+        connection = duckdb.connect()
+        connection.execute(f"SET GLOBAL {name} = {value}")
+        if usual:
+            connection.execute(f"SET SESSION {name} = {usual}")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nodes_of_different_hosts_do_the_same_as_a_plain_file(tmp_path, seed):
+    environments = Environments(tmp_path, LENGTH)
+    assert not (wrong := environments.run(seed)), wrong
+    print(f"environments: seed {seed}, {environments.statements} statements")

@@ -1,0 +1,1 @@
+"""Nodes in processes that differ in all that a host may set or have."""
