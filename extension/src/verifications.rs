@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::store::StateHasher;
 
+/// Stack of a thread that hashes: it writes definitions by recursion. Only pages that are used take memory.
+const STACK_BYTES: usize = 64 << 20;
 /// Verifications that are remembered.
 const KEPT: usize = 16;
 
@@ -34,7 +36,7 @@ impl Verifications {
                 *result = Some(found);
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("quack-verify".to_owned()).spawn(run) {
+        if let Err(error) = std::thread::Builder::new().name("quack-verify".to_owned()).stack_size(STACK_BYTES).spawn(run) {
             self.lock().insert(number, Some(Err(format!("no thread to verify on: {error}"))));
         }
     }

@@ -9,6 +9,10 @@ use std::time::Instant;
 use crate::Error;
 use crate::shared::Shared;
 
+/// Stack of a thread. A definition, such as the expression of a CHECK, is read, copied and written by recursion, here as in
+/// the client's thread that has taken it; the main thread of a process has 8 MiB. Only pages that are used take memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// A thread of the node.
 #[derive(Debug)]
 pub(crate) struct Thread {
@@ -28,8 +32,8 @@ pub(crate) fn spawn(
         contain(&shared, name, body);
         drop(alive);
     };
-    let handle =
-        std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(Error::io("start", name))?;
+    let builder = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
+    let handle = builder.spawn(run).map_err(Error::io("start", name))?;
     Ok(Thread { handle, done })
 }
 
