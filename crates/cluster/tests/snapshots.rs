@@ -32,7 +32,7 @@ fn piece(id: u64, number: u64, bytes: &[u8]) -> Piece {
 fn store(of: &str) -> Vec<u8> {
     let values = [("large", "x".repeat(2 * PIECE_BYTES + 1000)), ("of", of.to_owned())];
     let values = values.map(|(key, value)| (key.to_owned(), value)).into();
-    Image { position: 5, state: Vec::new(), values }.to_bytes()
+    Image { position: 5, state: quack_apply::State::default().encode(), values }.to_bytes()
 }
 
 /// A leader that is one for hand-made snapshots only.

@@ -18,7 +18,7 @@ use quack_node::{
     Applied, Checkpointed, Checkpointer, GroupEntry, LaneInfo, LaneTable, LocalError, NodeHandle, ReadLog,
     StateMachine,
 };
-use quack_proto::log::v1::{Boot, Ddl, Outcome, Rows, Step, Transaction, entry::Body, outcome, step};
+use quack_proto::log::v1::{Boot, Ddl, Outcome, Rows, Step, Transaction, Write, entry::Body, outcome, step};
 use quack_types::{Digests, GroupId, LogIndex, Mark, Place};
 
 use super::{LONG, eventually};
@@ -105,10 +105,21 @@ impl Values {
     }
 }
 
-/// Understands one statement: a key, a blank, a value.
+/// Understands one statement: a key, a blank, a value; and the same as a row, which changes no lanes.
 struct Tables {
     shared: Arc<Values>,
     open: Option<BTreeMap<String, String>>,
+}
+
+impl Tables {
+    fn set(&mut self, text: &str) -> Result<(), StoreError> {
+        let (key, value) = text.split_once(' ').ok_or_else(unknown)?;
+        if self.shared.refuses.lock().unwrap().as_deref() == Some(key) {
+            return Err(StoreError::new(ErrorKind::CONSTRAINT, "this store has rules of its own"));
+        }
+        self.open.as_mut().unwrap().insert(key.to_owned(), value.to_owned());
+        Ok(())
+    }
 }
 
 fn unknown() -> StoreError {
@@ -141,17 +152,12 @@ impl Store for Tables {
 
     fn forget_found(&mut self) {}
 
-    fn insert(&mut self, _: &Rows) -> Result<(), StoreError> {
-        Err(unknown())
+    fn insert(&mut self, rows: &Rows) -> Result<(), StoreError> {
+        self.set(&String::from_utf8_lossy(&rows.chunk))
     }
 
     fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {
-        let (key, value) = sql.split_once(' ').ok_or_else(unknown)?;
-        if self.shared.refuses.lock().unwrap().as_deref() == Some(key) {
-            return Err(StoreError::new(ErrorKind::CONSTRAINT, "this store has rules of its own"));
-        }
-        self.open.as_mut().unwrap().insert(key.to_owned(), value.to_owned());
-        Ok(())
+        self.set(sql)
     }
 
     /// A key that begins with "lane-" needs the lane that is its value.
@@ -169,6 +175,13 @@ impl Store for Tables {
     fn move_sequence(&mut self, _: &str, _: &str, _: &SequenceState, _: bool) -> Result<(), StoreError> {
         Err(unknown())
     }
+}
+
+/// What a client's rows would be.
+pub fn row(key: &str, value: &str) -> Body {
+    let rows = Rows { count: 1, chunk: format!("{key} {value}").into(), ..Rows::default() };
+    let write = step::Kind::Write(Write { inserted: vec![rows], ..Write::default() });
+    Body::Transaction(Transaction { parts: 0, steps: vec![Step { kind: Some(write) }] })
 }
 
 /// What a client's statement would carry.

@@ -9,7 +9,7 @@ mod machine;
 mod node;
 mod puppet;
 
-pub use machine::{Image, REFUSES, statement};
+pub use machine::{Image, REFUSES, row, statement};
 pub use node::{Node, is_leader_lost};
 pub use puppet::Puppet;
 

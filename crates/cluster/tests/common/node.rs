@@ -10,7 +10,7 @@ use quack_net::{PeerHandler, Server, ServerConfig};
 use quack_node::{Claim, DataFolder, Membership, NodeConfig, NodeHandle, NodeStatus};
 use quack_types::{GroupId, NodeId};
 
-use super::machine::{Machine, TestHost, Values, statement};
+use super::machine::{Machine, TestHost, Values, row, statement};
 use super::{LONG, eventually, first_members};
 
 pub struct Node {
@@ -98,7 +98,7 @@ impl Node {
     }
 
     pub fn set_in(&self, lane: GroupId, key: &str, value: &str) {
-        self.host().propose_in(lane, statement(key, value), LONG).unwrap();
+        self.host().propose_in(lane, row(key, value), LONG).unwrap();
     }
 
     /// Role of this node in a group, and the group's members.
