@@ -250,6 +250,10 @@ Definition DefineCreateIndex(const DefinitionScope &scope, TableCatalogEntry &ta
 	auto &index = content.create->Cast<CreateIndexInfo>();
 	index.SetQualifiedName(NameIn(scope.catalog, table.ParentSchema(), info.GetIndexName()));
 	index.table = table.name;
+	// What binding adds, it adds again where the definition is applied.
+	index.column_ids.clear();
+	index.scan_types.clear();
+	index.names.clear();
 	for (idx_t i = 0; i < index.parsed_expressions.size(); i++) {
 		auto &expression = *index.parsed_expressions[i];
 		CloseEvaluated(scope, expression, "CREATE INDEX over");

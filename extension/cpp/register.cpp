@@ -8,6 +8,7 @@
 #include "host.hpp"
 #include "network_session.hpp"
 #include "sequence.hpp"
+#include "settings.hpp"
 #include "shard.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 
@@ -26,5 +27,6 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	quack::RegisterGroupStatements(loader.GetDatabaseInstance());
 	quack::RegisterGroups(loader, *host);
 	quack::RegisterShard(loader);
+	quack::RegisterSettings(loader);
 	quack::GuardFunctions(loader);
 }

@@ -2,9 +2,11 @@
 
 #include "settings.hpp"
 
+#include "duckdb/common/vector_operations/unary_executor.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_data.hpp"
 #include "duckdb/main/config.hpp"
+#include "duckdb/main/extension/extension_loader.hpp"
 #include "duckdb/main/settings.hpp"
 
 using namespace duckdb;
@@ -120,6 +122,28 @@ constexpr const char *OF_THE_CONNECTION[] = {
     "schema",                    "search_path",         "streaming_buffer_size", "tracked_metrics",
 };
 
+//! Settings of `duckdb_settings()` that a statement or its plan may depend on, and no row.
+constexpr const char *OF_THE_PLAN[] = {
+    "approximate_join_order_threshold", "arrow_large_buffer_size", "arrow_lossless_conversion",
+    "arrow_output_list_view", "arrow_output_version", "asof_loop_join_threshold", "binary_as_string",
+    "catalog_error_max_schemas", "current_transaction_invalidation_policy",
+    "default_transaction_invalidation_policy", "delim_join_as_cte", "dialect_compatibility_mode",
+    "disable_parquet_prefetching", "dynamic_or_filter_threshold", "enable_fsst_vectors",
+    "enable_geoparquet_conversion", "enable_macro_dependencies", "enable_optimistic_write", "enable_optimizer",
+    "enable_view_dependencies", "errors_as_json", "experimental_metadata_reuse", "explain_output",
+    "force_column_metadata_reuse", "force_compression", "geometry_minimum_shredding_size", "ignore_unknown_crs",
+    "immediate_transaction_mode", "index_scan_max_count", "index_scan_percentage", "initial_column_segment_size",
+    "json_geometry_format", "late_materialization_max_rows", "max_execution_time", "max_expression_depth",
+    "max_vacuum_tasks", "merge_join_threshold", "nested_loop_join_threshold", "null_order",
+    "ordered_aggregate_threshold", "pandas_analyze_sample", "parquet_metadata_cache", "parquet_prefetch_column_gap",
+    "partitioned_write_flush_threshold", "partitioned_write_max_open_files", "perfect_ht_threshold",
+    "pivot_filter_threshold", "pivot_limit", "prefer_range_joins", "prefetch_all_parquet_files",
+    "preserve_identifier_case", "preserve_insertion_order", "python_enable_replacements", "python_scan_all_frames",
+    "read_ahead_depth", "scheduler_process_partial", "show_behavior", "table_function_identifier_conversion",
+    "validate_external_file_cache", "variant_minimum_shredding_size", "warnings_as_errors",
+    "write_buffer_row_group_count", "zstd_min_string_length",
+};
+
 template <idx_t COUNT>
 bool IsIn(const char *const (&names)[COUNT], const string &setting) {
 	for (auto name : names) {
@@ -150,7 +174,8 @@ struct KnownSetting {
 
 bool IsPinned(const string &setting) {
 	auto setting_class = ClassOf(setting);
-	return setting_class == SettingClass::PINNED || setting_class == SettingClass::TRAVELS;
+	return setting_class == SettingClass::PINNED || setting_class == SettingClass::TRAVELS ||
+	       setting_class == SettingClass::UNKNOWN;
 }
 
 //! DuckDB's own settings that are pinned.
@@ -199,7 +224,10 @@ SettingClass ClassOf(const string &setting) {
 	if (IsIn(OF_THE_HOST, setting)) {
 		return SettingClass::HOST;
 	}
-	return IsIn(OF_THE_CONNECTION, setting) ? SettingClass::CONNECTION : SettingClass::PINNED;
+	if (IsIn(OF_THE_CONNECTION, setting)) {
+		return SettingClass::CONNECTION;
+	}
+	return IsIn(OF_THE_PLAN, setting) ? SettingClass::PINNED : SettingClass::UNKNOWN;
 }
 
 const char *NameOf(SettingClass setting_class) {
@@ -210,8 +238,10 @@ const char *NameOf(SettingClass setting_class) {
 		return "travels";
 	case SettingClass::HOST:
 		return "host";
-	default:
+	case SettingClass::CONNECTION:
 		return "connection";
+	default:
+		return "unknown";
 	}
 }
 
@@ -254,6 +284,17 @@ ClosedScope::ClosedScope(ClientContext &context, const SettingValues &travelling
 ClosedScope::~ClosedScope() {
 	std::swap(ClientData::Get(context).catalog_search_path, search_path);
 	ClientConfig::GetConfig(context).user_settings = std::move(settings);
+}
+
+static void SettingClassOf(DataChunk &args, ExpressionState &, Vector &result) {
+	UnaryExecutor::Execute<string_t, string_t>(args.data[0], result, args.size(), [&](string_t name) {
+		return StringVector::AddString(result, NameOf(ClassOf(name.GetString())));
+	});
+}
+
+void RegisterSettings(ExtensionLoader &loader) {
+	loader.RegisterFunction(
+	    ScalarFunction("quack_setting_class", {LogicalType::VARCHAR}, LogicalType::VARCHAR, SettingClassOf));
 }
 
 } // namespace quack

@@ -7,8 +7,6 @@
 
 namespace quack {
 
-class QuackCatalog;
-
 //! Names and values of settings, as text.
 using SettingValues = duckdb::vector<std::pair<duckdb::string, duckdb::string>>;
 
@@ -22,10 +20,11 @@ enum class SettingClass {
 	//! The process's own: memory, threads, files, the network, what it logs. It decides nothing about rows.
 	HOST,
 	//! A connection's own, and at its default in each new one.
-	CONNECTION
+	CONNECTION,
+	//! One of an extension, or of a DuckDB that this release does not know. It is pinned.
+	UNKNOWN
 };
 
-//! The class of a setting that `duckdb_settings()` lists; `PINNED` for one that an extension has added.
 SettingClass ClassOf(const duckdb::string &setting);
 const char *NameOf(SettingClass setting_class);
 
@@ -35,6 +34,9 @@ void PinSettings(duckdb::ClientContext &context);
 
 //! The settings of the class `TRAVELS` whose values in this session are not the pinned ones.
 SettingValues TravellingSettings(duckdb::ClientContext &context);
+
+//! Registers `quack_setting_class(name)`.
+void RegisterSettings(duckdb::ExtensionLoader &loader);
 
 //! While it lives, names and settings mean in this connection what they mean to the applier: settings are pinned, apart
 //! from `travelling` ones, and names without a qualification are DuckDB's own. What is in the replicated catalog has its
