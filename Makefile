@@ -127,6 +127,10 @@ chaos: dist venv ## kill, cut off, pause and empty real nodes under a checked lo
 isolation: dist venv ## the same faults, with transactions that a checker of isolation looks at: MINUTES=n, SEED=s
 	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos --workload transactions $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups)
 
+.PHONY: definitions
+definitions: dist venv ## scenarios of definitions beside plain DuckDB, with kills and replays: ONLY=part of their names
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m pytest -q -n 4 sql-tests/process/definitions $(if $(ONLY),-k '$(ONLY)')
+
 .PHONY: rivals
 rivals: dist venv ## clients on all nodes that contradict one another, which must stay equal: MINUTES=n, SEED=s, GROUPS=1
 	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.rivals $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups)

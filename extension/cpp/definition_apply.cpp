@@ -131,7 +131,10 @@ static void ApplyCreate(Connection &connection, QuackCatalog &catalog, unique_pt
 		break;
 	case CatalogType::TRIGGER_ENTRY: {
 		auto &trigger = create->Cast<CreateTriggerInfo>();
-		auto &table = Catalog::GetEntry<TableCatalogEntry>(context, trigger.base_table->GetQualifiedName());
+		auto name = trigger.base_table->GetQualifiedName();
+		auto &table = Catalog::GetEntry<TableCatalogEntry>(context, name);
+		// What is kept has the name that all nodes share.
+		trigger.base_table->SetQualifiedName(name.WithCatalog(catalog.SharedName()));
 		table.CreateTrigger(catalog.GetCatalogTransaction(context), trigger);
 		break;
 	}

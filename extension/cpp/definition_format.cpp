@@ -153,6 +153,29 @@ static string DescriptionOf(CatalogEntry &entry) {
 	return CatalogTypeToString(entry.type) + "\x1e" + place + "\x1e" + entry.name.GetIdentifierName() + "\x1e" + definition;
 }
 
+//! What lies in a schema, and in those within it. DuckDB keeps no dependencies on schemas.
+static void CollectContents(ClientContext &context, SchemaCatalogEntry &schema, vector<reference<CatalogEntry>> &found) {
+	constexpr CatalogType SETS[] = {CatalogType::TABLE_ENTRY,           CatalogType::INDEX_ENTRY,
+	                                CatalogType::SEQUENCE_ENTRY,        CatalogType::TYPE_ENTRY,
+	                                CatalogType::SCALAR_FUNCTION_ENTRY, CatalogType::TABLE_FUNCTION_ENTRY,
+	                                CatalogType::SCHEMA_ENTRY};
+	vector<reference<SchemaCatalogEntry>> nested;
+	for (auto type : SETS) {
+		schema.Scan(context, type, [&](CatalogEntry &entry) {
+			if (entry.internal) {
+				return;
+			}
+			found.push_back(entry);
+			if (entry.type == CatalogType::SCHEMA_ENTRY) {
+				nested.push_back(entry.Cast<SchemaCatalogEntry>());
+			}
+		});
+	}
+	for (auto &inner : nested) {
+		CollectContents(context, inner, found);
+	}
+}
+
 uint64_t FingerprintOf(ClientContext &context, QuackCatalog &catalog, CatalogEntry &entry) {
 	reference_map_t<CatalogEntry, vector<reference<CatalogEntry>>> dependents;
 	catalog.GetDependencyManager()->Scan(
@@ -161,6 +184,9 @@ uint64_t FingerprintOf(ClientContext &context, QuackCatalog &catalog, CatalogEnt
 	    });
 	std::set<string> descriptions;
 	vector<reference<CatalogEntry>> found {entry};
+	if (entry.type == CatalogType::SCHEMA_ENTRY) {
+		CollectContents(context, entry.Cast<SchemaCatalogEntry>(), found);
+	}
 	for (idx_t i = 0; i < found.size(); i++) {
 		if (!descriptions.insert(DescriptionOf(found[i])).second) {
 			continue;

@@ -248,26 +248,9 @@ void NativeChanges::Add(const NativeChanges &others) {
 	tables.insert(others.tables.begin(), others.tables.end());
 }
 
-//! Whether DuckDB reports an error of this kind for what another transaction has not committed. What is in the catalog, or
-//! not, it says of what is committed alone.
-static bool MayBeOfOthers(ExceptionType error) {
-	switch (error) {
-	case ExceptionType::CATALOG:
-	case ExceptionType::BINDER:
-	case ExceptionType::PARSER:
-	case ExceptionType::SYNTAX:
-	case ExceptionType::CONVERSION:
-	case ExceptionType::OUT_OF_RANGE:
-	case ExceptionType::NOT_IMPLEMENTED:
-		return false;
-	default:
-		return true;
-	}
-}
-
 bool NativeChanges::MayCause(const FailedAttempt &attempt) const {
-	if (attempt.ran_statement) {
-		return MayBeOfOthers(attempt.error) && (of_catalog || of_indexes || !tables.empty());
+	if (attempt.ran_statement && (of_catalog || of_indexes || !tables.empty())) {
+		return true;
 	}
 	if (attempt.error == ExceptionType::CONSTRAINT) {
 		return of_indexes;

@@ -36,7 +36,9 @@ impl Verifications {
                 *result = Some(found);
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("quack-verify".to_owned()).stack_size(STACK_BYTES).spawn(run) {
+        if let Err(error) =
+            std::thread::Builder::new().name("quack-verify".to_owned()).stack_size(STACK_BYTES).spawn(run)
+        {
             self.lock().insert(number, Some(Err(format!("no thread to verify on: {error}"))));
         }
     }

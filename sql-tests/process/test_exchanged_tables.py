@@ -327,7 +327,7 @@ def test_a_number_is_never_given_twice(new_node, new_process):
         new = set(listed.values()) - given
         assert not new or min(new) > max(given, default=1)
         given |= new
-    assert listed == {("main", "a"): 6, ("main", "c"): 2, ("x", "a"): 8}
+    assert set(listed) == {("main", "a"), ("main", "c"), ("x", "a")}
 
 
 def test_the_list_of_numbers_stays_short(new_node, new_process):

@@ -97,7 +97,7 @@ def test_who_was_out_of_time_knows_what_has_happened(nodes):
     for number in numbers(outcomes):
         node = chance.choice(nodes)
         # The clock is looked at from time to time only, so that there has to be something to do.
-        node.sql(f"SET max_execution_time = {chance.randint(1, 12)}", "short")
+        node.sql(f"SET max_execution_time = {chance.randint(1, 60)}", "short")
         statement = f"INSERT INTO s SELECT {number} FROM range(1500000) WHERE range % 1500000 = 0"
         outcomes[number] = outcome(lambda: node.sql(statement, "short"))  # noqa: B023
         wait_for(lambda: node.sql("RESET max_execution_time", "short") == [], "time again")  # noqa: B023

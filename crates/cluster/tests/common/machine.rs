@@ -156,8 +156,8 @@ impl Store for Tables {
         self.set(&String::from_utf8_lossy(&rows.chunk))
     }
 
-    fn ddl(&mut self, sql: &str) -> Result<(), StoreError> {
-        self.set(sql)
+    fn ddl(&mut self, ddl: &Ddl) -> Result<(), StoreError> {
+        self.set(&ddl.sql)
     }
 
     /// A key that begins with "lane-" needs the lane that is its value.
@@ -186,7 +186,7 @@ pub fn row(key: &str, value: &str) -> Body {
 
 /// What a client's statement would carry.
 pub fn statement(key: &str, value: &str) -> Body {
-    let ddl = step::Kind::Ddl(Ddl { sql: format!("{key} {value}") });
+    let ddl = step::Kind::Ddl(Ddl { sql: format!("{key} {value}"), ..Ddl::default() });
     Body::Transaction(Transaction { parts: 0, steps: vec![Step { kind: Some(ddl) }] })
 }
 

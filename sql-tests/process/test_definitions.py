@@ -1,0 +1,123 @@
+"""Definitions mean the same after a kill, and under another name of the catalog; what could not mean the same is refused."""
+
+import pytest
+from quack_testing.process import DatabaseError
+
+DEFINE = """CREATE SCHEMA {c}.s
+CREATE MACRO {c}.s.m(x) AS x + 1
+CREATE SEQUENCE {c}.s.q
+CREATE TYPE {c}.s.mood AS ENUM ('sad', 'glad')
+CREATE TABLE {c}.s.t (i BIGINT DEFAULT nextval('{c}.s.q'), j INTEGER CHECK ({c}.s.m(j) > 0), k {c}.s.mood, \
+g INTEGER GENERATED ALWAYS AS ({c}.s.m(j)))
+CREATE INDEX by_m ON {c}.s.t ({c}.s.m(j))
+CREATE VIEW {c}.s.v AS SELECT i, j FROM {c}.s.t WHERE k = 'sad'
+CREATE MACRO {c}.s.all_of() AS TABLE FROM {c}.s.t
+CREATE TABLE {c}.s.p (a INTEGER PRIMARY KEY)
+CREATE TABLE {c}.s.r (a INTEGER REFERENCES {c}.s.p (a))
+CREATE TABLE {c}.s.log (j INTEGER)
+CREATE TRIGGER logs AFTER INSERT ON {c}.s.t REFERENCING NEW TABLE AS n FOR EACH STATEMENT INSERT INTO {c}.s.log SELECT j FROM n
+COMMENT ON TABLE {c}.s.t IS 'table'
+COMMENT ON COLUMN {c}.s.t.j IS 'column'
+INSERT INTO {c}.s.t (j, k) VALUES (1, 'sad'), (2, 'glad')
+UPDATE {c}.s.t SET j = j + 1
+BEGIN
+CREATE TABLE {c}.s.tx (i INTEGER, CHECK ({c}.s.m(i) > 1))
+CREATE UNIQUE INDEX tx_once ON {c}.s.tx (i)
+INSERT INTO {c}.s.tx VALUES (5)
+COMMIT""".split("\n")
+PROBES = (
+    ("FROM {c}.s.t ORDER BY i", [(1, 2, "sad", 3), (2, 3, "glad", 4)]),
+    ("FROM {c}.s.v", [(1, 2)]),
+    ("SELECT count(*) FROM {c}.s.all_of()", [(2,)]),
+    ("FROM {c}.s.log ORDER BY j", [(1,), (2,)]),
+    ("FROM {c}.s.tx", [(5,)]),
+)
+
+
+@pytest.mark.parametrize("catalog", ["cp", "other"])
+def test_definitions_outlive_a_kill_under_any_name_of_the_catalog(new_node, catalog):
+    node = new_node()
+    node.catalog = catalog
+    node.start()
+    for text in DEFINE:
+        node.sql(text.format(c=catalog))
+    for _ in range(2):
+        for query, rows in PROBES:
+            assert node.sql(query.format(c=catalog)) == rows, query
+        with pytest.raises(DatabaseError, match="CHECK constraint failed"):
+            node.sql(f"INSERT INTO {catalog}.s.t (j) VALUES (-5)")
+        with pytest.raises(DatabaseError, match="Constraint Error"):
+            node.sql(f"INSERT INTO {catalog}.s.tx VALUES (5)")
+        before = node.sql("SELECT hash FROM quack_state_hash()")
+        node.kill()
+        node.start()
+        assert node.sql("SELECT hash FROM quack_state_hash()") == before
+
+
+REFUSED = {
+    "another database": ("CREATE TABLE cp.t (i INTEGER, CHECK (mem.dbl(i) > 1))", 'lies in the database "mem"'),
+    "another database in a view": ("CREATE VIEW cp.v AS FROM mem.t", 'lies in the database "mem"'),
+    "another database in a query": ("CREATE VIEW cp.v AS FROM query('FROM mem.t')", 'lies in the database "mem"'),
+    "another database in an index": ("CREATE INDEX i ON cp.there (mem.dbl(i))", 'lies in the database "mem"'),
+    "a macro of this connection": ("CREATE TABLE cp.t (i INTEGER, CHECK (passing(i) > 1))", "which is temporary"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_only_this_process_has_is_refused(node, case):
+    text, words = REFUSED[case]
+    for before in ("ATTACH ':memory:' AS mem", "CREATE MACRO mem.dbl(i) AS i * 2", "CREATE TABLE mem.t (i INTEGER)",
+                   "CREATE TEMP MACRO passing(i) AS i", "CREATE TABLE cp.there (i INTEGER)"):  # fmt: skip
+        node.sql(before)
+    with pytest.raises(DatabaseError, match=words):
+        node.sql(text)
+    node.sql("INSERT INTO cp.there VALUES (1)")
+
+
+def test_a_schema_may_have_the_name_of_a_database_of_the_process(node):
+    node.sql("ATTACH ':memory:' AS app")
+    for text in ("CREATE SCHEMA cp.app", "CREATE MACRO cp.app.m(i) AS i + 1", "CREATE SEQUENCE cp.app.q",
+                 "CREATE TABLE cp.app.t (i INTEGER, n BIGINT DEFAULT nextval('cp.app.q'), CHECK (cp.app.m(i) > 1))",
+                 "INSERT INTO cp.app.t (i) VALUES (1), (2)", "CREATE INDEX by_m ON cp.app.t (cp.app.m(i))",
+                 "ALTER TABLE cp.app.t ADD COLUMN j INTEGER DEFAULT 5", "COMMENT ON TABLE cp.app.t IS 'there'"):  # fmt: skip
+        node.sql(text)
+    assert node.sql("FROM cp.app.t ORDER BY i") == [(1, 1, 5), (2, 2, 5)]
+    node.kill()
+    node.start()
+    assert node.sql("FROM cp.app.t ORDER BY i") == [(1, 1, 5), (2, 2, 5)]
+
+
+def test_a_view_does_not_need_its_file_where_it_is_applied(node, tmp_path):
+    file = tmp_path / "there.csv"
+    file.write_text("a\n1\n")
+    node.sql(f"CREATE VIEW cp.v AS FROM '{file}'")
+    assert node.sql("FROM cp.v") == [(1,)]
+    file.unlink()
+    node.kill()
+    node.start()
+    with pytest.raises(DatabaseError, match="No files found"):
+        node.sql("FROM cp.v")
+    node.sql("CREATE TABLE cp.t AS SELECT 1 AS i")
+
+
+def test_settings_that_change_a_meaning_are_named(node):
+    node.sql("SET default_collation = 'NOCASE'")
+    with pytest.raises(DatabaseError, match=r"means something else .*\(default_collation\)"):
+        node.sql("CREATE TABLE cp.t (v VARCHAR, CHECK (v = 'a'))")
+    node.sql("RESET default_collation")
+    node.sql("CREATE TABLE cp.t (v VARCHAR, CHECK (v = 'a'))")
+
+
+def test_every_setting_of_duckdb_has_a_class(node):
+    unknown = node.sql("SELECT name FROM duckdb_settings() WHERE quack_setting_class(name) = 'unknown' AND name NOT LIKE 'quack_%'")
+    assert unknown == []
+
+
+def test_a_transaction_drops_only_what_it_saw(node):
+    node.sql("CREATE SCHEMA cp.f")
+    node.sql("BEGIN", "first")
+    node.sql("DROP SCHEMA cp.f CASCADE", "first")
+    node.sql("CREATE TABLE cp.f.t AS SELECT 1 AS i")
+    with pytest.raises(DatabaseError, match="Conflict"):
+        node.sql("COMMIT", "first")
+    assert node.sql("FROM cp.f.t") == [(1,)]
