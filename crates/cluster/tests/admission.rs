@@ -226,7 +226,9 @@ fn a_member_serves_when_a_quorum_is_started_alike_and_none_serves_that_is_not() 
     assert!(refusal.contains("node 'n2' serves this cluster already"), "{refusal}");
     n2.kill();
     // A quorum is alike, and nobody serves who is not.
-    [&n0, &n1].iter().for_each(|node| assert!(node.cluster().require_agreement().is_ok()));
+    for node in [&n0, &n1] {
+        eventually("agreement of a quorum", || node.cluster().require_agreement().is_ok());
+    }
     // One alone is no quorum.
     n1.kill();
     let refusal = n0.cluster().require_agreement().unwrap_err().to_string();
