@@ -118,7 +118,7 @@ static SetScope CheckSetting(ClientContext &context, const Identifier &name, Set
 	return resolved;
 }
 
-//! Whoever may nest expressions deeper than the process allows may end it: its stack is not made for that.
+//! A client that may nest expressions deeper than the process allows may end it: its stack is not made for that.
 static void CheckDepth(ClientContext &context, const LogicalSet &set) {
 	if (CanonicalName(set.name) != MaxExpressionDepthSetting::Name) {
 		return;

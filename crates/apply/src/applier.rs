@@ -89,7 +89,7 @@ pub struct Applier<S> {
     batch_entries: usize,
     /// Bytes of the entries between what is committed and the position, roughly.
     uncommitted_bytes: usize,
-    /// Nobody has taken them yet.
+    /// They have not been taken yet.
     digests: Digests,
     /// This node's own error that ended it.
     failed: Option<StoreError>,

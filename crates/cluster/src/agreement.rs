@@ -1,8 +1,8 @@
 //! Differing outcomes are noticed at once: with every frame a node says what it has decided so far, and with every entry
 //! what its origin had decided. Where that differs from what this node has, the leader asks all members what they have
-//! decided at that position. Whoever differs from a majority of the voters is told so, and stops; the leader, too.
+//! decided at that position. A node that differs from a majority of the voters is told so, and stops; the leader, too.
 //!
-//! Without a majority nobody can say who is right, and nobody stops.
+//! Without a majority it is not known which nodes are right, and none stops.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use quack_types::{LogIndex, Mark};
 use crate::cluster::{Cluster, HELLO_TIME, Running};
 use crate::roster::Member;
 
-/// How long nobody knows of a stop of the cluster.
+/// How long the thread may not know that the cluster stops.
 const WAKE: Duration = Duration::from_millis(250);
 /// A member may not have come to the position yet: how often it is asked again, and for how long.
 const POLL: Duration = Duration::from_millis(20);
@@ -87,7 +87,7 @@ impl Cluster {
                 let position = suspicions.wait(WAKE);
                 let Some(cluster) = this.upgrade() else { return };
                 let Some(running) = cluster.running() else { return };
-                // Whoever leads has the same entries, and the words of all others.
+                // The leader has the same entries, and the words of all others.
                 let Some(position) = position.filter(|_| running.node.is_leader()) else { continue };
                 if !cluster.decide(&running, position, &mut said) {
                     drop(running);
@@ -96,11 +96,11 @@ impl Cluster {
             }
         };
         if let Err(error) = std::thread::Builder::new().name("quack-agreement".to_owned()).spawn(run) {
-            tracing::error!(%error, "nobody compares what the nodes decide: only quack_verify does");
+            tracing::error!(%error, "what the nodes decide is not compared: only quack_verify does");
         }
     }
 
-    /// Finds out who has decided differently, and tells them. False when there is nobody who can be told.
+    /// Finds out who has decided differently, and tells them. False when no node can be told.
     fn decide(self: &Arc<Self>, running: &Running, position: LogIndex, said: &mut Said) -> bool {
         let membership = running.node.membership();
         let takes_part = |member: &Member| {
@@ -113,7 +113,7 @@ impl Cluster {
             let (this, sender) = (Arc::clone(self), sender.clone());
             let ask = move || {
                 let answer = this.decided_by(&member, position, deadline);
-                // Whoever asked may have gone on.
+                // The caller may have gone on.
                 let _ = sender.send((member, answer));
             };
             if let Err(error) = std::thread::Builder::new().name("quack-ask".to_owned()).spawn(ask) {

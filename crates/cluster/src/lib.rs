@@ -12,7 +12,7 @@
 //!  members    changes of membership, carried out by the leader
 //!  contract   what may be written into the log: no more than the oldest member can apply
 //!  steward    what the leader looks after by itself: learners that have caught up become voters
-//!  agreement  compares what the nodes decide, all the time; whoever differs from the quorum stops
+//!  agreement  compares what the nodes decide, all the time; a node that differs from the quorum stops
 //!  verify     compares what the nodes hold, when asked to
 //!  cluster    the whole: takes what peers send
 //! ```

@@ -225,7 +225,7 @@ fn a_member_serves_when_a_quorum_is_started_alike_and_none_serves_that_is_not() 
     let refusal = n1.cluster().require_agreement().unwrap_err().to_string();
     assert!(refusal.contains("node 'n2' serves this cluster already"), "{refusal}");
     n2.kill();
-    // A quorum is alike, and nobody serves who is not.
+    // A quorum is alike, and a node that is not does not serve.
     for node in [&n0, &n1] {
         eventually("agreement of a quorum", || node.cluster().require_agreement().is_ok());
     }

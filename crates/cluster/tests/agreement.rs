@@ -1,4 +1,4 @@
-//! Nodes that decide an entry differently: who stops, how soon, and when nobody can say who is right.
+//! Nodes that decide an entry differently: which one stops, how soon, and what happens without a majority.
 
 #![allow(clippy::unwrap_used)]
 
@@ -42,7 +42,7 @@ fn require_going_on(nodes: &[&Node]) {
 fn a_node_that_decides_differently_stops_at_once_and_is_rebuilt() {
     let (world, mut nodes) = found(&["n0:voter", "n1:voter", "n2:voter"]);
     nodes[2].values().refuse("key");
-    // Nothing comes after it, and nobody asks.
+    // Nothing comes after it, and no statement asks.
     nodes[1].set("key", "value");
     let reason = wait_stopped(&nodes[2]);
     assert!(reason.contains(OTHERWISE) && reason.contains("its digest of outcomes is"), "{reason}");

@@ -293,7 +293,7 @@ impl ApplyLoop {
         Ok(())
     }
 
-    /// Compares what the entries have led to with what their origins say. Nobody is answered before.
+    /// Compares what the entries have led to with what their origins say. No client is answered before.
     fn compare(&self, Digests { marks, claims }: &Digests) -> Result<(), Stopped> {
         for FalseClaim { claim: Claim { origin, mark }, own } in self.shared.outcomes.applied(marks, claims) {
             let root = self.shared.progress().root().map(|root| root.membership.clone()).unwrap_or_default();

@@ -21,7 +21,7 @@
 //!   with an error that says whether it can still happen;
 //! - entries are applied in order, each once per life of the process, and only when
 //!   they are durable and committed;
-//! - a node whose log leads to something else than it has told its clients answers nobody any more;
+//! - a node whose log leads to something else than it has told its clients answers no client any more;
 //! - the log is cut only below what a checkpoint has made durable;
 //! - no panic of a thread leaves it, and no thread outlives [`NodeHandle::stop`]
 //!   unless it hangs in the state machine.

@@ -2,7 +2,7 @@
 //!
 //! Two nodes that have the same digest at a position of the root's log have decided everything before it alike; two that
 //! differ there have not, and differ at every later position, too. Who of them is right is not known here: what
-//! differs is a suspicion, and whoever compares nodes asks for it.
+//! differs is a suspicion, and the thread that compares nodes asks for it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -189,7 +189,7 @@ impl Outcomes {
     }
 }
 
-/// What differs among nodes, for whoever finds out who of them is right.
+/// What differs among nodes, for the comparison that finds out which of them are right.
 #[derive(Debug, Clone)]
 pub struct Suspicions(pub(crate) Arc<Outcomes>);
 
@@ -268,7 +268,7 @@ mod tests {
         let wrong = outcomes.applied(&[mark(5, 50), mark(6, 60), mark(7, 70)], &claims);
         let expected = [(claims[2], 60), (claims[5], 70)].map(|(claim, own)| FalseClaim { claim, own });
         assert_eq!(wrong, expected);
-        // Whether it suspects anything is for whoever knows the origins.
+        // Whether it suspects anything is decided where the origins are known.
         assert_eq!(outcomes.known().suspicion, None);
     }
 

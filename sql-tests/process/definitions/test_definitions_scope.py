@@ -179,7 +179,7 @@ with open("x.csv", "w") as file:
     file.write("i,v\\n1,one\\n2,two\\n")
 """
 FILES = [
-    # Nobody but `a` has the file, in the folder in which its process works; after the kill, it works in another one.
+    # Only `a` has the file, in the folder in which its process works; after the kill, it works in another one.
     Scenario("file_view", ("CREATE VIEW cp.{s}.v AS FROM 'x.csv'",), EITHER, "file|csv", python=WRITE_FILE),
     Scenario("file_view_of_function", ("CREATE VIEW cp.{s}.v AS FROM read_csv('x.csv')",), EITHER, "file|csv", python=WRITE_FILE),
     Scenario(
