@@ -255,17 +255,36 @@ void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &
 	Reserve(transaction, table);
 	RequireSettled(transaction, table, info);
 	auto references = ReferencesToRename(transaction, info);
+	if (IsCommentOn(info, CatalogType::INDEX_ENTRY)) {
+		CommentOnIndex(transaction, info);
+		return;
+	}
 	DuckSchemaEntry::Alter(transaction, info);
 	for (auto &reference : references) {
 		AlterNatively(transaction, *reference);
 	}
-	if (IsCommentOn(info, CatalogType::INDEX_ENTRY)) {
-		auto entry = GetCatalogSet(CatalogType::INDEX_ENTRY).GetEntry(transaction, name);
-		if (entry) {
+}
+
+void QuackSchemaEntry::CommentOnIndex(CatalogTransaction transaction, AlterInfo &info) {
+	auto current = [&]() {
+		return GetCatalogSet(CatalogType::INDEX_ENTRY).GetEntry(transaction, info.GetQualifiedName().Name());
+	};
+	auto before = current();
+	auto note = [&]() {
+		auto entry = current();
+		if (entry && entry != before) {
 			QuackTransactionManager::Get(reinterpret_cast<QuackCatalog &>(catalog))
 			    .NoteComment(transaction.transaction->Cast<DuckTransaction>(), entry->Cast<DuckIndexEntry>());
 		}
+	};
+	try {
+		DuckSchemaEntry::Alter(transaction, info);
+	} catch (...) {
+		// DuckDB compares dependencies last: the new version may be there, and is rolled back with the transaction.
+		note();
+		throw;
 	}
+	note();
 }
 
 void QuackSchemaEntry::ChangePlacement(CatalogTransaction transaction, AlterInfo &info) {

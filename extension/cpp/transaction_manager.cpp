@@ -74,11 +74,7 @@ Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Transaction &transaction_p) {
 	auto &transaction = transaction_p.Cast<DuckTransaction>();
 	if (ApplierMark::IsSet(context)) {
-		{
-			lock_guard<mutex> guard(comments_lock);
-			comments.erase(&transaction_p);
-		}
-		return DuckTransactionManager::CommitTransaction(context, transaction_p);
+		return CommitApplied(context, transaction_p);
 	}
 	// What the transaction has changed may be in another catalog that this process serves, and this one only read.
 	auto &open = StatementState::Get(context).open;
@@ -92,6 +88,34 @@ ErrorData QuackTransactionManager::CommitTransaction(ClientContext &context, Tra
 	return ErrorData(ExceptionType::NOT_IMPLEMENTED,
 	                 "this statement would change the replicated catalog without going through its log; it was "
 	                 "rolled back and nothing has changed");
+}
+
+ErrorData QuackTransactionManager::CommitApplied(ClientContext &context, Transaction &transaction) {
+	vector<reference<DuckIndexEntry>> commented;
+	{
+		lock_guard<mutex> guard(comments_lock);
+		auto found = comments.find(&transaction);
+		if (found != comments.end()) {
+			commented = std::move(found->second);
+			comments.erase(found);
+		}
+	}
+	// DuckDB rolls a failed commit back by itself, and takes an index from its table by its number. A version that
+	// another one follows in the same transaction may be gone afterwards.
+	vector<std::pair<reference<DuckIndexEntry>, idx_t>> numbers;
+	for (auto &index : commented) {
+		if (!index.get().HasParent()) {
+			numbers.emplace_back(index, index.get().oid);
+			index.get().oid = DConstants::INVALID_INDEX;
+		}
+	}
+	auto error = DuckTransactionManager::CommitTransaction(context, transaction);
+	if (!error.HasError()) {
+		for (auto &number : numbers) {
+			number.first.get().oid = number.second;
+		}
+	}
+	return error;
 }
 
 ErrorData QuackTransactionManager::Propose(ClientContext &context, DuckTransaction &transaction) {

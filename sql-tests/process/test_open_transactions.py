@@ -299,3 +299,41 @@ def test_a_row_that_another_one_has_changed_meanwhile_is_a_conflict_not_a_duplic
         node.sql("UPDATE kept SET n = 3 WHERE id = 3", "open")
     node.sql("ROLLBACK", "open")
     assert node.sql("FROM kept") == [(3, 2)]
+
+
+# What a client has done to an index, or to its table, when it rolls back.
+ROLLED_BACK = {
+    "its comment": ["COMMENT ON INDEX by_id IS 'mine'"],
+    "comments": ["COMMENT ON INDEX by_id IS 'mine'", "COMMENT ON INDEX by_id IS 'mine still'"],
+    "a comment, and no index": ["COMMENT ON INDEX by_id IS 'mine'", "DROP INDEX by_id"],
+    "a column": ["ALTER TABLE keyed ADD COLUMN more INTEGER DEFAULT 1"],
+    "no index": ["DROP INDEX by_id"],
+    "no table": ["DROP TABLE keyed"],
+    "another index": ["CREATE INDEX by_n ON keyed (n)", "COMMENT ON INDEX by_n IS 'mine'"],
+}
+
+
+@pytest.mark.parametrize("comments", [False, True], ids=["alone", "beside a comment"])
+@pytest.mark.parametrize("name", ROLLED_BACK)
+def test_an_index_is_still_there_after_a_rollback(cluster, name, comments):
+    first, other = cluster.alive()[:2]
+    first.sql("CREATE TABLE keyed (id INTEGER, n INTEGER)")
+    first.sql("CREATE UNIQUE INDEX by_id ON keyed (id)")
+    first.sql("INSERT INTO keyed VALUES (1, 1)")
+    cluster.wait_equal()
+    first.sql("BEGIN", "open")
+    for statement in ROLLED_BACK[name]:
+        first.sql(statement, "open")
+    if comments:
+        # Its transaction may have to go for this.
+        other.sql("COMMENT ON INDEX by_id IS 'other'")
+        cluster.wait_equal()
+    with suppress(DatabaseError):
+        first.sql("ROLLBACK", "open")
+    for node in cluster.alive():
+        with pytest.raises(DatabaseError, match="Duplicate key"):
+            node.sql("INSERT INTO keyed VALUES (1, 2)")
+        with pytest.raises(DatabaseError, match="an index depends on it"):
+            node.sql("ALTER TABLE keyed ALTER id TYPE BIGINT")
+    first.sql("DROP TABLE keyed")
+    check_states(cluster)

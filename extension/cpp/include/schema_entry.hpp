@@ -45,6 +45,7 @@ private:
 	                                                            duckdb::BoundCreateTableInfo &info);
 	//! As DuckDB does it, but for comments that would do more than comment.
 	void AlterNatively(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info);
+	void CommentOnIndex(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info);
 	//! The table, or the view, that a statement about a table is about; null when it is about anything else.
 	duckdb::optional_ptr<duckdb::CatalogEntry> TableNamed(duckdb::CatalogTransaction transaction,
 	                                                      duckdb::CatalogType type, const duckdb::Identifier &name);

@@ -98,6 +98,7 @@ private:
 	bool DoomOlder(std::chrono::seconds patience);
 	//! Lets a transaction that begins find the catalog under the name that definitions have for it.
 	void NameShared(duckdb::ClientContext &context);
+	duckdb::ErrorData CommitApplied(duckdb::ClientContext &context, duckdb::Transaction &transaction);
 	duckdb::ErrorData Propose(duckdb::ClientContext &context, duckdb::DuckTransaction &transaction);
 	void WriteCheckpoint(duckdb::ClientContext &context);
 
