@@ -170,6 +170,9 @@ void Applier::CommitTransaction() {
 	}
 	inserted.clear();
 	auto &catalog = store.Catalog();
+	// DuckDB begins a checkpoint with this lock, and takes it for commits that write to its log. This store has none, and
+	// without the lock a checkpoint may begin between a commit's look at a table and its look at the table's indexes.
+	auto begins_no_checkpoint = store.db->GetStorageManager().GetWALLock();
 	lock_guard<mutex> guard(catalog.sequences.commit_lock);
 	connection->Commit();
 	moves.Publish(catalog);
