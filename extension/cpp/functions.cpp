@@ -187,6 +187,10 @@ Produce PlanMetrics(Host &host, TableFunctionBindInput &input) {
 	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_metrics(host.rust, rows, error); };
 }
 
+Produce PlanOutcomes(Host &host, TableFunctionBindInput &input) {
+	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_outcomes(host.rust, rows, error); };
+}
+
 Produce PlanStateHash(Host &host, TableFunctionBindInput &input) {
 	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_state_hash(host.rust, rows, error); };
 }
@@ -334,6 +338,19 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	                              {"labels", LogicalType::MAP(LogicalType::VARCHAR, LogicalType::VARCHAR)},
 	                              {"value", LogicalType::DOUBLE},
 	                              {"help", LogicalType::VARCHAR}}));
+	loader.RegisterFunction(Make("quack_outcomes", {}, host, PlanOutcomes,
+	                             {{"node_id", LogicalType::VARCHAR},
+	                              {"group_id", LogicalType::UBIGINT},
+	                              {"log_index", LogicalType::UBIGINT},
+	                              {"origin", LogicalType::UBIGINT},
+	                              {"boot", LogicalType::UBIGINT},
+	                              {"sequence", LogicalType::UBIGINT},
+	                              {"outcome", LogicalType::VARCHAR},
+	                              {"repeated", LogicalType::BOOLEAN},
+	                              {"error_type", LogicalType::UINTEGER},
+	                              {"reason", LogicalType::VARCHAR},
+	                              {"digest", LogicalType::VARCHAR},
+	                              {"statements", LogicalType::VARCHAR}}));
 	loader.RegisterFunction(Make("quack_raft_status", {}, host, PlanRaftStatus,
 	                             {{"group_name", LogicalType::VARCHAR},
 	                              {"group_id", LogicalType::UBIGINT},

@@ -64,6 +64,14 @@ unsafe extern "C" fn quack_rs_metrics(rust_host: *mut c_void, rows: RowSink, err
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_outcomes(rust_host: *mut c_void, rows: RowSink, error: *mut Error) {
+    barrier::call(error, || {
+        unsafe { host(rust_host) }.outcomes().iter().for_each(|row| rows.put(row));
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_state_hash(rust_host: *mut c_void, rows: RowSink, error: *mut Error) {
     barrier::call(error, || {
         unsafe { host(rust_host) }.state_hash()?.iter().for_each(|row| rows.put(row));

@@ -91,6 +91,10 @@ impl Host {
         self.all().iter().flat_map(|server| server.metric_rows()).collect()
     }
 
+    pub fn outcomes(&self) -> Vec<Vec<Option<String>>> {
+        self.all().iter().flat_map(|server| server.outcome_rows()).collect()
+    }
+
     pub fn state_hash(&self) -> Result<Vec<Vec<Option<String>>>, StoreError> {
         self.all().iter().map(|server| server.hash_row()).collect()
     }

@@ -4,7 +4,7 @@ use quack_cluster::{Contract, Feature, NodeView, Verdict};
 use quack_net::{Endpoint, SessionCounts};
 use quack_node::metrics::Sample;
 use quack_node::{GroupInfo, NodeHandle, NodeStatus};
-use quack_types::{GroupId, NodeId};
+use quack_types::{EntryOutcome, GroupId, NodeId, OutcomeRecord};
 
 /// A list as DuckDB reads it from text.
 fn list(names: &[String]) -> String {
@@ -132,6 +132,34 @@ pub fn metric_row(node: &NodeId, sample: &Sample) -> Vec<Option<String>> {
         Some(format!("{{{}}}", labels.join(", "))),
         Some(sample.value.to_string()),
         Some(sample.help.to_owned()),
+    ]
+}
+
+/// A row of `quack_outcomes()`.
+pub fn outcome_row(node: &NodeId, record: &OutcomeRecord) -> Vec<Option<String>> {
+    let (outcome, error) = match &record.outcome {
+        EntryOutcome::Void => ("void", None),
+        EntryOutcome::Applied => ("applied", None),
+        EntryOutcome::Refused { conflict: true, message, .. } => ("conflict", Some(message)),
+        EntryOutcome::Refused { conflict: false, message, .. } => ("refused", Some(message)),
+    };
+    let kind = match record.outcome {
+        EntryOutcome::Refused { error_kind, .. } => Some(error_kind.to_string()),
+        EntryOutcome::Void | EntryOutcome::Applied => None,
+    };
+    vec![
+        Some(node.to_string()),
+        Some(record.group.0.to_string()),
+        Some(record.index.0.to_string()),
+        Some(record.id.origin.0.to_string()),
+        Some(record.id.boot.to_string()),
+        Some(record.id.sequence.to_string()),
+        Some(outcome.to_owned()),
+        Some(record.repeated.to_string()),
+        kind,
+        error.cloned(),
+        Some(format!("{:016x}", record.digest)),
+        (!record.statements.is_empty()).then(|| record.statements.clone()),
     ]
 }
 

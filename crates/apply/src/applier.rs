@@ -15,8 +15,8 @@
 use std::collections::BTreeMap;
 
 use quack_log::{EntryKind, GroupEntry};
-use quack_proto::log::v1::{self as proto, entry::Body, step::Kind as StepKind};
-use quack_types::{Claim, Digests, GroupId, LogIndex, Mark, Place, ProposalId};
+use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind as OutcomeKind, step::Kind as StepKind};
+use quack_types::{Claim, Digests, EntryOutcome, GroupId, LogIndex, Mark, OutcomeRecord, Place, ProposalId};
 
 use crate::entry::{self, Decoded};
 use crate::origins::Admission;
@@ -46,12 +46,14 @@ struct Pending {
 struct Made {
     decisions: Vec<Decision>,
     marks: Vec<Mark>,
+    records: Vec<OutcomeRecord>,
 }
 
 impl Made {
     fn append(&mut self, mut more: Self) {
         self.decisions.append(&mut more.decisions);
         self.marks.append(&mut more.marks);
+        self.records.append(&mut more.records);
     }
 
     /// An entry has been applied.
@@ -59,6 +61,29 @@ impl Made {
         if group == GroupId::ROOT {
             self.marks.push(state.mark());
         }
+    }
+
+    /// An entry that carries a proposal has been applied.
+    fn decide(
+        &mut self,
+        (group, index): (GroupId, LogIndex),
+        id: ProposalId,
+        body: &Body,
+        state: &State,
+        (outcome, repeated): (Option<proto::Outcome>, bool),
+    ) {
+        self.note(group, state);
+        let record = OutcomeRecord {
+            group,
+            index,
+            id,
+            outcome: outcome_of(outcome.as_ref()),
+            repeated,
+            digest: state.digest.0,
+            statements: statements(body),
+        };
+        self.records.push(record);
+        self.decisions.push(Decision { id, outcome });
     }
 }
 
@@ -209,6 +234,7 @@ impl<S: Store> Applier<S> {
         }
         self.flush(&mut batch, &mut made, log)?;
         self.digests.marks.append(&mut made.marks);
+        self.digests.records.append(&mut made.records);
         if self.uncommitted_bytes > UNCOMMITTED_BYTES_MAX {
             self.commit_position()?;
         }
@@ -329,10 +355,10 @@ impl<S: Store> Applier<S> {
             self.state.digest.wrote(body);
         }
         let at = (pending.group, pending.index);
-        self.state.digest.decided(at, *id, outcome.as_ref(), outcome.is_some() && !is_new);
+        let is_repeated = outcome.is_some() && !is_new;
+        self.state.digest.decided(at, *id, outcome.as_ref(), is_repeated);
         self.state.advance(at.0, at.1);
-        made.note(at.0, &self.state);
-        made.decisions.push(Decision { id: *id, outcome });
+        made.decide(at, *id, body, &self.state, (outcome, is_repeated));
         Ok(Shared::Done(proto::Applied::default()))
     }
 
@@ -371,8 +397,7 @@ impl<S: Store> Applier<S> {
                         match self.run_alone(*id, body, transaction, at, log)? {
                             // All of it is in the state that was committed with the rows.
                             Ok(outcome) => {
-                                made.note(at.0, &self.state);
-                                made.decisions.push(Decision { id: *id, outcome: Some(outcome) });
+                                made.decide(at, *id, body, &self.state, (Some(outcome), false));
                                 return Ok(());
                             }
                             Err(refused) => Some(refused),
@@ -388,8 +413,7 @@ impl<S: Store> Applier<S> {
         };
         self.state.digest.decided(at, *id, outcome.as_ref(), is_repeated);
         self.state.advance(at.0, at.1);
-        made.note(at.0, &self.state);
-        made.decisions.push(Decision { id: *id, outcome });
+        made.decide(at, *id, body, &self.state, (outcome, is_repeated));
         Ok(())
     }
 
@@ -487,6 +511,26 @@ impl<S: Store> Applier<S> {
         self.note_commit();
         Ok(())
     }
+}
+
+fn outcome_of(outcome: Option<&proto::Outcome>) -> EntryOutcome {
+    match outcome.and_then(|outcome| outcome.kind.as_ref()) {
+        None => EntryOutcome::Void,
+        Some(OutcomeKind::Applied(_)) => EntryOutcome::Applied,
+        Some(OutcomeKind::Refused(proto::Refused { error_kind, message, conflict })) => {
+            EntryOutcome::Refused { error_kind: *error_kind, conflict: *conflict, message: message.clone() }
+        }
+    }
+}
+
+/// The statements of an entry that change the catalog, as they were written.
+fn statements(body: &Body) -> String {
+    let Body::Transaction(transaction) = body else { return String::new() };
+    let ddl = transaction.steps.iter().filter_map(|step| match &step.kind {
+        Some(StepKind::Ddl(ddl)) => Some(ddl.sql.as_str()),
+        _ => None,
+    });
+    ddl.collect::<Vec<_>>().join("; ")
 }
 
 fn changes_catalog(body: &Body) -> bool {

@@ -270,7 +270,7 @@ impl ApplyLoop {
             let applied = machine.apply(&entries, &read);
             outcomes = applied.map_err(|error| format!("apply failed: {error}"))?;
             self.shared.metrics.applied(entries.len(), began.elapsed());
-            self.compare(&machine.digests())?;
+            self.compare(machine.digests())?;
             if outcomes.len() > entries.len() {
                 let (given, wanted) = (outcomes.len(), entries.len());
                 return Err(End::Failed(format!(
@@ -294,8 +294,8 @@ impl ApplyLoop {
     }
 
     /// Compares what the entries have led to with what their origins say. No client is answered before.
-    fn compare(&self, Digests { marks, claims }: &Digests) -> Result<(), Stopped> {
-        for FalseClaim { claim: Claim { origin, mark }, own } in self.shared.outcomes.applied(marks, claims) {
+    fn compare(&self, digests: Digests) -> Result<(), Stopped> {
+        for FalseClaim { claim: Claim { origin, mark }, own } in self.shared.outcomes.applied(digests) {
             let root = self.shared.progress().root().map(|root| root.membership.clone()).unwrap_or_default();
             let is_alone = root.is_only_voter(self.own) && root.learners.is_empty();
             if is_alone {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quack_core::Refusal;
 use quack_types::limits::ENTRY_BYTES_MAX;
-use quack_types::{GroupId, LogIndex, Mark, ProposalId, RaftId};
+use quack_types::{GroupId, LogIndex, Mark, OutcomeRecord, ProposalId, RaftId};
 
 pub use self::hold::CheckpointHold;
 use crate::folder::DataFolder;
@@ -235,6 +235,11 @@ impl NodeHandle {
     /// This node's digest of outcomes at a position of the root's log.
     pub fn decided_at(&self, root: LogIndex) -> DigestAt {
         self.shared.outcomes.at(root)
+    }
+
+    /// The last entries that this node has applied, and what became of them.
+    pub fn outcome_records(&self) -> Vec<OutcomeRecord> {
+        self.shared.outcomes.records()
     }
 
     /// A peer's digest of outcomes. `from` is the identity that its connection has proved.

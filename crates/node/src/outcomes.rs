@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quack_types::{Claim, LogIndex, Mark, RaftId};
+use quack_types::{Claim, Digests, LogIndex, Mark, OutcomeRecord, RaftId};
 
 use crate::metrics::Sample;
 
 /// Positions that are remembered: of a busy node some seconds, in 1 MiB.
 const MARKS_MAX: usize = 1 << 16;
+/// Entries that are remembered with what became of them, for people.
+const RECORDS_MAX: usize = 1 << 12;
 /// What a peer has said about positions that this node has not come to yet.
 const WAITING_MAX: usize = 1024;
 
@@ -50,6 +52,8 @@ struct Known {
     own: VecDeque<Mark>,
     /// Of each peer, what cannot be compared yet.
     waiting: BTreeMap<RaftId, VecDeque<Mark>>,
+    /// The last entries, in the order in which they were applied.
+    records: VecDeque<OutcomeRecord>,
     /// The last position at which another node differs.
     suspicion: Option<LogIndex>,
     compared: u64,
@@ -106,14 +110,17 @@ impl Outcomes {
 
     /// Entries have been applied: their digests, and what they claim. Returns the first claim of each origin that is not
     /// true.
-    pub fn applied(&self, marks: &[Mark], claims: &[Claim]) -> Vec<FalseClaim> {
+    pub fn applied(&self, Digests { marks, claims, records }: Digests) -> Vec<FalseClaim> {
         let mut known = self.known();
-        known.own.extend(marks);
+        known.own.extend(&marks);
+        known.records.extend(records);
+        let surplus = known.records.len().saturating_sub(RECORDS_MAX);
+        known.records.drain(..surplus);
         let surplus = known.own.len().saturating_sub(MARKS_MAX);
         known.own.drain(..surplus);
         let mut wrong: Vec<FalseClaim> = Vec::new();
         let mut before = None;
-        for claim in claims {
+        for claim in &claims {
             // Entries that were proposed together claim the same.
             if before.replace(*claim) == Some(*claim) || known.is_true(claim.mark) != Some(false) {
                 continue;
@@ -157,6 +164,11 @@ impl Outcomes {
     /// This node's digest at the last position of the root that it has applied.
     pub fn last(&self) -> Option<Mark> {
         self.known().own.back().copied()
+    }
+
+    /// The last entries and what became of them.
+    pub fn records(&self) -> Vec<OutcomeRecord> {
+        self.known().records.iter().cloned().collect()
     }
 
     /// This node's digest at a position.
@@ -214,13 +226,17 @@ mod tests {
         Mark { root: LogIndex(root), digest }
     }
 
+    fn apply(outcomes: &Outcomes, marks: &[Mark], claims: &[Claim]) -> Vec<FalseClaim> {
+        outcomes.applied(Digests { marks: marks.to_vec(), claims: claims.to_vec(), records: Vec::new() })
+    }
+
     fn suspicion(outcomes: &Arc<Outcomes>) -> Option<u64> {
         Suspicions(Arc::clone(outcomes)).wait(Duration::ZERO).map(|root| root.0)
     }
 
     fn with(marks: &[Mark]) -> Arc<Outcomes> {
         let outcomes = Arc::new(Outcomes::default());
-        assert_eq!(outcomes.applied(marks, &[]), []);
+        assert_eq!(apply(&outcomes, marks, &[]), []);
         outcomes
     }
 
@@ -231,9 +247,9 @@ mod tests {
         outcomes.hear(PEER, mark(9, 90));
         outcomes.hear(PEER, mark(10, 11));
         assert_eq!(suspicion(&outcomes), None);
-        outcomes.applied(&[mark(9, 90)], &[]);
+        apply(&outcomes, &[mark(9, 90)], &[]);
         assert_eq!(suspicion(&outcomes), None);
-        outcomes.applied(&[mark(10, 100)], &[]);
+        apply(&outcomes, &[mark(10, 100)], &[]);
         assert_eq!((suspicion(&outcomes), suspicion(&outcomes)), (Some(10), None));
         // One that is behind says something that is known already.
         outcomes.hear(PEER, mark(5, 51));
@@ -246,7 +262,7 @@ mod tests {
         let ahead = WAITING_MAX as u64 + 50;
         (2..ahead).for_each(|root| outcomes.hear(PEER, mark(root, 0)));
         assert_eq!(outcomes.known().waiting[&PEER].len(), WAITING_MAX);
-        outcomes.applied(&[mark(ahead - 1, 1)], &[]);
+        apply(&outcomes, &[mark(ahead - 1, 1)], &[]);
         assert_eq!(suspicion(&outcomes), Some(ahead - 1));
         assert!(outcomes.known().waiting.is_empty());
     }
@@ -265,7 +281,7 @@ mod tests {
             claim(2, 7, 71),
             claim(1, 7, 72),
         ];
-        let wrong = outcomes.applied(&[mark(5, 50), mark(6, 60), mark(7, 70)], &claims);
+        let wrong = apply(&outcomes, &[mark(5, 50), mark(6, 60), mark(7, 70)], &claims);
         let expected = [(claims[2], 60), (claims[5], 70)].map(|(claim, own)| FalseClaim { claim, own });
         assert_eq!(wrong, expected);
         // Whether it suspects anything is decided where the origins are known.
@@ -286,7 +302,7 @@ mod tests {
     fn the_oldest_positions_are_forgotten() {
         let outcomes = Outcomes::default();
         for root in (1..3 * MARKS_MAX as u64).step_by(2) {
-            outcomes.applied(&[mark(root, root), mark(root + 1, root)], &[]);
+            apply(&outcomes, &[mark(root, root), mark(root + 1, root)], &[]);
         }
         assert_eq!(outcomes.known().own.len(), MARKS_MAX);
         assert_eq!(outcomes.at(LogIndex(2 * MARKS_MAX as u64 - 1)), DigestAt::Forgotten);

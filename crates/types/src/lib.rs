@@ -11,6 +11,6 @@ pub mod id;
 pub mod limits;
 mod place;
 
-pub use digest::{Claim, Digests, Mark};
+pub use digest::{Claim, Digests, EntryOutcome, Mark, OutcomeRecord};
 pub use id::{GroupId, InvalidNodeId, LogIndex, NodeId, ProposalId, RaftId, Term};
 pub use place::Place;

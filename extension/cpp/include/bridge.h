@@ -113,6 +113,8 @@ void quack_rs_serve(void *rust_host, const QuackServeArguments *arguments, Quack
 void quack_rs_stop(void *rust_host, QuackBytes uri, QuackRowSink rows, QuackError *error);
 void quack_rs_server_list(void *rust_host, QuackRowSink rows, QuackError *error);
 void quack_rs_raft_status(void *rust_host, QuackRowSink rows, QuackError *error);
+//! One row for each of the last entries that the servers have applied.
+void quack_rs_outcomes(void *rust_host, QuackRowSink rows, QuackError *error);
 //! One row for each series that the servers measure.
 void quack_rs_metrics(void *rust_host, QuackRowSink rows, QuackError *error);
 //! One row a server: catalog, applied index, hash of the state at that index.

@@ -54,6 +54,13 @@ impl Server {
         samples.iter().map(|sample| crate::status::metric_row(&self.own, sample)).collect()
     }
 
+    /// Rows of `quack_outcomes`.
+    pub fn outcome_rows(&self) -> Vec<Vec<Option<String>>> {
+        let Some(running) = self.running.get() else { return Vec::new() };
+        let records = running.node.outcome_records();
+        records.iter().map(|record| crate::status::outcome_row(&self.own, record)).collect()
+    }
+
     /// Rows of `quack_nodes`.
     pub fn node_rows(&self) -> Vec<Vec<Option<String>>> {
         let Some(running) = self.running.get() else { return Vec::new() };
