@@ -3,7 +3,11 @@
 #include "rows.hpp"
 
 #include "row_identity.hpp"
+#include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/execution/index/art/art.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/append_state.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
@@ -70,11 +74,24 @@ void FreeKeys(ClientContext &context, DuckTableEntry &table, const BoundConstrai
 	state.storage->AppendToDeleteIndexes(row_ids, keys);
 }
 
-//! Whether an index holds each of the rows: it holds none with a NULL in its key.
+//! Whether an index holds each of the rows: it holds none with a NULL in its key. The index evaluates its expressions for
+//! one thread at a time, so they are evaluated apart from it.
 static vector<bool> HeldBy(const BoundIndex &index, ClientContext &context, DataChunk &rows) {
+	vector<unique_ptr<Expression>> expressions;
+	ExpressionExecutor executor(context);
+	for (idx_t i = 0; i < index.UnboundExpressionCount(); i++) {
+		auto expression = index.CopyUnboundExpression(i);
+		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
+		    expression, [&](BoundColumnRefExpression &column, unique_ptr<Expression> &place) {
+			    auto position = index.GetColumnIds()[column.Binding().column_index];
+			    place = make_uniq<BoundReferenceExpression>(column.GetReturnType(), position);
+		    });
+		executor.AddExpression(*expression);
+		expressions.push_back(std::move(expression));
+	}
 	DataChunk keys;
 	keys.Initialize(Allocator::Get(context), index.GetLogicalTypes());
-	index.ExecuteExpressions(rows, keys);
+	executor.Execute(rows, keys);
 	vector<bool> held(rows.size(), true);
 	for (auto &column : keys.data) {
 		UnifiedVectorFormat format;

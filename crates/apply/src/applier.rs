@@ -15,7 +15,9 @@
 use std::collections::BTreeMap;
 
 use quack_log::{EntryKind, GroupEntry};
-use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind as OutcomeKind, step::Kind as StepKind};
+use quack_proto::log::v1::{
+    self as proto, entry::Body, outcome::Kind as OutcomeKind, step::Kind as StepKind,
+};
 use quack_types::{Claim, Digests, EntryOutcome, GroupId, LogIndex, Mark, OutcomeRecord, Place, ProposalId};
 
 use crate::entry::{self, Decoded};
