@@ -82,13 +82,18 @@ void Applier::Insert(const QuackTable &table, QuackBytes bytes) {
 		throw InvalidInputException("the rows for table \"%s\" do not have the types of its columns",
 		                            target.entry->name.GetIdentifierName());
 	}
+	Append(target, chunk);
+}
+
+void Applier::Append(Target &target, DataChunk &rows) {
+	auto &storage = target.entry->GetStorage();
 	if (appending != &target) {
 		FlushAppend();
 		append_state = make_uniq<LocalAppendState>();
 		appending = &target;
 		storage.InitializeLocalAppend(*append_state, *target.entry, context, target.constraints);
 	}
-	storage.LocalAppend(*append_state, *target.entry, context, chunk, false);
+	storage.LocalAppend(*append_state, *target.entry, context, rows, false);
 	inserted.insert(&target);
 }
 
@@ -372,12 +377,40 @@ void Applier::ChangeFound() {
 		changed.insert(target.entry->GetStorage().GetDataTableInfo().get());
 		ReadingOf(target).reader->Forget();
 		if (rows.updated) {
-			UpdateRows(context, *target.entry, target.constraints, rows.row_ids, *rows.rows, *rows.updated);
+			UpdateFound(target, rows);
 		} else {
 			DeleteRows(context, *target.entry, target.constraints, rows.row_ids, *rows.rows);
 		}
 	}
 	ForgetFound();
+}
+
+void Applier::UpdateFound(Target &target, Found &update) {
+	auto count = update.rows->size();
+	SelectionVector in_place(count), others(count);
+	idx_t in_place_count, others_count;
+	SplitInPlace(*target.entry, *update.rows, *update.updated, in_place, in_place_count, others, others_count);
+	if (others_count == 0) {
+		UpdateRows(context, *target.entry, target.constraints, update.row_ids, *update.rows, *update.updated);
+		return;
+	}
+	// An index has been made since the origin saw that none is concerned. DuckDB changes no index where rows stay.
+	auto select = [&](const SelectionVector &sel, idx_t selected, DataChunk &old_rows, DataChunk &new_rows) {
+		SelectRows(*update.rows, sel, selected, old_rows);
+		SelectRows(*update.updated, sel, selected, new_rows);
+		Vector ids(update.row_ids, sel, selected);
+		ids.Flatten();
+		return ids;
+	};
+	if (in_place_count > 0) {
+		DataChunk old_rows, new_rows;
+		auto ids = select(in_place, in_place_count, old_rows, new_rows);
+		UpdateRows(context, *target.entry, target.constraints, ids, old_rows, new_rows);
+	}
+	DataChunk old_rows, new_rows;
+	auto ids = select(others, others_count, old_rows, new_rows);
+	DeleteRows(context, *target.entry, target.constraints, ids, old_rows);
+	Append(target, new_rows);
 }
 
 void Applier::ForgetFound() {

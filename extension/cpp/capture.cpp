@@ -8,7 +8,6 @@
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
-#include "duckdb/common/type_visitor.hpp"
 #include "duckdb/common/types/column/column_data_collection.hpp"
 #include "duckdb/common/types/conflict_manager.hpp"
 #include "duckdb/common/types/constraint_conflict_info.hpp"
@@ -118,40 +117,6 @@ bool IsReferenced(const TableCatalogEntry &table) {
 		}
 	}
 	return false;
-}
-
-//! The rows that DuckDB could change where they are, as no indexed column and no list of them changes, and the others.
-void SplitInPlace(DuckTableEntry &table, DataChunk &old_rows, DataChunk &new_rows, SelectionVector &in_place,
-                  idx_t &in_place_count, SelectionVector &others, idx_t &others_count) {
-	auto indexed = table.GetStorage().GetDataTableInfo()->GetIndexes().GetIndexedColumns();
-	vector<bool> moves(new_rows.size(), false);
-	for (idx_t i = 0; i < new_rows.ColumnCount(); i++) {
-		auto list = TypeVisitor::Contains(new_rows.data[i].GetType(), [](const LogicalType &type) {
-			return type.InternalType() == PhysicalType::LIST || type.InternalType() == PhysicalType::ARRAY;
-		});
-		if (!list && indexed.count(i) == 0) {
-			continue;
-		}
-		auto differ = RowBytes(old_rows.data[i]).Differ(RowBytes(new_rows.data[i]), new_rows.size());
-		for (idx_t row = 0; row < differ.size(); row++) {
-			moves[row] = moves[row] || differ[row];
-		}
-	}
-	in_place_count = others_count = 0;
-	for (idx_t row = 0; row < moves.size(); row++) {
-		if (moves[row]) {
-			others.set_index(others_count++, row);
-		} else {
-			in_place.set_index(in_place_count++, row);
-		}
-	}
-}
-
-//! Some rows of a chunk, which stays as it is.
-void SelectRows(const DataChunk &rows, const SelectionVector &sel, idx_t count, DataChunk &result) {
-	result.InitializeEmpty(rows.GetTypes());
-	result.Slice(rows, sel, count);
-	result.Flatten();
 }
 
 } // namespace

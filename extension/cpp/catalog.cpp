@@ -204,8 +204,11 @@ bool QuackCatalog::BuildsIndexNatively(ClientContext &context, TableCatalogEntry
 	}
 	// An index is made of all rows that the store shows, before the catalog knows of it.
 	auto &open = OpenTransactionOf(context, *this);
-	open.NoteIndex();
+	auto &info = *table.Cast<DuckTableEntry>().GetStorage().GetDataTableInfo();
+	open.NoteIndex(info);
 	open.GoNative();
+	// Its index would not hold what the applier adds while it is made, nor what it changes where it is.
+	QuackTransactionManager::Get(*this).BeginAlter(context, open, info);
 	return true;
 }
 

@@ -90,7 +90,7 @@ void QuackTransactionManager::BeginWriting(DuckTableEntry &table) {
 	{
 		lock_guard<mutex> guard(natives_lock);
 		if (IsAltered(info)) {
-			throw TransactionException("the table \"%s\" is altered by an open transaction", table.name);
+			throw TransactionException("the table %s is altered by an open transaction", table.name);
 		}
 		written.insert(&info);
 	}
@@ -249,7 +249,7 @@ void QuackTransactionManager::RequireSettled(DuckTableEntry &table) {
 	ForEachActive(*this, [&](DuckTransaction &transaction) { is_seen = is_seen && SeesChange(transaction, change); });
 	if (!is_seen) {
 		unseen_change = change;
-		throw TransactionException("the table \"%s\" is still seen as it was before its last change", table.name);
+		throw TransactionException("the table %s is still seen as it was before its last change", table.name);
 	}
 	// What is kept for those that did not see it.
 	CleanUp(*this);

@@ -3,6 +3,7 @@
 #include "rows.hpp"
 
 #include "row_identity.hpp"
+#include "duckdb/common/type_visitor.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
@@ -166,6 +167,38 @@ void DeleteRows(ClientContext &context, DuckTableEntry &table, const BoundConstr
 		ids.Flatten();
 		storage.Delete(*state, context, table, ids, positions.size());
 	}
+}
+
+void SplitInPlace(DuckTableEntry &table, DataChunk &old_rows, DataChunk &new_rows, SelectionVector &in_place,
+                  idx_t &in_place_count, SelectionVector &others, idx_t &others_count) {
+	auto indexed = table.GetStorage().GetDataTableInfo()->GetIndexes().GetIndexedColumns();
+	vector<bool> moves(new_rows.size(), false);
+	for (idx_t i = 0; i < new_rows.ColumnCount(); i++) {
+		auto list = TypeVisitor::Contains(new_rows.data[i].GetType(), [](const LogicalType &type) {
+			return type.InternalType() == PhysicalType::LIST || type.InternalType() == PhysicalType::ARRAY;
+		});
+		if (!list && indexed.count(i) == 0) {
+			continue;
+		}
+		auto differ = RowBytes(old_rows.data[i]).Differ(RowBytes(new_rows.data[i]), new_rows.size());
+		for (idx_t row = 0; row < differ.size(); row++) {
+			moves[row] = moves[row] || differ[row];
+		}
+	}
+	in_place_count = others_count = 0;
+	for (idx_t row = 0; row < moves.size(); row++) {
+		if (moves[row]) {
+			others.set_index(others_count++, row);
+		} else {
+			in_place.set_index(in_place_count++, row);
+		}
+	}
+}
+
+void SelectRows(const DataChunk &rows, const SelectionVector &sel, idx_t count, DataChunk &result) {
+	result.InitializeEmpty(rows.GetTypes());
+	result.Slice(rows, sel, count);
+	result.Flatten();
 }
 
 void UpdateRows(ClientContext &context, DuckTableEntry &table, const BoundConstraints &constraints, Vector &row_ids,

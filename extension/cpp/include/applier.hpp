@@ -74,6 +74,8 @@ private:
 	void ForgetTargets();
 	duckdb::optional_ptr<duckdb::SequenceCatalogEntry> FindSequence(const duckdb::string &schema,
 	                                                                const duckdb::string &name);
+	void Append(Target &target, duckdb::DataChunk &rows);
+	void UpdateFound(Target &target, Found &update);
 	void FlushAppend();
 	//! What has been stored of the tables' numbers.
 	void LoadNumbers();

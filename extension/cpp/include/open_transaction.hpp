@@ -105,8 +105,10 @@ public:
 
 	//! What the applier may meet of it.
 	NativeChanges ChangesInStore() const;
-	void NoteIndex() {
+	//! It is about to make an index of the table.
+	void NoteIndex(duckdb::DataTableInfo &table) {
 		indexes_made = true;
+		Touch(&table);
 	}
 
 	//! Set when the applier has rolled this transaction back: another one was first.

@@ -34,6 +34,14 @@ void FreeKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, con
 void DeleteRows(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,
                 duckdb::Vector &row_ids, duckdb::DataChunk &rows);
 
+//! The rows that DuckDB could change where they are, as no indexed column and no list of them changes, and the others.
+void SplitInPlace(duckdb::DuckTableEntry &table, duckdb::DataChunk &old_rows, duckdb::DataChunk &new_rows,
+                  duckdb::SelectionVector &in_place, idx_t &in_place_count, duckdb::SelectionVector &others,
+                  idx_t &others_count);
+
+//! Some rows of a chunk, which stays as it is.
+void SelectRows(const duckdb::DataChunk &rows, const duckdb::SelectionVector &sel, idx_t count, duckdb::DataChunk &result);
+
 //! Changes rows in the store where they are, in those columns in which the bytes of `new_rows` differ from those of
 //! `old_rows`. Both begin with the physical columns.
 void UpdateRows(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,

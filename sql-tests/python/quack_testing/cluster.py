@@ -113,6 +113,19 @@ class Cluster:
 
         return wait_for(find, "a leader")
 
+    def first_difference(self):
+        """The first entry that two nodes have decided differently, in words, for a test that fails."""
+        columns = "group_id, log_index, outcome, error_type, digest, reason, statements"
+        found = {n.name: n.sql(f"SELECT {columns} FROM quack_outcomes()") for n in self.alive()}
+        by_entry = {}
+        for node, rows in found.items():
+            for row in rows:
+                by_entry.setdefault(row[:2], {})[node] = row[2:]
+        for entry, decided in by_entry.items():
+            if len({row[2] for row in decided.values()}) > 1:
+                return "\n".join([f"group and index {entry}:", *(f"{n}: {row}" for n, row in decided.items())])
+        return "none in quack_outcomes()"
+
     def wait_equal(self, among=None):
         """Waits until all nodes have applied the same position, and returns the one hash of their state."""
         def equal():

@@ -130,19 +130,6 @@ class Rivals:
         """Whether the nodes hold the same. The position that goes with a hash may differ: not every entry is stored."""
         return len({node.sql("FROM quack_state_hash()")[0][2] for node in self.cluster.alive()}) == 1
 
-    def first_difference(self):
-        """The first entry that two nodes have decided differently, in words."""
-        columns = "group_id, log_index, outcome, error_type, digest, reason, statements"
-        found = {n.name: n.sql(f"SELECT {columns} FROM quack_outcomes()") for n in self.cluster.alive()}
-        by_entry = {}
-        for node, rows in found.items():
-            for row in rows:
-                by_entry.setdefault(row[:2], {})[node] = row[2:]
-        for entry, decided in by_entry.items():
-            if len({row[2] for row in decided.values()}) > 1:
-                return "\n".join([f"group and index {entry}:", *(f"{n}: {row}" for n, row in decided.items())])
-        return "none in quack_outcomes()"
-
     def round(self, number):
         """All clients do what they want for a while; then the nodes are to be equal."""
         until = time.monotonic() + ROUND_SECONDS
@@ -157,7 +144,7 @@ class Rivals:
         for thread in threads:
             thread.join()
         if self.wrong:
-            raise AssertionError(f"{self.wrong[0]}\nthe first difference: {self.first_difference()}")
+            raise AssertionError(f"{self.wrong[0]}\nthe first difference: {self.cluster.first_difference()}")
         wait_for(self.same, "equal state hashes")
         for node in self.cluster.alive():
             assert node.sql("SELECT DISTINCT state FROM quack_raft_status()") == [("ok",)]

@@ -1,7 +1,7 @@
-"""Indexes of tables that change while checkpoints are written: they hold what plain DuckDB's hold, on a node that goes on.
+"""Indexes hold what plain DuckDB's hold, whatever goes on beside: checkpoints, and indexes that come and go.
 
-While a checkpoint is written, DuckDB puts aside what comes to an index and what goes. A reader keeps a transaction open all
-the time, so that checkpoints do not keep writers away.
+While a checkpoint is written, DuckDB puts aside what comes to an index and what goes. And a statement may have been evaluated
+before there was the index that it meets when it is applied.
 """
 
 import os
@@ -18,6 +18,7 @@ CHECKPOINT_MS = 100
 TABLES = 12
 STATEMENTS = 20
 ROWS_MAX = 5000
+UPDATES = 40
 
 INDEXES = [
     "CREATE INDEX by_k ON t(k)",
@@ -42,7 +43,7 @@ CHANGES = [
 
 
 class Beside:
-    """Checkpoints, and a reader, beside what a test does."""
+    """Checkpoints, and a reader whose open transaction lets writers go on meanwhile, beside what a test does."""
 
     def __init__(self, node):
         self.node = node
@@ -121,3 +122,54 @@ def test_indexes_are_as_in_plain_duckdb_while_checkpoints_are_written(node, atte
     for n in range(20):
         both(f"INSERT INTO t (id, k) VALUES ({n}, {n})")
     compare()
+
+
+# Tables of which an update changes rows where they are, for what refers to them, or not.
+REFERRING = ["CREATE TABLE referring (id INTEGER REFERENCES t (id))", None]
+
+
+@pytest.mark.parametrize("referring", REFERRING, ids=["referred to", "alone"])
+def test_indexes_that_come_and_go_beside_updates(shared_cluster, referring):
+    nodes = shared_cluster.alive()
+    first = nodes[0]
+    first.sql("CREATE OR REPLACE TABLE t (id INTEGER PRIMARY KEY, k INTEGER, x VARCHAR)")
+    first.sql("INSERT INTO t SELECT range, NULL, 'x' FROM range(3000)")
+    if referring:
+        first.sql(referring)
+    shared_cluster.wait_equal()
+    wrong, ends = [], threading.Event()
+
+    def run(node, connection, statement):
+        try:
+            node.sql(statement, connection)
+        except DatabaseError as error:
+            text = str(error)
+            if "degraded" in text or "INTERNAL" in text:
+                wrong.append(f"{node.name}: {statement}: {text[:300]}")
+                ends.set()
+
+    def make_indexes(node):
+        while not ends.is_set():
+            run(node, "indexes", "CREATE INDEX by_k ON t (k)")
+            run(node, "indexes", "DROP INDEX by_k")
+            run(node, "indexes", "BEGIN; CREATE INDEX by_x ON t (x)")
+            run(node, "indexes", "ROLLBACK")
+
+    makers = [threading.Thread(target=make_indexes, args=(node,)) for node in nodes[:2]]
+    for maker in makers:
+        maker.start()
+    for n in range(UPDATES):
+        run(nodes[n % len(nodes)], "updates", f"UPDATE t SET k = {n}")
+        run(nodes[(n + 1) % len(nodes)], "updates", f"UPDATE t SET x = 'x{n}', k = k + 1 WHERE id % 3 = {n} % 3")
+        run(nodes[(n + 2) % len(nodes)], "updates", f"INSERT INTO t VALUES ({3000 + n}, {n}, 'more')")
+        run(nodes[(n + 2) % len(nodes)], "updates", f"DELETE FROM t WHERE id > 3000 AND id % 7 = {n} % 7")
+    ends.set()
+    for maker in makers:
+        maker.join()
+    assert not wrong, f"{wrong[0]}\nthe first difference: {shared_cluster.first_difference()}"
+    shared_cluster.wait_equal()
+    for node in nodes:
+        assert node.sql("SELECT DISTINCT state FROM quack_raft_status()") == [("ok",)]
+    if referring:
+        first.sql("DROP TABLE referring")
+    first.sql("DROP TABLE t")
