@@ -111,14 +111,23 @@ uint64_t StateHasher::Position() {
 	return position;
 }
 
-//! What a node calls the catalog is its own: `name.` goes wherever it qualifies something.
+//! What a node calls the catalog is its own, and what all of them call it is in definitions: `name.` goes wherever it
+//! qualifies something.
 string StateHasher::WithoutCatalog(const string &text) const {
-	auto name = StringUtil::Lower(store.CatalogName());
-	auto quoted = StringUtil::Lower(SQLIdentifier::ToString(store.CatalogName()));
+	set<string> names;
+	for (auto &name : {store.CatalogName(), store.Catalog().SharedName().GetIdentifierName()}) {
+		names.insert(StringUtil::Lower(name));
+		names.insert(StringUtil::Lower(SQLIdentifier::ToString(name)));
+	}
 	auto is_part = [](char c) { return StringUtil::CharacterIsAlphaNumeric(c) || c == '_' || (c & 0x80); };
-	auto matches = [&](idx_t at, const string &word) {
-		return StringUtil::Lower(text.substr(at, word.size())) == word && at + word.size() < text.size() &&
-		       text[at + word.size()] == '.';
+	auto length = [&](idx_t at) {
+		for (auto &name : names) {
+			auto end = at + name.size();
+			if (end < text.size() && text[end] == '.' && StringUtil::Lower(text.substr(at, name.size())) == name) {
+				return name.size() + 1;
+			}
+		}
+		return idx_t(0);
 	};
 	string result;
 	idx_t at = 0;
@@ -130,10 +139,8 @@ string StateHasher::WithoutCatalog(const string &text) const {
 			end = end == string::npos ? text.size() : end + 1;
 			result += text.substr(at, end - at);
 			at = end;
-		} else if (begins && matches(at, name)) {
-			at += name.size() + 1;
-		} else if (begins && matches(at, quoted)) {
-			at += quoted.size() + 1;
+		} else if (begins && length(at) > 0) {
+			at += length(at);
 		} else {
 			result += text[at++];
 		}

@@ -124,7 +124,9 @@ def work_there(stage, scenario):
         stage.kill()
         stage.start()
         assert not stage.unwell()
-        found = {key[-1] for key in stage.pictures(scenario)[0] if key[0] == "table"}
+        # A setting may have changed the case of names.
+        of_schema = f"database_name = '{stage.nodes[0].catalog}' AND lower(schema_name) = '{scenario.schema}'"
+        found = {name for (name,) in stage.nodes[0].sql(f"SELECT lower(table_name) FROM duckdb_tables() WHERE {of_schema}")}
         assert found >= set(tables), (found, tables)
     finally:
         stage.leave()
@@ -161,7 +163,8 @@ def test_a_network_session_changes_nothing_of_its_host(stage, track, tmp_path, s
         client.kill()
     try:
         assert [node.sql(look, "looks") for look in looks] == before
-        node.sql("SELECT node_id, state FROM quack_verify('cp')", "looks")
+        if stage.count > 1:
+            node.sql("SELECT node_id, state FROM quack_verify('cp')", "looks")
         assert not stage.unwell()
     except BaseException:
         stage.leave()

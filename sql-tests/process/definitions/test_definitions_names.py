@@ -229,7 +229,9 @@ ATTACHED = ("ATTACH ':memory:' AS {s}", "CREATE TABLE {s}.main.t (i INTEGER, oth
 def colliding():
     for name, define in COLLIDING:
         of = {"define": define, "uses": IN_COLLIDING, "probes": ("FROM cp.{s}.t ORDER BY ALL",)}
-        yield Scenario(f"attached_elsewhere_{name}", around=ATTACHED, **of)
+        # A view's names lack the catalog's, so that DuckDB calls them ambiguous beside such a database: docs/definitions.md.
+        if not any("CREATE VIEW" in text for text in define):
+            yield Scenario(f"attached_elsewhere_{name}", around=ATTACHED, **of)
         yield Scenario(f"attached_here_{name}", before=ATTACHED, **of)
 
 
@@ -344,7 +346,8 @@ OF_TWO = {
 OTHERS = [
     *(Scenario(f"use_{name}", tuple(text.split("; ")), before=MAIN) for name, text in IN_MAIN.items()),
     *(Scenario(f"nested_{name}", texts, before=NESTED) for name, texts in IN_NESTED.items()),
-    *(Scenario(f"search_path_{name}", texts, before=TWO) for name, texts in OF_TWO.items()),
+    # Plain DuckDB cannot read a table whose expressions name a macro of another schema without its schema.
+    *(Scenario(f"search_path_{name}", texts, before=TWO) for name, texts in OF_TWO.items() if name not in ("check", "generated")),
 ]
 
 
