@@ -196,7 +196,9 @@ PhysicalOperator &QuackCatalog::PlanMergeInto(ClientContext &context, PhysicalPl
 
 bool QuackCatalog::BuildsIndexNatively(ClientContext &context, TableCatalogEntry &table) {
 	if (ApplierMark::IsSet(context)) {
-		QuackTransactionManager::Get(*this).RequireSettled(table.Cast<DuckTableEntry>());
+		auto &transactions = QuackTransactionManager::Get(*this);
+		transactions.BeginWriting(table.Cast<DuckTableEntry>());
+		transactions.RequireSettled(table.Cast<DuckTableEntry>());
 		return true;
 	}
 	if (!IsPartOfTransaction(context)) {

@@ -248,22 +248,25 @@ void NativeChanges::Add(const NativeChanges &others) {
 	tables.insert(others.tables.begin(), others.tables.end());
 }
 
-bool NativeChanges::MayCause(const FailedAttempt &attempt) const {
-	if (attempt.ran_statement && (of_catalog || of_indexes || !tables.empty())) {
-		return true;
-	}
-	if (attempt.error == ExceptionType::CONSTRAINT) {
-		return of_indexes;
-	}
-	if (of_catalog) {
-		return true;
-	}
+bool NativeChanges::Concern(const FailedAttempt &attempt) const {
 	for (auto table : tables) {
 		if (attempt.changed.count(table) > 0) {
 			return true;
 		}
 	}
 	return false;
+}
+
+bool NativeChanges::MayCause(const FailedAttempt &attempt) const {
+	if (attempt.error == ExceptionType::CONSTRAINT) {
+		return of_indexes && Concern(attempt);
+	}
+	if (attempt.ran_statement) {
+		// What a statement finds in the catalog is committed or its own: what others are about to change is a conflict. And
+		// before it changes a table, the applier ends those that have changed it, or made an index of it.
+		return attempt.error == ExceptionType::TRANSACTION && (of_catalog || of_indexes || !tables.empty());
+	}
+	return of_catalog || Concern(attempt);
 }
 
 //! The rows that a transaction has added to a table, in their order.

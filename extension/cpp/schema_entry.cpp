@@ -214,15 +214,19 @@ void QuackSchemaEntry::Reserve(CatalogTransaction transaction, optional_ptr<Cata
 	    .BeginAlter(context, *StatementState::Get(context).open, *storage.GetDataTableInfo());
 }
 
-void QuackSchemaEntry::RequireSettled(CatalogTransaction transaction, optional_ptr<CatalogEntry> table,
-                                      const AlterInfo &info) {
-	auto looks_at_rows = info.type == AlterType::ALTER_TABLE &&
-	                     info.Cast<AlterTableInfo>().alter_table_type == AlterTableType::SET_NOT_NULL;
-	if (!looks_at_rows || !table || table->type != CatalogType::TABLE_ENTRY || !transaction.HasContext() ||
+void QuackSchemaEntry::BeginApplying(CatalogTransaction transaction, optional_ptr<CatalogEntry> table,
+                                     const AlterInfo &info) {
+	if (!table || table->type != CatalogType::TABLE_ENTRY || !transaction.HasContext() ||
 	    !ApplierMark::IsSet(transaction.GetContext())) {
 		return;
 	}
-	QuackTransactionManager::Get(reinterpret_cast<QuackCatalog &>(catalog)).RequireSettled(table->Cast<DuckTableEntry>());
+	auto &transactions = QuackTransactionManager::Get(reinterpret_cast<QuackCatalog &>(catalog));
+	transactions.BeginWriting(table->Cast<DuckTableEntry>());
+	auto looks_at_rows = info.type == AlterType::ALTER_TABLE &&
+	                     info.Cast<AlterTableInfo>().alter_table_type == AlterTableType::SET_NOT_NULL;
+	if (looks_at_rows) {
+		transactions.RequireSettled(table->Cast<DuckTableEntry>());
+	}
 }
 
 vector<unique_ptr<AlterForeignKeyInfo>> QuackSchemaEntry::ReferencesToRename(CatalogTransaction transaction,
@@ -253,7 +257,7 @@ void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &
 	}
 	auto table = TableNamed(transaction, info.GetCatalogType(), name);
 	Reserve(transaction, table);
-	RequireSettled(transaction, table, info);
+	BeginApplying(transaction, table, info);
 	auto references = ReferencesToRename(transaction, info);
 	if (IsCommentOn(info, CatalogType::INDEX_ENTRY)) {
 		CommentOnIndex(transaction, info);

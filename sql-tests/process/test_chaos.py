@@ -8,7 +8,7 @@ from quack_testing import chaos
 from quack_testing.history import FAILED, OK, History, check_counters, check_counts, check_inserts, check_registers
 from quack_testing.linearizability import UNKNOWN, Step, linearizable, shortest_violation
 
-MINUTES = float(os.environ.get("QUACK_CHAOS_MINUTES", 3))
+MINUTES = float(os.environ.get("QUACK_CHAOS_MINUTES", 1.5))
 GROUPS_MINUTES = float(os.environ.get("QUACK_CHAOS_MINUTES", 1))
 
 

@@ -9,7 +9,7 @@ use crate::dist;
 use crate::stage::{Closing, Outcome, Stage};
 
 /// Seeds that the simulator runs in an ordinary test run; `QUACK_SIM_SEEDS` changes it.
-const SIM_SEEDS_DEFAULT: &str = "1000";
+const SIM_SEEDS_DEFAULT: &str = "500";
 /// Seeds within which every planted bug must be found.
 const CANARY_SEEDS: &str = "200";
 /// Seeds with some hundred changes of the lanes each.

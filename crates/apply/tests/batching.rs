@@ -114,7 +114,7 @@ impl<'a> Node<'a> {
 
     /// Behind every entry the digest is that of one entry after the other, and that is what the entries claim.
     fn check_digests(&mut self, before: LogIndex, entries: &[LogEntry]) {
-        let Digests { marks, claims } = self.applier.take_digests();
+        let Digests { marks, claims, records: _ } = self.applier.take_digests();
         let after = usize::try_from(before.0).unwrap()..place(entries.last().unwrap().index) + 1;
         assert_eq!(marks, self.history.marks[after.clone()]);
         assert_eq!(claims.len(), self.history.claims(&after));

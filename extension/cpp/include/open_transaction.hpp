@@ -30,6 +30,8 @@ struct NativeChanges {
 	void Add(const NativeChanges &others);
 	//! Whether the applier may have met them in this attempt.
 	bool MayCause(const FailedAttempt &attempt) const;
+	//! Whether they are of a table that the attempt has changed.
+	bool Concern(const FailedAttempt &attempt) const;
 };
 
 //! What an explicit transaction has changed so far, visible to itself alone, and proposed as a whole at COMMIT.

@@ -51,9 +51,10 @@ private:
 	                                                      duckdb::CatalogType type, const duckdb::Identifier &name);
 	//! A client's transaction is about to make another version of a table's entry, or of its data.
 	void Reserve(duckdb::CatalogTransaction transaction, duckdb::optional_ptr<duckdb::CatalogEntry> table);
-	//! For the applier: throws while somebody does not see the rows of the table as the change would look at them.
-	void RequireSettled(duckdb::CatalogTransaction transaction, duckdb::optional_ptr<duckdb::CatalogEntry> table,
-	                    const duckdb::AlterInfo &info);
+	//! For the applier, before it alters a table: throws while a transaction has altered it, or does not see its rows as the
+	//! change would look at them.
+	void BeginApplying(duckdb::CatalogTransaction transaction, duckdb::optional_ptr<duckdb::CatalogEntry> table,
+	                   const duckdb::AlterInfo &info);
 	//! The changes of other tables that go with the new name of one with foreign keys. DuckDB 2.0.0 makes none: it looks
 	//! for the old name when rows of those tables change, and ends in a fatal error when that is another table.
 	duckdb::vector<duckdb::unique_ptr<duckdb::AlterForeignKeyInfo>>
