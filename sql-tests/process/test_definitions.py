@@ -121,3 +121,30 @@ def test_a_transaction_drops_only_what_it_saw(node):
     with pytest.raises(DatabaseError, match="Conflict"):
         node.sql("COMMIT", "first")
     assert node.sql("FROM cp.f.t") == [(1,)]
+
+
+@pytest.mark.parametrize("fails", ["DROP SEQUENCE cp.missing", "CREATE TABLE cp.t (i INTEGER)", "ALTER TABLE cp.twice ADD PRIMARY KEY (i)",
+                                   "ALTER TABLE cp.t ADD COLUMN i INTEGER", "CREATE INDEX by_x ON cp.t (x)"])  # fmt: skip
+def test_a_definition_that_fails_ends_no_other_transaction(node, fails):
+    node.sql("CREATE TABLE cp.t (i INTEGER)")
+    node.sql("CREATE TABLE cp.twice AS FROM (VALUES (1), (1)) v(i)")
+    node.sql("BEGIN", "first")
+    node.sql("CREATE TABLE cp.made AS SELECT 1 AS i", "first")
+    with pytest.raises(DatabaseError):
+        node.sql(fails)
+    node.sql("INSERT INTO cp.made VALUES (2)", "first")
+    node.sql("COMMIT", "first")
+    assert node.sql("FROM cp.made ORDER BY ALL") == [(1,), (2,)]
+
+
+def test_an_index_beside_an_open_rename_is_alike_on_all_nodes(shared_cluster):
+    first, other = shared_cluster.alive()[:2]
+    first.sql("CREATE TABLE cp.named (i INTEGER)")
+    first.sql("BEGIN", "first")
+    first.sql("ALTER TABLE cp.named RENAME TO renamed", "first")
+    other.sql("CREATE INDEX by_i ON cp.named (i)")
+    shared_cluster.wait_equal()
+    with pytest.raises(DatabaseError, match="Conflict"):
+        first.sql("COMMIT", "first")
+    shared_cluster.wait_equal()
+    first.sql("DROP TABLE cp.named")

@@ -22,6 +22,8 @@ use crate::{Checkpointed, ProposeError, WaitError};
 
 /// How often a waiting thread looks whether it was interrupted.
 const POLL: Duration = Duration::from_millis(20);
+/// So much of an error is shown as the reason: DuckDB's may hold rows.
+const REASON_CHARS: usize = 600;
 
 /// What helps against a node's own errors.
 const REMEDY: &str = "Mend its cause (room on the disk, the disk itself), then stop the server and start it again. When \
@@ -178,7 +180,12 @@ impl Shared {
 
     /// Latches the node for an error of its own, and says what helps against most of them.
     pub fn fail(&self, error: &str) {
-        self.degrade(&format!("{error}. {REMEDY}"));
+        let mut shown: String = error.chars().take(REASON_CHARS).collect();
+        if shown.len() < error.len() {
+            tracing::error!(error, "the whole error, of which the reason shows the beginning");
+            shown.push_str(" ...");
+        }
+        self.degrade(&format!("{shown}. {REMEDY}"));
     }
 
     /// Latches the node for a reason that a restart does not mend: its next start has it rebuilt from its cluster.
