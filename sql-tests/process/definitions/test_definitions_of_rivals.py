@@ -108,7 +108,8 @@ def interleave(target, scenario, steps, settle):
         if text == "BEGIN":
             open_of[client] = []
         elif text == "COMMIT":
-            done[client] += [] if answer.error else open_of[client]
+            # DuckDB says nothing when it commits a transaction of which a statement has failed: it rolls it back.
+            done[client] += open_of[client] if good[client] else []
             del open_of[client]
         elif not answer.error:
             open_of.get(client, done[client]).append(text)
