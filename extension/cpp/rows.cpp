@@ -112,7 +112,7 @@ static vector<vector<idx_t>> GroupByIndexes(ClientContext &context, DataTable &s
 	for (idx_t i = 0; i < rows.size(); i++) {
 		groups[0].push_back(i);
 	}
-	if (!storage.HasIndexes()) {
+	if (rows.size() == 0 || !storage.HasIndexes()) {
 		return groups;
 	}
 	auto &info = *storage.GetDataTableInfo();

@@ -82,7 +82,7 @@ def test_a_node_that_is_started_otherwise_does_not_serve_and_the_others_go_on(cl
         client.sql(f"ATTACH '{node.uri}' AS cp (TYPE quack, TOKEN '{token}')")
     for other in cluster.others(node):
         other.sql(f"INSERT INTO cp.t VALUES ({len(other.name)})")
-    assert cluster["n0"].value("SELECT count(*) FROM cp.t") == 3
+    wait_for(lambda: cluster["n0"].value("SELECT count(*) FROM cp.t") == 3, "what others have inserted")
     assert nodes.TOKEN not in node.process.stderr_path.read_text()
     # Started as the others are, it serves.
     node.sql(f"CALL quack_stop('{node.uri}')")

@@ -133,6 +133,9 @@ const UNCOMMITTED_BYTES_MAX: usize = 16 << 20;
 /// What a small entry counts for in [`UNCOMMITTED_BYTES_MAX`]: applying it again takes time, too.
 const ENTRY_OVERHEAD_BYTES: usize = 1024;
 
+/// So much of a statement, and of a reason, is kept for people.
+const RECORD_CHARS: usize = 500;
+
 impl<S: Store> Applier<S> {
     /// Takes over a store whose last transaction has written `position` and `state`.
     pub fn open(store: S, position: LogIndex, state: &[u8]) -> Result<Self, StoreError> {
@@ -520,7 +523,11 @@ fn outcome_of(outcome: Option<&proto::Outcome>) -> EntryOutcome {
         None => EntryOutcome::Void,
         Some(OutcomeKind::Applied(_)) => EntryOutcome::Applied,
         Some(OutcomeKind::Refused(proto::Refused { error_kind, message, conflict })) => {
-            EntryOutcome::Refused { error_kind: *error_kind, conflict: *conflict, message: message.clone() }
+            EntryOutcome::Refused {
+                error_kind: *error_kind,
+                conflict: *conflict,
+                message: shortened(message),
+            }
         }
     }
 }
@@ -532,7 +539,12 @@ fn statements(body: &Body) -> String {
         Some(StepKind::Ddl(ddl)) => Some(ddl.sql.as_str()),
         _ => None,
     });
-    ddl.collect::<Vec<_>>().join("; ")
+    shortened(&ddl.collect::<Vec<_>>().join("; "))
+}
+
+/// The beginning of a text that is kept for people.
+fn shortened(text: &str) -> String {
+    text.chars().take(RECORD_CHARS).collect()
 }
 
 fn changes_catalog(body: &Body) -> bool {
