@@ -98,16 +98,7 @@ void Applier::Append(Target &target, DataChunk &rows) {
 }
 
 bool Applier::LookUpKeys(Target &target, DataChunk &sought, const vector<idx_t> &positions, vector<row_t> &hints) {
-	auto &info = *target.entry->GetStorage().GetDataTableInfo();
-	info.BindIndexes(context);
-	vector<shared_ptr<IndexEntry>> entries;
-	for (auto entry : info.GetIndexes().IndexEntries()) {
-		entries.push_back(std::move(entry));
-	}
-	for (auto &entry : entries) {
-		if (entry->GetBindState() != IndexBindState::BOUND || entry->GetIndexType() != ART::TYPE_NAME) {
-			continue;
-		}
+	for (auto &entry : IndexesOf(context, target.entry->GetStorage())) {
 		auto index = entry->GetReadHandle<ART>();
 		if (!index->IsPrimary()) {
 			continue;

@@ -75,6 +75,18 @@ void FreeKeys(ClientContext &context, DuckTableEntry &table, const BoundConstrai
 	state.storage->AppendToDeleteIndexes(row_ids, keys);
 }
 
+vector<shared_ptr<IndexEntry>> IndexesOf(ClientContext &context, DataTable &storage) {
+	auto &info = *storage.GetDataTableInfo();
+	info.BindIndexes(context);
+	vector<shared_ptr<IndexEntry>> result;
+	for (auto entry : info.GetIndexes().IndexEntries()) {
+		if (entry->GetBindState() == IndexBindState::BOUND && entry->GetIndexType() == ART::TYPE_NAME) {
+			result.push_back(std::move(entry));
+		}
+	}
+	return result;
+}
+
 //! Whether an index holds each of the rows: it holds none with a NULL in its key. The index evaluates its expressions for
 //! one thread at a time, so they are evaluated apart from it.
 static vector<bool> HeldBy(const BoundIndex &index, ClientContext &context, DataChunk &rows) {
@@ -91,7 +103,7 @@ static vector<bool> HeldBy(const BoundIndex &index, ClientContext &context, Data
 		expressions.push_back(std::move(expression));
 	}
 	DataChunk keys;
-	keys.Initialize(Allocator::Get(context), index.GetLogicalTypes());
+	keys.Initialize(Allocator::Get(context), index.GetLogicalTypes(), rows.size());
 	executor.Execute(rows, keys);
 	vector<bool> held(rows.size(), true);
 	for (auto &column : keys.data) {
@@ -112,22 +124,12 @@ static vector<vector<idx_t>> GroupByIndexes(ClientContext &context, DataTable &s
 	for (idx_t i = 0; i < rows.size(); i++) {
 		groups[0].push_back(i);
 	}
-	if (rows.size() == 0 || !storage.HasIndexes()) {
+	if (rows.size() <= 1 || !storage.HasIndexes()) {
 		return groups;
-	}
-	auto &info = *storage.GetDataTableInfo();
-	info.BindIndexes(context);
-	vector<shared_ptr<IndexEntry>> entries;
-	for (auto entry : info.GetIndexes().IndexEntries()) {
-		entries.push_back(std::move(entry));
 	}
 	DataChunk columns;
 	ReferenceColumns(rows, 0, storage.ColumnCount(), columns);
-	for (auto &entry : entries) {
-		// One that another transaction has made, and takes back.
-		if (entry->GetBindState() != IndexBindState::BOUND || entry->GetIndexType() != ART::TYPE_NAME) {
-			continue;
-		}
+	for (auto &entry : IndexesOf(context, storage)) {
 		auto index = entry->GetReadHandle<ART>();
 		auto held = HeldBy(*index.operator->(), context, columns);
 		auto count = groups.size();

@@ -137,15 +137,13 @@ pub fn metric_row(node: &NodeId, sample: &Sample) -> Vec<Option<String>> {
 
 /// A row of `quack_outcomes()`.
 pub fn outcome_row(node: &NodeId, record: &OutcomeRecord) -> Vec<Option<String>> {
-    let (outcome, error) = match &record.outcome {
-        EntryOutcome::Void => ("void", None),
-        EntryOutcome::Applied => ("applied", None),
-        EntryOutcome::Refused { conflict: true, message, .. } => ("conflict", Some(message)),
-        EntryOutcome::Refused { conflict: false, message, .. } => ("refused", Some(message)),
-    };
-    let kind = match record.outcome {
-        EntryOutcome::Refused { error_kind, .. } => Some(error_kind.to_string()),
-        EntryOutcome::Void | EntryOutcome::Applied => None,
+    let (outcome, kind, message) = match &record.outcome {
+        EntryOutcome::Void => ("void", None, None),
+        EntryOutcome::Applied => ("applied", None, None),
+        EntryOutcome::Refused { error_kind, conflict, message } => {
+            let outcome = if *conflict { "conflict" } else { "refused" };
+            (outcome, Some(error_kind.to_string()), Some(message.clone()))
+        }
     };
     vec![
         Some(node.to_string()),
@@ -157,7 +155,7 @@ pub fn outcome_row(node: &NodeId, record: &OutcomeRecord) -> Vec<Option<String>>
         Some(outcome.to_owned()),
         Some(record.repeated.to_string()),
         kind,
-        error.cloned(),
+        message,
         Some(format!("{:016x}", record.digest)),
         (!record.statements.is_empty()).then(|| record.statements.clone()),
     ]

@@ -8,6 +8,11 @@
 #include "duckdb/planner/bound_constraint.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
+namespace duckdb {
+class DataTable;
+class IndexEntry;
+}
+
 namespace quack {
 
 using BoundConstraints = duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>>;
@@ -25,6 +30,9 @@ void FetchRows(RowReader &reader, const duckdb::DuckTableEntry &table, const duc
 //! Columns of a chunk as a chunk that may be changed without harm to the first one: DuckDB slices what it appends to a
 //! table, for one, where a row group ends.
 void ReferenceColumns(const duckdb::DataChunk &rows, idx_t first_column, idx_t column_count, duckdb::DataChunk &result);
+
+//! The indexes of a table, bound. The list keeps those that are dropped meanwhile.
+duckdb::vector<duckdb::shared_ptr<duckdb::IndexEntry>> IndexesOf(duckdb::ClientContext &context, duckdb::DataTable &storage);
 
 //! Frees the keys of rows for insertions of the same transaction. `rows` begins with the physical columns.
 void FreeKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,

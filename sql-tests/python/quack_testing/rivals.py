@@ -143,8 +143,7 @@ class Rivals:
             thread.start()
         for thread in threads:
             thread.join()
-        if self.wrong:
-            raise AssertionError(f"{self.wrong[0]}\nthe first difference: {self.cluster.first_difference()}")
+        assert not self.wrong, f"{self.wrong[0]}\nthe first difference: {self.cluster.first_difference()}"
         wait_for(self.same, "equal state hashes")
         for node in self.cluster.alive():
             assert node.sql("SELECT DISTINCT state FROM quack_raft_status()") == [("ok",)]
