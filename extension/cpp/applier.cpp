@@ -174,7 +174,18 @@ void Applier::CommitTransaction() {
 	// without the lock a checkpoint may begin between a commit's look at a table and its look at the table's indexes.
 	auto begins_no_checkpoint = store.db->GetStorageManager().GetWALLock();
 	lock_guard<mutex> guard(catalog.sequences.commit_lock);
-	connection->Commit();
+	auto &refused = ApplierMark::Get(context)->commit_error;
+	refused = ErrorData();
+	try {
+		connection->Commit();
+	} catch (std::exception &ex) {
+		// DuckDB says TRANSACTION for whatever it is. A conflict is one on every node; a full disk is this node's own.
+		ErrorData error(ex);
+		if (error.Type() == ExceptionType::TRANSACTION) {
+			error = refused.HasError() ? refused : ErrorData(ExceptionType::IO, error.RawMessage());
+		}
+		error.Throw();
+	}
 	moves.Publish(catalog);
 	QuackTransactionManager::Get(catalog).NoteChanged(changed);
 	changed.clear();

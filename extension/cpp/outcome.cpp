@@ -60,13 +60,15 @@ void Outcome::Known(ClientContext &context, bool taken) {
 
 void Outcome::Correct(optional_ptr<ErrorData> error) {
 	auto known = state.exchange(State::NOTHING);
-	if (known == State::NOTHING || !error || !error->HasError() || error->Type() != ExceptionType::INTERRUPT) {
+	if (known == State::NOTHING || !error || !error->HasError()) {
 		return;
 	}
+	auto interrupted = error->Type() == ExceptionType::INTERRUPT;
 	if (known == State::COMMITTED) {
-		*error = ErrorData(ExceptionType::CONNECTION, "the statement was interrupted when its write had been committed: it "
-		                                              "has taken effect; do not repeat it");
-	} else {
+		string failure = interrupted ? "The statement was then interrupted" : "The statement then failed: " + error->RawMessage();
+		*error = ErrorData(ExceptionType::CONNECTION,
+		                   "the write has been committed and has taken effect; do not repeat it. " + failure);
+	} else if (interrupted) {
 		*error = ErrorData(ExceptionType::CONNECTION, "the outcome of the write is unknown: interrupted while waiting for it. "
 		                                              "It may still take effect; read before you repeat it");
 	}

@@ -115,6 +115,7 @@ ErrorData QuackTransactionManager::CommitApplied(ClientContext &context, Transac
 			number.first.get().oid = number.second;
 		}
 	}
+	ApplierMark::Get(context)->commit_error = error;
 	return error;
 }
 

@@ -100,6 +100,32 @@ def test_a_full_disk_stops_one_node_and_nothing_is_lost(new_cluster, role, room)
     load.check()
 
 
+@pytest.mark.parametrize("table", ["of one row group", "of several", "with a key"])
+def test_a_disk_that_is_full_at_a_commit_refuses_no_entry(new_cluster, table):
+    """DuckDB says of every failed commit that the transaction failed, as it does where another one is in the way."""
+    cluster = new_cluster(**LINEARIZABLE).start()
+    key = " PRIMARY KEY" if table == "with a key" else ""
+    writer, node = cluster.leader(), followers(cluster)[0]
+    writer.sql(f"CREATE TABLE cp.t (i BIGINT{key}, h UBIGINT)")
+    writer.sql("CREATE TABLE cp.u (h UBIGINT, g UBIGINT)")
+    for first in range(4):
+        writer.sql(f"INSERT INTO cp.u SELECT hash(range), hash(-range) FROM range({first * MIB}, {(first + 1) * MIB})")
+    cluster.wait_equal()
+    node.sql("CHECKPOINT cp")
+    store = node.data_dir / "store.duckdb"
+    larger = [path for path in node.data_dir.rglob("*") if path.stat().st_size > store.stat().st_size]
+    assert larger == [], "writes of other files would fail first"
+    limit_files(node.process.pid, store.stat().st_size)
+    rows = 500_000 if table == "of several" else 130_000
+    for first in range(0, 3 * rows, rows):
+        writer.sql(f"INSERT INTO cp.t SELECT {first} + range, hash(range) FROM range({rows})")
+    reason = wait_degraded(node)
+    assert re.search(FULL, reason), cluster.first_difference()
+    assert node.stop() == 0, node.process.stderr_tail()
+    node.start()
+    cluster.wait_equal()
+
+
 def test_a_degraded_leader_does_not_go_on_saying_that_it_leads(cluster):
     """Or there are two for everybody who watches, as soon as the others have elected one."""
     cluster["n0"].sql("CREATE TABLE cp.bag (k BIGINT, node VARCHAR)")

@@ -46,10 +46,12 @@ pub fn run() -> Result<(), String> {
     Ok(())
 }
 
-/// The root of the checkout, which holds this package's folder.
+/// The root of the checkout from which cargo runs this program. Two checkouts may share what is built, so that the
+/// folder at build time says nothing.
 pub fn workspace_root() -> Result<PathBuf, String> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().map(Path::to_path_buf).ok_or_else(|| "xtask does not stand in a workspace".to_owned())
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("run this program by `cargo run -p xtask`")?;
+    let root = Path::new(&manifest).parent().map(Path::to_path_buf);
+    root.ok_or_else(|| "xtask does not stand in a workspace".to_owned())
 }
 
 /// Where cargo builds: `CARGO_TARGET_DIR`, or `target` in the checkout.

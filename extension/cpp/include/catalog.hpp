@@ -20,6 +20,8 @@ public:
 
 	//! The table that the running statement has made, where that is all that it does to tables.
 	duckdb::optional_ptr<duckdb::DuckTableEntry> made;
+	//! Why the store has refused to commit: DuckDB makes a TransactionException of it, whatever it was.
+	duckdb::ErrorData commit_error;
 };
 
 //! The schema that holds the applier's position, in the same file as the tables.

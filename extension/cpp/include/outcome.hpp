@@ -12,6 +12,8 @@ namespace quack {
 //! would say no more than "Interrupted!", with which a client runs its statement again. So neither is heeded while that
 //! takes a moment, nor when the write has been committed; when it takes longer, the error says what is known.
 //!
+//! What fails after the commit, such as memory for the rows of RETURNING, is told with what has been committed.
+//!
 //! Belongs to one connection. `HandedOver`, `IsInterrupted` and `Known` come from the thread that waits; `Correct` comes
 //! when no thread of the statement runs any more.
 class Outcome {

@@ -29,6 +29,8 @@ INTERRUPTED_SECONDS = 10
 PAUSE_SECONDS = 0.05
 # At most this long between two operations. Faults are found by their variety, not by the load.
 THINK_SECONDS = 0.03
+# What an error says of a write that may have taken effect, or has.
+MAY_BE_THERE = ("outcome of the write is unknown", "has taken effect")
 # How often each operation is drawn.
 WEIGHTS = {
     "read": 25, "write": 12, "cas": 12, "replace": 4,
@@ -150,7 +152,7 @@ class Client(threading.Thread):
             work(operation)
         except DatabaseError as error:
             text = str(error)
-            unknown = self.sent and "outcome of the write is unknown" in text
+            unknown = self.sent and any(words in text for words in MAY_BE_THERE)
             operation.update(outcome=UNKNOWN if unknown else FAILED, error=text[:300])
         except (NoAnswer, ProcessEnded) as error:
             operation.update(outcome=UNKNOWN if self.sent else FAILED, error=type(error).__name__)

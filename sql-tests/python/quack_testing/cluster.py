@@ -128,12 +128,18 @@ class Cluster:
 
     def wait_equal(self, among=None):
         """Waits until all nodes have applied the same position, and returns the one hash of their state."""
+        found = {}
+
         def equal():
             # As texts: nodes behind the C API answer with nothing else.
-            states = {tuple(map(str, node.sql("FROM quack_state_hash()")[0][1:])) for node in among or self.alive()}
-            return states.pop()[1] if len(states) == 1 else None
+            for node in among or self.alive():
+                found[node.name] = tuple(map(str, node.sql("FROM quack_state_hash()")[0][1:]))
+            return found[node.name][1] if len(set(found.values())) == 1 else None
 
-        return wait_for(equal, "equal state hashes")
+        try:
+            return wait_for(equal, "equal state hashes")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{found}\nfirst difference: {self.first_difference()}") from None
 
     def stop(self):
         for node in self.alive():
