@@ -122,7 +122,7 @@ def test_writes_under_way_are_neither_lost_nor_doubled_nor_refused(cluster):
         place_often(cluster, clients)
     rows = {key: n for client in clients for key, n in client.rows.items()}
     children = {key for client in clients for key in client.children}
-    assert len(rows) > 100 and len(children) > 20
+    assert len(rows) > RESHARDS and len(children) > RESHARDS // 5
     for node in nodes:
         assert dict(node.sql("SELECT id, n FROM cp.parent")) == rows
         assert node.value("SELECT count(*) FROM cp.parent") == len(rows)

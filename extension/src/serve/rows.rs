@@ -95,10 +95,11 @@ impl Server {
     /// The row of `quack_state_hash`.
     pub fn hash_row(&self) -> Result<Vec<Option<String>>, StoreError> {
         let running = self.running.get().ok_or_else(|| self.not_ready())?;
-        let (index, hash) = running
-            .store
-            .snapshot_for_hash()
-            .and_then(|snapshot| Ok((snapshot.position, snapshot.run()?)))?;
+        // What the store has been told of before the snapshot, and does not note by itself, has changed nothing in it.
+        let applied = running.node.applied();
+        let snapshot = running.store.snapshot_for_hash()?;
+        let index = snapshot.position.max(applied);
+        let hash = snapshot.run()?;
         Ok(vec![Some(running.store.catalog()), Some(index.to_string()), Some(hash)])
     }
 }
