@@ -19,6 +19,9 @@ using namespace duckdb;
 
 namespace quack {
 
+//! Free bytes with which a transaction begins, and beside what it copies when it commits.
+constexpr idx_t MEMORY_FOR_ENTRY = 32 << 20;
+
 Applier::Applier(Store &store) : store(store), connection(store.Connect(true)), context(*connection->context),
       catalog_name(store.CatalogName()) {
 	context.registered_state->Insert(ApplierMark::KEY, make_shared_ptr<ApplierMark>());
@@ -31,6 +34,7 @@ Applier::~Applier() {
 	readings.clear();
 	targets.clear();
 	found.clear();
+	store.host.memory_room.GiveBack(*context.db);
 	connection.reset();
 	store.host.held--;
 }
@@ -129,6 +133,7 @@ void Applier::Begin() {
 	touched.clear();
 	ran_statement = false;
 	QuackTransactionManager::Get(store.Catalog()).BeginAttempt();
+	store.host.memory_room.Ensure(*context.db, MEMORY_FOR_ENTRY);
 	connection->BeginTransaction();
 	auto &meta = MetaTransaction::Get(context);
 	// Everything that an entry may do, so that DuckDB takes the locks it takes for such a statement.
@@ -158,6 +163,7 @@ void Applier::Commit(uint64_t index, const string &state) {
 	CommitTransaction();
 	KeepNumbers();
 	QuackTransactionManager::Get(store.Catalog()).EndAttempt();
+	store.host.memory_room.GiveBackSometimes(*context.db);
 }
 
 void Applier::CommitTransaction() {
@@ -174,6 +180,7 @@ void Applier::CommitTransaction() {
 	// without the lock a checkpoint may begin between a commit's look at a table and its look at the table's indexes.
 	auto begins_no_checkpoint = store.db->GetStorageManager().GetWALLock();
 	lock_guard<mutex> guard(catalog.sequences.commit_lock);
+	store.host.memory_room.Ensure(*context.db, MEMORY_FOR_ENTRY + 4 * transaction.GetLocalStorage().EstimatedSize());
 	auto &refused = ApplierMark::Get(context)->commit_error;
 	refused = ErrorData();
 	try {
@@ -183,6 +190,11 @@ void Applier::CommitTransaction() {
 		ErrorData error(ex);
 		if (error.Type() == ExceptionType::TRANSACTION) {
 			error = refused.HasError() ? refused : ErrorData(ExceptionType::IO, error.RawMessage());
+		}
+		if (error.Type() == ExceptionType::OUT_OF_MEMORY) {
+			// DuckDB 2.0.0 leaves columns of different lengths behind where memory ends in the midst of an append: what
+			// is in memory is good for nothing any more.
+			error = ErrorData(ExceptionType::IO, error.RawMessage());
 		}
 		error.Throw();
 	}
@@ -220,6 +232,9 @@ void Applier::ForgetTargets() {
 }
 
 ClearedWay Applier::ClearWay(ExceptionType error) {
+	if (error == ExceptionType::OUT_OF_MEMORY) {
+		return store.host.memory_room.Raise(*context.db) ? ClearedWay::CLEARED : ClearedWay::NOTHING_WAS_THERE;
+	}
 	auto &catalog = store.Catalog();
 	auto &transactions = QuackTransactionManager::Get(catalog);
 	if (transactions.HasOlder()) {

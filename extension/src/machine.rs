@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use prost::Message;
 use quack_apply::entry::verification;
-use quack_apply::{Applier, Committed, Lane, StoreError};
+use quack_apply::{Applier, Committed, Lane, StoreError, store::ErrorKind};
 use quack_cluster::Cluster;
 use quack_node::{
     Applied, Checkpointed, Checkpointer, GroupEntry, LaneInfo, LaneTable, LocalError, ReadLog, StateMachine,
@@ -154,7 +154,7 @@ impl Checkpointer for Checkpoints {
         match self.store.checkpoint() {
             Ok(()) => *last = checkpointed(&committed),
             // Something that is being written keeps it away for now.
-            Err(error) if error.kind.is_deterministic() => {
+            Err(error) if error.kind == ErrorKind::TRANSACTION => {
                 tracing::debug!(reason = %error.message, "the checkpoint has to wait");
             }
             Err(error) => return Err(local(&error)),

@@ -237,6 +237,11 @@ impl Store for DuckDbStore {
                 cleared = ffi::quack_cpp_applier_clear_way(applier, error.0, failure);
             })?;
             if cleared != STATEMENT_GOES_ON {
+                if cleared != 0 && error == ErrorKind::OUT_OF_MEMORY {
+                    tracing::warn!(
+                        "an entry of the log needs more memory than 'memory_limit' allows: the limit is exceeded for it"
+                    );
+                }
                 return Ok(cleared != 0);
             }
             tracing::warn!(

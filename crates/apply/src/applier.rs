@@ -303,7 +303,10 @@ impl<S: Store> Applier<S> {
     }
 
     fn try_together(&mut self, entries: &[Pending], made: &mut Made) -> Result<Together, StoreError> {
-        self.store.begin()?;
+        match self.store.begin() {
+            Err(error) if error.kind == ErrorKind::OUT_OF_MEMORY => return Ok(Together::RolledBack(0)),
+            begun => begun?,
+        }
         for (place, pending) in entries.iter().enumerate() {
             match self.try_shared(pending, made) {
                 Ok(Shared::Done(_)) => {}
@@ -330,7 +333,7 @@ impl<S: Store> Applier<S> {
             }
             Err(error) => {
                 self.store.rollback();
-                if error.kind.is_deterministic() { Ok(Together::RolledBack(0)) } else { Err(error) }
+                if error.kind.is_tried_alone() { Ok(Together::RolledBack(0)) } else { Err(error) }
             }
         }
     }
@@ -349,7 +352,7 @@ impl<S: Store> Applier<S> {
             Admission::New if self.state.origins.is_open(*id) => return Ok(Shared::Untouched),
             Admission::New => match steps::run_shared(&mut self.store, transaction) {
                 Ok(Shared::Done(applied)) => Some(entry::outcome(applied)),
-                Err(error) if error.kind.is_deterministic() => return Ok(Shared::Spoilt),
+                Err(error) if error.kind.is_tried_alone() => return Ok(Shared::Spoilt),
                 other => return other,
             },
         };
@@ -458,8 +461,9 @@ impl<S: Store> Applier<S> {
             return Ok(Err(refusal::of_transaction(message)));
         }
         loop {
-            self.store.begin()?;
-            let attempt = match steps::run_alone(&mut self.store, transaction, &open, log) {
+            let begun = self.store.begin();
+            let run = begun.and_then(|()| steps::run_alone(&mut self.store, transaction, &open, log));
+            let attempt = match run {
                 Ok(Some(applied)) => {
                     let outcome = entry::outcome(applied);
                     self.commit_alone(id, body, at, &outcome)
@@ -560,9 +564,9 @@ fn may_share(body: &Body) -> bool {
     transaction.parts == 0 && (draws_alone || transaction.steps.iter().all(is_change))
 }
 
-/// A deterministic error is a refusal, any other this node's own.
+/// An error that the entry is the cause of is a refusal, any other this node's own.
 fn refuse(error: StoreError, conflict: bool) -> Result<proto::Refused, StoreError> {
-    if error.kind.is_deterministic() { Ok(refusal::of_error(&error, conflict)) } else { Err(error) }
+    if error.kind.refuses() { Ok(refusal::of_error(&error, conflict)) } else { Err(error) }
 }
 
 fn serialization(error: entry::Error) -> StoreError {

@@ -24,6 +24,7 @@ impl ErrorKind {
     pub const INTERRUPT: Self = Self(29);
     pub const INTERNAL: Self = Self(31);
     pub const INVALID_INPUT: Self = Self(32);
+    pub const OUT_OF_MEMORY: Self = Self(33);
     pub const SEQUENCE: Self = Self(41);
 
     /// DuckDB's name of the type, which stands before " Error: " in its messages.
@@ -75,6 +76,19 @@ impl ErrorKind {
         // TRANSACTION, NOT_IMPLEMENTED, EXPRESSION, CATALOG, PARSER, PLANNER, CONSTRAINT, SYNTAX, BINDER,
         // INVALID_INPUT, PARAMETER_NOT_RESOLVED, PARAMETER_NOT_ALLOWED, DEPENDENCY, SEQUENCE.
         matches!(self.0, 1..=8 | 10..=15 | 18 | 22 | 24 | 32 | 35..=37 | 41)
+    }
+
+    /// Whether an entry that meets an error of this type is refused. An assertion of DuckDB's (`INTERNAL`) fails for an
+    /// entry on every node, and must not end all of them; where it fails on one node alone, that node's digest of
+    /// outcomes differs from the quorum's.
+    pub fn refuses(self) -> bool {
+        self.is_deterministic() || self == Self::INTERNAL
+    }
+
+    /// Whether an entry that has met an error of this type beside other entries is tried alone: its refusal has a
+    /// transaction of its own, and so has what the store makes room for.
+    pub fn is_tried_alone(self) -> bool {
+        self.refuses() || self == Self::OUT_OF_MEMORY
     }
 }
 
@@ -128,8 +142,9 @@ pub trait Store {
     fn insert(&mut self, rows: &Rows) -> Result<(), StoreError>;
 
     /// After an operation has met `error` and everything was rolled back: ends what others have under way in the store
-    /// and what may be the cause. Returns whether there was any; then the error decides nothing, and the entry is to be
-    /// applied again. A store whose tables nobody else touches has nothing to end.
+    /// and what may be the cause, and makes room where memory was short. Returns whether there was anything to do; then
+    /// the error decides nothing, and the entry is to be applied again. A store whose tables no other client touches,
+    /// and that has all the memory there is, has nothing to do.
     fn clear_way(&mut self, _error: ErrorKind) -> Result<bool, StoreError> {
         Ok(false)
     }

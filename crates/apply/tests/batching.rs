@@ -82,6 +82,7 @@ impl<'a> Node<'a> {
         self.met.searches += met.searches;
         self.met.hints_followed += met.hints_followed;
         self.met.sets += met.sets;
+        self.met.rooms += met.rooms;
     }
 
     fn next_entries(&mut self) -> &'a [LogEntry] {
@@ -224,6 +225,7 @@ fn random_histories_meet_every_fate() {
         met.searches += node.met.searches;
         met.hints_followed += node.met.hints_followed;
         met.sets += node.met.sets;
+        met.rooms += node.met.rooms;
         reopened += node.reopened;
         failed += node.failed;
         claims += node.claims;
@@ -267,6 +269,7 @@ fn random_histories_meet_every_fate() {
             && met.searches > 50
             && met.hints_followed > 50
             && met.sets > 50
+            && met.rooms > 50
             && claims > 1000
     );
     // Batches are worth their name.
@@ -305,6 +308,26 @@ fn the_position_is_committed_even_when_every_entry_is_refused() {
         assert!(applier.committed().place.root.0 + 20 > sequence, "{:?} at {sequence}", applier.committed());
     }
     assert!(applier.store().snapshots.len() < 5);
+}
+
+#[test]
+fn an_entry_that_fails_an_assertion_of_the_store_is_refused_and_ends_no_node() {
+    let ddl = |sql: String| proto::Step {
+        kind: Some(Kind::Ddl(proto::Ddl { sql, ..Default::default() })),
+    };
+    let create = ddl(Ddl::CreateTable("keyed".into(), Key::Unique).to_sql());
+    let mut applier = Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
+    let nothing = |_: GroupId, _: LogIndex| Err("no parts".to_owned());
+    let entries = [transaction(1, vec![ddl("FAIL AN ASSERTION".into())]), transaction(2, vec![create])];
+    let decisions = applier.apply(&of_root(&entries), &nothing).unwrap();
+    let refused = entry::refused(proto::Refused {
+        error_kind: 31,
+        message: "assertion failed".into(),
+        conflict: false,
+    });
+    assert_eq!(decisions[0].outcome, Some(refused));
+    assert_ne!(decisions[1].outcome, decisions[0].outcome);
+    assert_eq!(applier.state().root, LogIndex(2));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 #include "bridge.h"
 #include "gate.hpp"
+#include "memory_room.hpp"
 #include "duckdb.hpp"
 #include "duckdb/storage/storage_extension.hpp"
 
@@ -32,6 +33,7 @@ public:
 	duckdb::atomic<int64_t> held {0};
 	//! One gate for all replicated catalogs of the instance, so that a statement over two of them cannot deadlock.
 	StatementGate gate;
+	MemoryRoom memory_room;
 	//! The Rust side of this host.
 	void *rust = nullptr;
 	//! One ATTACH of a client at a time: the first one names the catalog.

@@ -66,6 +66,9 @@ pub struct ModelStore {
     holes: bool,
     /// Operations until one fails by an error of this node's own.
     pub fails_in: Cell<Option<usize>>,
+    /// Whether operations run out of memory now and then, until there is room for the entry.
+    is_short_of_memory: bool,
+    has_room: bool,
     /// Everything that was committed.
     pub snapshots: Vec<Snapshot>,
     pub met: Met,
@@ -80,6 +83,8 @@ pub struct Met {
     pub hints_followed: usize,
     /// Sequences that go on from elsewhere.
     pub sets: usize,
+    /// Entries for which room was made.
+    pub rooms: usize,
 }
 
 fn contents(tables: &Tables) -> Contents {
@@ -109,9 +114,12 @@ impl ModelStore {
             dice: Dice(seed),
             holes,
             fails_in: Cell::new(None),
+            is_short_of_memory: false,
+            has_room: false,
             snapshots: vec![snapshot.clone()],
             met: Met::default(),
         };
+        store.is_short_of_memory = store.dice.once_in(3);
         if holes {
             let mut tables = std::mem::take(&mut store.committed);
             for table in tables.tables.values_mut() {
@@ -151,6 +159,9 @@ impl ModelStore {
         match self.fails_in.get() {
             Some(0) => return Err(StoreError::new(ErrorKind::IO, "no space left on device")),
             left => self.fails_in.set(left.map(|left| left - 1)),
+        }
+        if self.is_short_of_memory && !self.has_room && self.dice.once_in(30) {
+            return Err(StoreError::new(ErrorKind::OUT_OF_MEMORY, "the memory limit is too low"));
         }
         Ok(())
     }
@@ -209,6 +220,7 @@ impl Store for ModelStore {
             inserted.into_values().for_each(|row| self.append(table, row));
         }
         self.committed = transaction.tables;
+        self.has_room = false;
         self.met.commits += 1;
         let last = self.snapshots.last().unwrap();
         // Between two entries of the root, entries of lanes move the state.
@@ -221,6 +233,14 @@ impl Store for ModelStore {
     fn rollback(&mut self) {
         self.met.rollbacks += 1;
         self.transaction = None;
+    }
+
+    fn clear_way(&mut self, error: ErrorKind) -> Result<bool, StoreError> {
+        let makes_room = error == ErrorKind::OUT_OF_MEMORY;
+        assert!(!(makes_room && self.has_room), "out of memory where there is room");
+        self.has_room |= makes_room;
+        self.met.rooms += usize::from(makes_room);
+        Ok(makes_room)
     }
 
     fn find(&mut self, rows: &Rows, search: bool) -> Result<bool, StoreError> {

@@ -1,0 +1,38 @@
+//! Memory for what all members have agreed on, beyond what the host allows.
+#pragma once
+
+#include "duckdb.hpp"
+
+#include <chrono>
+
+namespace quack {
+
+//! An entry of the log is applied although the host's `memory_limit` does not allow it: a node that refused it would
+//! differ from the others, and one that waited for memory would wait for a host that may never give more. So the limit is
+//! exceeded for that entry. The setting keeps the host's value, and the limit goes back to it as soon as what is held
+//! allows it.
+//!
+//! One for each DuckDB instance, whose nodes share its memory.
+class MemoryRoom {
+public:
+	//! Sees to it that so many bytes are free: evicts what can be read again, or raises the limit to the machine's memory.
+	void Ensure(duckdb::DatabaseInstance &db, duckdb::idx_t bytes);
+	//! Doubles the limit, up to the machine's memory. Returns whether there is more than before.
+	bool Raise(duckdb::DatabaseInstance &db);
+	//! After a commit: gives back what is not needed any more. To find out costs a walk over all blocks, so that it looks
+	//! now and then.
+	void GiveBackSometimes(duckdb::DatabaseInstance &db);
+	//! Gives back what is not needed any more.
+	void GiveBack(duckdb::DatabaseInstance &db);
+
+private:
+	bool RaiseTo(duckdb::BufferManager &buffers, duckdb::idx_t wanted);
+
+	duckdb::mutex lock;
+	//! The host's limit, while the limit in force is `raised`.
+	duckdb::atomic<duckdb::idx_t> host_limit {0};
+	duckdb::idx_t raised = 0;
+	std::chrono::steady_clock::time_point next_look;
+};
+
+} // namespace quack

@@ -1,0 +1,84 @@
+//! Implementation of memory beyond the host's limit.
+
+#include "memory_room.hpp"
+
+#include "duckdb/common/file_system.hpp"
+#include "duckdb/main/database.hpp"
+#include "duckdb/storage/buffer_manager.hpp"
+
+using namespace duckdb;
+
+namespace quack {
+
+constexpr std::chrono::seconds BETWEEN_LOOKS(5);
+
+void MemoryRoom::Ensure(DatabaseInstance &db, idx_t bytes) {
+	auto &buffers = BufferManager::GetBufferManager(db);
+	if (buffers.GetUsedMemory() + bytes <= buffers.GetMaxMemory()) {
+		return;
+	}
+	try {
+		buffers.ReserveMemory(bytes);
+		buffers.FreeReservedMemory(bytes);
+	} catch (OutOfMemoryException &) {
+		// How much it will be in the end is not known.
+		lock_guard<mutex> guard(lock);
+		RaiseTo(buffers, NumericLimits<idx_t>::Maximum());
+	}
+}
+
+bool MemoryRoom::Raise(DatabaseInstance &db) {
+	auto &buffers = BufferManager::GetBufferManager(db);
+	lock_guard<mutex> guard(lock);
+	return RaiseTo(buffers, buffers.GetMaxMemory() * 2);
+}
+
+bool MemoryRoom::RaiseTo(BufferManager &buffers, idx_t wanted) {
+	auto limit = buffers.GetMaxMemory();
+	auto machine = FileSystem::GetAvailableMemory();
+	wanted = MinValue(wanted, machine.IsValid() ? machine.GetIndex() : limit * 2);
+	if (wanted <= limit) {
+		return false;
+	}
+	// The host may have set another one meanwhile.
+	if (host_limit == 0 || limit != raised) {
+		host_limit = limit;
+	}
+	buffers.SetMemoryLimit(wanted);
+	raised = wanted;
+	next_look = std::chrono::steady_clock::now() + BETWEEN_LOOKS;
+	return true;
+}
+
+void MemoryRoom::GiveBackSometimes(DatabaseInstance &db) {
+	if (host_limit == 0) {
+		return;
+	}
+	{
+		lock_guard<mutex> guard(lock);
+		if (std::chrono::steady_clock::now() < next_look) {
+			return;
+		}
+		next_look = std::chrono::steady_clock::now() + BETWEEN_LOOKS;
+	}
+	GiveBack(db);
+}
+
+void MemoryRoom::GiveBack(DatabaseInstance &db) {
+	auto &buffers = BufferManager::GetBufferManager(db);
+	lock_guard<mutex> guard(lock);
+	if (host_limit == 0) {
+		return;
+	}
+	if (buffers.GetMaxMemory() == raised) {
+		try {
+			buffers.SetMemoryLimit(host_limit);
+		} catch (OutOfMemoryException &) {
+			// Indexes, for instance, stay in memory.
+			return;
+		}
+	}
+	host_limit = 0;
+}
+
+} // namespace quack

@@ -1,0 +1,71 @@
+"""Entries of the log that need more memory than a node's host allows: the node applies them all the same, for the others
+have, and then goes back to what the host allows."""
+
+import pytest
+from quack_testing.cluster import wait_for
+
+LIMIT = "30MB"
+# Nothing can be put aside: DuckDB then fails where it would be slow.
+SETTINGS = [f"SET GLOBAL memory_limit = '{LIMIT}'", "SET GLOBAL max_temp_directory_size = '0MB'"]
+ROWS = 120_000
+STATEMENTS = [
+    ("CREATE TABLE cp.wide (i INTEGER, s VARCHAR)", []),
+    ("CREATE TABLE cp.keyed (i INTEGER PRIMARY KEY, s VARCHAR)", []),
+    (f"INSERT INTO cp.wide SELECT range, repeat(md5(range::VARCHAR), 10) FROM range({ROWS})", [(ROWS,)]),
+    (f"INSERT INTO cp.keyed SELECT range, repeat(md5(range::VARCHAR), 3) FROM range({ROWS})", [(ROWS,)]),
+    # An index stays in memory, so that this one needs more than the limit for as long as it is there.
+    ("CREATE INDEX by_text ON cp.wide (s)", []),
+    (f"DELETE FROM cp.keyed WHERE i >= {ROWS // 2}", [(ROWS - ROWS // 2,)]),
+]
+
+
+def limit_in_force(node):
+    return node.sql("SELECT memory_limit FROM pragma_database_size() LIMIT 1")[0][0]
+
+
+@pytest.fixture(params=["one node", "three nodes"])
+def nodes(request):
+    if request.param == "one node":
+        return [request.getfixturevalue("node")]
+    return request.getfixturevalue("cluster").alive()
+
+
+def test_no_limit_of_memory_keeps_a_node_from_what_all_have_agreed_on(nodes):
+    for node in nodes:
+        for setting in SETTINGS:
+            node.sql(setting)
+    allowed = limit_in_force(nodes[0])
+    for statement, result in STATEMENTS:
+        assert nodes[0].sql(statement) == result, statement
+
+    def has_caught_up(node):
+        return node.sql("SELECT count(*) FROM cp.keyed") == [(ROWS // 2,)]
+
+    for node in nodes:
+        wait_for(lambda node=node: has_caught_up(node), f"{node.name} to apply everything")
+    assert any(limit_in_force(node) != allowed for node in nodes), "nothing here needs more memory than there is"
+    hashes = {str(node.sql("SELECT hash FROM quack_state_hash()")) for node in nodes}
+    assert len(hashes) == 1
+    for node in nodes:
+        node.kill()
+        node.start(attach=False)
+    for node in nodes:
+        node.attach()
+        assert has_caught_up(node)
+        assert node.sql("SELECT i FROM cp.wide WHERE s = repeat(md5('77'), 10)") == [(77,)]
+
+
+def test_memory_goes_back_to_what_the_host_allows(node):
+    for setting in SETTINGS:
+        node.sql(setting)
+    allowed = limit_in_force(node)
+    for statement, result in STATEMENTS:
+        assert node.sql(statement) == result, statement
+    assert limit_in_force(node) != allowed
+    node.sql("DROP TABLE cp.wide")
+
+    def is_back():
+        node.sql("UPDATE cp.keyed SET s = 'x' WHERE i = 0")
+        return limit_in_force(node) == allowed
+
+    wait_for(is_back, "the host's limit")
