@@ -37,7 +37,7 @@ def outcome(statement):
     except DatabaseError as error:
         if UNKNOWN in str(error):
             return None
-        if "it has taken effect" in str(error):
+        if "has taken effect" in str(error):
             return True
         assert str(error).startswith(("INTERRUPT Error", "TransactionContext Error: Failed to commit: Interrupted!")), error
         return False

@@ -9,7 +9,7 @@ from quack_testing.node import Node
 from quack_testing.ports import free_ports
 from quack_testing.process import QUACKCTL, DatabaseError, ProcessEnded
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 
 
 class Certificates:

@@ -20,7 +20,7 @@ STOCK_PYTHON = os.environ.get("QUACK_STOCK_PYTHON", str(ROOT / ".venv-stock/bin/
 QUACKCTL = os.environ.get("QUACK_CTL", str(ROOT / "dist/bin/quackctl"))
 EXTENSION = os.environ.get("QUACK_EXTENSION", str(ROOT / "dist/extension/quack.duckdb_extension"))
 
-ANSWER_SECONDS = 120
+ANSWER_SECONDS = 240
 EXIT_SECONDS = 30
 
 
