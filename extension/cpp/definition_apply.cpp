@@ -5,6 +5,7 @@
 #include "closed_names.hpp"
 #include "definition_format.hpp"
 #include "error.hpp"
+#include "rows.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/catalog/catalog_entry_retriever.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
@@ -20,7 +21,12 @@
 #include "duckdb/parser/statement/create_statement.hpp"
 #include "duckdb/parser/tableref/basetableref.hpp"
 #include "duckdb/planner/binder.hpp"
+#include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/planner/bound_constraint.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/planner/expression_binder/index_binder.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/transaction/meta_transaction.hpp"
 
@@ -88,6 +94,66 @@ vector<unique_ptr<BoundConstraint>> BindConstraints(ClientContext &context, Tabl
 void BindIndexes(ClientContext &context, DuckTableEntry &table) {
 	ClosedScope closed(context);
 	table.GetStorage().BindIndexes(context);
+}
+
+//! The keys that the index would have of the rows that are there, evaluated and thrown away.
+static void EvaluateKeys(ClientContext &context, DuckTableEntry &table, const CreateIndexInfo &index) {
+	auto binder = Binder::CreateBinder(context);
+	vector<Identifier> names;
+	vector<LogicalType> types;
+	for (auto &column : table.GetColumns().Logical()) {
+		names.push_back(column.Name());
+		types.push_back(column.Type());
+	}
+	vector<ColumnIndex> bound;
+	binder->bind_context.AddBaseTable(TableIndex(0), table.name, names, types, bound, table);
+	IndexBinder index_binder(*binder, context);
+	vector<unique_ptr<Expression>> expressions;
+	vector<LogicalType> key_types;
+	vector<StorageIndex> columns;
+	ExpressionExecutor executor(context);
+	for (auto &parsed : index.parsed_expressions) {
+		auto copy = parsed->Copy();
+		auto expression = index_binder.Bind(copy);
+		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
+		    expression, [&](BoundColumnRefExpression &column, unique_ptr<Expression> &place) {
+			    auto logical = LogicalIndex(bound[column.Binding().column_index].GetPrimaryIndex());
+			    columns.emplace_back(table.GetColumns().LogicalToPhysical(logical).index);
+			    place = make_uniq<BoundReferenceExpression>(column.GetReturnType(), columns.size() - 1);
+		    });
+		key_types.push_back(expression->GetReturnType());
+		executor.AddExpression(*expression);
+		expressions.push_back(std::move(expression));
+	}
+	DataChunk keys;
+	keys.Initialize(context, key_types);
+	ScanRows(context, table, columns, [&](DataChunk &rows) {
+		context.InterruptCheck();
+		keys.Reset();
+		executor.Execute(rows, keys);
+	});
+}
+
+void RehearseIndex(ClientContext &context, QuackCatalog &catalog, const string &bytes) {
+	auto content = Read(context, catalog, Bytes(bytes));
+	auto &index = content.create->Cast<CreateIndexInfo>();
+	auto is_column = [](const unique_ptr<ParsedExpression> &expression) {
+		return expression->GetExpressionClass() == ExpressionClass::COLUMN_REF;
+	};
+	if (std::all_of(index.parsed_expressions.begin(), index.parsed_expressions.end(), is_column)) {
+		return;
+	}
+	auto name = index.GetQualifiedName();
+	auto &table = Catalog::GetEntry<TableCatalogEntry>(context, name.WithName(index.table));
+	ClosedScope closed(context, content.settings);
+	try {
+		EvaluateKeys(context, table.Cast<DuckTableEntry>(), index);
+	} catch (InternalException &ex) {
+		// It must not end this DuckDB either.
+		throw InvalidInputException("DuckDB fails an assertion where it evaluates the keys of the index for the rows that are "
+		                            "there: %s",
+		                            ErrorData(ex).RawMessage());
+	}
 }
 
 static void Announce(ClientContext &context, QuackCatalog &catalog, DatabaseModificationType modification) {

@@ -14,6 +14,7 @@
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/delete_state.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
+#include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/storage/table/update_state.hpp"
 #include "duckdb/transaction/local_storage.hpp"
 
@@ -73,6 +74,37 @@ void FreeKeys(ClientContext &context, DuckTableEntry &table, const BoundConstrai
 	LocalAppendState state;
 	storage.InitializeLocalStorage(state, table, context, constraints);
 	state.storage->AppendToDeleteIndexes(row_ids, keys);
+}
+
+vector<StorageIndex> AllColumns(DuckTableEntry &table) {
+	vector<StorageIndex> result;
+	for (idx_t i = 0; i < table.GetStorage().ColumnCount(); i++) {
+		result.emplace_back(i);
+	}
+	return result;
+}
+
+void ScanRows(ClientContext &context, DuckTableEntry &table, const vector<StorageIndex> &columns,
+              const std::function<void(DataChunk &rows)> &callback) {
+	auto &storage = table.GetStorage();
+	auto &transaction = DuckTransaction::Get(context, storage.db);
+	TableScanState scan;
+	storage.InitializeScan(context, transaction, scan, columns);
+	auto all_types = storage.GetTypes();
+	vector<LogicalType> types;
+	for (auto &column : columns) {
+		types.push_back(all_types[column.GetPrimaryIndex()]);
+	}
+	DataChunk rows;
+	rows.Initialize(context, types);
+	while (true) {
+		rows.Reset();
+		storage.Scan(transaction, rows, scan);
+		if (rows.size() == 0) {
+			return;
+		}
+		callback(rows);
+	}
 }
 
 vector<shared_ptr<IndexEntry>> IndexesOf(ClientContext &context, DataTable &storage) {

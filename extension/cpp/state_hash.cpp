@@ -14,7 +14,6 @@
 #include "duckdb/common/type_visitor.hpp"
 #include "duckdb/parser/parsed_data/create_view_info.hpp"
 #include "duckdb/storage/data_table.hpp"
-#include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
 #include <algorithm>
@@ -78,32 +77,10 @@ void StateHasher::Mix(const string &text) {
 	}
 }
 
-//! All rows of a table, as the transaction sees them.
-static void ScanRows(ClientContext &context, DuckTableEntry &table, const std::function<void(DataChunk &rows)> &callback) {
-	auto &storage = table.GetStorage();
-	vector<StorageIndex> column_ids;
-	for (idx_t i = 0; i < storage.ColumnCount(); i++) {
-		column_ids.emplace_back(i);
-	}
-	auto &transaction = DuckTransaction::Get(context, storage.db);
-	TableScanState scan;
-	storage.InitializeScan(context, transaction, scan, column_ids);
-	DataChunk rows;
-	rows.Initialize(context, storage.GetTypes());
-	while (true) {
-		rows.Reset();
-		storage.Scan(transaction, rows, scan);
-		if (rows.size() == 0) {
-			return;
-		}
-		callback(rows);
-	}
-}
-
 uint64_t StateHasher::Position() {
 	auto &applied = Catalog::GetEntry<TableCatalogEntry>(context, NameIn(store.CatalogName(), INTERNAL_SCHEMA, "applied"));
 	uint64_t position = 0;
-	ScanRows(context, applied.Cast<DuckTableEntry>(), [&](DataChunk &rows) {
+	ScanRows(context, applied.Cast<DuckTableEntry>(), {StorageIndex(0)}, [&](DataChunk &rows) {
 		rows.data[0].Flatten();
 		auto indexes = FlatVector::GetData<uint64_t>(rows.data[0]);
 		position = MaxValue(position, *std::max_element(indexes, indexes + rows.size()));
@@ -258,7 +235,7 @@ void StateHasher::MixTables() {
 		// Sums of row hashes: a table is a bag. Columns that are computed from the others follow from them.
 		uint64_t count = 0;
 		uint64_t sums[2] = {0, 0};
-		ScanRows(context, table.second, [&](DataChunk &rows) {
+		ScanRows(context, table.second, AllColumns(table.second), [&](DataChunk &rows) {
 			count += rows.size();
 			for (auto &hash : RowBytes(rows, 0, rows.ColumnCount()).Hash(rows.size())) {
 				sums[0] += hash.lanes[0];

@@ -148,3 +148,16 @@ def test_an_index_beside_an_open_rename_is_alike_on_all_nodes(shared_cluster):
         first.sql("COMMIT", "first")
     shared_cluster.wait_equal()
     first.sql("DROP TABLE cp.named")
+
+
+@pytest.mark.parametrize("key", ["s::INTEGER", "a + g::TINYINT", "[a, s::INTEGER]"])
+def test_keys_of_an_index_are_evaluated_before_it_is_proposed(node, key):
+    """What fails in the applier fails on every node."""
+    node.sql("CREATE TABLE cp.t (a INTEGER, g INTEGER GENERATED ALWAYS AS (a * 100), s VARCHAR)")
+    node.sql("INSERT INTO cp.t SELECT range, range::VARCHAR FROM range(5000)")
+    node.sql("INSERT INTO cp.t VALUES (1, 'x')")
+    with pytest.raises(DatabaseError, match="Conversion Error"):
+        node.sql(f"CREATE INDEX i ON cp.t (({key}))")
+    node.sql("CREATE INDEX i ON cp.t ((g / 100 + a), s)")
+    assert node.sql("SELECT a FROM cp.t WHERE g / 100 + a = 246 AND s = '123'") == [(123,)]
+    assert node.sql("SELECT count(*) FROM quack_outcomes() WHERE outcome = 'refused'") == [(0,)]

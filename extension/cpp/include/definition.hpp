@@ -49,6 +49,9 @@ duckdb::unique_ptr<duckdb::BoundCreateTableInfo> BindTable(duckdb::ClientContext
 //! A table's constraints, bound in the closed scope: CHECK means the same on every node.
 duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> BindConstraints(duckdb::ClientContext &context,
                                                                             duckdb::TableCatalogEntry &table);
+//! Evaluates the keys of an index for the rows that are there, as the applier would, and throws what it would meet.
+void RehearseIndex(duckdb::ClientContext &context, QuackCatalog &catalog, const duckdb::string &bytes);
+
 //! Binds the indexes of a table whose file has just been read. Later, a connection with other settings would.
 void BindIndexes(duckdb::ClientContext &context, duckdb::DuckTableEntry &table);
 

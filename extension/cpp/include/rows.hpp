@@ -23,6 +23,12 @@ duckdb::string PathOf(const duckdb::SchemaCatalogEntry &schema);
 //! The qualified name of something in the schema with that path.
 duckdb::QualifiedName NameIn(const duckdb::string &catalog, const duckdb::string &schema_path, const duckdb::string &name);
 
+//! Columns of the store, without those that are computed from others.
+duckdb::vector<duckdb::StorageIndex> AllColumns(duckdb::DuckTableEntry &table);
+//! These columns of all rows of a table, as the connection's transaction sees them.
+void ScanRows(duckdb::ClientContext &context, duckdb::DuckTableEntry &table,
+              const duckdb::vector<duckdb::StorageIndex> &columns,
+              const std::function<void(duckdb::DataChunk &rows)> &callback);
 //! What `RowReader::Read` gives, in flat vectors. Throws a conflict when the transaction does not see one of the rows.
 void FetchRows(RowReader &reader, const duckdb::DuckTableEntry &table, const duckdb::Vector &row_ids, idx_t count,
                duckdb::DataChunk &result);
