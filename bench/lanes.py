@@ -25,7 +25,8 @@ ROUND_SECONDS = 4
 CLIENTS = 4
 LANES = (1, 2, 4, 8)
 REST_SECONDS_MAX = 300
-IDLE_SECONDS = 20
+# How long the cluster is watched while it does nothing.
+IDLE_ROUNDS = 5
 WAKES = 21
 
 # Runs in a node's process, so that nothing but the write is measured.
@@ -67,8 +68,8 @@ def main():
         cluster = Cluster(folder).start()
         try:
             enable(cluster)
-            results = {"throughput": throughput(cluster, arguments.seconds), "idle": idle(cluster, arguments.groups)}
-            results["one_away"] = one_away(cluster, arguments.groups)
+            results = {"throughput": throughput(cluster, arguments.seconds), "idle": idle(cluster, arguments)}
+            results["one_away"] = one_away(cluster, arguments)
         finally:
             for node in cluster.alive():
                 node.kill()
@@ -140,9 +141,9 @@ def sample(cluster):
     return total
 
 
-def do_nothing(cluster, title):
+def do_nothing(cluster, title, round_seconds):
     before, start = sample(cluster), time.perf_counter()
-    time.sleep(IDLE_SECONDS)
+    time.sleep(IDLE_ROUNDS * round_seconds)
     after, seconds = sample(cluster), time.perf_counter() - start
     rates = {key: (after[key] - before[key]) / seconds for key in before}
     print(
@@ -153,9 +154,10 @@ def do_nothing(cluster, title):
     return rates
 
 
-def idle(cluster, groups):
+def idle(cluster, arguments):
+    groups = arguments.groups
     time.sleep(5)
-    results = {"before": do_nothing(cluster, "no lanes")}
+    results = {"before": do_nothing(cluster, "no lanes", arguments.seconds)}
     node, start = cluster.alive()[0], time.perf_counter()
     for number in range(groups):
         node.sql(f"CREATE TABLE g{number} (i INTEGER) WITH (quack_group = 'g{number}')")
@@ -172,7 +174,7 @@ def idle(cluster, groups):
     print(f"led by: {dict(node.sql(leaders))}", flush=True)
 
     wait_for_rest(cluster)
-    results["with"] = do_nothing(cluster, f"{groups:,} groups at rest")
+    results["with"] = do_nothing(cluster, f"{groups:,} groups at rest", arguments.seconds)
     results["wake_ms"] = sorted(wake(node, groups // 2 + number) for number in range(WAKES))
     print(f"the first write into one of them: {results['wake_ms'][WAKES // 2]:.1f} ms", flush=True)
     return results
@@ -187,24 +189,25 @@ def wait_for_rest(cluster):
     wait_for(rests, "lanes that rest", REST_SECONDS_MAX)
 
 
-def one_away(cluster, groups):
+def one_away(cluster, arguments):
     """The same with a member that is not there, which groups and dropped groups could wait for."""
+    groups = arguments.groups
     away = cluster.others(cluster.leader())[0]
     away.kill()
     node = cluster.leader()
     wait_for_rest(cluster)
-    results = {"with": do_nothing(cluster, f"{groups:,}, a node is away")}
+    results = {"with": do_nothing(cluster, f"{groups:,}, a node is away", arguments.seconds)}
     for number in range(0, groups, 2):
         node.sql(f"DROP TABLE g{number}")
     wait_for_rest(cluster)
-    results["dropped"] = do_nothing(cluster, f"{groups // 2:,} of them dropped")
+    results["dropped"] = do_nothing(cluster, f"{groups // 2:,} of them dropped", arguments.seconds)
     start = time.perf_counter()
     away.start()
     cluster.wait_equal()
     results["back_seconds"] = time.perf_counter() - start
     print(f"the node is back and has everything after {results['back_seconds']:.1f} s", flush=True)
     wait_for_rest(cluster)
-    results["back"] = do_nothing(cluster, f"{groups // 2:,} groups, all nodes")
+    results["back"] = do_nothing(cluster, f"{groups // 2:,} groups, all nodes", arguments.seconds)
     return results
 
 
