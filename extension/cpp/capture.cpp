@@ -131,6 +131,12 @@ unique_ptr<GlobalSinkState> PhysicalCapture::GetGlobalSinkState(ClientContext &c
 	return make_uniq<CaptureState>(context, *this);
 }
 
+InsertionOrderPreservingMap<string> PhysicalCapture::ParamsToString() const {
+	auto result = Profiled(*this);
+	result["Table"] = Target();
+	return result;
+}
+
 SinkResultType PhysicalCapture::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
 	auto &state = input.global_state.Cast<CaptureState>();
 	lock_guard<mutex> guard(state.lock);

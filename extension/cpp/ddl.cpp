@@ -3,6 +3,7 @@
 #include "ddl.hpp"
 
 #include "catalog.hpp"
+#include "profile.hpp"
 #include "statement.hpp"
 #include "duckdb/catalog/catalog_entry/macro_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/scalar_function_catalog_entry.hpp"
@@ -99,6 +100,9 @@ public:
 
 	string GetName() const override {
 		return "QUACK_PROPOSE_DDL";
+	}
+	InsertionOrderPreservingMap<string> ParamsToString() const override {
+		return Profiled(*this);
 	}
 	bool IsSource() const override {
 		return true;

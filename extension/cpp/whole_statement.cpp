@@ -3,6 +3,7 @@
 #include "whole_statement.hpp"
 
 #include "catalog.hpp"
+#include "profile.hpp"
 #include "repeat.hpp"
 #include "statement.hpp"
 #include "duckdb/common/types/column/column_data_collection.hpp"
@@ -103,6 +104,9 @@ public:
 
 	string GetName() const override {
 		return "QUACK_WHOLE_STATEMENT";
+	}
+	InsertionOrderPreservingMap<string> ParamsToString() const override {
+		return Profiled(*this);
 	}
 	bool IsSink() const override {
 		return true;

@@ -47,3 +47,20 @@ def explain(node, query):
 def test_a_lookup_by_key_uses_the_index(both):
     ((_, plan),) = both.sql("EXPLAIN ANALYZE " + shapes.shape("primary key", "cp", ROWS))
     assert "Index Scan" in plan or "INDEX_SCAN" in plan.upper().replace(" ", "_"), plan
+
+
+@pytest.mark.parametrize(
+    "statement, operator",
+    [
+        ("INSERT INTO cp.profiled VALUES (1)", "QUACK_INSERT"),
+        ("UPDATE cp.profiled SET i = i + 1", "QUACK_UPDATE"),
+        ("DELETE FROM cp.profiled", "QUACK_DELETE"),
+        ("CREATE OR REPLACE TABLE cp.profiled AS SELECT 1 AS i", "QUACK_CREATE_TABLE_AS"),
+    ],
+)
+def test_a_profile_names_the_operators_that_write(node, statement, operator):
+    node.sql("CREATE TABLE cp.profiled (i INTEGER)")
+    node.sql("INSERT INTO cp.profiled VALUES (7)")
+    ((_, profile),) = node.sql(f"EXPLAIN ANALYZE {statement}")
+    assert operator in profile and "Table: cp.main.profiled" in profile, profile
+    assert "QUACK_PROPOSE" in profile, profile

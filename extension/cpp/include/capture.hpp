@@ -1,6 +1,7 @@
 //! The operators that stand in for DuckDB's INSERT, UPDATE and DELETE in a client's plan.
 #pragma once
 
+#include "profile.hpp"
 #include "statement.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/common/enums/row_id_handling.hpp"
@@ -49,12 +50,15 @@ public:
 	bool SinkOrderDependent() const override {
 		return true;
 	}
+	duckdb::InsertionOrderPreservingMap<duckdb::string> ParamsToString() const override;
 	duckdb::SinkResultType Sink(duckdb::ExecutionContext &context, duckdb::DataChunk &chunk,
 	                            duckdb::OperatorSinkInput &input) const override;
 	duckdb::SinkFinalizeType Finalize(duckdb::Pipeline &pipeline, duckdb::Event &event, duckdb::ClientContext &context,
 	                                  duckdb::OperatorSinkFinalizeInput &input) const override;
 	duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(duckdb::ClientContext &context) const override;
 	duckdb::unique_ptr<duckdb::GlobalSourceState> GetGlobalSourceState(duckdb::ClientContext &context) const override;
+	//! The table that changes, for profiles.
+	virtual duckdb::string Target() const = 0;
 
 	duckdb::shared_ptr<Proposal> proposal;
 	bool return_chunk;
@@ -75,6 +79,9 @@ public:
 	duckdb::string GetName() const override {
 		return "QUACK_INSERT";
 	}
+	duckdb::string Target() const override {
+		return table.schema.GetQualifiedName(table.name).ToString();
+	}
 	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
 	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;
 	void Apply(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const override;
@@ -91,6 +98,9 @@ public:
 
 	duckdb::string GetName() const override {
 		return "QUACK_CREATE_TABLE_AS";
+	}
+	duckdb::string Target() const override {
+		return info->GetQualifiedName().ToString();
 	}
 	duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(duckdb::ClientContext &context) const override;
 	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
@@ -114,6 +124,9 @@ public:
 
 	duckdb::string GetName() const override {
 		return "QUACK_UPDATE";
+	}
+	duckdb::string Target() const override {
+		return table.schema.GetQualifiedName(table.name).ToString();
 	}
 	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
 	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;
@@ -142,6 +155,9 @@ public:
 	duckdb::string GetName() const override {
 		return "QUACK_DELETE";
 	}
+	duckdb::string Target() const override {
+		return table.schema.GetQualifiedName(table.name).ToString();
+	}
 	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
 	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;
 	void Apply(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const override;
@@ -159,6 +175,9 @@ public:
 
 	duckdb::string GetName() const override {
 		return "QUACK_PROPOSE";
+	}
+	duckdb::InsertionOrderPreservingMap<duckdb::string> ParamsToString() const override {
+		return Profiled(*this);
 	}
 	bool IsSink() const override {
 		return true;
