@@ -49,7 +49,8 @@ pub fn run() -> Result<(), String> {
 /// The root of the checkout from which cargo runs this program. Two checkouts may share what is built, so that the
 /// folder at build time says nothing.
 pub fn workspace_root() -> Result<PathBuf, String> {
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").ok_or("run this program by `cargo run -p xtask`")?;
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").ok_or("run this program by `cargo run -p xtask`")?;
     let root = Path::new(&manifest).parent().map(Path::to_path_buf);
     root.ok_or_else(|| "xtask does not stand in a workspace".to_owned())
 }

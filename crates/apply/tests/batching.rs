@@ -312,9 +312,7 @@ fn the_position_is_committed_even_when_every_entry_is_refused() {
 
 #[test]
 fn an_entry_that_fails_an_assertion_of_the_store_is_refused_and_ends_no_node() {
-    let ddl = |sql: String| proto::Step {
-        kind: Some(Kind::Ddl(proto::Ddl { sql, ..Default::default() })),
-    };
+    let ddl = |sql: String| proto::Step { kind: Some(Kind::Ddl(proto::Ddl { sql, ..Default::default() })) };
     let create = ddl(Ddl::CreateTable("keyed".into(), Key::Unique).to_sql());
     let mut applier = Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
     let nothing = |_: GroupId, _: LogIndex| Err("no parts".to_owned());

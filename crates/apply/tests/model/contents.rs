@@ -91,7 +91,9 @@ impl Ddl {
             ["CREATE", "SEQUENCE", name] => Self::CreateSequence(name.into()),
             ["DROP", "SEQUENCE", name] => Self::DropSequence(name.into()),
             // Stands for what DuckDB cannot do because of a mistake in it.
-            ["FAIL", "AN", "ASSERTION"] => return Err(StoreError::new(ErrorKind::INTERNAL, "assertion failed")),
+            ["FAIL", "AN", "ASSERTION"] => {
+                return Err(StoreError::new(ErrorKind::INTERNAL, "assertion failed"));
+            }
             _ => return Err(StoreError::new(ErrorKind(14), format!("syntax error in {sql}"))),
         })
     }
