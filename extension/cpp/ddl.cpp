@@ -34,6 +34,10 @@ void Propose(ClientContext &context, QuackCatalog &catalog, const Definition &de
 //! Macros within macros that are looked into. DuckDB refuses those that call themselves.
 constexpr idx_t MACRO_DEPTH_MAX = 32;
 
+//! DuckDB 2.0.0 takes these for functions of nothing but their arguments. The last one binds a text in the process's own
+//! databases.
+constexpr const char *TAKEN_FOR_CONSISTENT[] = {"current_localtimestamp", "current_localtime", "json_serialize_plan"};
+
 static bool IsConsistent(ScalarFunctionCatalogEntry &function) {
 	for (auto &overload : function.functions.functions) {
 		if (overload->GetStability() != FunctionStability::CONSISTENT) {
@@ -52,9 +56,10 @@ static bool IsReplayable(ClientContext &context, const ParsedExpression &express
 	if (expression.GetExpressionClass() == ExpressionClass::FUNCTION) {
 		auto &function = expression.Cast<FunctionExpression>();
 		auto &name = function.FunctionName().GetIdentifierName();
-		if (StringUtil::CIEquals(name, "current_localtimestamp") || StringUtil::CIEquals(name, "current_localtime")) {
-			// DuckDB 2.0.0 takes them for functions of nothing but their arguments.
-			return false;
+		for (auto taken : TAKEN_FOR_CONSISTENT) {
+			if (StringUtil::CIEquals(name, taken)) {
+				return false;
+			}
 		}
 		EntryLookupInfo lookup(CatalogType::SCALAR_FUNCTION_ENTRY, function.GetQualifiedName());
 		auto entry = Catalog::GetEntry(context, lookup, OnEntryNotFound::RETURN_NULL);

@@ -6,12 +6,14 @@
 #include "ddl.hpp"
 #include "definition_format.hpp"
 #include "rows.hpp"
+#include "duckdb/catalog/catalog_entry/view_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/dependency_manager.hpp"
 #include "duckdb/function/scalar_macro_function.hpp"
 #include "duckdb/function/table_macro_function.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
 #include "duckdb/parser/constraints/foreign_key_constraint.hpp"
+#include "duckdb/parser/parsed_data/comment_on_column_info.hpp"
 #include "duckdb/parser/parsed_data/alter_table_info.hpp"
 #include "duckdb/parser/parsed_data/create_macro_info.hpp"
 #include "duckdb/parser/parsed_data/create_schema_info.hpp"
@@ -334,6 +336,17 @@ static string TextOf(const AlterInfo &info) {
 	}
 }
 
+//! A column of a view by the name that the view's query gives it.
+static void CloseColumn(const DefinitionScope &scope, const SchemaCatalogEntry &schema, SetColumnCommentInfo &comment) {
+	auto entry = EntryIn(scope, schema, CatalogType::VIEW_ENTRY, comment.GetQualifiedName().Name());
+	if (!entry || entry->type != CatalogType::VIEW_ENTRY) {
+		return;
+	}
+	auto &view = entry->Cast<ViewCatalogEntry>();
+	view.BindView(scope.context, BindViewAction::FORCE_REBIND);
+	comment.column_name = view.ResolveColumnName(comment.column_name);
+}
+
 Definition DefineAlter(const DefinitionScope &scope, const SchemaCatalogEntry &schema, const AlterInfo &info) {
 	RequireNotReserved(schema.name);
 	DefinitionContent content;
@@ -341,6 +354,9 @@ Definition DefineAlter(const DefinitionScope &scope, const SchemaCatalogEntry &s
 	alter->SetQualifiedName(NameIn(scope.catalog, schema, info.GetQualifiedName().Name()));
 	if (alter->type == AlterType::ALTER_TABLE) {
 		CloseAlter(scope, schema, alter->Cast<AlterTableInfo>(), content.settings);
+	}
+	if (alter->type == AlterType::SET_COLUMN_COMMENT) {
+		CloseColumn(scope, schema, alter->Cast<SetColumnCommentInfo>());
 	}
 	Definition result;
 	result.text = TextOf(*alter);

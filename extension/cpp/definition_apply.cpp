@@ -25,6 +25,10 @@
 #include "duckdb/planner/bound_constraint.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
+#include "duckdb/parser/expression/cast_expression.hpp"
+#include "duckdb/parser/expression/operator_expression.hpp"
+#include "duckdb/planner/expression_binder/alter_binder.hpp"
+#include "duckdb/planner/expression_binder/constant_binder.hpp"
 #include "duckdb/planner/expression_binder/index_binder.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -96,7 +100,24 @@ void BindIndexes(ClientContext &context, DuckTableEntry &table) {
 	table.GetStorage().BindIndexes(context);
 }
 
-//! The keys that the index would have of the rows that are there, evaluated and thrown away.
+//! Evaluates expressions for the rows that are there, and throws the results away. References in them are to `columns`.
+static void Evaluate(ClientContext &context, DuckTableEntry &table, const vector<unique_ptr<Expression>> &expressions,
+                     const vector<StorageIndex> &columns) {
+	ExpressionExecutor executor(context);
+	vector<LogicalType> types;
+	for (auto &expression : expressions) {
+		types.push_back(expression->GetReturnType());
+		executor.AddExpression(*expression);
+	}
+	DataChunk results;
+	results.Initialize(context, types);
+	ScanRows(context, table, columns, [&](DataChunk &rows) {
+		context.InterruptCheck();
+		results.Reset();
+		executor.Execute(rows, results);
+	});
+}
+
 static void EvaluateKeys(ClientContext &context, DuckTableEntry &table, const CreateIndexInfo &index) {
 	auto binder = Binder::CreateBinder(context);
 	vector<Identifier> names;
@@ -109,9 +130,7 @@ static void EvaluateKeys(ClientContext &context, DuckTableEntry &table, const Cr
 	binder->bind_context.AddBaseTable(TableIndex(0), table.name, names, types, bound, table);
 	IndexBinder index_binder(*binder, context);
 	vector<unique_ptr<Expression>> expressions;
-	vector<LogicalType> key_types;
 	vector<StorageIndex> columns;
-	ExpressionExecutor executor(context);
 	for (auto &parsed : index.parsed_expressions) {
 		auto copy = parsed->Copy();
 		auto expression = index_binder.Bind(copy);
@@ -121,17 +140,46 @@ static void EvaluateKeys(ClientContext &context, DuckTableEntry &table, const Cr
 			    columns.emplace_back(table.GetColumns().LogicalToPhysical(logical).index);
 			    place = make_uniq<BoundReferenceExpression>(column.GetReturnType(), columns.size() - 1);
 		    });
-		key_types.push_back(expression->GetReturnType());
-		executor.AddExpression(*expression);
 		expressions.push_back(std::move(expression));
 	}
-	DataChunk keys;
-	keys.Initialize(context, key_types);
-	ScanRows(context, table, columns, [&](DataChunk &rows) {
-		context.InterruptCheck();
-		keys.Reset();
-		executor.Execute(rows, keys);
-	});
+	Evaluate(context, table, expressions, columns);
+}
+
+unique_ptr<ChangeColumnTypeInfo> ForLiveRows(ClientContext &context, DuckTableEntry &table, const ChangeColumnTypeInfo &change) {
+	auto result = unique_ptr_cast<AlterInfo, ChangeColumnTypeInfo>(change.Copy());
+	if (result->target_type != LogicalType::UNKNOWN) {
+		result->expression = make_uniq<CastExpression>(result->target_type, std::move(result->expression));
+	}
+	auto binder = Binder::CreateBinder(context);
+	vector<LogicalIndex> bound;
+	AlterBinder alter_binder(*binder, context, table, bound, result->target_type);
+	auto copy = result->expression->Copy();
+	vector<unique_ptr<Expression>> expressions;
+	expressions.push_back(alter_binder.Bind(copy));
+	vector<StorageIndex> columns;
+	for (auto &column : bound) {
+		columns.emplace_back(table.GetColumns().LogicalToPhysical(column).index);
+	}
+	if (columns.empty()) {
+		columns.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
+	}
+	Evaluate(context, table, expressions, columns);
+	auto tried = make_uniq<OperatorExpression>(ExpressionType::OPERATOR_TRY);
+	tried->GetChildrenMutable().push_back(std::move(result->expression));
+	result->expression = std::move(tried);
+	return result;
+}
+
+void RequireDefault(ClientContext &context, const ColumnDefinition &column) {
+	if (column.Generated() || !column.HasDefaultValue()) {
+		return;
+	}
+	auto binder = Binder::CreateBinder(context);
+	ConstantBinder default_binder(*binder, context, "DEFAULT value");
+	default_binder.target_type = column.Type();
+	auto copy = column.DefaultValue().Copy();
+	auto value = default_binder.Bind(copy);
+	ExpressionExecutor::EvaluateScalar(context, *value, true);
 }
 
 void RehearseIndex(ClientContext &context, QuackCatalog &catalog, const string &bytes) {

@@ -194,6 +194,10 @@ void OpenTransaction::EnterNativeState() {
 	}
 	QuackTransactionManager::Get(catalog).AddNative(context, StatementState::Get(context).open);
 	auto &transaction = DuckTransaction::Get(context, catalog);
+	// From now on a checkpoint would write what is in the store and not committed.
+	DatabaseModificationType changes;
+	changes |= DatabaseModificationType::UPDATE_DATA;
+	transaction.SetModifications(changes);
 	record = make_shared_ptr<Writer>(catalog.Node());
 	WriteDifference(transaction, *record);
 	record->BeginStatement();

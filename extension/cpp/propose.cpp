@@ -44,6 +44,9 @@ void PhysicalPropose::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipel
 	auto &context = meta_pipeline.GetExecutor().context;
 	auto &state = StatementState::Get(context);
 	state.collects = state.collects || proposal->goes_on_after_write;
+	if (!state.collects) {
+		RequireSameShape(state, proposal->returned_shape);
+	}
 	if (state.unfinished == 0) {
 		state.changes = OpenChanges(context, catalog);
 	}
@@ -98,7 +101,7 @@ SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, Cli
 		if (!state.conflicted || !MayRepeat(context, children[0])) {
 			throw;
 		}
-		Repeat(context, emitted);
+		Repeat(context, emitted, proposal->returned_shape);
 	}
 	if (!state.collects) {
 		HandOver(state, emitted);

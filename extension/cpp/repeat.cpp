@@ -2,11 +2,13 @@
 
 #include "repeat.hpp"
 
+#include "capture.hpp"
 #include "compat.hpp"
 #include "network_session.hpp"
 #include "statement.hpp"
 #include "duckdb/catalog/catalog_search_path.hpp"
 #include "duckdb/execution/operator/scan/physical_table_scan.hpp"
+#include "duckdb/function/table/table_scan.hpp"
 #include "duckdb/main/client_config.hpp"
 #include "duckdb/main/client_data.hpp"
 #include "duckdb/main/prepared_statement_data.hpp"
@@ -56,6 +58,28 @@ bool MayRepeat(ClientContext &context, const PhysicalOperator &plan) {
 
 bool MayRunApart(ClientContext &context, const PhysicalOperator &plan) {
 	return !StatementState::Get(context).repeated && IsTransactionOfItsOwn(context) && CanReadAgain(plan);
+}
+
+uint64_t ShapeOfPlan(const PhysicalOperator &plan) {
+	uint64_t shape = 0;
+	if (plan.type == PhysicalOperatorType::TABLE_SCAN) {
+		auto &scan = plan.Cast<PhysicalTableScan>();
+		if (scan.function.GetName() == "seq_scan") {
+			shape += ShapeOf(scan.bind_data->Cast<TableScanBindData>().table);
+		}
+	} else if (plan.type == PhysicalOperatorType::EXTENSION && plan.GetName() == PhysicalPropose::NAME) {
+		shape += static_cast<const PhysicalPropose &>(plan).proposal->returned_shape;
+	}
+	for (auto &child : plan.GetChildren()) {
+		shape += ShapeOfPlan(child.get());
+	}
+	return shape;
+}
+
+void RequireSameShape(const StatementState &state, uint64_t shape) {
+	if (state.repeated && state.repeated_shape != shape) {
+		throw TransactionException("Conflict: columns of a table have changed since the statement was planned: run it again");
+	}
 }
 
 void HandOver(StatementState &state, ColumnDataCollection &emitted) {
@@ -109,7 +133,7 @@ static void Attempt(ClientContext &context, Connection &connection) {
 	result->ThrowIfError();
 }
 
-static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, bool is_cautious) {
+static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, uint64_t shape, bool is_cautious) {
 	auto &state = StatementState::Get(context);
 	// It would keep out the one that runs now.
 	state.LeaveGate();
@@ -117,6 +141,7 @@ static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, 
 	auto &again = StatementState::Get(*connection->context);
 	again.repeated = context;
 	again.repeated_into = emitted;
+	again.repeated_shape = shape;
 	idx_t key_attempts = 0;
 	for (idx_t attempt = 1;; attempt++) {
 		again.cautious = is_cautious ? 1 : 0;
@@ -139,13 +164,13 @@ static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, 
 	}
 }
 
-void Repeat(ClientContext &context, ColumnDataCollection &emitted) {
+void Repeat(ClientContext &context, ColumnDataCollection &emitted, uint64_t shape) {
 	StatementState::Get(context).cautious = CAUTIOUS_STATEMENTS;
-	RunUntilDone(context, emitted, true);
+	RunUntilDone(context, emitted, shape, true);
 }
 
-void RunApart(ClientContext &context, ColumnDataCollection &emitted) {
-	RunUntilDone(context, emitted, StatementState::Get(context).cautious > 0);
+void RunApart(ClientContext &context, ColumnDataCollection &emitted, uint64_t shape) {
+	RunUntilDone(context, emitted, shape, StatementState::Get(context).cautious > 0);
 }
 
 } // namespace quack

@@ -4,12 +4,15 @@
 
 #include "catalog.hpp"
 #include "ddl.hpp"
+#include "definition.hpp"
 #include "sequence.hpp"
 #include "table_entry.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
+#include "duckdb/catalog/catalog_entry/view_catalog_entry.hpp"
 #include "duckdb/parser/constraints/foreign_key_constraint.hpp"
 #include "duckdb/parser/parsed_data/alter_table_info.hpp"
+#include "duckdb/parser/parsed_data/comment_on_column_info.hpp"
 #include "duckdb/parser/parsed_data/create_collation_info.hpp"
 #include "duckdb/parser/parsed_data/create_coordinate_system_info.hpp"
 #include "duckdb/parser/parsed_data/create_function_info.hpp"
@@ -263,10 +266,42 @@ void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &
 		CommentOnIndex(transaction, info);
 		return;
 	}
-	DuckSchemaEntry::Alter(transaction, info);
+	if (info.type == AlterType::SET_COLUMN_COMMENT && transaction.HasContext() &&
+	    ApplierMark::IsSet(transaction.GetContext())) {
+		auto view = GetCatalogSet(CatalogType::VIEW_ENTRY).GetEntry(transaction, name);
+		if (view && view->type == CatalogType::VIEW_ENTRY) {
+			CommentOnViewColumn(transaction, view->Cast<ViewCatalogEntry>(), info.Cast<SetColumnCommentInfo>());
+			return;
+		}
+	}
+	AlterRows(transaction, table, info);
 	for (auto &reference : references) {
 		AlterNatively(transaction, *reference);
 	}
+}
+
+void QuackSchemaEntry::AlterRows(CatalogTransaction transaction, optional_ptr<CatalogEntry> entry, AlterInfo &info) {
+	auto is_of_rows = entry && entry->type == CatalogType::TABLE_ENTRY && info.type == AlterType::ALTER_TABLE &&
+	                  transaction.HasContext();
+	auto type = is_of_rows ? info.Cast<AlterTableInfo>().alter_table_type : AlterTableType::INVALID;
+	if (type == AlterTableType::ALTER_COLUMN_TYPE) {
+		auto &change = info.Cast<ChangeColumnTypeInfo>();
+		auto altered = ForLiveRows(transaction.GetContext(), entry->Cast<DuckTableEntry>(), change);
+		DuckSchemaEntry::Alter(transaction, *altered);
+		return;
+	}
+	if (type == AlterTableType::ADD_COLUMN) {
+		RequireDefault(transaction.GetContext(), info.Cast<AddColumnInfo>().new_column);
+	}
+	DuckSchemaEntry::Alter(transaction, info);
+}
+
+void QuackSchemaEntry::CommentOnViewColumn(CatalogTransaction transaction, ViewCatalogEntry &view,
+                                           const SetColumnCommentInfo &comment) {
+	auto create = view.GetInfo();
+	create->Cast<CreateViewInfo>().column_comments_map[comment.column_name] = comment.comment_value;
+	create->on_conflict = OnCreateConflict::REPLACE_ON_CONFLICT;
+	DuckSchemaEntry::CreateView(transaction, create->Cast<CreateViewInfo>());
 }
 
 void QuackSchemaEntry::CommentOnIndex(CatalogTransaction transaction, AlterInfo &info) {

@@ -180,6 +180,11 @@ void QuackTransactionManager::KeepIndexes(Transaction &transaction) {
 }
 
 void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
+	auto &open = StatementState::Get(context).open;
+	if (open && open->IsOf(db)) {
+		// It would wait for itself.
+		throw TransactionException("Cannot CHECKPOINT: the current transaction has transaction local changes");
+	}
 	for (idx_t attempt = 1;; attempt++) {
 		try {
 			WriteCheckpoint(context);

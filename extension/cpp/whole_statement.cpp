@@ -98,7 +98,8 @@ public:
 class PhysicalWholeStatement : public PhysicalOperator {
 public:
 	PhysicalWholeStatement(PhysicalPlan &plan, PhysicalOperator &whole)
-	    : PhysicalOperator(plan, PhysicalOperatorType::EXTENSION, whole.types, whole.estimated_cardinality) {
+	    : PhysicalOperator(plan, PhysicalOperatorType::EXTENSION, whole.types, whole.estimated_cardinality),
+	      shape(ShapeOfPlan(whole)) {
 		children.push_back(whole);
 	}
 
@@ -119,6 +120,7 @@ public:
 	}
 
 	void BuildPipelines(Pipeline &current, MetaPipeline &meta_pipeline) override {
+		RequireSameShape(StatementState::Get(meta_pipeline.GetExecutor().context), shape);
 		switch (ModeIn(meta_pipeline.GetExecutor().context)) {
 		case Mode::INLINE:
 			children[0].get().BuildPipelines(current, meta_pipeline);
@@ -158,7 +160,7 @@ protected:
 		auto &state = input.global_state.Cast<EmittedSource>();
 		if (!state.has_run) {
 			state.has_run = true;
-			RunApart(context.client, state.emitted);
+			RunApart(context.client, state.emitted, shape);
 			state.emitted.InitializeScan(state.scan);
 		}
 		state.emitted.Scan(state.scan, chunk);
@@ -166,6 +168,8 @@ protected:
 	}
 
 private:
+	uint64_t shape;
+
 	Mode ModeIn(ClientContext &context) const {
 		if (StatementState::Get(context).repeated) {
 			return Mode::HANDED_OVER;

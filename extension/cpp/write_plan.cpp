@@ -57,14 +57,17 @@ PhysicalOperator &WritePlan::Insert(LogicalInsert &op, PhysicalOperator &plan_p)
 	if (!op.column_index_map.empty()) {
 		plan = planner.ResolveDefaultsProjection(op, plan);
 	}
+	proposal->returned_shape = op.return_chunk ? ShapeOf(op.table) : 0;
 	return Propose(CaptureInsert(op, plan));
 }
 
 PhysicalOperator &WritePlan::Update(LogicalUpdate &op, PhysicalOperator &plan) {
+	proposal->returned_shape = op.return_chunk ? ShapeOf(op.table) : 0;
 	return Propose(CaptureUpdate(op, plan));
 }
 
 PhysicalOperator &WritePlan::Delete(LogicalDelete &op, PhysicalOperator &plan) {
+	proposal->returned_shape = op.return_chunk ? ShapeOf(op.table) : 0;
 	return Propose(CaptureDelete(op, plan));
 }
 
@@ -169,6 +172,7 @@ PhysicalOperator &WritePlan::MergeInto(LogicalMergeInto &op, PhysicalOperator &p
 	}
 	auto &merge = planner.Make<PhysicalMergeInto>(op.types, plan, std::move(actions), op.row_id_start, op.source_marker,
 	                                              /*parallel=*/false, op.return_chunk, /*serialize_actions=*/true);
+	proposal->returned_shape = op.return_chunk ? ShapeOf(op.table) : 0;
 	return Propose(merge);
 }
 

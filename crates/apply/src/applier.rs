@@ -364,7 +364,7 @@ impl<S: Store> Applier<S> {
         }
         let at = (pending.group, pending.index);
         let is_repeated = outcome.is_some() && !is_new;
-        self.state.digest.decided(at, *id, outcome.as_ref(), is_repeated);
+        self.state.digest.decided(at, *id, outcome.as_ref(), is_repeated, changes_catalog(body));
         self.state.advance(at.0, at.1);
         made.decide(at, *id, body, &self.state, (outcome, is_repeated));
         Ok(Shared::Done(proto::Applied::default()))
@@ -419,7 +419,7 @@ impl<S: Store> Applier<S> {
                 (Some(refused.map_or_else(entry::applied, entry::refused)), false)
             }
         };
-        self.state.digest.decided(at, *id, outcome.as_ref(), is_repeated);
+        self.state.digest.decided(at, *id, outcome.as_ref(), is_repeated, changes_catalog(body));
         self.state.advance(at.0, at.1);
         made.decide(at, *id, body, &self.state, (outcome, is_repeated));
         Ok(())
@@ -514,7 +514,7 @@ impl<S: Store> Applier<S> {
             state.catalog_version += 1 + numbered;
             state.digest.changed_catalog(state.catalog_version, &state.lanes);
         }
-        state.digest.decided(at, id, Some(outcome), false);
+        state.digest.decided(at, id, Some(outcome), false, changes_catalog(body));
         self.store.commit(state.root, &state.encode())?;
         self.state = state;
         self.note_commit();

@@ -17,6 +17,8 @@ struct Proposal {
 	bool goes_on_after_write;
 	//! `StatementState::returning`, likewise.
 	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> returning;
+	//! The columns of the table whose rows are returned; 0 without RETURNING.
+	uint64_t returned_shape = 0;
 };
 
 class CaptureState;
@@ -170,11 +172,13 @@ public:
 //! the outcome, and passes on what the operators below have emitted.
 class PhysicalPropose : public duckdb::PhysicalOperator {
 public:
+	static constexpr const char *NAME = "QUACK_PROPOSE";
+
 	PhysicalPropose(duckdb::PhysicalPlan &plan, duckdb::PhysicalOperator &captured, QuackCatalog &catalog,
 	                duckdb::shared_ptr<Proposal> proposal);
 
 	duckdb::string GetName() const override {
-		return "QUACK_PROPOSE";
+		return NAME;
 	}
 	duckdb::InsertionOrderPreservingMap<duckdb::string> ParamsToString() const override {
 		return Profiled(*this);

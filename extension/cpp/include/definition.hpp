@@ -5,6 +5,7 @@
 #include "settings.hpp"
 #include "duckdb.hpp"
 #include "duckdb/parser/parsed_data/alter_info.hpp"
+#include "duckdb/parser/parsed_data/alter_table_info.hpp"
 #include "duckdb/parser/parsed_data/create_index_info.hpp"
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
 #include "duckdb/parser/parsed_data/drop_info.hpp"
@@ -51,6 +52,15 @@ duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> BindConstraints(duck
                                                                             duckdb::TableCatalogEntry &table);
 //! Evaluates the keys of an index for the rows that are there, as the applier would, and throws what it would meet.
 void RehearseIndex(duckdb::ClientContext &context, QuackCatalog &catalog, const duckdb::string &bytes);
+
+//! A change of a column's type that means the same for the rows that are there, and does not fail for others: DuckDB 2.0.0
+//! evaluates its expression also for deleted rows, which each node keeps until a checkpoint of its own. Throws what a row
+//! that is there does not allow.
+duckdb::unique_ptr<duckdb::ChangeColumnTypeInfo> ForLiveRows(duckdb::ClientContext &context, duckdb::DuckTableEntry &table,
+                                                             const duckdb::ChangeColumnTypeInfo &change);
+//! Throws when the DEFAULT of a new column cannot be evaluated, also where the table has no rows: for deleted ones DuckDB
+//! would.
+void RequireDefault(duckdb::ClientContext &context, const duckdb::ColumnDefinition &column);
 
 //! Binds the indexes of a table whose file has just been read. Later, a connection with other settings would.
 void BindIndexes(duckdb::ClientContext &context, duckdb::DuckTableEntry &table);

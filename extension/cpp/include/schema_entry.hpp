@@ -3,6 +3,11 @@
 
 #include "duckdb/catalog/catalog_entry/duck_schema_entry.hpp"
 
+namespace duckdb {
+class ViewCatalogEntry;
+struct SetColumnCommentInfo;
+}
+
 namespace quack {
 
 //! DuckDB's own schema; a statement that changes it is proposed, unless the applier runs it or the file is being
@@ -46,6 +51,12 @@ private:
 	//! As DuckDB does it, but for comments that would do more than comment.
 	void AlterNatively(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info);
 	void CommentOnIndex(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info);
+	//! For the applier: DuckDB looks the column up where this node has bound the view, if it has. The origin has done that.
+	void CommentOnViewColumn(duckdb::CatalogTransaction transaction, duckdb::ViewCatalogEntry &view,
+	                         const duckdb::SetColumnCommentInfo &comment);
+	//! DuckDB's own ALTER, whose outcome follows from the rows that are there.
+	void AlterRows(duckdb::CatalogTransaction transaction, duckdb::optional_ptr<duckdb::CatalogEntry> entry,
+	               duckdb::AlterInfo &info);
 	//! The table, or the view, that a statement about a table is about; null when it is about anything else.
 	duckdb::optional_ptr<duckdb::CatalogEntry> TableNamed(duckdb::CatalogTransaction transaction,
 	                                                      duckdb::CatalogType type, const duckdb::Identifier &name);

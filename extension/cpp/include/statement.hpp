@@ -113,6 +113,8 @@ public:
 	//! statement emits.
 	duckdb::optional_ptr<duckdb::ClientContext> repeated;
 	duckdb::optional_ptr<duckdb::ColumnDataCollection> repeated_into;
+	//! The columns that it is to emit (`RequireSameShape`).
+	uint64_t repeated_shape = 0;
 
 	//! What the running statement writes, in all its parts: WITH may hold an INSERT, UPDATE or DELETE of its own.
 	duckdb::shared_ptr<Changes> changes;
