@@ -93,12 +93,13 @@ void Applier::Claim(const string &owner, bool foreign) {
 }
 
 void Applier::Position(uint64_t &index, string &state) {
-	// Appended to, one row a transaction, and emptied now and then: the last row counts.
+	// Appended to, one row a transaction, and emptied now and then: the last row counts. Commits in the midst of a cut have
+	// one index in the root, and each of them the places of its lanes in its state.
 	Run("CREATE TABLE IF NOT EXISTS " + Internal("applied") + "(log_index UBIGINT NOT NULL, state BLOB NOT NULL)");
 	LoadNumbers();
 	BindAllIndexes();
 	auto result = connection->Query("SELECT log_index, state FROM " + Internal("applied") +
-	                                " ORDER BY log_index DESC LIMIT 1");
+	                                " ORDER BY log_index DESC, rowid DESC LIMIT 1");
 	if (result->HasError()) {
 		result->ThrowError();
 	}

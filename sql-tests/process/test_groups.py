@@ -1,12 +1,13 @@
 """Tables in groups on clusters: every node knows the same of them, whatever happens to it."""
 
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from quack_testing import node as nodes
 from quack_testing.cluster import wait_for
-from quack_testing.process import DatabaseError
+from quack_testing.process import DatabaseError, pause, resume
 
 PLACEMENTS = "SELECT * EXCLUDE group_id FROM quack_table_groups('cp') ORDER BY ALL"
 IDS = "SELECT DISTINCT group_name, group_id FROM quack_table_groups('cp') ORDER BY ALL"
@@ -169,3 +170,31 @@ def test_a_plain_duckdb_reads_the_file_of_a_node_with_tables_in_groups(node, new
     assert plain.value("SELECT count(*) FROM store.main.spread") == 1000
     tags = "SELECT table_name, tags['quack_group'], tags['quack_shard_key'] FROM duckdb_tables()"
     assert plain.sql(f"{tags} WHERE schema_name = 'main' ORDER BY ALL") == [("pinned", "one", None), ("spread", None, "id")]
+
+
+def test_a_restart_in_the_midst_of_a_cut_doubles_no_row(cluster):
+    """A cut orders more of a lane than one transaction of the store takes: commits within it have one position in the root."""
+    node = cluster["n0"]
+    enable(node)
+    node.sql("CREATE TABLE cp.t (i BIGINT, s VARCHAR) WITH (quack_group = 'lane')")
+    cluster.wait_equal()
+    rows, written = 3700, 0
+    for _ in range(3):
+        leader = cluster.leader()
+        others = cluster.others(leader)
+        pause(leader.process)
+        statements = [
+            f"INSERT INTO cp.t SELECT {written + number * rows} + range, repeat(md5(range::VARCHAR), 32) FROM range({rows})"
+            for number in range(6)
+        ]
+        running = [
+            others[number % 2].process.start_sql(statement, f"lane {number}") for number, statement in enumerate(statements)
+        ]
+        time.sleep(0.3)
+        resume(leader.process)
+        assert [each.result(60) for each in running] == [[(rows,)]] * 6
+        written += 6 * rows
+        for restarted in cluster.alive():
+            restarted.kill_and_start()
+        cluster.wait_equal()
+        assert same_on_all(cluster, "SELECT count(*), count(DISTINCT i) FROM cp.t") == [(written, written)]
