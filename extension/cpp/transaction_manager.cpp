@@ -181,7 +181,7 @@ void QuackTransactionManager::KeepIndexes(Transaction &transaction) {
 
 void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 	auto &open = StatementState::Get(context).open;
-	if (open && open->IsOf(db)) {
+	if (open && open->IsOf(db) && open->ChangesInStore().Any()) {
 		// It would wait for itself.
 		throw TransactionException("Cannot CHECKPOINT: the current transaction has transaction local changes");
 	}

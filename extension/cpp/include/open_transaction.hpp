@@ -27,6 +27,9 @@ struct NativeChanges {
 	//! Those whose rows were changed. Only compared.
 	duckdb::unordered_set<duckdb::DataTableInfo *> tables;
 
+	bool Any() const {
+		return of_catalog || of_indexes || !tables.empty();
+	}
 	void Add(const NativeChanges &others);
 	//! Whether the applier may have met them in this attempt.
 	bool MayCause(const FailedAttempt &attempt) const;
