@@ -485,6 +485,10 @@ impl<S: Store> Applier<S> {
                 Err(failed) => failed,
             };
             self.store.rollback();
+            // After any other error what the store has in memory may be good for nothing.
+            if !error.kind.is_tried_alone() {
+                return Err(error);
+            }
             if !self.store.clear_way(error.kind)? {
                 return refuse(error, conflict).map(Err);
             }
