@@ -270,6 +270,8 @@ def test_a_prepared_statement_goes_to_the_table_that_has_the_name(shared_cluster
     node.sql("PREPARE change AS INSERT INTO s VALUES ($1, 1)", "open")
     for exchange in ("renamed, and copied", "replaced"):
         node.sql("EXECUTE change(7)", "open")
+        # What is copied there is what that node has.
+        shared_cluster.wait_equal()
         run(elsewhere, EXCHANGES[exchange])
         shared_cluster.wait_equal()
         node.sql("EXECUTE change(8)", "open")
