@@ -34,6 +34,8 @@
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/transaction/meta_transaction.hpp"
 
+#include <algorithm>
+
 using namespace duckdb;
 
 namespace quack {
@@ -102,7 +104,11 @@ void BindIndexes(ClientContext &context, DuckTableEntry &table) {
 
 //! Evaluates expressions for the rows that are there, and throws the results away. References in them are to `columns`.
 static void Evaluate(ClientContext &context, DuckTableEntry &table, const vector<unique_ptr<Expression>> &expressions,
-                     const vector<StorageIndex> &columns) {
+                     vector<StorageIndex> columns) {
+	if (columns.empty()) {
+		// Whether there are rows counts also where none of their columns does.
+		columns.emplace_back(0);
+	}
 	ExpressionExecutor executor(context);
 	vector<LogicalType> types;
 	for (auto &expression : expressions) {
@@ -142,7 +148,7 @@ static void EvaluateKeys(ClientContext &context, DuckTableEntry &table, const Cr
 		    });
 		expressions.push_back(std::move(expression));
 	}
-	Evaluate(context, table, expressions, columns);
+	Evaluate(context, table, expressions, std::move(columns));
 }
 
 unique_ptr<ChangeColumnTypeInfo> ForLiveRows(ClientContext &context, DuckTableEntry &table, const ChangeColumnTypeInfo &change) {
@@ -160,10 +166,7 @@ unique_ptr<ChangeColumnTypeInfo> ForLiveRows(ClientContext &context, DuckTableEn
 	for (auto &column : bound) {
 		columns.emplace_back(table.GetColumns().LogicalToPhysical(column).index);
 	}
-	if (columns.empty()) {
-		columns.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
-	}
-	Evaluate(context, table, expressions, columns);
+	Evaluate(context, table, expressions, std::move(columns));
 	auto tried = make_uniq<OperatorExpression>(ExpressionType::OPERATOR_TRY);
 	tried->GetChildrenMutable().push_back(std::move(result->expression));
 	result->expression = std::move(tried);

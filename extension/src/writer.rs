@@ -195,6 +195,11 @@ pub(crate) fn as_result(outcome: Outcome) -> Result<Applied, StoreError> {
         Some(Kind::Applied(applied)) => Ok(applied),
         Some(Kind::Refused(refused)) => {
             let kind = i32::try_from(refused.error_kind).map_or(ErrorKind::INTERNAL, ErrorKind);
+            if kind == ErrorKind::INTERNAL {
+                // As it is, it would end the client's own DuckDB.
+                let message = format!("nothing was written: DuckDB fails an assertion: {}", refused.message);
+                return Err(StoreError::new(ErrorKind::INVALID_INPUT, message));
+            }
             Err(StoreError::new(kind, refused.message))
         }
         None => Err(StoreError::new(ErrorKind::INTERNAL, "the outcome of the statement cannot be read")),

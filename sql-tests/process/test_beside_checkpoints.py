@@ -27,6 +27,7 @@ def restart(nodes):
     [
         "ALTER TABLE cp.x ALTER s TYPE INTEGER",
         "ALTER TABLE cp.x ALTER s TYPE INTEGER USING s::INTEGER + 1",
+        "ALTER TABLE cp.x ALTER s TYPE INTEGER USING 7",
         "ALTER TABLE cp.x ALTER s SET NOT NULL",
     ],
 )

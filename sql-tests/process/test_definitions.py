@@ -159,5 +159,7 @@ def test_keys_of_an_index_are_evaluated_before_it_is_proposed(node, key):
     with pytest.raises(DatabaseError, match="Conversion Error"):
         node.sql(f"CREATE INDEX i ON cp.t (({key}))")
     node.sql("CREATE INDEX i ON cp.t ((g / 100 + a), s)")
+    with pytest.raises(DatabaseError, match="does not refer to any columns"):
+        node.sql("CREATE INDEX of_nothing ON cp.t ((7))")
     assert node.sql("SELECT a FROM cp.t WHERE g / 100 + a = 246 AND s = '123'") == [(123,)]
     assert node.sql("SELECT count(*) FROM quack_outcomes() WHERE outcome = 'refused'") == [(0,)]
