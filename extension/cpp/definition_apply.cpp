@@ -148,6 +148,10 @@ static void EvaluateKeys(ClientContext &context, DuckTableEntry &table, const Cr
 		    });
 		expressions.push_back(std::move(expression));
 	}
+	if (columns.empty()) {
+		// DuckDB says so where the definition is applied.
+		throw BinderException("CREATE INDEX does not refer to any columns in the base table!");
+	}
 	Evaluate(context, table, expressions, std::move(columns));
 }
 
