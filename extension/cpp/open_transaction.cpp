@@ -268,7 +268,7 @@ bool NativeChanges::MayCause(const FailedAttempt &attempt) const {
 	if (attempt.ran_statement) {
 		// What a statement finds in the catalog is committed or its own: what others are about to change is a conflict. And
 		// before it changes a table, the applier ends those that have changed it, or made an index of it.
-		return attempt.error == ExceptionType::TRANSACTION && (of_catalog || of_indexes || !tables.empty());
+		return attempt.error == ExceptionType::TRANSACTION && Any();
 	}
 	return of_catalog || Concern(attempt);
 }

@@ -21,6 +21,11 @@ WritePlan::WritePlan(ClientContext &context, PhysicalPlanGenerator &planner, Qua
 	state.returning.clear();
 }
 
+PhysicalOperator &WritePlan::Propose(PhysicalOperator &captured, const TableCatalogEntry &table, bool returns_rows) {
+	proposal->returned_shape = returns_rows ? ShapeOf(table) : 0;
+	return Propose(captured);
+}
+
 PhysicalOperator &WritePlan::Propose(PhysicalOperator &captured) {
 	return planner.Make<PhysicalPropose>(captured, catalog, proposal);
 }
@@ -57,18 +62,15 @@ PhysicalOperator &WritePlan::Insert(LogicalInsert &op, PhysicalOperator &plan_p)
 	if (!op.column_index_map.empty()) {
 		plan = planner.ResolveDefaultsProjection(op, plan);
 	}
-	proposal->returned_shape = op.return_chunk ? ShapeOf(op.table) : 0;
-	return Propose(CaptureInsert(op, plan));
+	return Propose(CaptureInsert(op, plan), op.table, op.return_chunk);
 }
 
 PhysicalOperator &WritePlan::Update(LogicalUpdate &op, PhysicalOperator &plan) {
-	proposal->returned_shape = op.return_chunk ? ShapeOf(op.table) : 0;
-	return Propose(CaptureUpdate(op, plan));
+	return Propose(CaptureUpdate(op, plan), op.table, op.return_chunk);
 }
 
 PhysicalOperator &WritePlan::Delete(LogicalDelete &op, PhysicalOperator &plan) {
-	proposal->returned_shape = op.return_chunk ? ShapeOf(op.table) : 0;
-	return Propose(CaptureDelete(op, plan));
+	return Propose(CaptureDelete(op, plan), op.table, op.return_chunk);
 }
 
 PhysicalOperator &WritePlan::CreateTableAs(LogicalCreateTable &op, PhysicalOperator &plan) {
@@ -172,8 +174,7 @@ PhysicalOperator &WritePlan::MergeInto(LogicalMergeInto &op, PhysicalOperator &p
 	}
 	auto &merge = planner.Make<PhysicalMergeInto>(op.types, plan, std::move(actions), op.row_id_start, op.source_marker,
 	                                              /*parallel=*/false, op.return_chunk, /*serialize_actions=*/true);
-	proposal->returned_shape = op.return_chunk ? ShapeOf(op.table) : 0;
-	return Propose(merge);
+	return Propose(merge, op.table, op.return_chunk);
 }
 
 } // namespace quack

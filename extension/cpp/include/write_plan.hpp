@@ -27,6 +27,9 @@ public:
 
 private:
 	duckdb::PhysicalOperator &Propose(duckdb::PhysicalOperator &captured);
+	//! The same of one that changes rows of a table, and may return them.
+	duckdb::PhysicalOperator &Propose(duckdb::PhysicalOperator &captured, const duckdb::TableCatalogEntry &table,
+	                                  bool returns_rows);
 	PhysicalCapture &CaptureInsert(duckdb::LogicalInsert &op, duckdb::PhysicalOperator &plan);
 	PhysicalCapture &CaptureUpdate(duckdb::LogicalUpdate &op, duckdb::PhysicalOperator &plan);
 	PhysicalCapture &CaptureDelete(duckdb::LogicalDelete &op, duckdb::PhysicalOperator &plan);
