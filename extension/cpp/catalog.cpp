@@ -75,6 +75,12 @@ void QuackCatalog::RequireGroups() const {
 	ThrowIfError(error);
 }
 
+void QuackCatalog::RequireExtension(const string &name) const {
+	QuackError error = NoError();
+	quack_rs_node_require_extension(node, Bytes(name), &error);
+	ThrowIfError(error);
+}
+
 uint64_t QuackCatalog::GroupId(const string &name) const {
 	return quack_rs_node_group_id(node, Bytes(name));
 }

@@ -2,6 +2,7 @@
 
 #include "closed_names.hpp"
 
+#include "shared_extensions.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/common/enums/on_entry_not_found.hpp"
 #include "duckdb/parser/expression/cast_expression.hpp"
@@ -29,23 +30,11 @@ namespace quack {
 //! by recursion. DuckDB's own limit for expressions is 1,000 unless a session raises it (`max_expression_depth`).
 constexpr idx_t DEPTH_MAX = 2000;
 
-//! Extensions that every node has: those that are linked into every DuckDB, `quackd` included, and this one. What has none
-//! is of the core.
-static bool IsPartOfDuckDB(const Identifier &extension) {
-	return extension.empty() || extension == "core_functions" || extension == "json" || extension == "parquet" ||
-	       extension == "quack";
-}
-
-void RequireShared(const CatalogEntry &entry, bool evaluate, const string &clause) {
+void RequireNotOwn(const CatalogEntry &entry, const string &clause) {
 	if (!entry.internal) {
 		throw NotImplementedException("%s uses \"%s\", which this process has made for itself: other nodes of the replicated "
 		                              "catalog do not have it. Write it as a macro of the catalog (CREATE MACRO)",
 		                              clause, entry.name.GetIdentifierName());
-	}
-	if (evaluate && !IsPartOfDuckDB(entry.extension_name)) {
-		throw NotImplementedException("%s uses \"%s\" of the extension %s: every node evaluates it for itself, and not all of "
-		                              "them need have that extension. Compute the value in the statement that writes the rows",
-		                              clause, entry.name.GetIdentifierName(), entry.extension_name.GetIdentifierName());
 	}
 }
 
@@ -85,7 +74,10 @@ static bool IsOfDuckDB(const CatalogEntry &entry) {
 void NameCloser::Require(const CatalogEntry &entry) {
 	auto &parent = entry.ParentCatalog();
 	if (IsOfDuckDB(entry)) {
-		RequireShared(entry, reach == Reach::EVALUATED, clause);
+		RequireNotOwn(entry, clause);
+		if (reach == Reach::EVALUATED && !IsPartOfDuckDB(entry.extension_name)) {
+			RequireEverywhere(catalog, {entry.extension_name.GetIdentifierName()}, clause);
+		}
 		return;
 	}
 	if (&parent == &catalog) {

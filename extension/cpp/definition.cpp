@@ -6,6 +6,7 @@
 #include "ddl.hpp"
 #include "definition_format.hpp"
 #include "rows.hpp"
+#include "shared_extensions.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/view_catalog_entry.hpp"
 #include "duckdb/catalog/dependency_manager.hpp"
@@ -13,6 +14,7 @@
 #include "duckdb/function/table_macro_function.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
 #include "duckdb/parser/constraints/foreign_key_constraint.hpp"
+#include "duckdb/parser/expression/cast_expression.hpp"
 #include "duckdb/parser/parsed_data/alter_table_info.hpp"
 #include "duckdb/parser/parsed_data/comment_on_column_info.hpp"
 #include "duckdb/parser/parsed_data/create_macro_info.hpp"
@@ -32,6 +34,8 @@ using namespace duckdb;
 namespace quack {
 
 using Reach = NameCloser::Reach;
+
+constexpr const char *COLUMN_TYPE = "the collation of the column's type";
 
 static QualifiedName NameIn(const QuackCatalog &catalog, const SchemaCatalogEntry &schema, const Identifier &name) {
 	return schema.GetQualifiedName(name).WithCatalog(catalog.SharedName());
@@ -67,13 +71,16 @@ static void RequireSameMeaning(const DefinitionScope &scope, const ColumnList &c
 	ErrorData error;
 	{
 		ClosedScope closed_scope(scope.context);
+		unique_ptr<Expression> evaluated;
 		try {
-			auto evaluated = BindOver(scope.context, columns, table, closed);
-			if (meant->GetReturnType() == evaluated->GetReturnType() && meant->ToString() == evaluated->ToString()) {
-				return;
-			}
+			evaluated = BindOver(scope.context, columns, table, closed);
 		} catch (std::exception &ex) {
 			error = ErrorData(ex);
+		}
+		if (evaluated && meant->GetReturnType() == evaluated->GetReturnType() &&
+		    meant->ToString() == evaluated->ToString()) {
+			RequireEverywhere(scope.catalog, NeededBy(scope.context, *evaluated), clause);
+			return;
 		}
 	}
 	string settings;
@@ -110,6 +117,7 @@ static void CloseTable(const DefinitionScope &scope, const SchemaCatalogEntry &s
 	auto &written = written_info->Cast<CreateTableInfo>();
 	for (idx_t i = 0; i < table.columns.LogicalColumnCount(); i++) {
 		auto &column = table.columns.GetColumnMutable(LogicalIndex(i));
+		RequireEverywhere(scope.catalog, NeededBy(column.Type()), COLUMN_TYPE);
 		if (column.Generated()) {
 			auto &expression = column.GeneratedExpressionMutable();
 			CloseEvaluated(scope, expression, "the generated column");
@@ -165,6 +173,9 @@ static void CloseCreate(const DefinitionScope &scope, const SchemaCatalogEntry &
 	case CatalogType::MACRO_ENTRY:
 	case CatalogType::TABLE_MACRO_ENTRY:
 		CloseMacro(scope, info.Cast<CreateMacroInfo>());
+		break;
+	case CatalogType::TYPE_ENTRY:
+		RequireEverywhere(scope.catalog, NeededBy(info.Cast<CreateTypeInfo>().type), COLUMN_TYPE);
 		break;
 	case CatalogType::TRIGGER_ENTRY: {
 		auto &trigger = info.Cast<CreateTriggerInfo>();
@@ -274,6 +285,19 @@ Definition DefineCreateIndex(const DefinitionScope &scope, TableCatalogEntry &ta
 	return result;
 }
 
+//! Refuses what converts rows that are there, on every node under this session's settings, when it needs an extension that
+//! not every node has. DuckDB says later what it thinks of an expression that cannot be bound.
+static void RequireConverted(const DefinitionScope &scope, const ColumnList &columns, const ParsedExpression &expression,
+                             const string &clause) {
+	Extensions needed;
+	try {
+		needed = NeededBy(scope.context, *BindOver(scope.context, columns, Identifier("t"), expression));
+	} catch (std::exception &) {
+		return;
+	}
+	RequireEverywhere(scope.catalog, needed, clause);
+}
+
 //! The expressions of an ALTER. Those that convert the rows that are there are evaluated by every node, under the settings
 //! of this session; the others belong to the table from then on.
 static void CloseAlter(const DefinitionScope &scope, const SchemaCatalogEntry &schema, AlterTableInfo &alter,
@@ -283,7 +307,10 @@ static void CloseAlter(const DefinitionScope &scope, const SchemaCatalogEntry &s
 	case AlterTableType::ADD_COLUMN: {
 		auto &column = alter.Cast<AddColumnInfo>().new_column;
 		travelling = TravellingSettings(scope.context);
+		RequireEverywhere(scope.catalog, NeededBy(column.Type()), COLUMN_TYPE);
 		if (!column.Generated() && column.HasDefaultValue()) {
+			RequireConverted(scope, ColumnList(), CastExpression(column.Type(), column.DefaultValue().Copy()),
+			                 "ALTER TABLE ... ADD COLUMN ... DEFAULT");
 			auto expression = column.DefaultValue().Copy();
 			RequireReplayable(scope.context, *expression,
 			                  "ALTER TABLE ... ADD COLUMN (first add the column, then ALTER COLUMN ... SET DEFAULT) with DEFAULT");
@@ -300,10 +327,17 @@ static void CloseAlter(const DefinitionScope &scope, const SchemaCatalogEntry &s
 		break;
 	}
 	case AlterTableType::ALTER_COLUMN_TYPE: {
-		auto &expression = alter.Cast<ChangeColumnTypeInfo>().expression;
+		auto &change = alter.Cast<ChangeColumnTypeInfo>();
 		travelling = TravellingSettings(scope.context);
-		if (expression) {
-			CloseEvaluated(scope, *expression, "ALTER COLUMN ... TYPE ... USING");
+		RequireEverywhere(scope.catalog, NeededBy(change.target_type), COLUMN_TYPE);
+		if (change.expression) {
+			if (table && table->type == CatalogType::TABLE_ENTRY) {
+				auto converted = change.target_type == LogicalType::UNKNOWN
+				                     ? change.expression->Copy()
+				                     : make_uniq<CastExpression>(change.target_type, change.expression->Copy());
+				RequireConverted(scope, table->Cast<TableCatalogEntry>().GetColumns(), *converted, "ALTER COLUMN ... TYPE");
+			}
+			CloseEvaluated(scope, *change.expression, "ALTER COLUMN ... TYPE ... USING");
 		}
 		break;
 	}

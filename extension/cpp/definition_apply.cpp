@@ -6,9 +6,11 @@
 #include "definition_format.hpp"
 #include "error.hpp"
 #include "rows.hpp"
+#include "shared_extensions.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/catalog/catalog_entry_retriever.hpp"
 #include "duckdb/execution/expression_executor.hpp"
+#include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
 #include "duckdb/parser/expression/cast_expression.hpp"
 #include "duckdb/parser/expression/operator_expression.hpp"
@@ -25,6 +27,7 @@
 #include "duckdb/parser/tableref/basetableref.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/bound_constraint.hpp"
+#include "duckdb/planner/constraints/bound_check_constraint.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/expression_binder/alter_binder.hpp"
@@ -66,6 +69,9 @@ static unique_ptr<BoundCreateTableInfo> BindTable(ClientContext &context, QuackC
 	if (!schema) {
 		throw CatalogException("Schema with name %s does not exist!", path[path.size() - 2]);
 	}
+	for (auto &column : create->Cast<CreateTableInfo>().columns.Logical()) {
+		RequireHere(context, NeededBy(column.Type()), "the collation of a column");
+	}
 	auto dependencies = create->dependencies;
 	unique_ptr<ClosedScope> closed;
 	if (HasExpressions(create->Cast<CreateTableInfo>())) {
@@ -91,15 +97,32 @@ vector<unique_ptr<BoundConstraint>> BindConstraints(ClientContext &context, Tabl
 	ClosedScope closed(context);
 	binder->SetCatalogLookupCallback([&](CatalogEntry &entry) {
 		if (entry.ParentCatalog().IsSystemCatalog()) {
-			RequireShared(entry, true, "CHECK");
+			RequireNotOwn(entry, "CHECK");
 		}
 	});
-	return binder->BindConstraints(table);
+	auto bound = binder->BindConstraints(table);
+	for (auto &constraint : bound) {
+		if (constraint->type == ConstraintType::CHECK) {
+			RequireHere(context, NeededBy(context, *constraint->Cast<BoundCheckConstraint>().expression), "CHECK");
+		}
+	}
+	return bound;
+}
+
+//! This process must be able to evaluate the keys of a table's indexes as the others do.
+static void RequireKeysHere(ClientContext &context, DuckTableEntry &table) {
+	for (auto &index : IndexesOf(context, table.GetStorage())) {
+		auto bound = index->GetReadHandle<ART>();
+		for (auto &expression : bound->unbound_expressions) {
+			RequireHere(context, NeededBy(context, *expression), "an index");
+		}
+	}
 }
 
 void BindIndexes(ClientContext &context, DuckTableEntry &table) {
 	ClosedScope closed(context);
 	table.GetStorage().BindIndexes(context);
+	RequireKeysHere(context, table);
 }
 
 //! Evaluates expressions for the rows that are there, and throws the results away. References in them are to `columns`.
@@ -166,6 +189,7 @@ unique_ptr<ChangeColumnTypeInfo> ForLiveRows(ClientContext &context, DuckTableEn
 	auto copy = result->expression->Copy();
 	vector<unique_ptr<Expression>> expressions;
 	expressions.push_back(alter_binder.Bind(copy));
+	RequireHere(context, NeededBy(context, *expressions[0]), "a change of a column's type");
 	vector<StorageIndex> columns;
 	for (auto &column : bound) {
 		columns.emplace_back(table.GetColumns().LogicalToPhysical(column).index);

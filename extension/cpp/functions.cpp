@@ -3,6 +3,7 @@
 #include "consistency.hpp"
 #include "error.hpp"
 #include "host.hpp"
+#include "shared_extensions.hpp"
 #include "duckdb/function/table_function.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 
@@ -124,6 +125,14 @@ string UriOf(TableFunctionBindInput &input, const char *fallback) {
 	return input.inputs[0].ToString();
 }
 
+vector<QuackBytes> AllBytes(const vector<string> &texts) {
+	vector<QuackBytes> result;
+	for (auto &text : texts) {
+		result.push_back(Bytes(text));
+	}
+	return result;
+}
+
 Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 	auto uri = UriOf(input, "quack:localhost");
 	auto token = Named(input, "token");
@@ -151,16 +160,25 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 	}
 	auto allow_other_hostname = Flag(input, "allow_other_hostname");
 	auto allow_host_access = Flag(input, "allow_host_access");
-	return [&host, uri, token, node_id, data_dir, catalog, cert_file, key_file, client_ca_file, peers,
+	auto extensions = DeclaredExtensions(*host.Instance());
+	return [&host, uri, token, node_id, data_dir, catalog, cert_file, key_file, client_ca_file, peers, extensions,
 	        allow_other_hostname, consistency, allow_host_access](QuackRowSink rows, QuackError *error) {
-		vector<QuackBytes> peer_bytes;
-		for (auto &peer : peers) {
-			peer_bytes.push_back(Bytes(peer));
-		}
-		QuackServeArguments arguments {Bytes(uri),        Bytes(token),   Bytes(node_id),
-		                               Bytes(data_dir),   Bytes(catalog), peer_bytes.data(),
-		                               peer_bytes.size(), Bytes(cert_file), Bytes(key_file),
-		                               Bytes(client_ca_file), allow_other_hostname, Bytes(consistency),
+		auto peer_bytes = AllBytes(peers);
+		auto extension_bytes = AllBytes(extensions);
+		QuackServeArguments arguments {Bytes(uri),
+		                               Bytes(token),
+		                               Bytes(node_id),
+		                               Bytes(data_dir),
+		                               Bytes(catalog),
+		                               peer_bytes.data(),
+		                               peer_bytes.size(),
+		                               extension_bytes.data(),
+		                               extension_bytes.size(),
+		                               Bytes(cert_file),
+		                               Bytes(key_file),
+		                               Bytes(client_ca_file),
+		                               allow_other_hostname,
+		                               Bytes(consistency),
 		                               allow_host_access};
 		quack_rs_serve(host.rust, &arguments, rows, error);
 	};

@@ -206,6 +206,8 @@ pub struct ServeArguments<'a> {
     pub catalog: Bytes<'a>,
     pub peers: *const Bytes<'a>,
     pub peers_count: usize,
+    pub extensions: *const Bytes<'a>,
+    pub extensions_count: usize,
     pub cert_file: Bytes<'a>,
     pub key_file: Bytes<'a>,
     pub client_ca_file: Bytes<'a>,

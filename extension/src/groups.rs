@@ -35,6 +35,16 @@ unsafe extern "C" fn quack_rs_node_require_groups(handle: *const c_void, error: 
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_node_require_extension(
+    handle: *const c_void,
+    name: Bytes<'_>,
+    error: *mut Error,
+) {
+    // SAFETY: as `bridge.h` asks of C++.
+    barrier::call(error, || unsafe { node(handle) }.require_extension(&name.text()));
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_node_group_id(handle: *const c_void, name: Bytes<'_>) -> u64 {
     barrier::call(std::ptr::null_mut(), || {
         let name = name.text();

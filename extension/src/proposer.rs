@@ -51,6 +51,13 @@ impl SharedNode {
         required.map_err(|error| StoreError::new(ErrorKind::NOT_IMPLEMENTED, error.to_string()))
     }
 
+    /// Returns when all members have one of DuckDB's extensions.
+    pub fn require_extension(&self, name: &str) -> Result<(), StoreError> {
+        let Some(cluster) = self.cluster.get().and_then(Option::as_ref) else { return Ok(()) };
+        let required = cluster.require_extension(name);
+        required.map_err(|error| StoreError::new(ErrorKind::NOT_IMPLEMENTED, error.to_string()))
+    }
+
     /// The node, once it runs.
     pub fn node(&self) -> Result<&Arc<NodeHandle>, StoreError> {
         self.handle

@@ -97,6 +97,7 @@ impl Server {
                 peers: peers.clone(),
                 entry_version: quack_apply::entry::VERSION,
                 duckdb_version: DUCKDB_VERSION.to_owned(),
+                extensions: arguments.extensions.clone(),
                 shared: Shared { catalog: arguments.catalog.clone(), token: token.clone() },
             };
             Cluster::new(settings, empty)

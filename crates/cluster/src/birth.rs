@@ -266,6 +266,7 @@ impl Cluster {
             node_id: self.settings.own.to_string(),
             entry_version: self.settings.entry_version,
             duckdb_version: self.settings.duckdb_version.clone(),
+            extensions: self.settings.extensions.clone(),
             shared: self.shared(),
         };
         let answer = network.call(&peer.node, "admit", admit.encode_to_vec().into(), ADMIT_TIME)?;

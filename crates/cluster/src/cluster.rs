@@ -55,6 +55,8 @@ pub struct Settings {
     pub entry_version: u32,
     /// The DuckDB that it runs in.
     pub duckdb_version: String,
+    /// The extensions that this process has besides those of every DuckDB, see `log.v1.Member`.
+    pub extensions: Vec<String>,
     /// What all nodes must be started with alike.
     pub shared: Shared,
 }
@@ -255,6 +257,7 @@ impl Cluster {
             peers: self.peer_texts(),
             entry_version: self.settings.entry_version,
             duckdb_version: self.settings.duckdb_version.clone(),
+            extensions: self.settings.extensions.clone(),
             shared: self.shared(),
             serves: self.serving.load(Ordering::Acquire),
             ..Hello::default()

@@ -11,7 +11,7 @@ use quack_types::NodeId;
 
 use crate::cluster::Cluster;
 use crate::error::Error;
-use crate::roster::Member;
+use crate::roster::{Member, Release};
 
 /// How long a statement waits for versions to become known: a new leader records them at once.
 const KNOWN_TIME: Duration = Duration::from_secs(5);
@@ -100,15 +100,16 @@ impl Fence {
 /// The versions of the nodes that apply the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contract {
-    /// Newest entry version that each node reads, and its DuckDB.
-    known: BTreeMap<NodeId, (u32, String)>,
+    known: BTreeMap<NodeId, Release>,
     unknown: Vec<NodeId>,
 }
 
 impl Contract {
     /// Of a node that is alone.
     pub fn alone(node: NodeId, entry_version: u32, duckdb_version: &str) -> Self {
-        let known = BTreeMap::from([(node, (entry_version, duckdb_version.to_owned()))]);
+        let release =
+            Release { entry_version, duckdb_version: duckdb_version.to_owned(), extensions: Vec::new() };
+        let known = BTreeMap::from([(node, release)]);
         Self { known, unknown: Vec::new() }
     }
 
@@ -117,7 +118,7 @@ impl Contract {
         for member in members {
             match member.release {
                 Some(release) => {
-                    contract.known.insert(member.node, (release.entry_version, release.duckdb_version));
+                    contract.known.insert(member.node, release);
                 }
                 None => contract.unknown.push(member.node),
             }
@@ -127,13 +128,14 @@ impl Contract {
 
     /// The newest entry version that all nodes read; `None` while some are not known.
     pub fn entry_version(&self) -> Option<u32> {
-        let versions = self.known.values().map(|(entry_version, _)| *entry_version);
+        let versions = self.known.values().map(|release| release.entry_version);
         versions.min().filter(|_| self.unknown.is_empty())
     }
 
     /// The DuckDB versions that the nodes run, each once.
     pub fn duckdb_versions(&self) -> Vec<String> {
-        let mut versions: Vec<_> = self.known.values().map(|(_, duckdb)| duckdb.clone()).collect();
+        let mut versions: Vec<_> =
+            self.known.values().map(|release| release.duckdb_version.clone()).collect();
         versions.sort();
         versions.dedup();
         versions
@@ -144,31 +146,63 @@ impl Contract {
     /// # Errors
     /// Some member cannot apply it, or may not be able to.
     pub fn permits(&self, feature: &Feature) -> Result<(), Fence> {
-        let old = self.known.iter().find(|(_, (entry_version, _))| *entry_version < feature.entry_version);
-        if let Some((node, (entry_version, _))) = old {
+        let old = self.known.iter().find(|(_, release)| release.entry_version < feature.entry_version);
+        if let Some((node, release)) = old {
             return Err(Fence::Refused(format!(
-                "node '{node}' reads the log up to format {entry_version}, and '{}' needs format {}: install the \
-                 newer release there first",
-                feature.name, feature.entry_version
+                "node '{node}' reads the log up to format {}, and '{}' needs format {}: install the newer release \
+                 there first",
+                release.entry_version, feature.name, feature.entry_version
             )));
         }
         if feature.one_duckdb && self.duckdb_versions().len() > 1 {
-            let versions: Vec<_> =
-                self.known.iter().map(|(node, (_, duckdb))| format!("'{node}' runs {duckdb}")).collect();
+            let versions: Vec<_> = self
+                .known
+                .iter()
+                .map(|(node, release)| format!("'{node}' runs {}", release.duckdb_version))
+                .collect();
             return Err(Fence::Refused(format!(
                 "the nodes run different DuckDB versions, which may not agree on its meaning: {}. Install the same \
                  release on all of them first",
                 versions.join(", ")
             )));
         }
-        if !self.unknown.is_empty() && (feature.one_duckdb || feature.entry_version > OLDEST) {
-            let names: Vec<_> = self.unknown.iter().map(|node| format!("'{node}'")).collect();
-            return Err(Fence::Unknown(format!(
-                "the release of node {} is not known: start it, or remove it with CALL quack_remove_node(...)",
-                names.join(", ")
+        if feature.one_duckdb || feature.entry_version > OLDEST { self.require_known() } else { Ok(()) }
+    }
+
+    /// Why not all nodes can evaluate what needs one of DuckDB's extensions.
+    ///
+    /// # Errors
+    /// Some member does not have it, has another version of it, or may not have it.
+    pub fn has_extension(&self, name: &str) -> Result<(), Fence> {
+        let mut found = BTreeMap::new();
+        for (node, release) in &self.known {
+            let declared = release.extensions.iter().find(|said| said.split(' ').next() == Some(name));
+            let Some(declared) = declared else {
+                return Err(Fence::Refused(format!(
+                    "node '{node}' did not have it when it began to serve: LOAD {name} there before quack_serve"
+                )));
+            };
+            found.entry(declared).or_insert(node);
+        }
+        if found.len() > 1 {
+            let found: Vec<_> = found.iter().map(|(said, node)| format!("'{node}' has {said}")).collect();
+            return Err(Fence::Refused(format!(
+                "the nodes have different versions of it: {}",
+                found.join(", ")
             )));
         }
-        Ok(())
+        self.require_known()
+    }
+
+    fn require_known(&self) -> Result<(), Fence> {
+        if self.unknown.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = self.unknown.iter().map(|node| format!("'{node}'")).collect();
+        Err(Fence::Unknown(format!(
+            "the release of node {} is not known: start it, or remove it with CALL quack_remove_node(...)",
+            names.join(", ")
+        )))
     }
 }
 
@@ -186,9 +220,21 @@ impl Cluster {
     /// # Errors
     /// Who cannot.
     pub fn require(&self, feature: &Feature) -> Result<(), Error> {
+        self.wait_until_known(|contract| contract.permits(feature))
+    }
+
+    /// Returns when all members have one of DuckDB's extensions, by its name.
+    ///
+    /// # Errors
+    /// Who has not.
+    pub fn require_extension(&self, name: &str) -> Result<(), Error> {
+        self.wait_until_known(|contract| contract.has_extension(name))
+    }
+
+    fn wait_until_known(&self, look: impl Fn(&Contract) -> Result<(), Fence>) -> Result<(), Error> {
         let deadline = Instant::now() + KNOWN_TIME;
         loop {
-            match self.contract().permits(feature) {
+            match look(&self.contract()) {
                 Ok(()) => return Ok(()),
                 Err(Fence::Unknown(_)) if Instant::now() < deadline && !self.is_stopped() => {
                     self.wait_a_moment(POLL);
@@ -205,8 +251,36 @@ mod tests {
 
     fn contract(nodes: &[(&str, u32, &str)], unknown: &[&str]) -> Contract {
         let id = |name: &str| NodeId::new(name).unwrap();
-        let known = nodes.iter().map(|(name, entry, duckdb)| (id(name), (*entry, (*duckdb).to_owned())));
+        let release = |entry_version, duckdb: &str| Release {
+            entry_version,
+            duckdb_version: duckdb.to_owned(),
+            extensions: Vec::new(),
+        };
+        let known = nodes.iter().map(|(name, entry, duckdb)| (id(name), release(*entry, duckdb)));
         Contract { known: known.collect(), unknown: unknown.iter().map(|name| id(name)).collect() }
+    }
+
+    #[test]
+    fn an_extension_counts_when_all_have_the_same() {
+        let with = |extensions: &[(&str, &[&str])], unknown: &[&str]| {
+            let nodes: Vec<_> = extensions.iter().map(|(node, _)| (*node, OLDEST, "v2.0.0")).collect();
+            let mut contract = contract(&nodes, unknown);
+            for (release, (_, names)) in contract.known.values_mut().zip(extensions) {
+                release.extensions = names.iter().map(|name| (*name).to_owned()).collect();
+            }
+            contract.has_extension("icu")
+        };
+        assert_eq!(with(&[("n0", &["icu v1", "spatial"]), ("n1", &["icu v1"])], &[]), Ok(()));
+        let refused = |fence| {
+            let Err(Fence::Refused(text)) = fence else { panic!("{fence:?}") };
+            text
+        };
+        let missing = refused(with(&[("n0", &["icu v1"]), ("n1", &["icuous"])], &["n2"]));
+        assert!(missing.contains("node 'n1' did not have it"), "{missing}");
+        let other = refused(with(&[("n0", &["icu v1"]), ("n1", &["icu v2"])], &[]));
+        assert!(other.contains("'n0' has icu v1, 'n1' has icu v2"), "{other}");
+        let unknown = with(&[("n0", &["icu"])], &["n1"]);
+        assert!(matches!(&unknown, Err(Fence::Unknown(text)) if text.contains("'n1'")), "{unknown:?}");
     }
 
     const NEWER: Feature =

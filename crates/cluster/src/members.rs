@@ -235,6 +235,7 @@ impl Cluster {
         member.release = Some(Release {
             entry_version: admit.entry_version,
             duckdb_version: admit.duckdb_version.clone(),
+            extensions: admit.extensions.clone(),
         });
         running.host.propose(Body::Member(member.to_proto()))?;
         let membership = running.node.membership();

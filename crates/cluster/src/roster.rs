@@ -33,6 +33,8 @@ pub struct Release {
     pub entry_version: u32,
     /// Its DuckDB.
     pub duckdb_version: String,
+    /// The extensions that its process has besides those of every DuckDB, see `log.v1.Member`.
+    pub extensions: Vec<String>,
 }
 
 impl Member {
@@ -51,6 +53,7 @@ impl Member {
             removed: self.removed,
             entry_version: self.release.as_ref().map_or(0, |release| release.entry_version),
             duckdb_version: self.release.as_ref().map(|r| r.duckdb_version.clone()).unwrap_or_default(),
+            extensions: self.release.as_ref().map(|r| r.extensions.clone()).unwrap_or_default(),
         }
     }
 
@@ -65,6 +68,7 @@ impl Member {
             release: (member.entry_version > 0).then(|| Release {
                 entry_version: member.entry_version,
                 duckdb_version: member.duckdb_version.clone(),
+                extensions: member.extensions.clone(),
             }),
         })
     }

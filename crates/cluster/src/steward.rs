@@ -74,8 +74,11 @@ impl Cluster {
             }
             let hello = if member.node == self.settings.own { Ok(self.hello()) } else { self.ask(&member) };
             let Ok(hello) = hello else { continue };
-            let release =
-                Release { entry_version: hello.entry_version, duckdb_version: hello.duckdb_version };
+            let release = Release {
+                entry_version: hello.entry_version,
+                duckdb_version: hello.duckdb_version,
+                extensions: hello.extensions,
+            };
             // A release that says nothing of itself stays unknown.
             if release.entry_version == 0 || member.release.as_ref() == Some(&release) {
                 continue;

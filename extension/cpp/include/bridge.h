@@ -84,6 +84,9 @@ struct QuackServeArguments {
 	QuackBytes catalog;
 	const QuackBytes *peers;
 	size_t peers_count;
+	//! Of the process, besides those of every DuckDB; see `Member` in proto/quack/log/v1/entry.proto.
+	const QuackBytes *extensions;
+	size_t extensions_count;
 	QuackBytes cert_file;
 	QuackBytes key_file;
 	QuackBytes client_ca_file;
@@ -149,6 +152,8 @@ void quack_rs_node_fail(const void *node, QuackBytes error);
 bool quack_rs_node_groups_enabled(const void *node);
 //! An error when a member of the cluster could not apply what places a table.
 void quack_rs_node_require_groups(const void *node, QuackError *error);
+//! An error when a member of the cluster does not have one of DuckDB's extensions.
+void quack_rs_node_require_extension(const void *node, QuackBytes name, QuackError *error);
 //! The id of a group by its name; 0 when there is no such lane.
 uint64_t quack_rs_node_group_id(const void *node, QuackBytes name);
 //! Lets tables be placed in groups, or not any more. An empty name is that of the only catalog that is served.

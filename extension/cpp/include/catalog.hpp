@@ -89,6 +89,8 @@ public:
 	bool GroupsEnabled() const;
 	//! Refuses what places a table when a member of the cluster could not apply it.
 	void RequireGroups() const;
+	//! Refuses what needs one of DuckDB's extensions when a member of the cluster does not have it.
+	void RequireExtension(const duckdb::string &name) const;
 	//! The id of a group by its name; 0 when there is no such lane.
 	uint64_t GroupId(const duckdb::string &name) const;
 	//! Set with the first table that is not in the default group: until then nobody need look for such tables.

@@ -65,8 +65,7 @@ private:
 	idx_t depth = 0;
 };
 
-//! Refuses a function or type of DuckDB's system catalog that a definition cannot rely on on every node: one that the
-//! process has made itself, or, for what nodes `evaluate`, one of an extension that is not a part of every DuckDB.
-void RequireShared(const duckdb::CatalogEntry &entry, bool evaluate, const duckdb::string &clause);
+//! Refuses a function or type of DuckDB's system catalog that the process has made itself.
+void RequireNotOwn(const duckdb::CatalogEntry &entry, const duckdb::string &clause);
 
 } // namespace quack

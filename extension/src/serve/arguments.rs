@@ -7,7 +7,7 @@ use quack_net::{Endpoint, PeerRole, PeerSpec, Tls, TlsFiles};
 use quack_types::NodeId;
 
 use super::invalid;
-use crate::ffi::ServeArguments;
+use crate::ffi::{Bytes, ServeArguments};
 use crate::service::ClientRules;
 
 /// Name of the catalog when none is given.
@@ -23,6 +23,7 @@ pub struct Arguments {
     pub(super) data_dir: String,
     pub(super) catalog: String,
     peers: Vec<String>,
+    pub(super) extensions: Vec<String>,
     cert_file: String,
     key_file: String,
     client_ca_file: String,
@@ -30,15 +31,26 @@ pub struct Arguments {
     pub(super) clients: ClientRules,
 }
 
+/// # Safety
+/// There are `count` of them, valid for the call.
+unsafe fn texts(first: *const Bytes<'_>, count: usize) -> Vec<String> {
+    if count == 0 {
+        return Vec::new();
+    }
+    // SAFETY: as promised by the caller.
+    unsafe { std::slice::from_raw_parts(first, count) }.iter().map(|text| text.text()).collect()
+}
+
 impl Arguments {
     /// # Safety
     /// The arguments are valid for the call.
     pub unsafe fn from_ffi(arguments: &ServeArguments<'_>) -> Self {
-        let peers = if arguments.peers_count == 0 {
-            &[]
-        } else {
-            // SAFETY: as promised by the caller.
-            unsafe { std::slice::from_raw_parts(arguments.peers, arguments.peers_count) }
+        // SAFETY: as promised by the caller.
+        let (peers, extensions) = unsafe {
+            (
+                texts(arguments.peers, arguments.peers_count),
+                texts(arguments.extensions, arguments.extensions_count),
+            )
         };
         let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
         Self {
@@ -47,7 +59,8 @@ impl Arguments {
             node_id: or(arguments.node_id.text(), NODE_ID),
             data_dir: arguments.data_dir.text(),
             catalog: or(arguments.catalog.text(), CATALOG),
-            peers: peers.iter().map(|peer| peer.text()).collect(),
+            peers,
+            extensions,
             cert_file: arguments.cert_file.text(),
             key_file: arguments.key_file.text(),
             client_ca_file: arguments.client_ca_file.text(),

@@ -95,6 +95,7 @@ impl World {
             peers: self.peers.clone(),
             entry_version: ENTRY_VERSION,
             duckdb_version: DUCKDB.to_owned(),
+            extensions: Vec::new(),
             shared: shared(),
         }
     }
