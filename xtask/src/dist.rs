@@ -72,6 +72,11 @@ fn platform() -> Result<&'static str, String> {
     }
 }
 
+/// Makes a file that DuckDB loads, for this platform, from a library that was built.
+pub fn make_loadable(library: &Path, destination: &Path) -> Result<(), String> {
+    make_extension(library, destination, platform()?)
+}
+
 fn make_extension(library: &Path, destination: &Path, platform: &str) -> Result<(), String> {
     let stripped = destination.with_extension("stripped");
     replace(&stripped, &read(library)?)?;
