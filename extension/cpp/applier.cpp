@@ -13,7 +13,10 @@
 #include "transaction_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
+#include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/transaction/meta_transaction.hpp"
+
+#include <cfenv>
 
 using namespace duckdb;
 
@@ -124,7 +127,15 @@ void Applier::BindAllIndexes() {
 	});
 }
 
+bool Applier::IsForWantOfMemory(const ErrorData &error) const {
+	auto &buffers = BufferManager::GetBufferManager(*context.db);
+	return error.Type() == ExceptionType::IO && buffers.HasTemporaryDirectory() &&
+	       error.RawMessage().find(buffers.GetTemporaryDirectory()) != string::npos;
+}
+
 void Applier::Begin() {
+	// How numbers are rounded, and whether the smallest ones are taken for 0, a thread has from that which has started it.
+	std::fesetenv(FE_DFL_ENV);
 	if (catalog_name != store.CatalogName()) {
 		// An ATTACH has given the catalog another name.
 		catalog_name = store.CatalogName();

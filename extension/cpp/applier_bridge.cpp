@@ -8,6 +8,23 @@
 using quack::Applier;
 using quack::Guard;
 
+//! A step of an entry. Where DuckDB cannot move to files what has no room in memory, memory is what is missing.
+template <class BODY>
+static void Step(void *applier_p, QuackError *error, BODY &&body) {
+	auto &applier = *static_cast<Applier *>(applier_p);
+	Guard(error, [&]() {
+		try {
+			body(applier);
+		} catch (std::exception &ex) {
+			duckdb::ErrorData data(ex);
+			if (applier.IsForWantOfMemory(data)) {
+				throw duckdb::OutOfMemoryException(data.RawMessage());
+			}
+			throw;
+		}
+	});
+}
+
 extern "C" void *quack_cpp_applier_open(void *store, QuackError *error) {
 	void *result = nullptr;
 	Guard(error, [&]() { result = new Applier(*static_cast<quack::Store *>(store)); });
@@ -49,12 +66,12 @@ extern "C" void quack_cpp_applier_rollback(void *applier) {
 extern "C" bool quack_cpp_applier_find(void *applier, QuackTable table, QuackBytes chunk, bool search,
                                        QuackError *error) {
 	bool result = false;
-	Guard(error, [&]() { result = static_cast<Applier *>(applier)->Find(table, chunk, search); });
+	Step(applier, error, [&](Applier &of) { result = of.Find(table, chunk, search); });
 	return result;
 }
 
 extern "C" void quack_cpp_applier_change_found(void *applier, QuackError *error) {
-	Guard(error, [&]() { static_cast<Applier *>(applier)->ChangeFound(); });
+	Step(applier, error, [](Applier &of) { of.ChangeFound(); });
 }
 
 extern "C" void quack_cpp_applier_forget_found(void *applier) {
@@ -62,7 +79,7 @@ extern "C" void quack_cpp_applier_forget_found(void *applier) {
 }
 
 extern "C" void quack_cpp_applier_insert(void *applier, QuackTable table, QuackBytes chunk, QuackError *error) {
-	Guard(error, [&]() { static_cast<Applier *>(applier)->Insert(table, chunk); });
+	Step(applier, error, [&](Applier &of) { of.Insert(table, chunk); });
 }
 
 extern "C" int32_t quack_cpp_applier_clear_way(void *applier, int32_t error_kind, QuackError *error) {
@@ -74,7 +91,7 @@ extern "C" int32_t quack_cpp_applier_clear_way(void *applier, int32_t error_kind
 }
 
 extern "C" void quack_cpp_applier_ddl(void *applier, QuackBytes definition, QuackError *error) {
-	Guard(error, [&]() { static_cast<Applier *>(applier)->Ddl(definition); });
+	Step(applier, error, [&](Applier &of) { of.Ddl(definition); });
 }
 
 extern "C" bool quack_cpp_applier_sequence(void *applier, QuackBytes schema, QuackBytes name,

@@ -43,9 +43,6 @@ NameCloser::NameCloser(ClientContext &context, QuackCatalog &catalog, Reach reac
 }
 
 void NameCloser::SearchFirst(const SchemaCatalogEntry &schema) {
-	if (schema.GetSchemaPath().size() == 1) {
-		first = schema;
-	}
 	vector<CatalogSearchEntry> entries;
 	entries.emplace_back(catalog.GetName(), schema.name);
 	if (schema.name != Identifier::DefaultSchema()) {
@@ -94,9 +91,6 @@ void NameCloser::Require(const CatalogEntry &entry) {
 }
 
 QualifiedName NameCloser::FullName(CatalogEntry &entry) const {
-	if (first && &entry.ParentSchema() == first.get()) {
-		return QualifiedName(entry.name);
-	}
 	return entry.ParentSchema().GetQualifiedName(entry.name).WithCatalog(catalog.SharedName());
 }
 

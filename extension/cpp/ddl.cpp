@@ -61,6 +61,10 @@ static bool IsReplayable(ClientContext &context, const ParsedExpression &express
 				return false;
 			}
 		}
+		if (StringUtil::CIEquals(name, "age") && function.GetArguments().size() == 1) {
+			// With one argument it is that until today.
+			return false;
+		}
 		EntryLookupInfo lookup(CatalogType::SCALAR_FUNCTION_ENTRY, function.GetQualifiedName());
 		auto entry = Catalog::GetEntry(context, lookup, OnEntryNotFound::RETURN_NULL);
 		if (entry && entry->type == CatalogType::MACRO_ENTRY) {

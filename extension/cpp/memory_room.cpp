@@ -20,8 +20,8 @@ void MemoryRoom::Ensure(DatabaseInstance &db, idx_t bytes) {
 	try {
 		buffers.ReserveMemory(bytes);
 		buffers.FreeReservedMemory(bytes);
-	} catch (OutOfMemoryException &) {
-		// How much it will be in the end is not known.
+	} catch (std::exception &) {
+		// There is no memory, or no folder to make some. How much it will be in the end is not known.
 		lock_guard<mutex> guard(lock);
 		RaiseTo(buffers, NumericLimits<idx_t>::Maximum());
 	}

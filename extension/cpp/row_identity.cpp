@@ -101,6 +101,21 @@ static idx_t FixedSizeOf(VariantLogicalType type) {
 	}
 }
 
+static const_data_ptr_t DataOf(const UnifiedVariantVectorData &variant, idx_t row, uint32_t value) {
+	return const_data_ptr_cast(variant.GetData(row).GetData()) + variant.GetByteOffset(row, value);
+}
+
+//! What is not a number is one value, whatever its bits.
+template <class T>
+static void PutFloating(string &bytes, const_data_ptr_t data) {
+	T value;
+	std::memcpy(&value, data, sizeof(value));
+	if (std::isnan(value)) {
+		value = std::numeric_limits<T>::quiet_NaN();
+	}
+	Put(bytes, &value, sizeof(value));
+}
+
 //! A VARIANT as it reads, whatever its keys and values are ordered by inside.
 static void PutVariant(string &bytes, const UnifiedVariantVectorData &variant, idx_t row, uint32_t value) {
 	auto type = variant.GetTypeId(row, value);
@@ -142,11 +157,15 @@ static void PutVariant(string &bytes, const UnifiedVariantVectorData &variant, i
 		Put(bytes, decimal.value_ptr, GetTypeIdSize(decimal.GetPhysicalType()));
 		return;
 	}
-	default: {
-		auto data = const_data_ptr_cast(variant.GetData(row).GetData()) + variant.GetByteOffset(row, value);
-		Put(bytes, data, FixedSizeOf(type));
+	case VariantLogicalType::FLOAT:
+		PutFloating<float>(bytes, DataOf(variant, row, value));
 		return;
-	}
+	case VariantLogicalType::DOUBLE:
+		PutFloating<double>(bytes, DataOf(variant, row, value));
+		return;
+	default:
+		Put(bytes, DataOf(variant, row, value), FixedSizeOf(type));
+		return;
 	}
 }
 

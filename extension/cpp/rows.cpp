@@ -203,18 +203,38 @@ void DeleteRows(ClientContext &context, DuckTableEntry &table, const BoundConstr
 	}
 }
 
+//! Whether values may differ and be equal in SQL: 0.0 and -0.0, a month and 30 days. DuckDB drops an update to an equal
+//! value where the vector has had no update since the last checkpoint, which is another one on each node.
+static bool HasEqualValues(const LogicalType &type) {
+	return TypeVisitor::Contains(type, [](const LogicalType &part) {
+		return part.id() == LogicalTypeId::FLOAT || part.id() == LogicalTypeId::DOUBLE ||
+		       part.id() == LogicalTypeId::INTERVAL;
+	});
+}
+
 void SplitInPlace(DuckTableEntry &table, DataChunk &old_rows, DataChunk &new_rows, SelectionVector &in_place,
                   idx_t &in_place_count, SelectionVector &others, idx_t &others_count) {
 	auto indexed = table.GetStorage().GetDataTableInfo()->GetIndexes().GetIndexedColumns();
 	vector<bool> moves(new_rows.size(), false);
 	for (idx_t i = 0; i < new_rows.ColumnCount(); i++) {
-		auto list = TypeVisitor::Contains(new_rows.data[i].GetType(), [](const LogicalType &type) {
-			return type.InternalType() == PhysicalType::LIST || type.InternalType() == PhysicalType::ARRAY;
-		});
-		if (!list && indexed.count(i) == 0) {
+		auto &type = new_rows.data[i].GetType();
+		auto always = !type.SupportsRegularUpdate() || indexed.count(i) > 0;
+		if (!always && !HasEqualValues(type)) {
 			continue;
 		}
 		auto differ = RowBytes(old_rows.data[i]).Differ(RowBytes(new_rows.data[i]), new_rows.size());
+		SelectionVector equal(new_rows.size());
+		if (!always) {
+			auto count = VectorOperations::NotDistinctFrom(old_rows.data[i], new_rows.data[i], nullptr, new_rows.size(),
+			                                               &equal, nullptr);
+			vector<bool> seems_same(new_rows.size(), false);
+			for (idx_t row = 0; row < count; row++) {
+				seems_same[equal.get_index(row)] = true;
+			}
+			for (idx_t row = 0; row < differ.size(); row++) {
+				differ[row] = differ[row] && seems_same[row];
+			}
+		}
 		for (idx_t row = 0; row < differ.size(); row++) {
 			moves[row] = moves[row] || differ[row];
 		}

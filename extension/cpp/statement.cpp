@@ -9,6 +9,7 @@
 #include "rows.hpp"
 #include "table_entry.hpp"
 #include "transaction_manager.hpp"
+#include "one_nan.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/main/prepared_statement_data.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -37,6 +38,7 @@ void Writer::Rows(Put put, const QuackTable &table, const Route &route, DataChun
 	if (chunk.size() == 0) {
 		return;
 	}
+	UnifyNans(chunk);
 	auto bytes = SerializeChunk(chunk);
 	if (bytes->GetPosition() > PIECE_BYTES && chunk.size() > 1) {
 		// Wide rows: in halves, until a piece fits or is a single row.

@@ -37,6 +37,9 @@ void UseStore(ClientContext &context, const string &catalog) {
 	});
 }
 
+//! Release whose files the store is: every later DuckDB reads them.
+constexpr const char *STORE_VERSION = "v2.0.0";
+
 //! Attaches the file, whatever the process has set: no statement runs for it, and DuckDB may open this file even where
 //! it may open no others.
 static shared_ptr<AttachedDatabase> AttachFile(ClientContext &context, const string &path, const string &catalog,
@@ -48,6 +51,8 @@ static shared_ptr<AttachedDatabase> AttachFile(ClientContext &context, const str
 		info.name = Identifier(catalog);
 		info.path = path;
 		info.options["type"] = Value(HOST_EXTENSION);
+		// Otherwise what the file can hold would be for a setting of the process to say.
+		info.options["storage_version"] = Value(STORE_VERSION);
 		info.options["recovery_mode"] = Value("no_wal_writes");
 		info.options[STORE_KEY_OPTION] = Value(key);
 		AttachOptions options(info.options, AccessMode::READ_WRITE);

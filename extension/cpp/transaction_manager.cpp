@@ -7,6 +7,7 @@
 #include "compat.hpp"
 #include "error.hpp"
 #include "statement.hpp"
+#include "host.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/main/database_manager.hpp"
 #include "duckdb/main/valid_checker.hpp"
@@ -25,6 +26,8 @@ constexpr idx_t CHECKPOINT_ATTEMPTS = 100;
 //! How long a transaction may keep checkpoints away, and with them the release of the log; and for FORCE CHECKPOINT.
 constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
 constexpr std::chrono::seconds NO_PATIENCE(0);
+//! Bytes for what a checkpoint holds at a time: blocks that it fills, and the catalog.
+constexpr idx_t MEMORY_FOR_CHECKPOINT = idx_t(64) << 20;
 
 QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, StatementGate &gate)
     : DuckTransactionManager(db), gate(gate), automatic_checkpoints_off(SharedCheckpointLock()) {
@@ -39,11 +42,13 @@ void QuackTransactionManager::NameShared(ClientContext &context) {
 	if (name == db.GetName()) {
 		return;
 	}
-	// What a process has attached itself under this name keeps it, but for the applier.
-	auto other = ApplierMark::IsSet(context) ? nullptr : DatabaseManager::Get(context).GetDatabase(name);
-	if (!other) {
-		KnowAs(MetaTransaction::Get(context), name, db);
+	if (!ApplierMark::IsSet(context) && DatabaseManager::Get(context).GetDatabase(name)) {
+		// What definitions call so would lead there.
+		throw BinderException("this process has a database \"%s\" of its own, and definitions in the replicated catalog \"%s\" "
+		                      "call the catalog so: DETACH that database, or attach it under another name",
+		                      name.GetIdentifierName(), db.GetName());
 	}
+	KnowAs(MetaTransaction::Get(context), name, db);
 }
 
 Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
@@ -211,6 +216,8 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	auto before = blocks.GetCheckpointIteration();
 	auto &sequences = db.GetCatalog().Cast<QuackCatalog>().sequences;
 	automatic_checkpoints_off.reset();
+	// A checkpoint that ends for want of memory would end the store.
+	Host::Get(context).memory_room.Ensure(*context.db, MEMORY_FOR_CHECKPOINT);
 	checkpointing = std::this_thread::get_id();
 	try {
 		DuckTransactionManager::Checkpoint(context, false);

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
 use quack_apply::{Placement, Store, StoreError};
+use quack_node::STACK_BYTES;
 use quack_proto::log::v1::{Ddl, Rows};
 use quack_types::LogIndex;
 
@@ -35,13 +36,28 @@ impl AttachedStore {
         catalog: &str,
         node: *const c_void,
     ) -> Result<Self, StoreError> {
-        let mut error = Error::none();
-        // SAFETY: as promised by the caller.
-        let handle = unsafe {
-            ffi::quack_cpp_store_open(host, Bytes::from(path), Bytes::from(catalog), node, &raw mut error)
+        let handles = (Handle(host), Handle(node.cast_mut()));
+        let open = move || {
+            let (host, node) = handles;
+            let mut error = Error::none();
+            // SAFETY: as promised by the caller, who waits for this thread.
+            let handle = unsafe {
+                let (path, catalog) = (Bytes::from(path), Bytes::from(catalog));
+                ffi::quack_cpp_store_open(host.0, path, catalog, node.0, &raw mut error)
+            };
+            error.take().map(|()| Handle(handle))
         };
-        error.take()?;
-        Ok(Self { handle: Mutex::new(Some(Handle(handle))) })
+        // Definitions are read by recursion, and the thread that serves is the host's, which may be small.
+        let builder = std::thread::Builder::new().name("quack-open".to_owned()).stack_size(STACK_BYTES);
+        let opened = std::thread::scope(|scope| {
+            let thread = builder.spawn_scoped(scope, open).map_err(|error| {
+                StoreError::new(ErrorKind::IO, format!("a thread cannot be started: {error}"))
+            })?;
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(StoreError::new(ErrorKind::INTERNAL, "the store's thread panicked")))
+        })?;
+        Ok(Self { handle: Mutex::new(Some(opened)) })
     }
 
     /// The C++ object; null once closed.

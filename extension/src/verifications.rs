@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use quack_node::STACK_BYTES;
+
 use crate::store::StateHasher;
 
-/// Stack of a thread that hashes: it writes definitions by recursion. Only pages that are used take memory.
-const STACK_BYTES: usize = 64 << 20;
 /// Verifications that are remembered.
 const KEPT: usize = 16;
 

@@ -163,3 +163,50 @@ def test_keys_of_an_index_are_evaluated_before_it_is_proposed(node, key):
         node.sql("CREATE INDEX of_nothing ON cp.t ((7))")
     assert node.sql("SELECT a FROM cp.t WHERE g / 100 + a = 246 AND s = '123'") == [(123,)]
     assert node.sql("SELECT count(*) FROM quack_outcomes() WHERE outcome = 'refused'") == [(0,)]
+
+
+def test_a_default_means_what_its_schema_has(node):
+    """Also where DuckDB looks for its names as the session does."""
+    for text in (
+        "CREATE SCHEMA cp.s",
+        "CREATE SEQUENCE cp.s.q",
+        "CREATE SEQUENCE cp.main.q START 5000",
+        "CREATE MACRO cp.s.f(x) AS x + 1",
+        "CREATE MACRO cp.main.f(x) AS x + 5000",
+        "CREATE TABLE cp.s.t (i INTEGER PRIMARY KEY, k INTEGER DEFAULT nextval('cp.s.q'), m INTEGER DEFAULT (cp.s.f(1)))",
+        "CREATE TABLE cp.s.u (i INTEGER PRIMARY KEY, k INTEGER DEFAULT nextval('s.q'), m INTEGER DEFAULT (s.f(1)))",
+    ):
+        node.sql(text)
+    count = 0
+    for table in ("t", "u"):
+        for text in (
+            "INSERT INTO cp.s.{t} (i) VALUES (1)",
+            "INSERT INTO cp.s.{t} (i) VALUES (2) ON CONFLICT (i) DO NOTHING",
+            "INSERT INTO cp.s.{t} (i, k) VALUES (3, DEFAULT)",
+            "INSERT OR REPLACE INTO cp.s.{t} (i) VALUES (4)",
+            "INSERT INTO cp.s.{t} (i) VALUES (5) ON CONFLICT (i) DO UPDATE SET k = 0 RETURNING k",
+        ):
+            node.sql(text.format(t=table))
+        rows = node.sql(f"SELECT i, k, m FROM cp.s.{table} ORDER BY i")
+        assert rows == [(i, count + i, 2) for i in range(1, 6)], table
+        count += 5
+
+
+REFUSED_AS_NODES_WOULD_DIFFER = {
+    "the owner of a sequence": ("ALTER SEQUENCE cp.q OWNED BY cp.d", "OWNED BY is not supported"),
+    "a function of today": ("CREATE TABLE cp.x (ts TIMESTAMP, CHECK (age(ts) > INTERVAL 1 DAY))", "when or where"),
+    "a function of today in an index": ("CREATE INDEX x ON cp.d (age(ts))", "when or where"),
+    "the hash of a VARIANT": ("CREATE TABLE cp.x (v VARIANT, CHECK (hash(v) > 0))", "hash of a VARIANT"),
+    "the hash of a list of them": ("CREATE INDEX x ON cp.d (hash([v]))", "hash of a VARIANT"),
+    "the hash of a VARIANT in a change": ("ALTER TABLE cp.d ALTER i TYPE UBIGINT USING hash(v)", "hash of a VARIANT"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_AS_NODES_WOULD_DIFFER, ids=str)
+def test_what_nodes_would_come_to_differently_is_refused(node, case):
+    text, words = REFUSED_AS_NODES_WOULD_DIFFER[case]
+    node.sql("CREATE TABLE cp.d (i INTEGER, ts TIMESTAMP, v VARIANT)")
+    node.sql("CREATE SEQUENCE cp.q")
+    node.sql("CREATE TABLE cp.y (ts TIMESTAMP, CHECK (age(ts, TIMESTAMP '2020-01-01') > INTERVAL 1 DAY))")
+    with pytest.raises(DatabaseError, match=words):
+        node.sql(text)

@@ -36,7 +36,8 @@ pub fn run(names: &[String]) -> Result<(), String> {
     let extension = build(&root, &folder, &faults)?;
     let mut missed = Vec::new();
     for fault in faults.iter().filter(|fault| names.is_empty() || names.contains(&fault.name)) {
-        let (without, with) = (test(&root, &extension, fault, "")?, test(&root, &extension, fault, &fault.name)?);
+        let (without, with) =
+            (test(&root, &extension, fault, "")?, test(&root, &extension, fault, &fault.name)?);
         let verdict = match (without, with) {
             (Some(0), Some(TESTS_FAILED)) => "found",
             (Some(0), Some(0)) => "NOT FOUND",
@@ -53,8 +54,10 @@ pub fn run(names: &[String]) -> Result<(), String> {
 
 fn faults(root: &Path) -> Result<Vec<Fault>, String> {
     let folder = root.join(PATCHES);
-    let entries = fs::read_dir(&folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
-    let mut patches: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    let entries =
+        fs::read_dir(&folder).map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+    let mut patches: Vec<PathBuf> =
+        entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
     patches.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
     patches.sort();
     patches.into_iter().map(fault).collect()
@@ -158,7 +161,8 @@ mod tests {
         let faults = faults(&root).expect("there are patches");
         assert!(!faults.is_empty());
         for fault in &faults {
-            apply(&root, &fault.patch, &["--check"]).expect("the patch fits; make it anew where the code has moved");
+            apply(&root, &fault.patch, &["--check"])
+                .expect("the patch fits; make it anew where the code has moved");
             let file = root.join("sql-tests/process").join(&fault.test[0]);
             let text = fs::read_to_string(&file).unwrap_or_else(|_| panic!("{} is a test", file.display()));
             if let Some(word) = fault.test.iter().skip_while(|word| *word != "-k").nth(1) {

@@ -61,4 +61,5 @@ pub use pending::Waiter;
 pub use quack_core::{MemberChange, Membership, PeerMessage, Refusal};
 pub use quack_log::{EntryKind, Floor, GroupEntry, LogEntry};
 pub use status::{GroupInfo, NodeState, NodeStatus};
+pub use threads::STACK_BYTES;
 pub use transport::{NoTransport, Transport};

@@ -11,7 +11,7 @@ use crate::shared::Shared;
 
 /// Stack of a thread. A definition, such as the expression of a CHECK, is read, copied and written by recursion, here as in
 /// the client's thread that has taken it; the main thread of a process has 8 MiB. Only pages that are used take memory.
-const STACK_BYTES: usize = 64 << 20;
+pub const STACK_BYTES: usize = 64 << 20;
 
 /// A thread of the node.
 #[derive(Debug)]

@@ -24,6 +24,8 @@ public:
 
 	void Claim(const duckdb::string &owner, bool foreign);
 	void Position(uint64_t &index, duckdb::string &state);
+	//! Whether an error of a step says that what has no room in memory cannot be moved to files.
+	bool IsForWantOfMemory(const duckdb::ErrorData &error) const;
 	void Begin();
 	void Commit(uint64_t index, const duckdb::string &state);
 	void Rollback();

@@ -32,8 +32,7 @@ public:
 	//! `clause` is what errors call the definition.
 	NameCloser(duckdb::ClientContext &context, QuackCatalog &catalog, Reach reach, duckdb::string clause);
 
-	//! Names are looked for in this schema first, as DuckDB does for views and defaults. What lies in it needs no
-	//! qualification, unless the schema is within another one.
+	//! Names are looked for in this schema first, as DuckDB does for views and defaults.
 	void SearchFirst(const duckdb::SchemaCatalogEntry &schema);
 
 	void Close(duckdb::ParsedExpression &expression);
@@ -59,7 +58,6 @@ private:
 	Reach reach;
 	duckdb::string clause;
 	duckdb::CatalogEntryRetriever retriever;
-	duckdb::optional_ptr<const duckdb::SchemaCatalogEntry> first;
 	//! Names that WITH gives: a table of such a name is not looked up.
 	duckdb::identifier_set_t with_names;
 	idx_t depth = 0;

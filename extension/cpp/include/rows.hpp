@@ -48,7 +48,8 @@ void FreeKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, con
 void DeleteRows(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,
                 duckdb::Vector &row_ids, duckdb::DataChunk &rows);
 
-//! The rows that DuckDB could change where they are, as no indexed column and no list of them changes, and the others.
+//! The rows that DuckDB changes where they are, and the others: those of which an indexed column changes, or one that
+//! DuckDB does not change in place, or one to a value that is equal but not the same.
 void SplitInPlace(duckdb::DuckTableEntry &table, duckdb::DataChunk &old_rows, duckdb::DataChunk &new_rows,
                   duckdb::SelectionVector &in_place, idx_t &in_place_count, duckdb::SelectionVector &others,
                   idx_t &others_count);

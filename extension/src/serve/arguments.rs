@@ -20,7 +20,9 @@ pub struct Arguments {
     uri: String,
     pub(super) token: String,
     node_id: String,
+    /// From the root; empty when none is given.
     pub(super) data_dir: String,
+    given_data_dir: String,
     pub(super) catalog: String,
     peers: Vec<String>,
     pub(super) extensions: Vec<String>,
@@ -41,6 +43,12 @@ unsafe fn texts(first: *const Bytes<'_>, count: usize) -> Vec<String> {
     unsafe { std::slice::from_raw_parts(first, count) }.iter().map(|text| text.text()).collect()
 }
 
+/// A path from the root: the process may change its folder while it serves.
+fn whole(path: String) -> String {
+    let absolute = std::path::absolute(&path).ok().and_then(|path| path.to_str().map(str::to_owned));
+    absolute.unwrap_or(path)
+}
+
 impl Arguments {
     /// # Safety
     /// The arguments are valid for the call.
@@ -57,13 +65,14 @@ impl Arguments {
             uri: arguments.uri.text(),
             token: arguments.token.text(),
             node_id: or(arguments.node_id.text(), NODE_ID),
-            data_dir: arguments.data_dir.text(),
+            data_dir: whole(arguments.data_dir.text()),
+            given_data_dir: arguments.data_dir.text(),
             catalog: or(arguments.catalog.text(), CATALOG),
             peers,
             extensions,
-            cert_file: arguments.cert_file.text(),
-            key_file: arguments.key_file.text(),
-            client_ca_file: arguments.client_ca_file.text(),
+            cert_file: whole(arguments.cert_file.text()),
+            key_file: whole(arguments.key_file.text()),
+            client_ca_file: whole(arguments.client_ca_file.text()),
             allow_other_hostname: arguments.allow_other_hostname,
             clients: ClientRules {
                 consistency: arguments.consistency.text(),
@@ -84,6 +93,17 @@ impl Arguments {
             return Err(invalid(
                 "give data_dir := '<folder>': the folder in which this node keeps its log and its tables",
             ));
+        }
+        // DuckDB, which opens the store, takes these for something else than a folder's name.
+        let given = self.given_data_dir.as_str();
+        if given.starts_with('~')
+            || given.contains("://")
+            || given.starts_with("file:")
+            || given.contains('?')
+        {
+            return Err(invalid(format!(
+                "data_dir := '{given}' is not the path of a folder: write the whole path, without ~, ? and file:"
+            )));
         }
         let peers = PeerSpec::parse_list(&self.peers).map_err(invalid)?;
         if !peers.is_empty() && !peers.iter().any(|peer| peer.node == own) {

@@ -189,6 +189,18 @@ class Definitions:
     def set_null(self, model, table, column):
         return f"ALTER {column.name} {self.random.choice(['SET', 'DROP'])} NOT NULL"
 
+    def export_and_import(self, model):
+        """The whole catalog as files, which are read again when everything is gone."""
+        texts = ["EXPORT DATABASE cp TO '{FOLDER}/export'"]
+        texts += [f"DROP TRIGGER {name} ON {table}" for table, name in model.triggers]
+        texts += [f"DROP VIEW {name}" for name in model.views]
+        texts += [f"DROP TABLE {table.full_name} CASCADE" for table in reversed(model.permanent())]
+        texts += ["DROP MACRO " + ("TABLE " if name.endswith("table_macro") else "") + name.split("/")[0] for name in model.macros]
+        texts += [f"DROP SEQUENCE {name}" for name in model.sequences]
+        texts += [f"DROP TYPE {name}" for name in model.types]
+        texts += [f"DROP SCHEMA {name} CASCADE" for name in model.schemas if name != "main"]
+        return [Step(text) for text in [*texts, "IMPORT DATABASE '{FOLDER}/export'"]]
+
     def add_constraint(self, model, table, column):
         columns = self.random.sample(table.stored, min(len(table.stored), self.random.choice([1, 1, 2])))
         names = ", ".join(column.name for column in columns)

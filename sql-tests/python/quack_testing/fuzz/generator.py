@@ -9,7 +9,9 @@ from quack_testing.fuzz.definitions import Definitions
 from quack_testing.fuzz.expressions import Expressions
 from quack_testing.fuzz.known import is_avoided
 from quack_testing.fuzz.queries import Queries
-from quack_testing.fuzz.steps import CHECK, KILL, RESTART, SQL, Step
+from quack_testing.fuzz.placing import ENABLE, place
+from quack_testing.fuzz.second import Second
+from quack_testing.fuzz.steps import CHECK, CLUSTER, KILL, RESTART, SQL, Step
 from quack_testing.fuzz.writes import Writes
 
 STEPS_MIN, STEPS_MAX = 40, 160
@@ -45,6 +47,11 @@ class Generator:
         self.transactions = self.random.random() < 0.7
         self.restarts = self.random.random() < 0.4
         self.prepares = self.random.random() < 0.3
+        # Tables as large as the borders that DuckDB's storage has.
+        self.large = self.random.random() < 0.06
+        self.lanes = self.random.random() < 0.25
+        self.exports = self.random.random() < 0.15
+        self.second = Second(self.random) if self.random.random() < 0.4 else None
         self.in_transaction = False
         # Whether its last step has failed, after which a transaction takes little but ROLLBACK.
         self.failed = False
@@ -61,6 +68,8 @@ class Generator:
         for kind in ("create_type", "create_sequence", "create_schema"):
             if kind in self.kinds:
                 makers.insert(0, getattr(self.definitions, kind))
+        if self.lanes:
+            makers.insert(0, lambda model: Step(ENABLE, CLUSTER))
         return makers
 
     def next(self, model):
@@ -80,23 +89,31 @@ class Generator:
         new = [table for table in model.tables if table.full_name not in self.filled and table.stored]
         self.filled.update(table.full_name for table in new)
         if new:
-            return [self.writes.fill(table) for table in new if self.random.random() < 0.9]
+            fill = self.writes.fill_large if self.large else self.writes.fill
+            return [fill(table) for table in new if self.random.random() < 0.9]
+        if self.lanes and self.random.random() < 0.05:
+            return place(self.random, model)
+        if self.second and self.random.random() < 0.12:
+            return self.second.next(model)
         choice = self.random.random()
         if self.transactions and choice < 0.12:
             return self.transaction()
         if choice < 0.124 and self.restarts and not self.in_transaction:
             return self.restart()
         if choice < 0.13:
-            return Step("CHECKPOINT cp")
+            # Whether others are in its way is another matter in plain DuckDB.
+            return None if self.second and self.second.in_transaction else Step("CHECKPOINT cp")
         if choice < 0.36 and self.kinds or not model.tables:
             kind = self.random.choice(self.kinds + (["create_table"] if len(model.tables) < 8 else []))
-            made = getattr(self.definitions, kind)(model)
-            return made
+            if kind == "create_index" and self.second and self.second.in_transaction:
+                # Plain DuckDB indexes the rows that the other one sees as well.
+                return None
+            return getattr(self.definitions, kind)(model)
         if choice < 0.4:
             return self.random.choice([self.definitions.use_sequence, self.definitions.use_macro])(model)
         if choice < 0.75:
-            return self.writes.choose(model)
-        return self.queries.choose(model)
+            return self.writes.choose_alone(model) if self.large else self.writes.choose(model)
+        return self.queries.choose_alone(model) if self.large else self.queries.choose(model)
 
     def transaction(self):
         if not self.in_transaction:
@@ -118,14 +135,24 @@ class Generator:
         again = Step(f"EXECUTE {name}", ordered=step.ordered)
         return [Step(f"PREPARE {name} AS {step.sql}", pins=True), again, again]
 
-    def last(self):
+    def last(self, model):
         """What every script ends with."""
-        steps = [self.check()]
+        steps = []
+        if self.in_transaction:
+            steps.append(Step("COMMIT"))
+        if self.second and self.second.in_transaction:
+            steps.append(self.second.end())
+        steps.append(self.check())
+        if self.exports:
+            steps += self.definitions.export_and_import(model)
+            steps.append(self.check())
         if self.random.random() < 0.5:
             steps += [self.restart(), self.check()]
         return steps
 
     def restart(self):
+        if self.second:
+            self.second.in_transaction = False
         return Step(self.random.choice(["", KILL, KILL]), RESTART)
 
     def check(self):

@@ -19,7 +19,7 @@ CATALOG = [
     "SELECT relname, relkind, relnatts FROM pg_catalog.pg_class WHERE relname SIMILAR TO '[tviq][0-9]+'",
     "SELECT table_name, column_names FROM (SHOW ALL TABLES)",
     "SELECT current_database(), current_schema(), current_catalog()",
-    "SELECT sql FROM sqlite_master",
+    "SELECT type, name, tbl_name FROM sqlite_master",
 ]
 WINDOWS = [
     "row_number() OVER (ORDER BY ALL)",
@@ -41,6 +41,12 @@ class Queries:
             return None
         kinds = [self.plain, self.plain, self.grouped, self.joined, self.windowed, self.union, self.catalog, self.look_up]
         return self.random.choice(kinds)(model, self.random.choice(tables))
+
+    def choose_alone(self, model):
+        """A query of one table and few rows."""
+        tables = [table for table in model.tables if table.columns]
+        kinds = [self.grouped, self.look_up, self.catalog]
+        return self.random.choice(kinds)(model, self.random.choice(tables)) if tables else None
 
     def some_columns(self, scope):
         chosen = self.random.sample(scope, self.random.randint(1, min(4, len(scope))))

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from quack_testing.fuzz import schema
 from quack_testing.fuzz.generator import CHECK_EVERY
 from quack_testing.fuzz.known import known
-from quack_testing.fuzz.outcome import ENDED, ROWS, Difference, compare
-from quack_testing.fuzz.steps import CHECK, KILL, RESTART, Step
+from quack_testing.fuzz.outcome import ENDED, ROWS, SUCCESS, Difference, compare
+from quack_testing.fuzz.steps import CHECK, CLUSTER, KILL, RESTART, Step
 from quack_testing.process import DatabaseError, ProcessEnded
 
 WITHOUT = "database_oid, schema_oid"
@@ -30,6 +30,9 @@ FOREIGN_KEYS = """SELECT schema_name, table_name, array_to_string(constraint_col
 DRAWS = "SELECT schema_name || '.' || sequence_name, last_value FROM duckdb_sequences() WHERE database_name = 'cp'"
 UPSERT = re.compile(r"^INSERT OR |^INSERT .* ON CONFLICT |INSERT OR .* RETURNING", re.DOTALL)
 CHANGES_CATALOG = ("CREATE", "ALTER", "DROP", "COMMENT", "COMMIT", "ROLLBACK")
+# Of `duckdb_tables()`: what says where a table is placed, which plain DuckDB does not know.
+SAYS_PLACE = "sql, tags"
+ROWS_SHOWN_MAX = 2000
 # After these a plain database is of no use any more.
 BROKEN = ("FATAL Error", "INTERNAL Error")
 
@@ -72,9 +75,7 @@ class Runner:
                     model = self.look(model)
             if len(self.run.steps) % CHECK_EVERY == 0:
                 self.take(generator.check())
-        if generator.in_transaction and not self.ended():
-            self.take(Step("COMMIT"))
-        for step in generator.last():
+        for step in generator.last(model):
             self.take(step)
         return self.run
 
@@ -97,7 +98,15 @@ class Runner:
         if step.action == CHECK:
             self.check_all(step)
             return True
+        if step.action == CLUSTER:
+            self.cluster_alone(step)
+            return True
         return self.both(step)
+
+    def cluster_alone(self, step):
+        outcome = self.cluster.run(step)
+        if outcome.ended or outcome.error:
+            self.found(Difference(ENDED if outcome.ended else SUCCESS, "not asked", outcome.error), step)
 
     def orphans(self):
         """A difference if rows of the cluster refer to rows that are not there."""
@@ -167,13 +176,23 @@ class Runner:
             return
         names = [(database, f'"{schema_name}"."{table}"') for database, schema_name, table in found.rows]
         for database, name in names:
-            self.both(Step(f"FROM {name if database == 'cp' else 'temp.' + name}", connection=step.connection))
+            self.check_table(name if database == "cp" else "temp." + name, step.connection)
+        placed = any(step.action == CLUSTER for step in self.run.steps)
         for function, columns in CATALOG.items():
+            if placed:
+                columns = columns.replace("estimated_size)", f"estimated_size, {SAYS_PLACE})")
             where = "database_name IN ('cp', 'temp')" + ("" if function == "schemas" else " AND NOT internal")
             if function in ("constraints", "indexes", "sequences", "triggers"):
                 where = "database_name IN ('cp', 'temp')"
             if not self.ended():
                 self.both(Step(f"SELECT {columns} FROM duckdb_{function}() WHERE {where}", connection=step.connection))
+
+    def check_table(self, name, connection):
+        """All rows, or a hash of them where they are many."""
+        count = self.native.run(Step(f"SELECT count(*) FROM {name}", connection=connection))
+        many = not count.error and int(count.rows[0][0]) > ROWS_SHOWN_MAX
+        query = f"SELECT count(*), bit_xor(hash(t::VARCHAR)) FROM {name} t" if many else f"FROM {name}"
+        self.both(Step(query, connection=connection))
 
     def look(self, model):
         """The catalog of plain DuckDB, or what was known of it while a transaction is aborted."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 # What a step does besides running its text.
 SQL, APPEND, CHECK, RESTART = "sql", "append", "check", "restart"
+# A text that plain DuckDB does not know, and that changes nothing of what can be compared.
+CLUSTER = "cluster"
 
 # How a restart ends the cluster's processes, if not in the ordinary way.
 KILL = "kill"

@@ -4,6 +4,9 @@ from quack_testing.fuzz.expressions import scope_of
 from quack_testing.fuzz.steps import APPEND, Step
 from quack_testing.fuzz.values import value
 
+# Where DuckDB's storage changes what it does: a chunk, a row group, and beyond.
+BORDERS = (0, 1, 2047, 2048, 2049, 122_879, 122_880, 122_881, 300_000)
+
 
 class Writes:
     def __init__(self, random, expressions):
@@ -23,6 +26,14 @@ class Writes:
             self.in_with, self.truncate if self.random.random() < 0.1 else self.update,
         ]  # fmt: skip
         return self.random.choice(kinds)(model, table)
+
+    def choose_alone(self, model):
+        """A write that looks at no other table, because tables are large."""
+        tables = [table for table in model.tables if table.stored]
+        if not tables:
+            return None
+        kinds = [self.insert_values, self.upsert, *[self.update] * 4, *[self.delete] * 2, self.insert_defaults, self.append]
+        return self.random.choice(kinds)(model, self.random.choice(tables))
 
     def returning(self, scope):
         """Nothing, all columns, or expressions."""
@@ -76,6 +87,23 @@ class Writes:
         rows = ", ".join(self.row(table.stored, 0.05) for _ in range(self.random.randint(4, 12)))
         form = "INSERT OR IGNORE INTO" if len(table.keys) == 1 else "INSERT INTO"
         return Step(f"{form} {self.target(table, table.stored)} VALUES {rows}")
+
+    def fill_large(self, table):
+        """As many rows as a chunk or a row group of DuckDB has, or one more or less."""
+        rows = self.random.choice(BORDERS)
+        keys = table.key_columns()
+        values = [self.of_number(column, column.name in keys) for column in table.stored]
+        return Step(f"INSERT INTO {self.target(table, table.stored)} SELECT {', '.join(values)} FROM range({rows}) n(n)")
+
+    def of_number(self, column, is_key):
+        """A value for each number; few different ones, unless they are to be keys."""
+        of = column.type
+        if is_key and (of.is_integer or of.name in ("DOUBLE", "VARCHAR")):
+            return f"n::{of.text}"
+        if is_key and of.name == "DATE":
+            return "DATE '2000-01-01' + n::INTEGER"
+        few = [value(self.random, of, 0.2 if column.nullable and not is_key else 0) for _ in range(3)]
+        return f"CASE n % 3 WHEN 0 THEN {few[0]} WHEN 1 THEN {few[1]} ELSE {few[2]} END"
 
     def insert_select(self, model, table):
         columns = self.columns_to_write(table)

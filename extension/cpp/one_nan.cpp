@@ -1,0 +1,109 @@
+//! Implementation of one value for what is not a number.
+
+#include "one_nan.hpp"
+
+#include "duckdb/common/type_visitor.hpp"
+#include "duckdb/common/vector/array_vector.hpp"
+#include "duckdb/common/vector/flat_vector.hpp"
+#include "duckdb/common/vector/list_vector.hpp"
+#include "duckdb/common/vector/struct_vector.hpp"
+#include "duckdb/common/vector_operations/vector_operations.hpp"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+using namespace duckdb;
+
+namespace quack {
+
+static bool HasFloating(const LogicalType &type) {
+	return TypeVisitor::Contains(type, [](const LogicalType &part) {
+		return part.id() == LogicalTypeId::FLOAT || part.id() == LogicalTypeId::DOUBLE;
+	});
+}
+
+template <class T>
+static bool IsOther(T value) {
+	auto nan = std::numeric_limits<T>::quiet_NaN();
+	return std::isnan(value) && std::memcmp(&value, &nan, sizeof(nan)) != 0;
+}
+
+//! Whether a flat vector holds other bits than the one value has.
+template <class T>
+static bool HasOther(const Vector &values, idx_t count) {
+	auto data = FlatVector::GetData<T>(values);
+	for (idx_t i = 0; i < count; i++) {
+		if (IsOther(data[i])) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool HasOther(const Vector &values, idx_t count) {
+	switch (values.GetType().InternalType()) {
+	case PhysicalType::FLOAT:
+		return HasOther<float>(values, count);
+	case PhysicalType::DOUBLE:
+		return HasOther<double>(values, count);
+	default:
+		// What is nested is rare enough to be copied each time.
+		return true;
+	}
+}
+
+template <class T>
+static void Unify(Vector &values, idx_t count) {
+	auto data = FlatVector::GetDataMutable<T>(values);
+	for (idx_t i = 0; i < count; i++) {
+		if (IsOther(data[i])) {
+			data[i] = std::numeric_limits<T>::quiet_NaN();
+		}
+	}
+}
+
+//! In a vector that nothing else refers to.
+static void Unify(Vector &values, idx_t count) {
+	if (!HasFloating(values.GetType())) {
+		return;
+	}
+	values.Flatten();
+	switch (values.GetType().InternalType()) {
+	case PhysicalType::FLOAT:
+		return Unify<float>(values, count);
+	case PhysicalType::DOUBLE:
+		return Unify<double>(values, count);
+	case PhysicalType::LIST:
+		return Unify(ListVector::GetChildMutable(values), ListVector::GetListSize(values));
+	case PhysicalType::ARRAY:
+		return Unify(ArrayVector::GetChildMutable(values), count * ArrayType::GetSize(values.GetType()));
+	case PhysicalType::STRUCT:
+		for (auto &entry : StructVector::GetEntries(values)) {
+			Unify(entry, count);
+		}
+		return;
+	default:
+		throw InternalException("a type holds floating-point numbers in a way that is not known");
+	}
+}
+
+void UnifyNans(DataChunk &rows) {
+	for (auto &column : rows.data) {
+		if (!HasFloating(column.GetType())) {
+			continue;
+		}
+		column.Flatten();
+		if (!HasOther(column, rows.size())) {
+			continue;
+		}
+		// Others may refer to the values, DuckDB's own blocks among them.
+		Vector copy(column.GetType(), MaxValue<idx_t>(rows.size(), 1));
+		VectorOperations::Copy(column, copy, rows.size(), 0, 0);
+		FlatVector::SetSize(copy, count_t(rows.size()));
+		Unify(copy, rows.size());
+		column.Reference(copy);
+	}
+}
+
+} // namespace quack
