@@ -43,6 +43,9 @@ NameCloser::NameCloser(ClientContext &context, QuackCatalog &catalog, Reach reac
 }
 
 void NameCloser::SearchFirst(const SchemaCatalogEntry &schema) {
+	if (schema.GetSchemaPath().size() == 1) {
+		first = schema;
+	}
 	vector<CatalogSearchEntry> entries;
 	entries.emplace_back(catalog.GetName(), schema.name);
 	if (schema.name != Identifier::DefaultSchema()) {
@@ -90,7 +93,10 @@ void NameCloser::Require(const CatalogEntry &entry) {
 	                              clause, entry.name.GetIdentifierName(), parent.GetName().GetIdentifierName());
 }
 
-QualifiedName NameCloser::FullName(CatalogEntry &entry) const {
+QualifiedName NameCloser::FullName(CatalogEntry &entry, const QualifiedName &written) const {
+	if (first && &entry.ParentSchema() == first.get() && written.Path().size() == 1) {
+		return QualifiedName(entry.name);
+	}
 	return entry.ParentSchema().GetQualifiedName(entry.name).WithCatalog(catalog.SharedName());
 }
 
@@ -105,7 +111,7 @@ void NameCloser::CloseName(CatalogType type, QualifiedName &name) {
 		return;
 	}
 	if (!IsOfDuckDB(*entry)) {
-		name = FullName(*entry);
+		name = FullName(*entry, name);
 	} else if (reach == Reach::EVALUATED) {
 		name = QualifiedName(name.Name());
 	}

@@ -32,7 +32,8 @@ public:
 	//! `clause` is what errors call the definition.
 	NameCloser(duckdb::ClientContext &context, QuackCatalog &catalog, Reach reach, duckdb::string clause);
 
-	//! Names are looked for in this schema first, as DuckDB does for views and defaults.
+	//! Names are looked for in this schema first, as DuckDB does for views and defaults. What lies in it and was written
+	//! without a qualification stays so, unless the schema is within another one.
 	void SearchFirst(const duckdb::SchemaCatalogEntry &schema);
 
 	void Close(duckdb::ParsedExpression &expression);
@@ -50,7 +51,7 @@ private:
 	duckdb::optional_ptr<duckdb::CatalogEntry> Find(duckdb::CatalogType type, const duckdb::QualifiedName &name);
 	//! Refuses an entry that the definition must not depend on.
 	void Require(const duckdb::CatalogEntry &entry);
-	duckdb::QualifiedName FullName(duckdb::CatalogEntry &entry) const;
+	duckdb::QualifiedName FullName(duckdb::CatalogEntry &entry, const duckdb::QualifiedName &written) const;
 	void Deepen();
 
 	duckdb::ClientContext &context;
@@ -58,6 +59,7 @@ private:
 	Reach reach;
 	duckdb::string clause;
 	duckdb::CatalogEntryRetriever retriever;
+	duckdb::optional_ptr<const duckdb::SchemaCatalogEntry> first;
 	//! Names that WITH gives: a table of such a name is not looked up.
 	duckdb::identifier_set_t with_names;
 	idx_t depth = 0;
