@@ -8,6 +8,16 @@ from quack_testing.process import EXTENSION, DatabaseError, Process
 
 ROWS = "SELECT i, md5(i::VARCHAR) || repeat('x', 900) FROM range({first}, {first} + 10000) r(i)"
 
+# Onto the standard streams, in case that they are open again.
+PRINT = """
+import os
+for stream in (1, 2):
+    try:
+        os.write(stream, b"a line that some library prints")
+    except OSError:
+        pass
+"""
+
 
 def states(cluster):
     return {node.sql("SELECT state FROM quack_raft_status()")[0][0] for node in cluster.alive()}
@@ -36,6 +46,18 @@ def test_a_relative_folder_stays_where_it_was_when_the_process_goes_elsewhere(ne
         node.sql(f"INSERT INTO t {ROWS.format(first=first)}")
     node.sql("CHECKPOINT cp")
     assert os.listdir(elsewhere) == []
+    node.kill()
+    node.start()
+    assert node.sql("SELECT count(*), count(DISTINCT i) FROM t") == [(60_000, 60_000)]
+
+
+def test_nothing_that_a_process_prints_goes_into_the_log(new_node):
+    node = new_node().start()
+    node.sql("CREATE TABLE t (i INTEGER, s VARCHAR)")
+    node.process.python("import os; os.close(1); os.close(2)")
+    for first in range(0, 60_000, 10_000):
+        node.sql(f"INSERT INTO t {ROWS.format(first=first)}")
+        node.process.python(PRINT)
     node.kill()
     node.start()
     assert node.sql("SELECT count(*), count(DISTINCT i) FROM t") == [(60_000, 60_000)]

@@ -2,10 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile};
+
+/// The last of the descriptors with a meaning.
+const STANDARD_ERROR: i32 = 2;
 
 /// A folder of the operating system.
 #[derive(Debug, Clone)]
@@ -25,6 +29,13 @@ impl DiskOs {
     }
 }
 
+/// The file under a descriptor that nothing writes to by its number. A process that has closed its standard output gives that
+/// number to the next file, and whatever prints would print into it.
+fn off_standard_streams(file: File) -> io::Result<File> {
+    // A clone is never one of the three.
+    if file.as_raw_fd() <= STANDARD_ERROR { file.try_clone() } else { Ok(file) }
+}
+
 impl Disk for DiskOs {
     type File = FileOs;
 
@@ -39,11 +50,15 @@ impl Disk for DiskOs {
 
     fn create(&self, name: &str) -> io::Result<FileOs> {
         let path = self.folder.join(name);
-        Ok(FileOs(OpenOptions::new().read(true).write(true).create_new(true).open(path)?))
+        Ok(FileOs(off_standard_streams(
+            OpenOptions::new().read(true).write(true).create_new(true).open(path)?,
+        )?))
     }
 
     fn open(&self, name: &str) -> io::Result<FileOs> {
-        Ok(FileOs(OpenOptions::new().read(true).write(true).open(self.folder.join(name))?))
+        Ok(FileOs(off_standard_streams(
+            OpenOptions::new().read(true).write(true).open(self.folder.join(name))?,
+        )?))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
