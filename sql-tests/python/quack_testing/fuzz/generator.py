@@ -91,7 +91,7 @@ class Generator:
         if new:
             fill = self.writes.fill_large if self.large else self.writes.fill
             return [fill(table) for table in new if self.random.random() < 0.9]
-        if self.lanes and self.random.random() < 0.05:
+        if self.lanes and not self.failed and self.random.random() < 0.05:
             return place(self.random, model)
         if self.second and self.random.random() < 0.12:
             return self.second.next(model)

@@ -6,7 +6,7 @@ An entry names the kinds of difference, and what the step, plain DuckDB's answer
 import re
 from dataclasses import dataclass
 
-from quack_testing.fuzz.outcome import ROWS, SUCCESS, TEXT
+from quack_testing.fuzz.outcome import CLASS, ROWS, SUCCESS, TEXT
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,13 @@ KNOWN = [
         step=r"^CHECKPOINT cp$",
         native=r"^TransactionContext Error: Cannot CHECKPOINT: ",
         ends=True,
+    ),
+    Known(
+        "of two errors of a statement another one is told: the cluster evaluates all rows before it stores one",
+        (CLASS,),
+        step=r"^(INSERT|UPDATE|MERGE|WITH)",
+        native=r"^Constraint Error: ",
+        cluster=r"^(Out of Range|Conversion) Error: ",
     ),
     Known(
         "CREATE INDEX IF NOT EXISTS of an index that exists gives a count that DuckDB has not set",

@@ -25,7 +25,7 @@ WINDOWS = [
     "row_number() OVER (ORDER BY ALL)",
     "rank() OVER (ORDER BY {0})",
     "count(*) OVER (PARTITION BY {0})",
-    "min({0}) OVER (ORDER BY {0} ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)",
+    "min({0}) OVER (ORDER BY {0})",
     "dense_rank() OVER (PARTITION BY {1} ORDER BY {0})",
 ]
 
