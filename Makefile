@@ -139,6 +139,10 @@ rivals: dist venv ## clients on all nodes that contradict one another, which mus
 environments: dist venv ## random SQL on nodes whose hosts differ in everything, next to plain DuckDB: MINUTES=n, SEED=s
 	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.environments $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED))
 
+.PHONY: sanitize
+sanitize: dist venv ## build all with sanitizers and DuckDB's assertions, some hours the first time, and run tests: ARGUMENTS=--help
+	$(PYTHON3) scripts/sanitize.py $(ARGUMENTS)
+
 .PHONY: planted
 planted: dist venv ## put known faults back, one at a time, and have the tests find them: FAULTS=names for some
 	cargo run --quiet -p xtask -- planted $(FAULTS)

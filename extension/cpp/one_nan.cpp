@@ -9,6 +9,7 @@
 #include "duckdb/common/vector/struct_vector.hpp"
 #include "duckdb/common/vector_operations/vector_operations.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -29,7 +30,7 @@ static bool IsOther(T value) {
 	return std::isnan(value) && std::memcmp(&value, &nan, sizeof(nan)) != 0;
 }
 
-//! Whether a flat vector holds other bits than the one value has.
+//! Whether a vector holds other bits than the one value has.
 template <class T>
 static bool HasOther(const Vector &values, idx_t count) {
 	auto data = FlatVector::GetData<T>(values);
@@ -42,14 +43,26 @@ static bool HasOther(const Vector &values, idx_t count) {
 }
 
 static bool HasOther(const Vector &values, idx_t count) {
+	if (!HasFloating(values.GetType())) {
+		return false;
+	}
+	values.Flatten();
 	switch (values.GetType().InternalType()) {
 	case PhysicalType::FLOAT:
 		return HasOther<float>(values, count);
 	case PhysicalType::DOUBLE:
 		return HasOther<double>(values, count);
+	case PhysicalType::LIST:
+		return HasOther(ListVector::GetChild(values), ListVector::GetListSize(values));
+	case PhysicalType::ARRAY:
+		return HasOther(ArrayVector::GetChild(values), count * ArrayType::GetSize(values.GetType()));
+	case PhysicalType::STRUCT: {
+		auto &entries = StructVector::GetEntries(values);
+		return std::any_of(entries.begin(), entries.end(),
+		                   [&](const Vector &entry) { return HasOther(entry, count); });
+	}
 	default:
-		// What is nested is rare enough to be copied each time.
-		return true;
+		throw InternalException("a type holds floating-point numbers in a way that is not known");
 	}
 }
 
@@ -90,10 +103,6 @@ static void Unify(Vector &values, idx_t count) {
 
 void UnifyNans(DataChunk &rows) {
 	for (auto &column : rows.data) {
-		if (!HasFloating(column.GetType())) {
-			continue;
-		}
-		column.Flatten();
 		if (!HasOther(column, rows.size())) {
 			continue;
 		}

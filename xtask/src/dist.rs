@@ -88,10 +88,19 @@ fn make_extension(library: &Path, destination: &Path, platform: &str) -> Result<
     if !status.success() {
         return Err(format!("`strip {}` ended with {status}", stripped.display()));
     }
-    let mut bytes = read(&stripped)?;
-    bytes.extend(footer::encode(platform, DUCKDB_VERSION, env!("CARGO_PKG_VERSION"))?);
-    replace(destination, &bytes)?;
+    write_loadable(&stripped, destination, platform)?;
     fs::remove_file(&stripped).map_err(|error| about(&stripped, &error))
+}
+
+/// Makes a file that DuckDB loads, with all symbols of the library.
+pub fn add_footer(library: &Path, destination: &Path) -> Result<(), String> {
+    write_loadable(library, destination, platform()?)
+}
+
+fn write_loadable(library: &Path, destination: &Path, platform: &str) -> Result<(), String> {
+    let mut bytes = read(library)?;
+    bytes.extend(footer::encode(platform, DUCKDB_VERSION, env!("CARGO_PKG_VERSION"))?);
+    replace(destination, &bytes)
 }
 
 fn compress(source: &Path, destination: &Path) -> Result<(), String> {

@@ -15,16 +15,20 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: xtask <command>\n\
     \n\
-    dist                 make the extension repository and dist/bin from the release build\n\
-    planted [FAULT ...]  put known faults back (all by default), and have the tests find each of them\n\
-    spec                 check the model of lanes and its mutants\n\
-    test [STAGE ...]     run the test stages (all of them by default) and sum up the results\n";
+    dist                   make the extension repository and dist/bin from the release build\n\
+    loadable LIBRARY FILE  make a file that DuckDB loads from a library, with its symbols\n\
+    planted [FAULT ...]    put known faults back (all by default), and have the tests find each of them\n\
+    spec                   check the model of lanes and its mutants\n\
+    test [STAGE ...]       run the test stages (all of them by default) and sum up the results\n";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.split_first() {
         Some((command, [])) if command == "dist" => dist::run(),
         Some((command, [])) if command == "spec" => spec::run(),
+        Some((command, [library, file])) if command == "loadable" => {
+            dist::add_footer(library.as_ref(), file.as_ref())
+        }
         Some((command, names)) if command == "planted" => planted::run(names),
         Some((command, names)) if command == "test" => test::run(names),
         _ => {

@@ -1,0 +1,196 @@
+"""Builds DuckDB, its Python package and the extension with AddressSanitizer, UndefinedBehaviorSanitizer and DuckDB's own
+assertions, and runs tests with them: `python scripts/sanitize.py`, by `make sanitize`.
+
+DuckDB comes from its source distribution on PyPI, whose build makes both the Python package, which hosts the nodes, and the
+library that the extension links. Needs clang of the LLVM that rustc brings (CLANG names another one) and some hours on two
+cores; what is built stays in <target>/sanitize. Every report is a failure, whatever the tests say.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VERSION = "2.0.0"
+SDIST_SHA256 = "09de511ef0dc76a5213e8d3d87a8b89bb4d3e8a6fe73a9f60dc001269946b44f"
+TARGET = "x86_64-unknown-linux-gnu"
+CLANG = os.environ.get("CLANG", "22")
+BUILD_TOOLS = ("scikit-build-core", "nanobind>=3.0", "cmake>=3.29", "ninja")
+# Left out: calls through pointers of other types, and addresses that are not aligned, are how DuckDB is written.
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=function,vptr,alignment -fsanitize-recover=undefined"
+COMPILE = f"{SANITIZERS} -shared-libasan -fno-omit-frame-pointer -gline-tables-only -DDUCKDB_FORCE_ASSERT -Wno-everything"
+ASAN_OPTIONS = "detect_leaks=0:detect_odr_violation=0:alloc_dealloc_mismatch=0:handle_segv=1:abort_on_error=0"
+# What runs by default: words after `xtask test`, seeds of random SQL, and tests of processes.
+STAGES = ("sql", "differential")
+SEEDS = 30
+PROCESS_TESTS = (
+    "test_row_borders.py", "test_row_identity.py", "test_open_transactions.py", "test_definitions.py", "test_indexes_beside.py",
+    "test_exchanged_tables.py", "test_groups.py", "test_sequences.py", "test_plans.py", "test_beside_checkpoints.py",
+    "test_older_snapshots.py", "test_returning_beside.py", "test_repeated_statements.py", "test_rivals.py", "test_stock_client.py",
+)  # fmt: skip
+
+
+def run(*command, **options):
+    print("+", *command, flush=True)
+    subprocess.run([str(word) for word in command], check=True, **options)
+
+
+def read(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Sanitized:
+    """What is built, in a folder that stays."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.python = folder / "venv/bin/python"
+        self.source = folder / f"duckdb-{VERSION}"
+        self.built = folder / "duckdb"
+        self.library = folder / "lib"
+        self.extension = folder / "quack.duckdb_extension"
+        self.host = folder / "python"
+        self.reports = folder / "reports"
+
+    def build(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.make_python()
+        self.make_duckdb()
+        self.make_extension()
+        self.make_host()
+
+    def make_python(self):
+        if not self.python.exists():
+            run(sys.executable, "-m", "venv", self.folder / "venv")
+        wanted = (ROOT / "sql-tests/python/requirements.txt").read_text().splitlines()
+        wanted = [line for line in wanted if line and not line.startswith(("#", "duckdb=="))]
+        run(self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *BUILD_TOOLS, *wanted)
+
+    def make_duckdb(self):
+        if (self.library / "libduckdb_static.a").exists():
+            return
+        self.unpack()
+        flags = f"{COMPILE} -O1"
+        link = f"-shared-libasan -fuse-ld=lld-{CLANG}"
+        environment = {
+            **os.environ,
+            "PATH": f"{self.python.parent}:{os.environ['PATH']}",
+            "CC": f"clang-{CLANG}", "CXX": f"clang++-{CLANG}",
+            "CFLAGS": flags, "CXXFLAGS": flags, "LDFLAGS": link,
+        }  # fmt: skip
+        define = [
+            "cmake.build-type=RelWithDebInfo", f"build-dir={self.built}", "install.strip=false",
+            "cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO=-DNDEBUG", "cmake.define.CMAKE_C_FLAGS_RELWITHDEBINFO=-DNDEBUG",
+            f"cmake.define.CMAKE_SHARED_LINKER_FLAGS={link}", f"cmake.define.CMAKE_MODULE_LINKER_FLAGS={link}",
+            # Its arenas are opaque to AddressSanitizer.
+            "cmake.define.ENABLE_JEMALLOC=OFF",
+        ]  # fmt: skip
+        options = [word for text in define for word in ("-C", text)]
+        wheels = self.folder / "wheel"
+        shutil.rmtree(wheels, ignore_errors=True)
+        run(self.python, "-m", "pip", "wheel", self.source, "--no-build-isolation", "--no-deps", "-w", wheels, *options,
+            env=environment)  # fmt: skip
+        run(self.python, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", *wheels.glob("duckdb-*.whl"))
+        self.library.mkdir(exist_ok=True)
+        whole = self.library / "libduckdb_static.a"
+        added = [f"ADDLIB {archive}" for archive in sorted((self.built / "duckdb").rglob("*.a"))]
+        script = "\n".join([f"CREATE {whole}.new", *added, "SAVE", "END"])
+        subprocess.run([f"llvm-ar-{CLANG}", "-M"], input=script, text=True, check=True)
+        (self.library / "libduckdb_static.a.new").rename(whole)
+
+    def unpack(self):
+        if self.source.exists():
+            return
+        run(self.python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
+            "-d", self.folder, f"duckdb=={VERSION}",
+            env={**os.environ, "PATH": f"{self.python.parent}:{os.environ['PATH']}"})  # fmt: skip
+        archive = self.folder / f"duckdb-{VERSION}.tar.gz"
+        found = hashlib.sha256(archive.read_bytes()).hexdigest()
+        if found != SDIST_SHA256:
+            sys.exit(f"{archive} is not the source distribution that is known: SHA-256 {found}")
+        with tarfile.open(archive) as tar:
+            tar.extractall(self.folder, filter="data")
+
+    def make_extension(self):
+        target = self.folder / "target"
+        environment = {
+            **os.environ,
+            "CC": f"clang-{CLANG}", "CXX": f"clang++-{CLANG}",
+            f"CXXFLAGS_{TARGET.replace('-', '_')}": COMPILE, f"CFLAGS_{TARGET.replace('-', '_')}": COMPILE,
+            "RUSTC_BOOTSTRAP": "1",
+            "RUSTFLAGS": f"-Zsanitizer=address -Zexternal-clangrt -Clinker=clang-{CLANG} -Clink-arg=-shared-libasan",
+            "CARGO_PROFILE_RELEASE_OPT_LEVEL": "1", "CARGO_PROFILE_RELEASE_STRIP": "none",
+            "CARGO_TARGET_DIR": str(target),
+            "DUCKDB_LIB_DIR": str(self.library), "DUCKDB_STATIC": "1",
+            "DUCKDB_INCLUDE_DIR": str(self.source / "external/duckdb/src/include"),
+        }  # fmt: skip
+        run("cargo", "build", "--quiet", "--release", "--target", TARGET, "-p", "quack", "--no-default-features",
+            env=environment, cwd=ROOT)  # fmt: skip
+        built = target / TARGET / "release/libquack.so"
+        run("cargo", "run", "--quiet", "-p", "xtask", "--", "loadable", built, self.extension, cwd=ROOT)
+
+    def make_host(self):
+        runtime = read(f"clang-{CLANG}", "-print-file-name=libclang_rt.asan-x86_64.so")
+        if not Path(runtime).is_absolute():
+            runtime = read(f"clang-{CLANG}", "-print-file-name=libclang_rt.asan.so")
+        self.host.write_text(
+            "#!/bin/sh\n"
+            f"export LD_PRELOAD={runtime}\n"
+            f"export ASAN_OPTIONS={ASAN_OPTIONS}:log_path={self.reports}/asan\n"
+            f"export UBSAN_OPTIONS=print_stacktrace=1:log_path={self.reports}/ubsan\n"
+            f"exec {self.python} \"$@\"\n"
+        )
+        self.host.chmod(0o755)
+
+    def test(self, stages, seeds, tests):
+        """Runs all of it, also when a part has failed; whether nothing has."""
+        shutil.rmtree(self.reports, ignore_errors=True)
+        self.reports.mkdir()
+        environment = {**os.environ, "QUACK_PYTHON": str(self.host), "QUACK_EXTENSION": str(self.extension)}
+        python = {**environment, "PYTHONPATH": str(ROOT / "sql-tests/python")}
+        commands = []
+        if stages:
+            commands.append((["cargo", "run", "--quiet", "-p", "xtask", "--", "test", *stages], environment))
+        if seeds:
+            fuzz = ["-m", "quack_testing.fuzz.main", "--keep-going", "--no-shrink", "--seeds", str(seeds)]
+            commands.append(([os.environ["QUACK_PYTHON"], *fuzz], python))
+        if tests:
+            pytest = ["-m", "pytest", "-q", "-n", "2", *(str(ROOT / "sql-tests/process" / name) for name in tests)]
+            commands.append(([os.environ["QUACK_PYTHON"], *pytest], python))
+        passed = True
+        for command, variables in commands:
+            print("+", *command, flush=True)
+            passed &= subprocess.run(command, env=variables, cwd=ROOT).returncode == 0
+        return passed
+
+    def print_reports(self):
+        reports = sorted(self.reports.iterdir())
+        for report in reports[:20]:
+            print(f"== {report}\n{report.read_text(errors='replace')[:4000]}")
+        print(f"{len(reports)} reports of sanitizers")
+        return len(reports)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stages", nargs="*", default=STAGES)
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--tests", nargs="*", default=PROCESS_TESTS)
+    parser.add_argument("--build-only", action="store_true")
+    arguments = parser.parse_args()
+    target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))
+    sanitized = Sanitized(ROOT / target / "sanitize")
+    sanitized.build()
+    if arguments.build_only:
+        return 0
+    passed = sanitized.test(arguments.stages, arguments.seeds, arguments.tests)
+    return 1 if sanitized.print_reports() or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
