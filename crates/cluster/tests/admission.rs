@@ -43,6 +43,7 @@ fn admit(name: &str) -> Admit {
         node_id: name.to_owned(),
         entry_version: ENTRY_VERSION,
         duckdb_version: DUCKDB.to_owned(),
+        extensions: Vec::new(),
         shared: shared().to_proto(),
     }
 }

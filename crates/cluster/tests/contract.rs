@@ -66,3 +66,26 @@ fn an_older_member_keeps_the_cluster_from_what_it_cannot_read() {
     nodes.push(world.start("n2"));
     eventually("all are of one release again", || nobody_fences(&nodes));
 }
+
+#[test]
+fn an_extension_may_be_used_when_all_members_have_declared_it() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let with_icu = |name: &str| {
+        let mut settings = world.settings(name);
+        settings.extensions = vec!["icu v2".to_owned()];
+        settings
+    };
+    let mut nodes = world.found();
+    let error = |node: &Node| node.cluster.require_extension("icu").unwrap_err().to_string();
+    assert!(error(&nodes[0]).contains("did not have it when it began to serve: LOAD icu there"));
+    // They come back with it, one after the other.
+    for (place, name) in ["n0", "n1", "n2"].into_iter().enumerate() {
+        assert!(nodes.iter().any(|node| node.cluster.require_extension("icu").is_err()), "before {name}");
+        nodes.remove(place).kill();
+        nodes.insert(place, world.start_with(with_icu(name)));
+    }
+    eventually("all know that all have it", || {
+        nodes.iter().all(|node| node.cluster.require_extension("icu").is_ok())
+    });
+    assert!(nodes.iter().all(|node| node.cluster.require_extension("spatial").is_err()));
+}
