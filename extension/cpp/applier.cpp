@@ -144,6 +144,7 @@ void Applier::Begin() {
 	}
 	touched.clear();
 	ran_statement = false;
+	keeps_checkpoints_away = false;
 	QuackTransactionManager::Get(store.Catalog()).BeginAttempt();
 	store.host.memory_room.Ensure(*context.db, MEMORY_FOR_ENTRY);
 	connection->BeginTransaction();

@@ -18,6 +18,7 @@
 #include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
+#include <algorithm>
 #include <deque>
 
 using namespace duckdb;
@@ -361,8 +362,23 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 	return true;
 }
 
+void Applier::KeepCheckpointsAway() {
+	auto &transaction = DuckTransaction::Get(context, *store.db);
+	// One that is being written waits for the tables of scans.
+	readings.clear();
+	DatabaseModificationType changes;
+	changes |= DatabaseModificationType::UPDATE_DATA;
+	transaction.SetModifications(changes);
+}
+
 void Applier::ChangeFound() {
 	FlushAppend();
+	auto is_update = [](const Found &rows) { return rows.updated != nullptr; };
+	if (!keeps_checkpoints_away && std::any_of(found.begin(), found.end(), is_update)) {
+		// A checkpoint replaces the columns that rows are updated in, and frees what a commit still looks at.
+		KeepCheckpointsAway();
+		keeps_checkpoints_away = true;
+	}
 	for (auto &rows : found) {
 		auto &target = *rows.target;
 		changed.insert(target.entry->GetStorage().GetDataTableInfo().get());

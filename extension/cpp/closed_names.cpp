@@ -138,9 +138,14 @@ static optional_ptr<unique_ptr<ParsedExpression>> TextArgument(FunctionExpressio
 	return !value.IsNull() && value.type().id() == LogicalTypeId::VARCHAR ? &argument : nullptr;
 }
 
+static bool NamesSequence(const FunctionExpression &function) {
+	auto &name = function.FunctionName();
+	return name == "nextval" || name == "currval" || name == "setval";
+}
+
 void NameCloser::CloseArgument(FunctionExpression &function) {
 	auto &name = function.FunctionName();
-	auto is_sequence = name == "nextval" || name == "currval" || name == "setval";
+	auto is_sequence = NamesSequence(function);
 	auto is_table = name == "query_table";
 	auto is_query = name == "query";
 	if (!is_sequence && !is_table && !is_query) {
@@ -298,6 +303,38 @@ void NameCloser::CollectWithNames(QueryNode &node) {
 			    CollectWithNames(*part.Cast<SubqueryRef>().subquery->node);
 		    }
 	    });
+}
+
+static QualifiedName Opened(const QualifiedName &name, const Identifier &catalog) {
+	auto path = name.Path();
+	if (path.size() < 2 || path[0] != catalog) {
+		return name;
+	}
+	path.erase(path.begin());
+	return QualifiedName::FromPath(std::move(path));
+}
+
+void OpenNames(ParsedExpression &expression, const Identifier &catalog) {
+	if (expression.GetExpressionClass() == ExpressionClass::FUNCTION) {
+		auto &function = expression.Cast<FunctionExpression>();
+		function.SetQualifiedName(Opened(function.GetQualifiedName(), catalog));
+		auto argument = NamesSequence(function) ? TextArgument(function) : nullptr;
+		if (argument) {
+			auto text = StringValue::Get((*argument)->Cast<ConstantExpression>().GetLiteral().ToValue());
+			QualifiedName name;
+			string error;
+			if (QualifiedName::TryParse(text, name, error)) {
+				*argument = ConstantExpression::FromValue(Value(Opened(name, catalog).ToString()));
+			}
+		}
+	} else if (expression.GetExpressionClass() == ExpressionClass::TYPE) {
+		auto &name = expression.Cast<TypeExpression>().GetQualifiedNameMutable();
+		name = Opened(name, catalog);
+	} else if (expression.GetExpressionClass() == ExpressionClass::CAST) {
+		OpenNames(expression.Cast<CastExpression>().TargetTypeMutable(), catalog);
+	}
+	ParsedExpressionIterator::EnumerateChildren(expression,
+	                                            [&](ParsedExpression &child) { OpenNames(child, catalog); });
 }
 
 } // namespace quack

@@ -3,8 +3,10 @@
 #include "table_entry.hpp"
 
 #include "catalog.hpp"
+#include "closed_names.hpp"
 #include "compat.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/parser/constraints/check_constraint.hpp"
 #include "duckdb/parser/constraints/foreign_key_constraint.hpp"
 #include "duckdb/parser/parsed_data/alter_info.hpp"
 #include "duckdb/planner/binder.hpp"
@@ -19,12 +21,45 @@ namespace {
 
 //! The statement that creates a table, with its options. In the file only the tags are written, so that any DuckDB can
 //! read it: its own catalog would refuse the options.
-struct PlacedTableInfo : public CreateTableInfo {
+struct QuackTableInfo : public CreateTableInfo {
+	explicit QuackTableInfo(Identifier catalog) : catalog(std::move(catalog)) {
+	}
+	//! Where the text does not say in which catalog the table is, as that of EXPORT does not, no name in it does.
+	string ToString() const override {
+		if (!GetQualifiedName().Catalog().empty()) {
+			return CreateTableInfo::ToString();
+		}
+		auto copy = CreateTableInfo::Copy();
+		auto &open = copy->Cast<CreateTableInfo>();
+		open.options.clear();
+		for (auto &option : options) {
+			open.options[option.first] = option.second->Copy();
+		}
+		for (idx_t i = 0; i < open.columns.LogicalColumnCount(); i++) {
+			auto &column = open.columns.GetColumnMutable(LogicalIndex(i));
+			if (column.Generated()) {
+				OpenNames(column.GeneratedExpressionMutable(), catalog);
+			} else if (column.HasDefaultValue()) {
+				auto expression = column.DefaultValue().Copy();
+				OpenNames(*expression, catalog);
+				column.SetDefaultValue(std::move(expression));
+			}
+		}
+		for (auto &constraint : open.constraints) {
+			if (constraint->type == ConstraintType::CHECK) {
+				OpenNames(*constraint->Cast<CheckConstraint>().expression, catalog);
+			}
+		}
+		return open.ToString();
+	}
 	void Serialize(Serializer &serializer) const override {
 		auto copy = CreateTableInfo::Copy();
 		copy->Cast<CreateTableInfo>().options.clear();
 		copy->Serialize(serializer);
 	}
+
+	//! The name under which definitions know the catalog.
+	Identifier catalog;
 };
 
 } // namespace
@@ -51,16 +86,15 @@ const Placement &QuackTableEntry::PlacementOf(const TableCatalogEntry &table) {
 
 unique_ptr<CreateInfo> QuackTableEntry::GetInfo() const {
 	auto info = DuckTableEntry::GetInfo();
-	if (placement.IsDefault()) {
-		return info;
-	}
 	auto &plain = info->Cast<CreateTableInfo>();
-	auto placed = make_uniq<PlacedTableInfo>();
+	auto placed = make_uniq<QuackTableInfo>(reinterpret_cast<const QuackCatalog &>(catalog).SharedName());
 	plain.CopyProperties(*placed);
 	placed->SetQualifiedName(plain.GetQualifiedName());
 	placed->columns = std::move(plain.columns);
 	placed->constraints = std::move(plain.constraints);
-	placed->options = placement.ToOptions();
+	if (!placement.IsDefault()) {
+		placed->options = placement.ToOptions();
+	}
 	return std::move(placed);
 }
 

@@ -187,3 +187,32 @@ def test_how_many_threads_look_has_no_say_in_which_error_comes_first(cluster):
 def test_a_function_that_reads_the_databases_of_a_process_is_no_part_of_a_definition(node):
     with pytest.raises(DatabaseError, match="must not depend on when or where"):
         node.sql("CREATE TABLE cp.j (s VARCHAR CHECK (json_serialize_plan(s)::VARCHAR <> ''))")
+
+
+@pytest.mark.parametrize("where", ["the origin", "a follower"])
+def test_a_checkpoint_waits_for_updates_where_rows_are(cluster, where):
+    """Rows of a table that others refer to are updated in place, and a checkpoint replaces the columns."""
+    n0, n1 = cluster["n0"], cluster["n1"]
+    for statement in (
+        "CREATE TABLE cp.k (i BIGINT PRIMARY KEY, c INTEGER)",
+        "CREATE TABLE cp.kc (i BIGINT REFERENCES k (i))",
+        "INSERT INTO cp.k SELECT i, 0 FROM range(200_000) t(i)",
+        "INSERT INTO cp.kc VALUES (1)",
+    ):
+        n0.sql(statement)
+    cluster.wait_equal()
+    writer, writes = (n0 if where == "the origin" else n1), n0
+    for count in range(1, 4):
+        update = writer.process.start_sql("UPDATE cp.k SET c = c + 1", "updates")
+        while not update.done():
+            try:
+                writes.sql("CHECKPOINT cp", "checkpoints")
+            except DatabaseError as error:
+                assert "Cannot CHECKPOINT" in str(error)
+        update.result()
+        assert writer.sql("SELECT min(c), max(c) FROM cp.k") == [(count, count)]
+    cluster.wait_equal()
+    restart(cluster)
+    for node in cluster.alive():
+        assert node.sql("SELECT min(c), max(c) FROM cp.k") == [(3, 3)]
+        assert node.sql("SELECT state FROM quack_raft_status()") == [("ok",)]

@@ -54,7 +54,8 @@ def test_every_function_of_a_row_converts_a_column_in_the_same_way_on_all_nodes(
     assert writes.wrong() == []
     assert sum(writes.found.written.values()) + len(writes.found.different) >= ROW_CALLS_MIN
     # What may differ from node to node is refused, and nothing else.
-    others = [reason for reason in writes.found.different if REFUSED_AS_IT_DEPENDS not in reason]
+    refused = (REFUSED_AS_IT_DEPENDS, "uses the hash of a VARIANT")
+    others = [reason for reason in writes.found.different if not any(text in reason for text in refused)]
     assert others == []
 
 

@@ -77,6 +77,8 @@ private:
 	duckdb::optional_ptr<duckdb::SequenceCatalogEntry> FindSequence(const duckdb::string &schema,
 	                                                                const duckdb::string &name);
 	void Append(Target &target, duckdb::DataChunk &rows);
+	//! Waits for a checkpoint that is being written; the next one waits for this transaction.
+	void KeepCheckpointsAway();
 	void UpdateFound(Target &target, Found &update);
 	void FlushAppend();
 	//! What has been stored of the tables' numbers.
@@ -109,6 +111,7 @@ private:
 	Store &store;
 	duckdb::unique_ptr<duckdb::Connection> connection;
 	//! Whether the running transaction, or the one that was rolled back last, has run a statement.
+	bool keeps_checkpoints_away = false;
 	bool ran_statement = false;
 	duckdb::ClientContext &context;
 	//! The name of the catalog when the connection last made it its default.

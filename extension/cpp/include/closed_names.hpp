@@ -65,6 +65,9 @@ private:
 	idx_t depth = 0;
 };
 
+//! Takes the catalog's name from the names in an expression that was closed, for a text that another catalog reads.
+void OpenNames(duckdb::ParsedExpression &expression, const duckdb::Identifier &catalog);
+
 //! Refuses a function or type of DuckDB's system catalog that the process has made itself.
 void RequireNotOwn(const duckdb::CatalogEntry &entry, const duckdb::string &clause);
 

@@ -106,7 +106,8 @@ class Runner:
             self.check_all(step)
             return True
         if step.action == CLUSTER:
-            self.cluster_alone(step)
+            if self.cluster.is_replicated:
+                self.cluster_alone(step)
             return True
         return self.both(step)
 

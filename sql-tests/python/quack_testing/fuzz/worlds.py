@@ -16,6 +16,8 @@ ENDS = ("COMMIT", "ROLLBACK", "END", "ABORT")
 class World:
     """`folder` is its own; `files` is where statements write files, under one name in all worlds."""
 
+    is_replicated = True
+
     def __init__(self, folder):
         self.folder = Path(folder)
         self.files = self.folder / "files"
@@ -59,6 +61,7 @@ class Native(World):
     """A database file, without the extension."""
 
     name = "native"
+    is_replicated = False
 
     def __init__(self, folder):
         super().__init__(folder)
