@@ -105,8 +105,8 @@ class Generator:
             return None if self.second and self.second.in_transaction else Step("CHECKPOINT cp")
         if choice < 0.36 and self.kinds or not model.tables:
             kind = self.random.choice(self.kinds + (["create_table"] if len(model.tables) < 8 else []))
-            if kind == "create_index" and self.second and self.second.in_transaction:
-                # Plain DuckDB indexes the rows that the other one sees as well.
+            if kind in ("create_index", "alter") and self.second and self.second.in_transaction:
+                # Plain DuckDB indexes the rows that the other one sees as well, or refuses to.
                 return None
             return getattr(self.definitions, kind)(model)
         if choice < 0.4:
