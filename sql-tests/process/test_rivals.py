@@ -16,7 +16,7 @@ def test_no_kill_loses_or_doubles_what_rivals_were_told(tmp_path, track):
     rivals = Rivals(Cluster(tmp_path, 3, track).start(), seed, groups=True, kills=True)
     for number in range(2):
         rivals.round(number)
-    assert rivals.answers["kills"] > 2 and rivals.answers["ok"] > 100, rivals.answers
+    assert rivals.answers["kills"] >= 1 and rivals.answers["ok"] > 100, rivals.answers
 
 
 @pytest.mark.parametrize("groups", [False, True], ids=["one lane", "groups"])
