@@ -11,9 +11,9 @@
 #include "statement.hpp"
 #include "table_entry.hpp"
 #include "transaction_manager.hpp"
+#include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
-#include "duckdb/storage/buffer_manager.hpp"
 #include "duckdb/transaction/meta_transaction.hpp"
 
 #include <cfenv>

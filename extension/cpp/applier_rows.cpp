@@ -363,6 +363,10 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 }
 
 void Applier::KeepCheckpointsAway() {
+	if (keeps_checkpoints_away) {
+		return;
+	}
+	keeps_checkpoints_away = true;
 	auto &transaction = DuckTransaction::Get(context, *store.db);
 	// One that is being written waits for the tables of scans.
 	readings.clear();
@@ -374,10 +378,9 @@ void Applier::KeepCheckpointsAway() {
 void Applier::ChangeFound() {
 	FlushAppend();
 	auto is_update = [](const Found &rows) { return rows.updated != nullptr; };
-	if (!keeps_checkpoints_away && std::any_of(found.begin(), found.end(), is_update)) {
+	if (std::any_of(found.begin(), found.end(), is_update)) {
 		// A checkpoint replaces the columns that rows are updated in, and frees what a commit still looks at.
 		KeepCheckpointsAway();
-		keeps_checkpoints_away = true;
 	}
 	for (auto &rows : found) {
 		auto &target = *rows.target;

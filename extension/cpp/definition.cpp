@@ -82,6 +82,12 @@ static void RequireNoHashOfVariant(const Expression &expression, const string &c
 	                                      [&](const Expression &child) { RequireNoHashOfVariant(child, clause); });
 }
 
+//! Refuses an expression that not every node would evaluate to the same.
+static void RequireSameValue(const DefinitionScope &scope, const Expression &expression, const string &clause) {
+	RequireEverywhere(scope.catalog, NeededBy(scope.context, expression), clause);
+	RequireNoHashOfVariant(expression, clause);
+}
+
 //! Refuses an expression that the settings of the session give another meaning than it has on the nodes. `written` is as
 //! the client wrote it, `closed` as it travels.
 static void RequireSameMeaning(const DefinitionScope &scope, const ColumnList &columns, const Identifier &table,
@@ -98,8 +104,7 @@ static void RequireSameMeaning(const DefinitionScope &scope, const ColumnList &c
 		}
 		if (evaluated && meant->GetReturnType() == evaluated->GetReturnType() &&
 		    meant->ToString() == evaluated->ToString()) {
-			RequireEverywhere(scope.catalog, NeededBy(scope.context, *evaluated), clause);
-			RequireNoHashOfVariant(*evaluated, clause);
+			RequireSameValue(scope, *evaluated, clause);
 			return;
 		}
 	}
@@ -315,8 +320,7 @@ static void RequireConverted(const DefinitionScope &scope, const ColumnList &col
 	} catch (std::exception &) {
 		return;
 	}
-	RequireEverywhere(scope.catalog, NeededBy(scope.context, *bound), clause);
-	RequireNoHashOfVariant(*bound, clause);
+	RequireSameValue(scope, *bound, clause);
 }
 
 //! The expressions of an ALTER. Those that convert the rows that are there are evaluated by every node, under the settings

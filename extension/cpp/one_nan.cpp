@@ -42,28 +42,36 @@ static bool HasOther(const Vector &values, idx_t count) {
 	return false;
 }
 
-static bool HasOther(const Vector &values, idx_t count) {
+//! Calls `visit` with each flat vector of floating-point numbers within `values`, until it returns true; whether it has.
+template <class VISIT>
+static bool AnyFloating(const Vector &values, idx_t count, VISIT &&visit) {
 	if (!HasFloating(values.GetType())) {
 		return false;
 	}
 	values.Flatten();
 	switch (values.GetType().InternalType()) {
 	case PhysicalType::FLOAT:
-		return HasOther<float>(values, count);
 	case PhysicalType::DOUBLE:
-		return HasOther<double>(values, count);
+		return visit(values, count);
 	case PhysicalType::LIST:
-		return HasOther(ListVector::GetChild(values), ListVector::GetListSize(values));
+		return AnyFloating(ListVector::GetChild(values), ListVector::GetListSize(values), visit);
 	case PhysicalType::ARRAY:
-		return HasOther(ArrayVector::GetChild(values), count * ArrayType::GetSize(values.GetType()));
+		return AnyFloating(ArrayVector::GetChild(values), count * ArrayType::GetSize(values.GetType()), visit);
 	case PhysicalType::STRUCT: {
 		auto &entries = StructVector::GetEntries(values);
 		return std::any_of(entries.begin(), entries.end(),
-		                   [&](const Vector &entry) { return HasOther(entry, count); });
+		                   [&](const Vector &entry) { return AnyFloating(entry, count, visit); });
 	}
 	default:
 		throw InternalException("a type holds floating-point numbers in a way that is not known");
 	}
+}
+
+static bool HasOther(const Vector &column, idx_t count) {
+	return AnyFloating(column, count, [](const Vector &values, idx_t size) {
+		return values.GetType().InternalType() == PhysicalType::FLOAT ? HasOther<float>(values, size)
+		                                                              : HasOther<double>(values, size);
+	});
 }
 
 template <class T>
@@ -77,28 +85,16 @@ static void Unify(Vector &values, idx_t count) {
 }
 
 //! In a vector that nothing else refers to.
-static void Unify(Vector &values, idx_t count) {
-	if (!HasFloating(values.GetType())) {
-		return;
-	}
-	values.Flatten();
-	switch (values.GetType().InternalType()) {
-	case PhysicalType::FLOAT:
-		return Unify<float>(values, count);
-	case PhysicalType::DOUBLE:
-		return Unify<double>(values, count);
-	case PhysicalType::LIST:
-		return Unify(ListVector::GetChildMutable(values), ListVector::GetListSize(values));
-	case PhysicalType::ARRAY:
-		return Unify(ArrayVector::GetChildMutable(values), count * ArrayType::GetSize(values.GetType()));
-	case PhysicalType::STRUCT:
-		for (auto &entry : StructVector::GetEntries(values)) {
-			Unify(entry, count);
+static void Unify(Vector &column, idx_t count) {
+	AnyFloating(column, count, [](const Vector &values, idx_t size) {
+		auto &own = const_cast<Vector &>(values);
+		if (values.GetType().InternalType() == PhysicalType::FLOAT) {
+			Unify<float>(own, size);
+		} else {
+			Unify<double>(own, size);
 		}
-		return;
-	default:
-		throw InternalException("a type holds floating-point numbers in a way that is not known");
-	}
+		return false;
+	});
 }
 
 void UnifyNans(DataChunk &rows) {

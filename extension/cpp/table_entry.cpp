@@ -31,10 +31,6 @@ struct QuackTableInfo : public CreateTableInfo {
 		}
 		auto copy = CreateTableInfo::Copy();
 		auto &open = copy->Cast<CreateTableInfo>();
-		open.options.clear();
-		for (auto &option : options) {
-			open.options[option.first] = option.second->Copy();
-		}
 		for (idx_t i = 0; i < open.columns.LogicalColumnCount(); i++) {
 			auto &column = open.columns.GetColumnMutable(LogicalIndex(i));
 			if (column.Generated()) {

@@ -46,16 +46,21 @@ impl SharedNode {
 
     /// Returns when all members can apply something.
     pub fn require(&self, feature: &Feature) -> Result<(), StoreError> {
-        let Some(cluster) = self.cluster.get().and_then(Option::as_ref) else { return Ok(()) };
-        let required = cluster.require(feature);
-        required.map_err(|error| StoreError::new(ErrorKind::NOT_IMPLEMENTED, error.to_string()))
+        self.require_of_members(|cluster| cluster.require(feature))
     }
 
     /// Returns when all members have one of DuckDB's extensions.
     pub fn require_extension(&self, name: &str) -> Result<(), StoreError> {
+        self.require_of_members(|cluster| cluster.require_extension(name))
+    }
+
+    /// A node that is alone has no others to ask.
+    fn require_of_members(
+        &self,
+        ask: impl FnOnce(&Cluster) -> Result<(), quack_cluster::Error>,
+    ) -> Result<(), StoreError> {
         let Some(cluster) = self.cluster.get().and_then(Option::as_ref) else { return Ok(()) };
-        let required = cluster.require_extension(name);
-        required.map_err(|error| StoreError::new(ErrorKind::NOT_IMPLEMENTED, error.to_string()))
+        ask(cluster).map_err(|error| StoreError::new(ErrorKind::NOT_IMPLEMENTED, error.to_string()))
     }
 
     /// The node, once it runs.

@@ -29,7 +29,7 @@ pub fn run() -> Result<(), String> {
     let platform = platform()?;
 
     let plain = dist.join("extension").join(EXTENSION_FILE);
-    make_extension(&release.join("libquack.so"), &plain, platform)?;
+    make_extension(&release.join("libquack.so"), &plain)?;
     let packed =
         dist.join("repository").join(DUCKDB_VERSION).join(platform).join(format!("{EXTENSION_FILE}.gz"));
     compress(&plain, &packed)?;
@@ -73,11 +73,7 @@ fn platform() -> Result<&'static str, String> {
 }
 
 /// Makes a file that DuckDB loads, for this platform, from a library that was built.
-pub fn make_loadable(library: &Path, destination: &Path) -> Result<(), String> {
-    make_extension(library, destination, platform()?)
-}
-
-fn make_extension(library: &Path, destination: &Path, platform: &str) -> Result<(), String> {
+pub fn make_extension(library: &Path, destination: &Path) -> Result<(), String> {
     let stripped = destination.with_extension("stripped");
     replace(&stripped, &read(library)?)?;
     let status = Command::new("strip")
@@ -88,18 +84,14 @@ fn make_extension(library: &Path, destination: &Path, platform: &str) -> Result<
     if !status.success() {
         return Err(format!("`strip {}` ended with {status}", stripped.display()));
     }
-    write_loadable(&stripped, destination, platform)?;
+    add_footer(&stripped, destination)?;
     fs::remove_file(&stripped).map_err(|error| about(&stripped, &error))
 }
 
-/// Makes a file that DuckDB loads, with all symbols of the library.
+/// The same, with all symbols of the library.
 pub fn add_footer(library: &Path, destination: &Path) -> Result<(), String> {
-    write_loadable(library, destination, platform()?)
-}
-
-fn write_loadable(library: &Path, destination: &Path, platform: &str) -> Result<(), String> {
     let mut bytes = read(library)?;
-    bytes.extend(footer::encode(platform, DUCKDB_VERSION, env!("CARGO_PKG_VERSION"))?);
+    bytes.extend(footer::encode(platform()?, DUCKDB_VERSION, env!("CARGO_PKG_VERSION"))?);
     replace(destination, &bytes)
 }
 

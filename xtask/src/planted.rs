@@ -95,7 +95,7 @@ fn build(root: &Path, folder: &Path, faults: &[Fault]) -> Result<PathBuf, String
     }
     succeed(&mut cargo)?;
     let extension = folder.join("quack.duckdb_extension");
-    dist::make_loadable(&target.join("release/libquack.so"), &extension)?;
+    dist::make_extension(&target.join("release/libquack.so"), &extension)?;
     Ok(extension)
 }
 
