@@ -2,36 +2,20 @@
 node says of itself meanwhile."""
 
 import json
-import socket
 from pathlib import Path
 
 import pytest
 from quack_testing.cluster import wait_for
 from quack_testing.node import stock_client
-from quack_testing.ports import free_ports
+from quack_testing.ports import free_base_port
 from quack_testing.process import DatabaseError, resume
 from quack_testing.quackd import END_SECONDS, Quackd, quackctl
 
 NODES = ("n0", "n1", "n2")
 # How far above a node's port its health and metrics are.
 ADMIN_ABOVE = 100
-
-
-def free_base_port():
-    """The first of as many ports in a row as the generated files name."""
-
-    def look():
-        (base,) = free_ports(1)
-        wanted = [base + above + number for above in (0, ADMIN_ABOVE) for number in range(len(NODES))]
-        try:
-            for port in wanted:
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            return None
-        return base
-
-    return wait_for(look, "free ports in a row")
+# Where the ports that the generated files name are above the first one.
+PORTS = [above + number for above in (0, ADMIN_ABOVE) for number in range(len(NODES))]
 
 
 class Cluster:
@@ -41,7 +25,7 @@ class Cluster:
         self.folder, self.track = folder, track
         code, printed = quackctl(
             "cp-metadata", "generate-local-configs", "--nodes", len(NODES),
-            "--out", folder / "try", "--base-port", free_base_port(),
+            "--out", folder / "try", "--base-port", free_base_port(PORTS),
         )  # fmt: skip
         assert code == 0, printed
         self.files = dict(zip(NODES, map(Path, printed["configurations"])))

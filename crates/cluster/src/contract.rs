@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use quack_types::NodeId;
+use quack_node::Membership;
+use quack_types::{NodeId, RaftId};
 
 use crate::cluster::Cluster;
 use crate::error::Error;
@@ -102,6 +103,8 @@ impl Fence {
 pub struct Contract {
     known: BTreeMap<NodeId, Release>,
     unknown: Vec<NodeId>,
+    /// The node has not learned yet who the members are: it starts, or joins.
+    members_unknown: bool,
 }
 
 impl Contract {
@@ -110,11 +113,13 @@ impl Contract {
         let release =
             Release { entry_version, duckdb_version: duckdb_version.to_owned(), extensions: Vec::new() };
         let known = BTreeMap::from([(node, release)]);
-        Self { known, unknown: Vec::new() }
+        Self { known, ..Self::default() }
     }
 
-    fn of(members: impl Iterator<Item = Member>) -> Self {
-        let mut contract = Self::default();
+    fn of(membership: &Membership, members: Vec<Member>) -> Self {
+        let mut contract = Self { members_unknown: membership.is_empty(), ..Self::default() };
+        let applies = |id: RaftId| membership.is_voter(id) || membership.learners.contains(&id);
+        let members = members.into_iter().filter(|member| applies(member.raft_id()));
         for member in members {
             match member.release {
                 Some(release) => {
@@ -129,7 +134,7 @@ impl Contract {
     /// The newest entry version that all nodes read; `None` while some are not known.
     pub fn entry_version(&self) -> Option<u32> {
         let versions = self.known.values().map(|release| release.entry_version);
-        versions.min().filter(|_| self.unknown.is_empty())
+        versions.min().filter(|_| self.require_known().is_ok())
     }
 
     /// The DuckDB versions that the nodes run, each once.
@@ -195,6 +200,10 @@ impl Contract {
     }
 
     fn require_known(&self) -> Result<(), Fence> {
+        if self.members_unknown {
+            let text = "this node does not know the members yet: wait until it has caught up";
+            return Err(Fence::Unknown(text.to_owned()));
+        }
         if self.unknown.is_empty() {
             return Ok(());
         }
@@ -209,10 +218,8 @@ impl Contract {
 impl Cluster {
     /// The versions of the members that apply the log.
     pub fn contract(&self) -> Contract {
-        let Some(running) = self.running() else { return Contract::default() };
-        let membership = running.node.membership();
-        let applies = |id: &quack_types::RaftId| membership.is_voter(*id) || membership.learners.contains(id);
-        Contract::of(self.roster.members().into_iter().filter(|member| applies(&member.raft_id())))
+        let membership = self.running().map(|running| running.node.membership()).unwrap_or_default();
+        Contract::of(&membership, self.roster.members())
     }
 
     /// Returns when all members can apply something; versions that are not recorded yet are waited for.
@@ -257,7 +264,11 @@ mod tests {
             extensions: Vec::new(),
         };
         let known = nodes.iter().map(|(name, entry, duckdb)| (id(name), release(*entry, duckdb)));
-        Contract { known: known.collect(), unknown: unknown.iter().map(|name| id(name)).collect() }
+        Contract {
+            known: known.collect(),
+            unknown: unknown.iter().map(|name| id(name)).collect(),
+            members_unknown: false,
+        }
     }
 
     #[test]
@@ -281,6 +292,15 @@ mod tests {
         assert!(other.contains("'n0' has icu v1, 'n1' has icu v2"), "{other}");
         let unknown = with(&[("n0", &["icu"])], &["n1"]);
         assert!(matches!(&unknown, Err(Fence::Unknown(text)) if text.contains("'n1'")), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_node_that_knows_no_members_vouches_for_nothing() {
+        let contract = Contract::of(&Membership::default(), Vec::new());
+        assert!(matches!(contract.has_extension("icu"), Err(Fence::Unknown(_))));
+        assert!(matches!(contract.permits(&Feature::SCHEMA), Err(Fence::Unknown(_))));
+        assert_eq!(contract.permits(&Feature::ROWS), Ok(()));
+        assert_eq!(contract.entry_version(), None);
     }
 
     const NEWER: Feature =
