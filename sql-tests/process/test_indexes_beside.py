@@ -7,15 +7,18 @@ before there was the index that it meets when it is applied.
 import os
 import random
 import threading
+import time
 from contextlib import suppress
 
 import duckdb
 import pytest
-from quack_testing.process import DatabaseError
+from quack_testing.process import DatabaseError, pause, resume
 
 # For so long each checkpoint stays open before it writes anything.
 CHECKPOINT_MS = 100
 TABLES = 12
+# Within so long a statement is evaluated and proposed; a leader that is away for longer than both is replaced.
+PROPOSED_SECONDS = 0.12
 STATEMENTS = 20
 ROWS_MAX = 5000
 UPDATES = 40
@@ -172,4 +175,34 @@ def test_indexes_that_come_and_go_beside_updates(shared_cluster, referring):
         assert node.sql("SELECT DISTINCT state FROM quack_raft_status()") == [("ok",)]
     if referring:
         first.sql("DROP TABLE referring")
+    first.sql("DROP TABLE t")
+
+
+def test_an_index_holds_what_was_evaluated_before_it_was_made(shared_cluster):
+    """The entry of the update follows that of the index in the log; its origin had applied neither."""
+    first = shared_cluster.alive()[0]
+    first.sql("CREATE OR REPLACE TABLE t (id INTEGER PRIMARY KEY, k INTEGER)")
+    first.sql("INSERT INTO t SELECT range, 0 FROM range(3000)")
+    first.sql("CREATE TABLE referring (id INTEGER REFERENCES t (id))")
+    for attempt in range(1, 6):
+        shared_cluster.wait_equal()
+        leader = shared_cluster.leader()
+        origin = shared_cluster.others(leader)[0]
+        pause(leader.process)
+        index = origin.process.start_sql("CREATE INDEX by_k ON t (k)", "index")
+        time.sleep(PROPOSED_SECONDS)
+        update = origin.process.start_sql(f"UPDATE t SET k = {attempt}", "update")
+        time.sleep(PROPOSED_SECONDS)
+        resume(leader.process)
+        index.result(60)
+        assert update.result(60) == [(3000,)]
+        shared_cluster.wait_equal()
+        for node in shared_cluster.alive():
+            assert node.sql(f"SELECT count(*) FROM t WHERE k = {attempt} AND id < 9") == [(9,)]
+        first.sql(f"DELETE FROM t WHERE id = 3000 - {attempt}")
+        first.sql(f"INSERT INTO t VALUES (3000 - {attempt}, 0)")
+        first.sql("DROP INDEX by_k")
+    for node in shared_cluster.alive():
+        assert node.sql("SELECT DISTINCT state FROM quack_raft_status()") == [("ok",)]
+    first.sql("DROP TABLE referring")
     first.sql("DROP TABLE t")

@@ -10,6 +10,9 @@ CHANGES = {
     "update": ["UPDATE t SET v = v || '!' WHERE i % 4 = 0", "UPDATE t SET n = n + 1 RETURNING i"],
     "delete": ["DELETE FROM t WHERE i % 4 = 0 RETURNING i, v", "DELETE FROM t"],
     "delete using": ["DELETE FROM t USING (SELECT range // 2 + 1 AS x FROM range({n})) s WHERE t.i = s.x"],
+    # Each of these rows is met by several of the other side, in no order.
+    "delete near": ["DELETE FROM t USING (VALUES (11), (5), (12), (11), (11), (10)) s(x) WHERE abs(t.i - s.x) < 5"],
+    "update near": ["UPDATE t SET n = 5 FROM (VALUES (11), (5), (12), (11), (11), (10)) s(x) WHERE abs(t.i - s.x) < 5"],
     "merge": [
         "MERGE INTO t USING (SELECT range + {n} // 2 AS i FROM range({n})) s ON t.i = s.i "
         "WHEN MATCHED AND s.i % 3 = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET n = 7 "
