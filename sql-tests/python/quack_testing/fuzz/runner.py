@@ -14,8 +14,8 @@ WITHOUT = "database_oid, schema_oid"
 
 
 def closed(column):
-    """A text without the catalog's name, which a cluster writes before names in definitions."""
-    return f"replace({column}, 'cp.', '') AS {column}"
+    """A text without the names of the catalog and of its first schema, which a cluster writes before names in definitions."""
+    return f"replace(replace({column}, 'cp.', ''), 'main.', '') AS {column}"
 
 
 # Catalog functions and what of them is compared. The estimated size counts deleted rows as long as they are there, and the
