@@ -30,7 +30,7 @@ CATALOG = {
     "types": f"* EXCLUDE ({WITHOUT}, type_oid)",
     "schemas": "* EXCLUDE (oid, database_oid, parent_schema_oid)",
     "functions": f"* EXCLUDE (database_oid, function_oid) REPLACE ({closed('macro_definition')})",
-    "triggers": f"* EXCLUDE ({WITHOUT}, trigger_oid)",
+    "triggers": f"* EXCLUDE ({WITHOUT}, trigger_oid) REPLACE ({closed('sql')})",
 }
 FOREIGN_KEYS = """SELECT schema_name, table_name, array_to_string(constraint_column_names, '|'), referenced_table,
     array_to_string(referenced_column_names, '|') FROM duckdb_constraints() WHERE constraint_type = 'FOREIGN KEY'"""
