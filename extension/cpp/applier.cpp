@@ -145,6 +145,7 @@ void Applier::Begin() {
 	touched.clear();
 	ran_statement = false;
 	keeps_checkpoints_away = false;
+	text_bytes = 0;
 	QuackTransactionManager::Get(store.Catalog()).BeginAttempt();
 	store.host.memory_room.Ensure(*context.db, MEMORY_FOR_ENTRY);
 	connection->BeginTransaction();
@@ -193,7 +194,9 @@ void Applier::CommitTransaction() {
 	// without the lock a checkpoint may begin between a commit's look at a table and its look at the table's indexes.
 	auto begins_no_checkpoint = store.db->GetStorageManager().GetWALLock();
 	lock_guard<mutex> guard(catalog.sequences.commit_lock);
-	store.host.memory_room.Ensure(*context.db, MEMORY_FOR_ENTRY + 4 * transaction.GetLocalStorage().EstimatedSize());
+	// A commit reads the rows again for the indexes, a vector at a time, with all that they hold.
+	store.host.memory_room.Ensure(*context.db, MEMORY_FOR_ENTRY + 4 * transaction.GetLocalStorage().EstimatedSize() +
+	                                               2 * text_bytes);
 	auto &refused = ApplierMark::Get(context)->commit_error;
 	refused = ErrorData();
 	try {
@@ -201,12 +204,13 @@ void Applier::CommitTransaction() {
 	} catch (std::exception &ex) {
 		// DuckDB says TRANSACTION for whatever it is. A conflict is one on every node; a full disk is this node's own.
 		ErrorData error(ex);
-		if (error.Type() == ExceptionType::TRANSACTION) {
-			error = refused.HasError() ? refused : ErrorData(ExceptionType::IO, error.RawMessage());
+		if (error.Type() == ExceptionType::TRANSACTION && refused.HasError()) {
+			refused.Throw();
 		}
-		if (error.Type() == ExceptionType::OUT_OF_MEMORY) {
-			// DuckDB 2.0.0 leaves columns of different lengths behind where memory ends in the midst of an append: what
-			// is in memory is good for nothing any more.
+		// DuckDB 2.0.0 leaves columns of different lengths and keys without rows behind where memory or the disk ends in
+		// the midst of a commit: what is in memory is good for nothing any more.
+		catalog.Spoil();
+		if (error.Type() == ExceptionType::TRANSACTION || error.Type() == ExceptionType::OUT_OF_MEMORY) {
 			error = ErrorData(ExceptionType::IO, error.RawMessage());
 		}
 		error.Throw();

@@ -86,6 +86,12 @@ void Applier::Insert(const QuackTable &table, QuackBytes bytes) {
 	Append(target, chunk);
 }
 
+void Applier::NoteText(DataChunk &rows) {
+	auto bytes = TextBytes(rows);
+	text_bytes += bytes;
+	store.host.memory_room.NoteRows(rows.size(), bytes);
+}
+
 void Applier::Append(Target &target, DataChunk &rows) {
 	auto &storage = target.entry->GetStorage();
 	if (appending != &target) {
@@ -94,6 +100,7 @@ void Applier::Append(Target &target, DataChunk &rows) {
 		appending = &target;
 		storage.InitializeLocalAppend(*append_state, *target.entry, context, target.constraints);
 	}
+	NoteText(rows);
 	storage.LocalAppend(*append_state, *target.entry, context, rows, false);
 	inserted.insert(&target);
 }
@@ -386,6 +393,7 @@ void Applier::ChangeFound() {
 		auto &target = *rows.target;
 		changed.insert(target.entry->GetStorage().GetDataTableInfo().get());
 		ReadingOf(target).reader->Forget();
+		NoteText(*rows.rows);
 		if (rows.updated) {
 			UpdateFound(target, rows);
 		} else {

@@ -4,6 +4,7 @@
 
 #include "duckdb/common/file_system.hpp"
 #include "duckdb/main/database.hpp"
+#include "duckdb/parallel/task_scheduler.hpp"
 #include "duckdb/storage/buffer_manager.hpp"
 
 using namespace duckdb;
@@ -11,20 +12,47 @@ using namespace duckdb;
 namespace quack {
 
 constexpr std::chrono::seconds BETWEEN_LOOKS(5);
+//! For what a checkpoint holds at a time besides rows: blocks that it fills, and the catalog.
+constexpr idx_t MEMORY_FOR_CHECKPOINT = idx_t(64) << 20;
 
 void MemoryRoom::Ensure(DatabaseInstance &db, idx_t bytes) {
 	auto &buffers = BufferManager::GetBufferManager(db);
 	if (buffers.GetUsedMemory() + bytes <= buffers.GetMaxMemory()) {
 		return;
 	}
-	try {
-		buffers.ReserveMemory(bytes);
-		buffers.FreeReservedMemory(bytes);
-	} catch (std::exception &) {
-		// There is no memory, or no folder to make some. How much it will be in the end is not known.
-		lock_guard<mutex> guard(lock);
-		RaiseTo(buffers, NumericLimits<idx_t>::Maximum());
+	// What is reserved is missing elsewhere for a moment: not the better part of all.
+	if (bytes <= buffers.GetMaxMemory() / 4 * 3) {
+		try {
+			buffers.ReserveMemory(bytes);
+			buffers.FreeReservedMemory(bytes);
+			return;
+		} catch (std::exception &) {
+			// There is no memory, or no folder to make some.
+		}
 	}
+	// How much it will be in the end is not known.
+	lock_guard<mutex> guard(lock);
+	RaiseTo(buffers, NumericLimits<idx_t>::Maximum());
+}
+
+void MemoryRoom::NoteRows(idx_t rows, idx_t text_bytes) {
+	if (rows == 0) {
+		return;
+	}
+	auto bytes = text_bytes / rows * STANDARD_VECTOR_SIZE;
+	lock_guard<mutex> guard(lock);
+	vector_bytes = MaxValue<idx_t>(vector_bytes, bytes);
+}
+
+MemoryRoom::ForCheckpoint::ForCheckpoint(MemoryRoom &room, DatabaseInstance &db) : room(room) {
+	room.checkpoints++;
+	auto threads = NumericCast<idx_t>(TaskScheduler::GetScheduler(db).NumberOfThreads());
+	// Twice: what is read, and what is written of it.
+	room.Ensure(db, MEMORY_FOR_CHECKPOINT + 2 * threads * room.vector_bytes);
+}
+
+MemoryRoom::ForCheckpoint::~ForCheckpoint() {
+	room.checkpoints--;
 }
 
 bool MemoryRoom::Raise(DatabaseInstance &db) {
@@ -67,7 +95,7 @@ void MemoryRoom::GiveBackSometimes(DatabaseInstance &db) {
 void MemoryRoom::GiveBack(DatabaseInstance &db) {
 	auto &buffers = BufferManager::GetBufferManager(db);
 	lock_guard<mutex> guard(lock);
-	if (host_limit == 0) {
+	if (host_limit == 0 || checkpoints > 0) {
 		return;
 	}
 	if (buffers.GetMaxMemory() == raised) {

@@ -35,9 +35,24 @@ static unique_ptr<TransactionManager> CreateTransactionManager(optional_ptr<Stor
 	return make_uniq<QuackTransactionManager>(db, Host::Get(storage_info).gate);
 }
 
+namespace {
+
+class QuackStorageExtension : public StorageExtension {
+public:
+	//! Comes before every checkpoint, also before the one that DuckDB writes when a database is closed.
+	void OnCheckpointStart(AttachedDatabase &db, CheckpointOptions) override {
+		if (!db.GetCatalog().Cast<QuackCatalog>().IsSound()) {
+			throw IOException("the node is degraded and stores nothing of what it holds in memory: see FROM "
+			                  "quack_raft_status(), then stop the server and start it again");
+		}
+	}
+};
+
+} // namespace
+
 shared_ptr<Host> RegisterStorage(DatabaseInstance &db) {
 	auto host = make_shared_ptr<Host>(db);
-	auto extension = make_shared_ptr<StorageExtension>();
+	auto extension = make_shared_ptr<QuackStorageExtension>();
 	extension->attach = Attach;
 	extension->create_transaction_manager = CreateTransactionManager;
 	extension->storage_info = host;

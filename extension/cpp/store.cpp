@@ -98,6 +98,10 @@ static bool CloseStore(unique_ptr<Store> store) {
 		Connection connection(*instance);
 		auto &context = *connection.context;
 		auto db = std::move(store->db);
+		if (!db->GetCatalog().Cast<QuackCatalog>().IsSound()) {
+			// Closed without a checkpoint.
+			db->Invalidate("the node is degraded");
+		}
 		context.RunFunctionInTransaction([&]() {
 			DatabaseManager::Get(context).DetachDatabase(context, db->GetName(), OnEntryNotFound::RETURN_NULL, true);
 		});

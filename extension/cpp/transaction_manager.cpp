@@ -26,8 +26,6 @@ constexpr idx_t CHECKPOINT_ATTEMPTS = 100;
 //! How long a transaction may keep checkpoints away, and with them the release of the log; and for FORCE CHECKPOINT.
 constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
 constexpr std::chrono::seconds NO_PATIENCE(0);
-//! Bytes for what a checkpoint holds at a time: blocks that it fills, and the catalog.
-constexpr idx_t MEMORY_FOR_CHECKPOINT = idx_t(64) << 20;
 
 QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, StatementGate &gate)
     : DuckTransactionManager(db), gate(gate), automatic_checkpoints_off(SharedCheckpointLock()) {
@@ -216,8 +214,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	auto before = blocks.GetCheckpointIteration();
 	auto &sequences = db.GetCatalog().Cast<QuackCatalog>().sequences;
 	automatic_checkpoints_off.reset();
-	// A checkpoint that ends for want of memory would end the store.
-	Host::Get(context).memory_room.Ensure(*context.db, MEMORY_FOR_CHECKPOINT);
+	MemoryRoom::ForCheckpoint room(Host::Get(context).memory_room, *context.db);
 	checkpointing = std::this_thread::get_id();
 	try {
 		DuckTransactionManager::Checkpoint(context, false);

@@ -121,6 +121,10 @@ def test_a_disk_that_is_full_at_a_commit_refuses_no_entry(new_cluster, table):
         writer.sql(f"INSERT INTO cp.t SELECT {first} + range, hash(range) FROM range({rows})")
     reason = wait_degraded(node)
     assert re.search(FULL, reason), cluster.first_difference()
+    # With room again: what the failed commit has left in memory is not stored, neither on request nor at the end.
+    limit_files(node.process.pid, UNLIMITED)
+    with pytest.raises(DatabaseError, match="degraded and stores nothing"):
+        node.sql("CHECKPOINT cp")
     assert node.stop() == 0, node.process.stderr_tail()
     node.start()
     cluster.wait_equal()

@@ -55,6 +55,30 @@ def test_no_limit_of_memory_keeps_a_node_from_what_all_have_agreed_on(nodes):
         assert node.sql("SELECT i FROM cp.wide WHERE s = repeat(md5('77'), 10)") == [(77,)]
 
 
+def test_rows_that_are_larger_than_what_the_host_allows(nodes):
+    """A commit reads them again for the indexes, and a checkpoint to compress them, a vector at a time."""
+    for node in nodes:
+        node.sql("SET GLOBAL memory_limit = '80MB'")
+    first = nodes[0]
+    first.sql("CREATE TABLE cp.large (i INTEGER PRIMARY KEY, b BLOB, l VARCHAR[])")
+    rows = "SELECT range, repeat('a', 1 << 20)::BLOB, [repeat('b', 1 << 19)] FROM range(160)"
+    assert first.sql(f"INSERT INTO cp.large {rows}") == [(160,)]
+    for change in [
+        "CHECKPOINT cp",
+        "DELETE FROM cp.large WHERE i % 2 = 0",
+        "CHECKPOINT cp",
+        "UPDATE cp.large SET b = 'x' WHERE i < 80",
+        "CHECKPOINT cp",
+    ]:
+        first.sql(change)
+    for node in nodes:
+        wait_for(lambda node=node: node.sql("SELECT count(*) FROM cp.large WHERE b = 'x'") == [(40,)], "the changes")
+        node.sql("CHECKPOINT cp")
+        node.kill_and_start()
+        assert node.sql("SELECT count(*), sum(octet_length(b)) FROM cp.large WHERE i >= 80") == [(40, 40 << 20)]
+        assert node.sql("SELECT state FROM quack_raft_status()") == [("ok",)]
+
+
 def test_memory_goes_back_to_what_the_host_allows(node):
     for setting in SETTINGS:
         node.sql(setting)

@@ -107,12 +107,16 @@ private:
 	//! Looks all rows up by their bytes; false when one of them is not there.
 	bool Search(Target &target, duckdb::DataChunk &rows, duckdb::vector<duckdb::row_t> &ids);
 	Reading &ReadingOf(Target &target);
+	//! Rows are appended or deleted, for which memory is needed again at the commit and at a checkpoint.
+	void NoteText(duckdb::DataChunk &rows);
 
 	Store &store;
 	duckdb::unique_ptr<duckdb::Connection> connection;
 	//! Whether the running transaction, or the one that was rolled back last, has run a statement.
-	bool keeps_checkpoints_away = false;
 	bool ran_statement = false;
+	bool keeps_checkpoints_away = false;
+	//! Of what the transaction has appended and deleted, see `TextBytes`.
+	idx_t text_bytes = 0;
 	duckdb::ClientContext &context;
 	//! The name of the catalog when the connection last made it its default.
 	duckdb::string catalog_name;

@@ -85,6 +85,15 @@ public:
 	void Fail(const duckdb::string &reason) const;
 	//! Whether the node has met no error of its own.
 	bool Serves() const;
+	//! A commit has failed half-way: what is in memory is not what the log says.
+	void Spoil() {
+		spoilt = true;
+	}
+	//! Whether a checkpoint would store what the log says. Where not, the store that is on disk is good, and a restart
+	//! applies to it what follows in the log.
+	bool IsSound() const {
+		return !spoilt && Serves();
+	}
 	//! Whether tables may be placed in groups, by the cluster's switch.
 	bool GroupsEnabled() const;
 	//! Refuses what places a table when a member of the cluster could not apply it.
@@ -124,6 +133,7 @@ private:
 	mutable duckdb::mutex seal_lock;
 	duckdb::string seal_reason;
 	duckdb::atomic<bool> detachable {false};
+	duckdb::atomic<bool> spoilt {false};
 };
 
 } // namespace quack

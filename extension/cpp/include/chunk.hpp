@@ -17,5 +17,7 @@ void DeserializeChunk(duckdb::ClientContext &context, QuackBytes bytes, duckdb::
 
 //! The rows from `begin` to before `end`, as a chunk of their own.
 duckdb::unique_ptr<duckdb::DataChunk> SliceOf(duckdb::DataChunk &chunk, idx_t begin, idx_t end);
+//! How many bytes of text and the like the rows hold beside their columns, each row counted by itself.
+idx_t TextBytes(const duckdb::DataChunk &rows);
 
 } // namespace quack

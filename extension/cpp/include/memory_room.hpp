@@ -19,16 +19,33 @@ public:
 	void Ensure(duckdb::DatabaseInstance &db, duckdb::idx_t bytes);
 	//! Doubles the limit, up to the machine's memory. Returns whether there is more than before.
 	bool Raise(duckdb::DatabaseInstance &db);
+	//! Rows that the store takes or loses hold so many bytes of text, see `TextBytes`.
+	void NoteRows(duckdb::idx_t rows, duckdb::idx_t text_bytes);
 	//! After a commit: gives back what is not needed any more. To find out costs a walk over all blocks, so that it looks
 	//! now and then.
 	void GiveBackSometimes(duckdb::DatabaseInstance &db);
 	//! Gives back what is not needed any more.
 	void GiveBack(duckdb::DatabaseInstance &db);
 
+	//! Room for a checkpoint, for as long as this is there. A checkpoint reads whole vectors of rows again on each thread,
+	//! and ends the store for want of memory.
+	class ForCheckpoint {
+	public:
+		ForCheckpoint(MemoryRoom &room, duckdb::DatabaseInstance &db);
+		~ForCheckpoint();
+
+	private:
+		MemoryRoom &room;
+	};
+
 private:
 	bool RaiseTo(duckdb::BufferManager &buffers, duckdb::idx_t wanted);
 
 	duckdb::mutex lock;
+	//! What a vector holds that is full of the largest rows that were noted.
+	duckdb::atomic<duckdb::idx_t> vector_bytes {0};
+	//! While there are some, nothing is given back.
+	duckdb::atomic<duckdb::idx_t> checkpoints {0};
 	//! The host's limit, while the limit in force is `raised`.
 	duckdb::atomic<duckdb::idx_t> host_limit {0};
 	duckdb::idx_t raised = 0;
