@@ -106,10 +106,10 @@ void Applier::Append(Target &target, DataChunk &rows) {
 }
 
 bool Applier::LookUpKeys(Target &target, DataChunk &sought, const vector<idx_t> &positions, vector<row_t> &hints) {
-	for (auto &entry : IndexesOf(context, target.entry->GetStorage())) {
-		auto index = entry->GetReadHandle<ART>();
-		if (!index->IsPrimary()) {
-			continue;
+	auto found = false;
+	ForEachIndex(context, target.entry->GetStorage(), [&](const ART &index) {
+		if (!index.IsPrimary()) {
+			return true;
 		}
 		SelectionVector sel(positions.size());
 		for (idx_t i = 0; i < positions.size(); i++) {
@@ -117,23 +117,24 @@ bool Applier::LookUpKeys(Target &target, DataChunk &sought, const vector<idx_t> 
 		}
 		DataChunk keys;
 		vector<LogicalType> types;
-		for (auto column : index->GetColumnIds()) {
+		for (auto column : index.GetColumnIds()) {
 			types.push_back(sought.data[column].GetType());
 		}
 		keys.InitializeEmpty(types);
 		for (idx_t i = 0; i < types.size(); i++) {
-			keys.data[i].Slice(sought.data[index->GetColumnIds()[i]], sel, positions.size());
+			keys.data[i].Slice(sought.data[index.GetColumnIds()[i]], sel, positions.size());
 		}
 		keys.SetChildCardinality(positions.size());
 		ArenaAllocator arena(BufferAllocator::Get(context));
 		unsafe_vector<ARTKey> art_keys(positions.size());
-		index->GenerateKeys<>(arena, keys, art_keys);
+		index.GenerateKeys<>(arena, keys, art_keys);
 		for (idx_t i = 0; i < positions.size(); i++) {
-			hints[positions[i]] = FindKey(*index.operator->(), art_keys[i]);
+			hints[positions[i]] = FindKey(index, art_keys[i]);
 		}
-		return true;
-	}
-	return false;
+		found = true;
+		return false;
+	});
+	return found;
 }
 
 Applier::Reading &Applier::ReadingOf(Target &target) {

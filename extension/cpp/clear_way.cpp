@@ -123,7 +123,8 @@ void QuackTransactionManager::End(ClientContext &context, bool cancels, const st
 	}
 	if (HasActiveQuery(context)) {
 		guard.unlock();
-		if (cancels) {
+		// One that waits for the applier is not waited for.
+		if (cancels && !StatementState::Get(context).outcome.IsAwaited()) {
 			context.CancelTransaction();
 		}
 		return;

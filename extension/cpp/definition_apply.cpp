@@ -111,11 +111,15 @@ vector<unique_ptr<BoundConstraint>> BindConstraints(ClientContext &context, Tabl
 
 //! This process must be able to evaluate the keys of a table's indexes as the others do.
 static void RequireKeysHere(ClientContext &context, DuckTableEntry &table) {
-	for (auto &index : IndexesOf(context, table.GetStorage())) {
-		auto bound = index->GetReadHandle<ART>();
-		for (auto &expression : bound->unbound_expressions) {
-			RequireHere(context, NeededBy(context, *expression), "an index");
+	vector<unique_ptr<Expression>> keys;
+	ForEachIndex(context, table.GetStorage(), [&](const ART &index) {
+		for (auto &expression : index.unbound_expressions) {
+			keys.push_back(expression->Copy());
 		}
+		return true;
+	});
+	for (auto &key : keys) {
+		RequireHere(context, NeededBy(context, *key), "an index");
 	}
 }
 

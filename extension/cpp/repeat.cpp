@@ -13,6 +13,8 @@
 #include "duckdb/main/client_data.hpp"
 #include "duckdb/main/prepared_statement_data.hpp"
 #include "duckdb/main/query_parameters.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
+#include "duckdb/transaction/meta_transaction.hpp"
 
 using namespace duckdb;
 
@@ -112,6 +114,16 @@ static unique_ptr<Connection> ConnectLike(ClientContext &context) {
 	return connection;
 }
 
+//! Whether a statement has been ended, before it proposed anything, for what others have changed in the store.
+static bool HasLost(const ErrorData &error) {
+	if (error.Type() != ExceptionType::TRANSACTION) {
+		return false;
+	}
+	auto &text = error.RawMessage();
+	// A COMMIT says first that it has failed.
+	return StringUtil::StartsWith(text, "Conflict on ") || StringUtil::EndsWith(text, ErrorData(LostConflict()).RawMessage());
+}
+
 static void Attempt(ClientContext &context, Connection &connection) {
 	auto &state = StatementState::Get(context);
 	unique_ptr<SQLStatement> statement;
@@ -150,9 +162,10 @@ static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, 
 		try {
 			Attempt(context, *connection);
 			return;
-		} catch (...) {
+		} catch (std::exception &ex) {
 			key_attempts += again.key_conflict ? 1 : 0;
-			if (!again.conflicted || attempt == ATTEMPTS_MAX || key_attempts == KEY_ATTEMPTS_MAX) {
+			auto again_helps = again.conflicted || HasLost(ErrorData(ex));
+			if (!again_helps || attempt == ATTEMPTS_MAX || key_attempts == KEY_ATTEMPTS_MAX) {
 				throw;
 			}
 		}
@@ -170,6 +183,13 @@ void Repeat(ClientContext &context, ColumnDataCollection &emitted, uint64_t shap
 }
 
 void RunApart(ClientContext &context, ColumnDataCollection &emitted, uint64_t shape) {
+	// What the statement reads, it reads in the other session.
+	auto &meta = MetaTransaction::Get(context);
+	for (auto &db : meta.OpenedTransactions()) {
+		if (QuackCatalog::Is(db.get().GetCatalog())) {
+			ReadNoMore(meta.GetTransaction(db).Cast<DuckTransaction>());
+		}
+	}
 	RunUntilDone(context, emitted, shape, StatementState::Get(context).cautious > 0);
 }
 

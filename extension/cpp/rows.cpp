@@ -107,16 +107,19 @@ void ScanRows(ClientContext &context, DuckTableEntry &table, const vector<Storag
 	}
 }
 
-vector<shared_ptr<IndexEntry>> IndexesOf(ClientContext &context, DataTable &storage) {
+void ForEachIndex(ClientContext &context, DataTable &storage, const std::function<bool(const ART &index)> &callback) {
 	auto &info = *storage.GetDataTableInfo();
 	info.BindIndexes(context);
-	vector<shared_ptr<IndexEntry>> result;
+	// DuckDB takes an entry from its list and ends its index at once, also for those that have the entry still. The list
+	// is locked as long as it is walked.
 	for (auto entry : info.GetIndexes().IndexEntries()) {
 		if (entry->GetBindState() == IndexBindState::BOUND && entry->GetIndexType() == ART::TYPE_NAME) {
-			result.push_back(std::move(entry));
+			auto index = entry->GetReadHandle<ART>();
+			if (!callback(*index.operator->())) {
+				return;
+			}
 		}
 	}
-	return result;
 }
 
 //! Whether an index holds each of the rows: it holds none with a NULL in its key. The index evaluates its expressions for
@@ -161,9 +164,8 @@ static vector<vector<idx_t>> GroupByIndexes(ClientContext &context, DataTable &s
 	}
 	DataChunk columns;
 	ReferenceColumns(rows, 0, storage.ColumnCount(), columns);
-	for (auto &entry : IndexesOf(context, storage)) {
-		auto index = entry->GetReadHandle<ART>();
-		auto held = HeldBy(*index.operator->(), context, columns);
+	ForEachIndex(context, storage, [&](const ART &index) {
+		auto held = HeldBy(index, context, columns);
 		auto count = groups.size();
 		for (idx_t group = 0; group < count; group++) {
 			vector<idx_t> others;
@@ -179,7 +181,8 @@ static vector<vector<idx_t>> GroupByIndexes(ClientContext &context, DataTable &s
 				groups.push_back(std::move(others));
 			}
 		}
-	}
+		return true;
+	});
 	return groups;
 }
 

@@ -353,12 +353,14 @@ void FinishChanges(ClientContext &context, QuackCatalog &catalog, shared_ptr<Cha
 	FinishWriter(context, catalog, static_cast<Writer &>(*changes));
 }
 
+void ReadNoMore(DuckTransaction &transaction) {
+	ReleaseCheckpointLock(transaction);
+	ReleaseVacuumLock(transaction);
+	StopReading(transaction);
+}
+
 void FinishWriter(ClientContext &context, QuackCatalog &catalog, Writer &writer) {
-	// This connection's transaction has changed nothing: it must not hold up checkpoints while it waits.
-	ReleaseCheckpointLock(DuckTransaction::Get(context, catalog));
-	ReleaseVacuumLock(DuckTransaction::Get(context, catalog));
-	// Nor may its snapshot be in the way of what comes before it in the log, and for which it waits.
-	StopReading(DuckTransaction::Get(context, catalog));
+	ReadNoMore(DuckTransaction::Get(context, catalog));
 	writer.Commit(context);
 }
 

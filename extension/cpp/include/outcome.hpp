@@ -27,6 +27,11 @@ public:
 	//! The statement ends: an error that says less than is known says more.
 	void Correct(duckdb::optional_ptr<duckdb::ErrorData> error);
 
+	//! Whether the log has the write, and its outcome is not known: the statement waits for the applier.
+	bool IsAwaited() const {
+		return state == State::ON_ITS_WAY;
+	}
+
 private:
 	enum class State { NOTHING, ON_ITS_WAY, COMMITTED };
 

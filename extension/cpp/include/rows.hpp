@@ -37,8 +37,10 @@ void FetchRows(RowReader &reader, const duckdb::DuckTableEntry &table, const duc
 //! table, for one, where a row group ends.
 void ReferenceColumns(const duckdb::DataChunk &rows, idx_t first_column, idx_t column_count, duckdb::DataChunk &result);
 
-//! The indexes of a table, bound. The list keeps those that are dropped meanwhile.
-duckdb::vector<duckdb::shared_ptr<duckdb::IndexEntry>> IndexesOf(duckdb::ClientContext &context, duckdb::DataTable &storage);
+//! Calls `callback` with each index of a table, bound, until it returns false. None of them is dropped meanwhile: that
+//! waits, as does everything else that needs the table's indexes.
+void ForEachIndex(duckdb::ClientContext &context, duckdb::DataTable &storage,
+                  const std::function<bool(const duckdb::ART &index)> &callback);
 
 //! Frees the keys of rows for insertions of the same transaction. `rows` begins with the physical columns.
 void FreeKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,

@@ -151,6 +151,9 @@ void ThrowIfDoomed(duckdb::ClientContext &context);
 duckdb::shared_ptr<Changes> OpenChanges(duckdb::ClientContext &context, QuackCatalog &catalog);
 //! The statement has ended: commits its changes, unless they belong to a transaction that goes on.
 void FinishChanges(duckdb::ClientContext &context, QuackCatalog &catalog, duckdb::shared_ptr<Changes> changes);
+//! For a transaction that has changed nothing and waits for the log: it holds up no checkpoint, and its snapshot is not in
+//! the way of what comes before it in the log.
+void ReadNoMore(duckdb::DuckTransaction &transaction);
 //! Commits changes of the catalog that are a transaction of their own.
 void FinishWriter(duckdb::ClientContext &context, QuackCatalog &catalog, Writer &writer);
 
