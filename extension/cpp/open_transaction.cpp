@@ -262,6 +262,10 @@ bool NativeChanges::Concern(const FailedAttempt &attempt) const {
 }
 
 bool NativeChanges::MayCause(const FailedAttempt &attempt) const {
+	if (attempt.error == ExceptionType::SEQUENCE) {
+		// Whether a sequence has values left, the log alone decides.
+		return false;
+	}
 	if (attempt.error == ExceptionType::CONSTRAINT) {
 		return of_indexes && Concern(attempt);
 	}
