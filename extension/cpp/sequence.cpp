@@ -26,6 +26,9 @@ namespace quack {
 constexpr const char *RANGE_SETTING = "quack_sequence_range";
 //! `SEQUENCE_VALUES_MAX` in crates/types.
 constexpr uint64_t RANGE_MAX = 1000000;
+//! In a checkpoint alone: the value that a sequence was made to start with. DuckDB stores the next one in its place, and a
+//! node that has been restarted would tell another one than the others.
+constexpr const char *START_TAG = "quack_start_value";
 
 namespace {
 
@@ -298,6 +301,14 @@ optional_ptr<const SequenceData> SequenceStates::Frozen(const SequenceCatalogEnt
 
 QuackSequenceEntry::QuackSequenceEntry(Catalog &catalog, SchemaCatalogEntry &schema, CreateSequenceInfo &info)
     : SequenceCatalogEntry(catalog, schema, info) {
+	auto start = tags.find(START_TAG);
+	if (start == tags.end()) {
+		return;
+	}
+	auto data = GetData();
+	data.start_value = std::stoll(start->second);
+	MoveSequence(*this, data);
+	tags.erase(start);
 }
 
 unique_ptr<CatalogEntry> QuackSequenceEntry::Copy(ClientContext &context) const {
@@ -316,6 +327,7 @@ unique_ptr<CreateInfo> QuackSequenceEntry::GetInfo() const {
 		info.usage_count = frozen->usage_count;
 		info.start_value = frozen->counter;
 		info.last_value = frozen->last_value;
+		info.tags[START_TAG] = std::to_string(frozen->start_value);
 	}
 	return result;
 }

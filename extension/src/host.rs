@@ -188,7 +188,7 @@ impl Host {
             lock(&HOSTS).iter().filter_map(Weak::upgrade).find(|host| std::ptr::eq(Arc::as_ptr(host), self));
         let Some(this) = this else { return };
         let spawned =
-            std::thread::Builder::new().name("quack-guardian".into()).spawn(move || run_guardian(&this));
+            quack_types::thread::builder("quack-guardian").spawn(move || run_guardian(&this));
         if let Err(error) = spawned {
             self.guarded.store(false, Ordering::Release);
             tracing::error!(%error, "no guardian: the servers outlive the closing of the database");
@@ -288,7 +288,7 @@ extern "C" fn quack_rs_process_exit() {
             .collect();
         if !servers.is_empty() {
             // Not on this thread: its thread-local values are being destroyed.
-            let halting = std::thread::Builder::new().spawn(move || {
+            let halting = quack_types::thread::builder("quack-halt").spawn(move || {
                 for server in servers {
                     server.halt();
                     // Its parts must not be dropped: DuckDB may be half gone.

@@ -175,7 +175,7 @@ impl Server {
             return Ok(());
         }
         let settle = move || opening.settle(&launch, started);
-        let thread = std::thread::Builder::new().name("quack-settle".to_owned()).spawn(settle).map_err(io)?;
+        let thread = quack_types::thread::builder("quack-settle").spawn(settle).map_err(io)?;
         *lock(&self.settling) = Some(thread);
         Ok(())
     }

@@ -31,7 +31,7 @@ impl Refresher {
             // Nobody waits when the process has waited long enough.
             let _ = end.send(());
         };
-        let spawned = std::thread::Builder::new().name("quack-refresher".to_owned()).spawn(run);
+        let spawned = quack_types::thread::builder("quack-refresher").spawn(run);
         spawned.map_err(|error| format!("cannot start the thread that takes the figures: {error}"))?;
         Ok(Self { stop: Some(stop), ended })
     }

@@ -118,7 +118,7 @@ fn watch_signals(board: Arc<Board>, timeout: Duration) -> Result<Receiver<i32>, 
         );
         signal_hook::low_level::exit(STUCK_EXIT);
     };
-    let spawned = std::thread::Builder::new().name("quack-signals".to_owned()).spawn(watch);
+    let spawned = quack_types::thread::builder("quack-signals").spawn(watch);
     spawned.map_err(|error| format!("cannot start the thread that waits for signals: {error}"))?;
     Ok(receive)
 }

@@ -95,7 +95,7 @@ impl Cluster {
                 }
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("quack-agreement".to_owned()).spawn(run) {
+        if let Err(error) = quack_types::thread::builder("quack-agreement").spawn(run) {
             tracing::error!(%error, "what the nodes decide is not compared: only quack_verify does");
         }
     }
@@ -116,7 +116,7 @@ impl Cluster {
                 // The caller may have gone on.
                 let _ = sender.send((member, answer));
             };
-            if let Err(error) = std::thread::Builder::new().name("quack-ask".to_owned()).spawn(ask) {
+            if let Err(error) = quack_types::thread::builder("quack-ask").spawn(ask) {
                 tracing::error!(%error, "a member cannot be asked what it has decided");
             }
         }

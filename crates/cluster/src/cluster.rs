@@ -299,10 +299,10 @@ impl Cluster {
         let Some(running) = self.running() else { return Vec::new() };
         let asking = self.roster.members().into_iter().map(|member| {
             let (this, running) = (Arc::clone(self), Arc::clone(&running));
-            std::thread::spawn(move || this.view(&running, member))
+            quack_types::thread::builder("quack-view").spawn(move || this.view(&running, member))
         });
         let asking: Vec<_> = asking.collect();
-        asking.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        asking.into_iter().filter_map(|thread| thread.ok()?.join().ok()).collect()
     }
 
     /// What is measured of snapshots.

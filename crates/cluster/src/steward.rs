@@ -36,7 +36,7 @@ impl Cluster {
                 cluster.wait_a_moment(INTERVAL);
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("quack-steward".to_owned()).spawn(run) {
+        if let Err(error) = quack_types::thread::builder("quack-steward").spawn(run) {
             tracing::error!(%error, "nobody looks after the members: learners stay learners");
         }
     }

@@ -54,7 +54,7 @@ impl Transport for PeerTransport {
                 tracing::debug!(%error, "it does not hear it yet");
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("quack-tell".to_owned()).spawn(tell) {
+        if let Err(error) = quack_types::thread::builder("quack-tell").spawn(tell) {
             tracing::debug!(%error, "nobody can tell it now");
         }
     }

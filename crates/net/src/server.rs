@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use std::{mem, process, thread};
+use std::{mem, process};
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -208,7 +208,7 @@ impl Server {
         if !IN_CALL.get() {
             return stop(runtime, &connections, peers.as_ref(), deadline);
         }
-        let detached = thread::Builder::new().name("quack-net-stop".to_owned());
+        let detached = quack_types::thread::builder("quack-net-stop");
         let runtime = Arc::new(Mutex::new(Some(runtime)));
         let shared = runtime.clone();
         let spawned = detached.spawn(move || {

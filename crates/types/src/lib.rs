@@ -10,6 +10,7 @@ pub mod folder;
 pub mod id;
 pub mod limits;
 mod place;
+pub mod thread;
 
 pub use digest::{Claim, Digests, EntryOutcome, Mark, OutcomeRecord};
 pub use id::{GroupId, InvalidNodeId, LogIndex, NodeId, ProposalId, RaftId, Term};

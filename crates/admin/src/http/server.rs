@@ -62,7 +62,7 @@ impl AdminServer {
                 }
             });
         };
-        let thread = std::thread::Builder::new().name("quack-admin".to_owned()).spawn(run).map_err(failed)?;
+        let thread = quack_types::thread::builder("quack-admin").spawn(run).map_err(failed)?;
         Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
 
