@@ -5,7 +5,8 @@ use std::ffi::c_void;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
 
 use quack_apply::StoreError;
 use quack_apply::store::ErrorKind;
@@ -19,6 +20,8 @@ use crate::serve::{Arguments, Server, invalid};
 
 /// How often the guardian looks whether anybody but us still holds the instance.
 const GUARDIAN_PERIOD: Duration = Duration::from_millis(100);
+/// How long a server waits, before it begins, for others of the process that are ending.
+const CLOSING_TIME: Duration = Duration::from_secs(5);
 
 /// All hosts of the process, for its exit; and the process they live in.
 static HOSTS: Mutex<Vec<Weak<Host>>> = Mutex::new(Vec::new());
@@ -34,6 +37,8 @@ pub struct Host {
     /// Held while a server is being started or stopped, so that this happens one at a time.
     changing: Mutex<()>,
     guarded: AtomicBool,
+    /// The thread that is stopping all servers.
+    ending: Mutex<Option<ThreadId>>,
 }
 
 // SAFETY: the C++ host is made for use from any thread.
@@ -52,6 +57,7 @@ impl Host {
     }
 
     pub fn serve(&self, arguments: &Arguments) -> Result<Vec<Option<String>>, StoreError> {
+        self.wait_for_abandoned();
         let _changing = lock(&self.changing);
         refuse_lingering(arguments)?;
         // SAFETY: C++ is in a call that holds the host.
@@ -60,6 +66,24 @@ impl Host {
         lock(&self.servers).insert(server.uri(), server);
         self.guard();
         Ok(row)
+    }
+
+    /// Waits for the end of servers whose instance has just been closed in this process: the next one may be meant for
+    /// their port and folder.
+    fn wait_for_abandoned(&self) {
+        let deadline = Instant::now() + CLOSING_TIME;
+        let is_abandoned = |host: &Arc<Self>| {
+            let Ok(_changing) = host.changing.try_lock() else { return lock(&host.ending).is_some() };
+            // SAFETY: a server is there, so the C++ host has not been closed.
+            !lock(&host.servers).is_empty() && unsafe { ffi::quack_cpp_host_abandoned(host.raw) }
+        };
+        let others = || -> Vec<_> {
+            let hosts = lock(&HOSTS);
+            hosts.iter().filter_map(Weak::upgrade).filter(|host| !std::ptr::eq(Arc::as_ptr(host), self)).collect()
+        };
+        while Instant::now() < deadline && others().iter().any(is_abandoned) {
+            std::thread::sleep(GUARDIAN_PERIOD);
+        }
     }
 
     pub fn stop(&self, uri: &str) -> Result<String, StoreError> {
@@ -173,9 +197,16 @@ impl Host {
     }
 
     fn stop_all(&self) {
+        let this_thread = std::thread::current().id();
+        if *lock(&self.ending) == Some(this_thread) {
+            // The end of the last server has closed the instance, which closes this host.
+            return;
+        }
         let _changing = lock(&self.changing);
+        *lock(&self.ending) = Some(this_thread);
         let servers: Vec<_> = lock(&self.servers).drain().map(|(_, server)| server).collect();
         servers.iter().for_each(|server| stop_server(server));
+        *lock(&self.ending) = None;
     }
 
     /// Starts the thread that ends the servers when everybody else has let go of the instance: a server must not keep
@@ -251,6 +282,7 @@ extern "C" fn quack_rs_host_open(raw: *mut c_void) -> *mut c_void {
         servers: Mutex::default(),
         changing: Mutex::default(),
         guarded: AtomicBool::new(false),
+        ending: Mutex::default(),
     });
     let mut hosts = lock(&HOSTS);
     hosts.retain(|other| other.strong_count() > 0);
