@@ -1,9 +1,12 @@
 """Hosts that are set up otherwise: nodes do the same in all of them, or say what is in the way."""
 
 import os
+from pathlib import Path
 
 import pytest
 from quack_testing.cluster import wait_for
+from quack_testing.node import TOKEN
+from quack_testing.ports import free_ports
 from quack_testing.process import EXTENSION, DatabaseError, Process
 
 ROWS = "SELECT i, md5(i::VARCHAR) || repeat('x', 900) FROM range({first}, {first} + 10000) r(i)"
@@ -162,3 +165,42 @@ def test_a_database_of_the_process_is_not_taken_for_the_catalog(new_cluster):
     n1.sql("DETACH cp")
     wait_for(lambda: n1.sql("FROM other.t ORDER BY i") == [(1, 2), (3, 4)], "the rows of n0")
     cluster.wait_equal()
+
+
+def test_the_environment_decides_about_no_stack(new_cluster):
+    cluster = new_cluster(3)
+    cluster["n1"].environment = {"RUST_MIN_STACK": "16384"}
+    cluster.start()
+    cluster["n1"].sql("CREATE TABLE cp.t (i INTEGER)")
+    cluster["n1"].sql("INSERT INTO cp.t SELECT range FROM range(10000)")
+    cluster.wait_equal()
+    assert states(cluster) == {"ok"}
+
+
+CLOSED_AND_SERVED_AGAIN = """
+for number in range(4):
+    host = duckdb.connect(config={{"allow_unsigned_extensions": "true"}})
+    host.execute("LOAD '{extension}'")
+    uri = host.execute(
+        "CALL quack_serve('quack:127.0.0.1:{port}', token := '{token}', node_id := 'n0', data_dir := '{folder}')"
+    ).fetchall()[0][0]
+    host.execute(f"ATTACH '{{uri}}' AS cp (TYPE quack, TOKEN '{token}')")
+    host.execute("CREATE TABLE IF NOT EXISTS cp.t (i INTEGER)")
+    host.execute(f"INSERT INTO cp.t VALUES ({{number}})")
+    result = host.execute("SELECT count(*) FROM cp.t").fetchall()
+    host.close()
+"""
+
+
+def test_a_process_closes_a_database_and_serves_its_folder_again(new_process, tmp_path):
+    """The server ends when its instance is closed, though its own end closes the instance's last part."""
+    (port,) = free_ports(1)
+    code = CLOSED_AND_SERVED_AGAIN.format(extension=EXTENSION, port=port, token=TOKEN, folder=tmp_path / "data")
+    process = new_process()
+    assert process.python(code) == [[4]]
+
+    def guardians():
+        tasks = f"/proc/{process.popen.pid}/task"
+        return [task for task in os.listdir(tasks) if "quack" in Path(tasks, task, "comm").read_text()]
+
+    wait_for(lambda: guardians() == [], "the last server to end")
