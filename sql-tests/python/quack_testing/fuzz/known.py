@@ -102,6 +102,12 @@ KNOWN = [
         ends=True,
     ),
     Known(
+        "names in a definition are whole: the catalog's stands before them (docs/transactions.md)",
+        (ROWS,),
+        step=r"^(PRAGMA|DESCRIBE|SHOW|SELECT \* FROM information_schema)",
+        cluster=r"\bcp\.",
+    ),
+    Known(
         "a host may have attached the catalog under a name in other letters",
         (ROWS,),
         step=r"^SELECT current_database\(\)",
