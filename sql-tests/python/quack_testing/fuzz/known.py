@@ -102,7 +102,7 @@ KNOWN = [
         ends=True,
     ),
     Known(
-        "names in a definition are whole: the catalog's stands before them (docs/transactions.md)",
+        "names in a definition are whole: the catalog's stands before them (docs/definitions.md)",
         (ROWS,),
         step=r"^(PRAGMA|DESCRIBE|SHOW|SELECT \* FROM information_schema)",
         cluster=r"\bcp\.",
