@@ -68,6 +68,13 @@ KNOWN = [
         cluster=r"^(Out of Range|Conversion) Error: ",
     ),
     Known(
+        "of two errors of an ALTER another one is told: the origin tries it with the rows that are there first",
+        (CLASS,),
+        step=r"^ALTER TABLE .* TYPE",
+        native=r"^Binder Error: ",
+        cluster=r"^(Out of Range|Conversion) Error: ",
+    ),
+    Known(
         "DuckDB refuses BETWEEN of nested values unless its optimizer, which a host may switch off, has rewritten it",
         (CLASS, SUCCESS),
         native=r"Invalid type for BETWEEN",
