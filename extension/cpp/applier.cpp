@@ -204,13 +204,15 @@ void Applier::CommitTransaction() {
 	} catch (std::exception &ex) {
 		// DuckDB says TRANSACTION for whatever it is. A conflict is one on every node; a full disk is this node's own.
 		ErrorData error(ex);
-		if (error.Type() == ExceptionType::TRANSACTION && refused.HasError()) {
-			refused.Throw();
+		if (error.Type() == ExceptionType::TRANSACTION) {
+			error = refused.HasError() ? refused : ErrorData(ExceptionType::IO, error.RawMessage());
 		}
-		// DuckDB 2.0.0 leaves columns of different lengths and keys without rows behind where memory or the disk ends in
-		// the midst of a commit: what is in memory is good for nothing any more.
-		catalog.Spoil();
-		if (error.Type() == ExceptionType::TRANSACTION || error.Type() == ExceptionType::OUT_OF_MEMORY) {
+		if (error.Type() != ExceptionType::TRANSACTION && error.Type() != ExceptionType::CONSTRAINT) {
+			// DuckDB 2.0.0 leaves columns of different lengths and keys without rows behind where memory or the disk ends in
+			// the midst of a commit: what is in memory is good for nothing any more.
+			catalog.Spoil();
+		}
+		if (error.Type() == ExceptionType::OUT_OF_MEMORY) {
 			error = ErrorData(ExceptionType::IO, error.RawMessage());
 		}
 		error.Throw();
