@@ -8,7 +8,10 @@
 #include "duckdb/planner/bound_constraint.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
+#include <functional>
+
 namespace duckdb {
+class ART;
 class DataTable;
 class IndexEntry;
 }
