@@ -10,6 +10,7 @@
 #include "rows.hpp"
 #include "statement.hpp"
 #include "transaction_manager.hpp"
+#include "value_check.hpp"
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
 #include "duckdb/planner/binder.hpp"
@@ -74,15 +75,27 @@ void Applier::FlushAppend() {
 	appending = nullptr;
 }
 
+void Applier::ReadRows(Target &target, QuackBytes bytes, const vector<vector<LogicalType>> &expected, DataChunk &chunk) {
+	auto accept = [&](idx_t rows, const vector<LogicalType> &types) {
+		if (rows > STANDARD_VECTOR_SIZE || std::find(expected.begin(), expected.end(), types) == expected.end()) {
+			throw InvalidInputException("the rows for table \"%s\" do not have the types of its columns",
+			                            target.entry->name.GetIdentifierName());
+		}
+	};
+	try {
+		DeserializeChunk(context, bytes, chunk, accept);
+	} catch (SerializationException &ex) {
+		// Bytes of the log, which are the same on all nodes: the entry is refused by all, and stops none.
+		throw InvalidInputException("the rows for table \"%s\" cannot be read: %s", target.entry->name.GetIdentifierName(),
+		                            ErrorData(ex).RawMessage());
+	}
+}
+
 void Applier::Insert(const QuackTable &table, QuackBytes bytes) {
 	auto &target = TargetOf(table);
-	auto &storage = target.entry->GetStorage();
 	DataChunk chunk;
-	DeserializeChunk(context, bytes, chunk);
-	if (chunk.GetTypes() != storage.GetTypes()) {
-		throw InvalidInputException("the rows for table \"%s\" do not have the types of its columns",
-		                            target.entry->name.GetIdentifierName());
-	}
+	ReadRows(target, bytes, {target.entry->GetStorage().GetTypes()}, chunk);
+	CheckValues(*target.entry, chunk, 0, Checked::ALL);
 	Append(target, chunk);
 }
 
@@ -311,14 +324,18 @@ bool Applier::Search(Target &target, DataChunk &rows, vector<row_t> &ids) {
 bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 	auto &target = TargetOf(table);
 	auto columns = target.entry->GetStorage().ColumnCount();
+	auto deleted_types = target.entry->GetStorage().GetTypes();
+	auto updated_types = deleted_types;
+	deleted_types.push_back(LogicalType::ROW_TYPE);
+	updated_types.insert(updated_types.begin(), deleted_types.begin(), deleted_types.end());
 	auto chunk = make_uniq<DataChunk>();
-	DeserializeChunk(context, bytes, *chunk);
-	auto count = chunk->size();
-	auto is_update = chunk->ColumnCount() == 2 * columns + 1;
-	if (chunk->ColumnCount() != columns + 1 && !is_update) {
-		throw InvalidInputException("the changed rows of table \"%s\" do not have its columns",
-		                            target.entry->name.GetIdentifierName());
+	ReadRows(target, bytes, {deleted_types, updated_types}, *chunk);
+	CheckValues(*target.entry, *chunk, 0, Checked::WHAT_IS_FOLLOWED);
+	auto is_update = chunk->ColumnCount() == updated_types.size();
+	if (is_update) {
+		CheckValues(*target.entry, *chunk, columns + 1, Checked::ALL);
 	}
+	auto count = chunk->size();
 	if (count == 0) {
 		// It was only to be the table that is meant.
 		return true;

@@ -2,6 +2,7 @@
 
 #include "chunk.hpp"
 
+#include "value_check.hpp"
 #include "duckdb/common/serializer/binary_deserializer.hpp"
 #include "duckdb/common/serializer/binary_serializer.hpp"
 #include "duckdb/common/storage_compatibility.hpp"
@@ -57,14 +58,36 @@ unique_ptr<MemoryStream> SerializeTypeForClient(const LogicalType &type) {
 	return stream;
 }
 
-void DeserializeChunk(ClientContext &context, QuackBytes bytes, DataChunk &chunk) {
+void DeserializeChunk(ClientContext &context, QuackBytes bytes, DataChunk &chunk, const AcceptTypes &accept) {
 	MemoryStream stream(const_cast<data_ptr_t>(bytes.data), bytes.length);
 	BinaryDeserializer deserializer(stream);
 	deserializer.Set<ClientContext &>(context);
 	deserializer.Set<DatabaseInstance &>(*context.db);
+	// As `DataChunk::Deserialize`, which makes vectors of whatever types there are, and leaves those that do not come as
+	// memory happens to be.
 	deserializer.Begin();
-	chunk.Deserialize(deserializer);
+	auto rows = deserializer.ReadProperty<sel_t>(100, "rows");
+	vector<LogicalType> types;
+	deserializer.ReadList(101, "types",
+	                      [&](Deserializer::List &list, idx_t) { types.push_back(list.ReadElement<LogicalType>()); });
+	accept(rows, types);
+	chunk.Initialize(Allocator::DefaultAllocator(), types, MaxValue<idx_t>(rows, STANDARD_VECTOR_SIZE));
+	idx_t columns = 0;
+	deserializer.ReadList(102, "columns", [&](Deserializer::List &list, idx_t i) {
+		if (i >= types.size()) {
+			throw SerializationException("the chunk has more columns than types");
+		}
+		list.ReadObject([&](Deserializer &object) { chunk.data[i].Deserialize(object, rows); });
+		columns++;
+	});
+	if (columns != types.size()) {
+		throw SerializationException("the chunk has fewer columns than types");
+	}
 	deserializer.End();
+	for (auto &column : chunk.data) {
+		CheckVector(column);
+	}
+	chunk.SetChildCardinality(rows);
 }
 
 unique_ptr<DataChunk> SliceOf(DataChunk &chunk, idx_t begin, idx_t end) {

@@ -2,6 +2,7 @@
 
 #include "row_identity.hpp"
 
+#include "variant_form.hpp"
 #include "duckdb/common/types/variant.hpp"
 #include "duckdb/common/vector/array_vector.hpp"
 #include "duckdb/common/vector/list_vector.hpp"
@@ -59,46 +60,6 @@ static void PutText(string &bytes, const string_t &text) {
 	uint64_t length = text.GetSize();
 	Put(bytes, &length, sizeof(length));
 	Put(bytes, text.GetData(), length);
-}
-
-static idx_t FixedSizeOf(VariantLogicalType type) {
-	switch (type) {
-	case VariantLogicalType::INT8:
-	case VariantLogicalType::UINT8:
-		return 1;
-	case VariantLogicalType::INT16:
-	case VariantLogicalType::UINT16:
-		return 2;
-	case VariantLogicalType::INT32:
-	case VariantLogicalType::UINT32:
-	case VariantLogicalType::FLOAT:
-	case VariantLogicalType::DATE:
-		return 4;
-	case VariantLogicalType::INT64:
-	case VariantLogicalType::UINT64:
-	case VariantLogicalType::DOUBLE:
-	case VariantLogicalType::TIME_MICROS:
-	case VariantLogicalType::TIME_NANOS:
-	case VariantLogicalType::TIMESTAMP_SEC:
-	case VariantLogicalType::TIMESTAMP_MILIS:
-	case VariantLogicalType::TIMESTAMP_MICROS:
-	case VariantLogicalType::TIMESTAMP_NANOS:
-	case VariantLogicalType::TIME_MICROS_TZ:
-	case VariantLogicalType::TIMESTAMP_MICROS_TZ:
-	case VariantLogicalType::TIMESTAMP_NANOS_TZ:
-		return 8;
-	case VariantLogicalType::INT128:
-	case VariantLogicalType::UINT128:
-	case VariantLogicalType::UUID:
-	case VariantLogicalType::INTERVAL:
-		return 16;
-	case VariantLogicalType::VARIANT_NULL:
-	case VariantLogicalType::BOOL_TRUE:
-	case VariantLogicalType::BOOL_FALSE:
-		return 0;
-	default:
-		throw InternalException("the size of a VARIANT's value is not known");
-	}
 }
 
 static const_data_ptr_t DataOf(const UnifiedVariantVectorData &variant, idx_t row, uint32_t value) {

@@ -6,6 +6,7 @@
 #include "network_session.hpp"
 #include "statement.hpp"
 #include "store.hpp"
+#include "value_check.hpp"
 #include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/main/query_result_stream.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -208,6 +209,8 @@ void Session::AppendRows(Changes &changes, const string &schema, const string &t
 		throw InvalidInputException("table %s has %llu columns but %llu columns were supplied",
 		                            SQLIdentifier::ToString(entry.name), types.size(), rows.ColumnCount());
 	}
+	// Before casts look at them.
+	CheckValues(target, rows, 0, Checked::ALL);
 	DataChunk cast;
 	cast.Initialize(context, types, MaxValue<idx_t>(rows.size(), 1));
 	for (idx_t i = 0; i < types.size(); i++) {
@@ -232,7 +235,11 @@ void Session::Append(const string &schema, const string &table, QuackBytes bytes
 		}
 		context.RunFunctionInTransaction([&]() {
 			DataChunk rows;
-			DeserializeChunk(context, bytes, rows);
+			DeserializeChunk(context, bytes, rows, [](idx_t, const vector<LogicalType> &types) {
+				for (auto &type : types) {
+					CheckType(type);
+				}
+			});
 			auto &catalog = ReplicatedCatalog();
 			auto changes = OpenChanges(context, catalog);
 			// Some clients send a whole batch of rows as one chunk.

@@ -76,6 +76,9 @@ private:
 	void ForgetTargets();
 	duckdb::optional_ptr<duckdb::SequenceCatalogEntry> FindSequence(const duckdb::string &schema,
 	                                                                const duckdb::string &name);
+	//! Reads the rows of an entry, whose types must be among those `expected`. What throws here throws on every node.
+	void ReadRows(Target &target, QuackBytes bytes, const duckdb::vector<duckdb::vector<duckdb::LogicalType>> &expected,
+	              duckdb::DataChunk &chunk);
 	void Append(Target &target, duckdb::DataChunk &rows);
 	//! Waits for a checkpoint that is being written; the next one waits for this transaction.
 	void KeepCheckpointsAway();

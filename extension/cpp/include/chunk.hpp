@@ -5,6 +5,8 @@
 #include "duckdb.hpp"
 #include "duckdb/common/serializer/memory_stream.hpp"
 
+#include <functional>
+
 namespace quack {
 
 //! DuckDB's own serialization of a chunk. The bytes are `GetData()` up to `GetPosition()`.
@@ -12,8 +14,11 @@ duckdb::unique_ptr<duckdb::MemoryStream> SerializeChunk(duckdb::DataChunk &chunk
 //! As `SerializeChunk`, in the form that a client of DuckDB 1.5 reads.
 duckdb::unique_ptr<duckdb::MemoryStream> SerializeChunkForClient(duckdb::DataChunk &chunk);
 duckdb::unique_ptr<duckdb::MemoryStream> SerializeTypeForClient(const duckdb::LogicalType &type);
-//! Reads a chunk back; throws a SerializationException when the bytes are not one.
-void DeserializeChunk(duckdb::ClientContext &context, QuackBytes bytes, duckdb::DataChunk &chunk);
+//! Throws when a chunk of so many rows of these types is not one that is expected.
+using AcceptTypes = std::function<void(duckdb::idx_t rows, const duckdb::vector<duckdb::LogicalType> &types)>;
+//! Reads a chunk back; throws a SerializationException when the bytes are not one. `accept` comes before anything is made
+//! of what the bytes say. The values are as they come: value_check.hpp.
+void DeserializeChunk(duckdb::ClientContext &context, QuackBytes bytes, duckdb::DataChunk &chunk, const AcceptTypes &accept);
 
 //! The rows from `begin` to before `end`, as a chunk of their own.
 duckdb::unique_ptr<duckdb::DataChunk> SliceOf(duckdb::DataChunk &chunk, idx_t begin, idx_t end);

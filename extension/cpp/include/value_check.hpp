@@ -1,0 +1,29 @@
+//! The check of values that come from the network or from the log.
+#pragma once
+
+#include "duckdb.hpp"
+
+namespace quack {
+
+//! What DuckDB's deserializer makes of bytes: it sees to it that lists end within their elements and that dictionaries
+//! have what is selected of them, and takes types and values as they come. None of the following changes a value.
+
+//! Refuses a type that no column has, or whose parts do not belong together.
+void CheckType(const duckdb::LogicalType &type);
+//! Refuses a vector that cannot be made flat by what it says alone.
+void CheckVector(const duckdb::Vector &vector);
+
+enum class Checked {
+	//! What is to be stored.
+	ALL,
+	//! What is only compared, by its bytes: where these are reached through other values, those. A row that is stored must
+	//! be found as it is, whatever its values are, or it could not be deleted.
+	WHAT_IS_FOLLOWED
+};
+
+//! Refuses values that their type does not have, in the columns from `first_column` on that those of `table` are meant for.
+//! These become flat. Beneath a NULL everything becomes NULL, and so do elements that no list refers to: what is there is
+//! not a value, and may be taken for one later.
+void CheckValues(const duckdb::DuckTableEntry &table, duckdb::DataChunk &rows, duckdb::idx_t first_column, Checked checked);
+
+} // namespace quack

@@ -1,0 +1,16 @@
+//! How DuckDB holds a VARIANT inside.
+#pragma once
+
+#include "duckdb.hpp"
+#include "duckdb/common/types/variant.hpp"
+
+namespace quack {
+
+//! Bytes of a value inside a VARIANT; throws for a type whose values have different sizes.
+duckdb::idx_t FixedSizeOf(duckdb::VariantLogicalType type);
+
+//! What is wrong with the first `count` values of a flat vector of VARIANTs, as in value_form.hpp. Its texts are checked
+//! already, and so are the ends of its lists.
+const char *WrongVariant(duckdb::Vector &variants, duckdb::idx_t count);
+
+} // namespace quack
