@@ -528,6 +528,29 @@ def test_values_that_sql_makes_out_of_range_are_refused_by_their_entry(server):
     server.sql("UPDATE made SET x = '2026-01-03' WHERE id = 1")
 
 
+def test_all_nodes_refuse_such_an_entry_alike(cluster):
+    leader = cluster.leader()
+    follower = cluster.others(leader)[0]
+    follower.sql("CREATE TABLE made (id BIGINT PRIMARY KEY, x TIMESTAMP)")
+    for node in (leader, follower):
+        with pytest.raises(Exception, match=f'column "x" of table "made": TIMESTAMP: {OUT_OF_RANGE}'):
+            node.sql("INSERT INTO made VALUES (1, make_timestamp(-9223372036854775806))")
+        # All of the transaction is refused.
+        node.sql("BEGIN", "open")
+        node.sql("INSERT INTO made VALUES (2, '2026-01-02')", "open")
+        node.sql("INSERT INTO made VALUES (3, make_timestamp(-9223372036854775806))", "open")
+        with pytest.raises(Exception, match=OUT_OF_RANGE):
+            node.sql("COMMIT", "open")
+    client = Client(follower)
+    client.refused("made", 1, [BIGINT.type, TIME.type], [BIGINT.vector([1]), TIME.vector([-1])], NOT_WITHIN_A_DAY)
+    follower.sql("INSERT INTO made VALUES (1, '2026-01-01')")
+    cluster.wait_equal()
+    leader.kill_and_start()
+    cluster.wait_equal()
+    for node in cluster.alive():
+        assert node.sql("SELECT id, x::VARCHAR FROM made") == [(1, "2026-01-01 00:00:00")]
+
+
 def test_nothing_of_it_is_there_after_a_kill(server, client):
     server.sql("CREATE OR REPLACE TABLE killed (x TIME)")
     client.refused("killed", 1, [TIME.type], [TIME.vector([1 << 62])], NOT_WITHIN_A_DAY)
