@@ -280,8 +280,9 @@ private:
 	void CheckEach(const Vector &values, idx_t count, WRONG &&wrong_of) const {
 		auto data = reinterpret_cast<const T *>(FlatVector::GetData(values));
 		auto &validity = FlatVector::Validity(values);
+		auto can_have_null = !validity.CannotHaveNull();
 		for (idx_t i = 0; i < count; i++) {
-			if (!validity.RowIsValid(i)) {
+			if (can_have_null && !validity.RowIsValid(i)) {
 				continue;
 			}
 			if (auto wrong = wrong_of(data[i])) {
@@ -295,34 +296,34 @@ private:
 		case LogicalTypeId::SQLNULL:
 			return CheckEach<int32_t>(values, count, [](int32_t) { return "it is not NULL"; });
 		case LogicalTypeId::BOOLEAN:
-			return CheckEach<uint8_t>(values, count, WrongBoolean);
+			return CheckEach<uint8_t>(values, count, [](uint8_t value) { return WrongBoolean(value); });
 		case LogicalTypeId::DATE:
-			return CheckEach<int32_t>(values, count, WrongDate);
+			return CheckEach<int32_t>(values, count, [](int32_t value) { return WrongDate(value); });
 		case LogicalTypeId::TIME:
-			return CheckEach<int64_t>(values, count, WrongTime);
+			return CheckEach<int64_t>(values, count, [](int64_t value) { return WrongTime(value); });
 		case LogicalTypeId::TIME_NS:
-			return CheckEach<int64_t>(values, count, WrongTimeNanos);
+			return CheckEach<int64_t>(values, count, [](int64_t value) { return WrongTimeNanos(value); });
 		case LogicalTypeId::TIME_TZ:
-			return CheckEach<uint64_t>(values, count, WrongTimeTz);
+			return CheckEach<uint64_t>(values, count, [](uint64_t value) { return WrongTimeTz(value); });
 		case LogicalTypeId::TIMESTAMP_SEC:
-			return CheckEach<int64_t>(values, count, WrongTimestampSeconds);
+			return CheckEach<int64_t>(values, count, [](int64_t value) { return WrongTimestampSeconds(value); });
 		case LogicalTypeId::TIMESTAMP_MS:
-			return CheckEach<int64_t>(values, count, WrongTimestampMillis);
+			return CheckEach<int64_t>(values, count, [](int64_t value) { return WrongTimestampMillis(value); });
 		case LogicalTypeId::TIMESTAMP:
 		case LogicalTypeId::TIMESTAMP_TZ:
-			return CheckEach<int64_t>(values, count, WrongTimestampMicros);
+			return CheckEach<int64_t>(values, count, [](int64_t value) { return WrongTimestampMicros(value); });
 		case LogicalTypeId::DECIMAL:
 			return CheckDecimals(values, count);
 		case LogicalTypeId::ENUM:
 			return CheckEnums(values, count);
 		case LogicalTypeId::VARCHAR:
-			return CheckEach<string_t>(values, count, WrongText);
+			return CheckEach<string_t>(values, count, [](const string_t &value) { return WrongText(value); });
 		case LogicalTypeId::BIT:
-			return CheckEach<string_t>(values, count, WrongBit);
+			return CheckEach<string_t>(values, count, [](const string_t &value) { return WrongBit(value); });
 		case LogicalTypeId::BIGNUM:
-			return CheckEach<string_t>(values, count, WrongBignum);
+			return CheckEach<string_t>(values, count, [](const string_t &value) { return WrongBignum(value); });
 		case LogicalTypeId::GEOMETRY:
-			return CheckEach<string_t>(values, count, WrongGeometry);
+			return CheckEach<string_t>(values, count, [](const string_t &value) { return WrongGeometry(value); });
 		default:
 			return;
 		}

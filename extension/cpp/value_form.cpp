@@ -2,73 +2,14 @@
 
 #include "value_form.hpp"
 
-#include "duckdb/common/types/date.hpp"
-#include "duckdb/common/types/datetime.hpp"
 #include "duckdb/common/types/geometry.hpp"
-#include "duckdb/common/types/interval.hpp"
 #include "duckdb/common/types/string_heap.hpp"
-#include "duckdb/common/types/timestamp.hpp"
 
 #include <cstring>
 
 using namespace duckdb;
 
 namespace quack {
-
-//! The first timestamp that is not -infinity, 290309-12-22 (BC) 00:00:00, in seconds: the days before it would overflow.
-constexpr int64_t FIRST_TIMESTAMP_SECONDS = -9223372022400;
-
-const char *WrongBoolean(uint8_t value) {
-	return value > 1 ? "it is neither true nor false" : nullptr;
-}
-
-const char *WrongDate(int32_t days) {
-	// -infinity is the negative of infinity, which leaves one number over.
-	return days < date_t::ninfinity().days ? "it is out of range" : nullptr;
-}
-
-const char *WrongTime(int64_t micros) {
-	return micros < 0 || micros > Interval::MICROS_PER_DAY ? "it is not within a day" : nullptr;
-}
-
-const char *WrongTimeNanos(int64_t nanos) {
-	return nanos < 0 || nanos > Interval::NANOS_PER_DAY ? "it is not within a day" : nullptr;
-}
-
-const char *WrongTimeTz(uint64_t bits) {
-	dtime_tz_t value(bits);
-	if (WrongTime(value.time().value)) {
-		return "it is not within a day";
-	}
-	auto offset = value.offset();
-	return offset < dtime_tz_t::MIN_OFFSET || offset > dtime_tz_t::MAX_OFFSET ? "its offset is out of range" : nullptr;
-}
-
-//! A timestamp in units of which a second has so many.
-static const char *WrongTimestamp(int64_t value, int64_t per_second) {
-	if (value == timestamp_t::infinity().value || value == timestamp_t::ninfinity().value) {
-		return nullptr;
-	}
-	auto per_unit = Interval::MICROS_PER_SEC / per_second;
-	auto last = (timestamp_t::infinity().value - 1) / per_unit;
-	return value < FIRST_TIMESTAMP_SECONDS * per_second || value > last ? "it is out of range" : nullptr;
-}
-
-const char *WrongTimestampSeconds(int64_t seconds) {
-	return WrongTimestamp(seconds, 1);
-}
-
-const char *WrongTimestampMillis(int64_t millis) {
-	return WrongTimestamp(millis, Interval::MSECS_PER_SEC);
-}
-
-const char *WrongTimestampMicros(int64_t micros) {
-	return WrongTimestamp(micros, Interval::MICROS_PER_SEC);
-}
-
-const char *WrongText(const string_t &value) {
-	return Value::StringIsValid(value.GetData(), value.GetSize()) ? nullptr : "it is not UTF-8";
-}
 
 const char *WrongBit(const string_t &value) {
 	// A byte that counts the bits of padding, which are ones, and at least one byte of bits.
