@@ -5,8 +5,8 @@
 
 namespace quack {
 
-//! What DuckDB's deserializer makes of bytes: it sees to it that lists end within their elements and that dictionaries
-//! have what is selected of them, and takes types and values as they come. None of the following changes a value.
+// DuckDB's deserializer sees to it that lists end within their elements and that dictionaries have what is selected of
+// them. Types and values it takes as they come. What follows looks at nothing else, so that all nodes refuse alike.
 
 //! Refuses a type that no column has, or whose parts do not belong together.
 void CheckType(const duckdb::LogicalType &type);
