@@ -79,7 +79,11 @@ impl Host {
         };
         let others = || -> Vec<_> {
             let hosts = lock(&HOSTS);
-            hosts.iter().filter_map(Weak::upgrade).filter(|host| !std::ptr::eq(Arc::as_ptr(host), self)).collect()
+            hosts
+                .iter()
+                .filter_map(Weak::upgrade)
+                .filter(|host| !std::ptr::eq(Arc::as_ptr(host), self))
+                .collect()
         };
         while Instant::now() < deadline && others().iter().any(is_abandoned) {
             std::thread::sleep(GUARDIAN_PERIOD);
@@ -218,8 +222,7 @@ impl Host {
         let this =
             lock(&HOSTS).iter().filter_map(Weak::upgrade).find(|host| std::ptr::eq(Arc::as_ptr(host), self));
         let Some(this) = this else { return };
-        let spawned =
-            quack_types::thread::builder("quack-guardian").spawn(move || run_guardian(&this));
+        let spawned = quack_types::thread::builder("quack-guardian").spawn(move || run_guardian(&this));
         if let Err(error) = spawned {
             self.guarded.store(false, Ordering::Release);
             tracing::error!(%error, "no guardian: the servers outlive the closing of the database");
