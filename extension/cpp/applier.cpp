@@ -209,10 +209,8 @@ void Applier::CommitTransaction() {
 		}
 		if (error.Type() != ExceptionType::TRANSACTION && error.Type() != ExceptionType::CONSTRAINT) {
 			// DuckDB 2.0.0 leaves columns of different lengths and keys without rows behind where memory or the disk ends in
-			// the midst of a commit: what is in memory is good for nothing any more.
+			// the midst of a commit: what is in memory is good for nothing any more, and no outcome.
 			catalog.Spoil();
-		}
-		if (error.Type() == ExceptionType::OUT_OF_MEMORY) {
 			error = ErrorData(ExceptionType::IO, error.RawMessage());
 		}
 		error.Throw();

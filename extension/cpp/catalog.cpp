@@ -65,6 +65,13 @@ bool QuackCatalog::Serves() const {
 	return quack_rs_node_serves(node);
 }
 
+void QuackCatalog::RequireSound() const {
+	if (!IsSound()) {
+		throw IOException("the node is degraded and stores nothing of what it holds in memory: see FROM "
+		                  "quack_raft_status(), then stop the server and start it again");
+	}
+}
+
 bool QuackCatalog::GroupsEnabled() const {
 	return quack_rs_node_groups_enabled(node);
 }

@@ -13,33 +13,103 @@ using namespace duckdb;
 
 namespace quack {
 
-//! The words of a SQL text outside of quotes and comments, in upper case.
+namespace {
+
+//! A SQL text from its beginning, word by word.
+class Words {
+public:
+	explicit Words(const string &sql) : sql(sql) {
+	}
+
+	//! The next word outside of quotes and comments, in upper case, or the next quoted name as it stands; empty at the end.
+	string Next() {
+		while (at < sql.size()) {
+			auto c = sql[at];
+			if (c == '"') {
+				return QuotedName();
+			}
+			if (c == '\'') {
+				SkipText(false);
+			} else if ((c == 'e' || c == 'E') && sql.compare(at + 1, 1, "'") == 0) {
+				at++;
+				SkipText(true);
+			} else if (c == '$' && SkipDollarQuoted()) {
+				continue;
+			} else if (sql.compare(at, 2, "--") == 0) {
+				SkipPast("\n");
+			} else if (sql.compare(at, 2, "/*") == 0) {
+				at += 2;
+				SkipPast("*/");
+			} else if (IsOfWord(c)) {
+				return Word();
+			} else {
+				at++;
+			}
+		}
+		return string();
+	}
+
+private:
+	static bool IsOfWord(char c) {
+		return StringUtil::CharacterIsAlphaNumeric(c) || c == '_' || (static_cast<uint8_t>(c) & 0x80) != 0;
+	}
+	string Word() {
+		auto begin = at;
+		while (at < sql.size() && IsOfWord(sql[at])) {
+			at++;
+		}
+		return StringUtil::Upper(sql.substr(begin, at - begin));
+	}
+	string QuotedName() {
+		string name;
+		for (at++; at < sql.size(); at++) {
+			if (sql[at] == '"' && sql.compare(++at, 1, "\"") != 0) {
+				break;
+			}
+			name += sql[at];
+		}
+		return name;
+	}
+	void SkipPast(const string &end) {
+		auto found = sql.find(end, at);
+		at = found == string::npos ? sql.size() : found + end.size();
+	}
+	void SkipText(bool has_escapes) {
+		for (at++; at < sql.size(); at++) {
+			if (has_escapes && sql[at] == '\\') {
+				at++;
+			} else if (sql[at] == '\'') {
+				at++;
+				return;
+			}
+		}
+	}
+	//! Whether such a text begins here, and not a parameter.
+	bool SkipDollarQuoted() {
+		auto end = at + 1;
+		while (end < sql.size() && IsOfWord(sql[end])) {
+			end++;
+		}
+		if (end >= sql.size() || sql[end] != '$' || StringUtil::CharacterIsDigit(sql[at + 1])) {
+			return false;
+		}
+		auto quote = sql.substr(at, end + 1 - at);
+		at = end + 1;
+		SkipPast(quote);
+		return true;
+	}
+
+	const string &sql;
+	idx_t at = 0;
+};
+
+} // namespace
+
 static vector<string> WordsOf(const string &sql) {
 	vector<string> words;
-	idx_t i = 0;
-	auto skip_past = [&](const string &end) {
-		auto found = sql.find(end, i);
-		i = found == string::npos ? sql.size() : found + end.size();
-	};
-	while (i < sql.size()) {
-		auto c = sql[i];
-		if (c == '\'' || c == '"') {
-			i++;
-			skip_past(string(1, c));
-		} else if (sql.compare(i, 2, "--") == 0) {
-			skip_past("\n");
-		} else if (sql.compare(i, 2, "/*") == 0) {
-			i += 2;
-			skip_past("*/");
-		} else if (StringUtil::CharacterIsAlpha(c)) {
-			auto begin = i;
-			while (i < sql.size() && (StringUtil::CharacterIsAlphaNumeric(sql[i]) || sql[i] == '_')) {
-				i++;
-			}
-			words.push_back(StringUtil::Upper(sql.substr(begin, i - begin)));
-		} else {
-			i++;
-		}
+	Words rest(sql);
+	for (auto word = rest.Next(); !word.empty(); word = rest.Next()) {
+		words.push_back(std::move(word));
 	}
 	return words;
 }
@@ -66,16 +136,17 @@ static StatementKind KindOfText(const string &sql) {
 
 StatementKind KindOf(ClientContext &context) {
 	auto sql = CurrentQuery(context);
-	auto words = WordsOf(sql.substr(0, 256));
-	if (!words.empty() && (words[0] == "SELECT" || words[0] == "FROM")) {
+	Words words(sql);
+	auto first = words.Next();
+	if (first == "SELECT" || first == "FROM") {
 		// Most statements; the rest of a long text need not be read.
 		return StatementKind::OTHER;
 	}
-	if (words.size() >= 2 && words[0] == "EXECUTE") {
-		for (auto &prepared : context.client_data->prepared_statements) {
-			if (prepared.first == words[1] && prepared.second->unbound_statement) {
-				return KindOfText(prepared.second->unbound_statement->query);
-			}
+	if (first == "EXECUTE") {
+		auto prepared = context.client_data->prepared_statements.find(Identifier(words.Next()));
+		if (prepared != context.client_data->prepared_statements.end() && prepared->second->unbound_statement) {
+			// What PREPARE is given has no text of its own.
+			return KindOfText(prepared->second->unbound_statement->ToString());
 		}
 	}
 	return KindOfText(sql);
@@ -111,11 +182,17 @@ void StatementGate::Enter(ClientContext &context, StatementKind kind) {
 	waiting[number]++;
 	while (!MayPass(kind)) {
 		left.wait_for(guard, std::chrono::milliseconds(50));
-		if (IsInterrupted(context)) {
+		try {
+			if (IsInterrupted(context)) {
+				throw InterruptException();
+			}
+			// Its time may be over, too.
+			context.BlockingInterruptCheck();
+		} catch (...) {
 			waiting[number]--;
 			guard.unlock();
 			left.notify_all();
-			throw InterruptException();
+			throw;
 		}
 	}
 	waiting[number]--;

@@ -2,6 +2,7 @@
 
 #include "open_transaction.hpp"
 
+#include "chunk.hpp"
 #include "compat.hpp"
 #include "definition.hpp"
 #include "error.hpp"
@@ -277,6 +278,15 @@ bool NativeChanges::MayCause(const FailedAttempt &attempt) const {
 	return of_catalog || Concern(attempt);
 }
 
+//! Whether rows of a table refer to others of it. DuckDB looks for those in what was there before the vector that it adds.
+static bool RefersToItself(const DuckTableEntry &table) {
+	auto &constraints = table.GetConstraints();
+	return std::any_of(constraints.begin(), constraints.end(), [](const unique_ptr<Constraint> &constraint) {
+		return constraint->type == ConstraintType::FOREIGN_KEY &&
+		       constraint->Cast<ForeignKeyConstraint>().info.type == ForeignKeyType::FK_TYPE_SELF_REFERENCE_TABLE;
+	});
+}
+
 //! The rows that a transaction has added to a table, in their order.
 static void ScanOwnRows(LocalStorage &local, DataTable &table, const std::function<void(DataChunk &rows)> &callback) {
 	auto own = local.GetStorage(table);
@@ -357,7 +367,12 @@ void OpenTransaction::WriteDifference(DuckTransaction &transaction, Writer &writ
 	}
 	auto &local = transaction.GetLocalStorage();
 	for (auto &table : InsertionOrder(local)) {
-		ScanOwnRows(local, table.get().GetStorage(), [&](DataChunk &rows) { writer.Inserted(table, rows); });
+		auto at_a_time = RefersToItself(table) ? 1 : STANDARD_VECTOR_SIZE;
+		ScanOwnRows(local, table.get().GetStorage(), [&](DataChunk &rows) {
+			for (idx_t i = 0; i < rows.size(); i += at_a_time) {
+				writer.Inserted(table, at_a_time == 1 ? *SliceOf(rows, i, i + 1) : rows);
+			}
+		});
 	}
 }
 

@@ -139,6 +139,19 @@ static void Attempt(ClientContext &context, Connection &connection) {
 	QueryParameters parameters;
 	parameters.statement_args = state.parameters;
 	auto result = connection.Submit(std::move(statement), parameters);
+	while (!result->HasError()) {
+		auto progress = result->ExecuteTask();
+		if (IsObservable(progress)) {
+			break;
+		}
+		// Who interrupts the statement knows nothing of the session in which it runs.
+		if (context.IsInterrupted()) {
+			connection.context->Interrupt();
+		}
+		if (progress == QueryResultState::BLOCKED) {
+			result->WaitForTask();
+		}
+	}
 	if (!result->HasError()) {
 		result->Complete();
 	}

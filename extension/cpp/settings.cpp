@@ -8,6 +8,7 @@
 #include "duckdb/main/config.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 #include "duckdb/main/settings.hpp"
+#include "duckdb/transaction/duck_transaction.hpp"
 
 using namespace duckdb;
 
@@ -265,7 +266,9 @@ SettingValues TravellingSettings(ClientContext &context) {
 }
 
 ClosedScope::ClosedScope(ClientContext &context, const SettingValues &travelling)
-    : context(context), settings(ClientConfig::GetConfig(context).user_settings) {
+    : context(context), settings(ClientConfig::GetConfig(context).user_settings),
+      system(DuckTransaction::Get(context, Catalog::GetSystemCatalog(context))), system_bound(system.view.visibility_bound) {
+	system.view.visibility_bound = VisibilityBound::Through(SYSTEM_TRANSACTION_TIMESTAMP);
 	vector<CatalogSearchEntry> own_names {CatalogSearchEntry(Identifier::SystemCatalog(), Identifier::DefaultSchema())};
 	search_path = make_uniq<CatalogSearchPath>(context, std::move(own_names));
 	std::swap(ClientData::Get(context).catalog_search_path, search_path);
@@ -284,6 +287,7 @@ ClosedScope::ClosedScope(ClientContext &context, const SettingValues &travelling
 ClosedScope::~ClosedScope() {
 	std::swap(ClientData::Get(context).catalog_search_path, search_path);
 	ClientConfig::GetConfig(context).user_settings = std::move(settings);
+	system.view.visibility_bound = system_bound;
 }
 
 static void SettingClassOf(DataChunk &args, ExpressionState &, Vector &result) {

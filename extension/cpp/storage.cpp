@@ -5,6 +5,7 @@
 #include "catalog.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/main/attached_database.hpp"
+#include "duckdb/main/connection.hpp"
 #include "duckdb/parser/parsed_data/attach_info.hpp"
 
 using namespace duckdb;
@@ -41,16 +42,23 @@ class QuackStorageExtension : public StorageExtension {
 public:
 	//! Comes before every checkpoint, also before the one that DuckDB writes when a database is closed.
 	void OnCheckpointStart(AttachedDatabase &db, CheckpointOptions) override {
-		if (!db.GetCatalog().Cast<QuackCatalog>().IsSound()) {
-			throw IOException("the node is degraded and stores nothing of what it holds in memory: see FROM "
-			                  "quack_raft_status(), then stop the server and start it again");
-		}
+		db.GetCatalog().Cast<QuackCatalog>().RequireSound();
 	}
 };
 
 } // namespace
 
+//! Begins a transaction of DuckDB's own catalog that never ends. Where a process adds a function to a name that DuckDB has,
+//! DuckDB forgets what was there before as soon as nothing sees it any more; the applier needs it (`ClosedScope`).
+static void KeepFunctions(DatabaseInstance &db) {
+	Connection connection(db);
+	auto &context = *connection.context;
+	context.RunFunctionInTransaction(
+	    [&]() { Catalog::GetSystemCatalog(context).GetAttached().GetTransactionManager().StartTransaction(context); });
+}
+
 shared_ptr<Host> RegisterStorage(DatabaseInstance &db) {
+	KeepFunctions(db);
 	auto host = make_shared_ptr<Host>(db);
 	auto extension = make_shared_ptr<QuackStorageExtension>();
 	extension->attach = Attach;

@@ -56,6 +56,8 @@ Transaction &QuackTransactionManager::StartTransaction(ClientContext &context) {
 		// What the checkpoint holds of sequences is of the same commit as what it holds of rows.
 		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
 		lock_guard<mutex> guard(catalog.sequences.commit_lock);
+		// Again: the checkpoint has waited for a commit since.
+		catalog.RequireSound();
 		auto &transaction = DuckTransactionManager::StartTransaction(context);
 		catalog.sequences.Freeze(catalog);
 		return transaction;

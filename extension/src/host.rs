@@ -78,12 +78,11 @@ impl Host {
             !lock(&host.servers).is_empty() && unsafe { ffi::quack_cpp_host_abandoned(host.raw) }
         };
         let others = || -> Vec<_> {
-            let hosts = lock(&HOSTS);
-            hosts
-                .iter()
-                .filter_map(Weak::upgrade)
-                .filter(|host| !std::ptr::eq(Arc::as_ptr(host), self))
-                .collect()
+            // A child that was forked has those of its parent, which run there.
+            let is_other = |host: &Arc<Self>| {
+                host.process == std::process::id() && !std::ptr::eq(Arc::as_ptr(host), self)
+            };
+            lock(&HOSTS).iter().filter_map(Weak::upgrade).filter(is_other).collect()
         };
         while Instant::now() < deadline && others().iter().any(is_abandoned) {
             std::thread::sleep(GUARDIAN_PERIOD);

@@ -167,6 +167,38 @@ def test_a_database_of_the_process_is_not_taken_for_the_catalog(new_cluster):
     cluster.wait_equal()
 
 
+OVERLOAD = "database.create_function('concat', lambda x: '5', ['INTEGER'], 'VARCHAR')"
+OWN = "database.create_function('own', lambda x: x + 1, ['INTEGER'], 'INTEGER')"
+
+
+def test_functions_of_one_process_are_no_part_of_definitions(new_cluster):
+    cluster = new_cluster(3).start()
+    n0, n1 = cluster["n0"], cluster["n1"]
+    n0.process.python(OVERLOAD)
+    n0.process.python(OWN)
+    n1.sql("CREATE TABLE cp.t (i INTEGER, CHECK (concat(i) <> '5'), g VARCHAR AS (concat(i)))")
+    n1.sql("CREATE INDEX x ON cp.t ((concat(i)))")
+    for node in (n0, n1):
+        node.sql("INSERT INTO cp.t VALUES (8)")
+        with pytest.raises(DatabaseError, match="CHECK constraint failed"):
+            node.sql("INSERT INTO cp.t VALUES (5)")
+    for call in ("own(i)", "concat(i)::INTEGER"):
+        for definition in (
+            f"CREATE TABLE cp.refused (i INTEGER, CHECK ({call} > 0))",
+            f"CREATE TABLE cp.refused (i INTEGER, g INTEGER AS ({call}))",
+            f"CREATE VIEW cp.refused AS SELECT {call} FROM cp.t",
+            f"CREATE MACRO cp.refused(i) AS {call}",
+            f"CREATE INDEX refused ON cp.t (({call}))",
+        ):
+            with pytest.raises(DatabaseError, match="which this process has made for itself, or changed"):
+                n0.sql(definition)
+    cluster.wait_equal()
+    for node in cluster.alive():
+        node.kill_and_start()
+    cluster.wait_equal()
+    assert states(cluster) == {"ok"}
+
+
 def test_the_environment_decides_about_no_stack(new_cluster):
     cluster = new_cluster(3)
     cluster["n1"].environment = {"RUST_MIN_STACK": "16384"}

@@ -94,6 +94,8 @@ public:
 	bool IsSound() const {
 		return !spoilt && Serves();
 	}
+	//! Throws where it would not.
+	void RequireSound() const;
 	//! Whether tables may be placed in groups, by the cluster's switch.
 	bool GroupsEnabled() const;
 	//! Refuses what places a table when a member of the cluster could not apply it.

@@ -5,6 +5,10 @@
 #include "duckdb/catalog/catalog_search_path.hpp"
 #include "duckdb/main/client_config.hpp"
 
+namespace duckdb {
+class DuckTransaction;
+}
+
 namespace quack {
 
 //! Names and values of settings, as text.
@@ -40,7 +44,8 @@ void RegisterSettings(duckdb::ExtensionLoader &loader);
 
 //! While it lives, names and settings mean in this connection what they mean to the applier: settings are pinned, apart
 //! from `travelling` ones, and names without a qualification are DuckDB's own. What is in the replicated catalog has its
-//! full name. For the thread that runs the connection's statement.
+//! full name. Functions that the process has added to DuckDB's, or to a name of theirs, are not there. For the thread that
+//! runs the connection's statement.
 class ClosedScope {
 public:
 	explicit ClosedScope(duckdb::ClientContext &context, const SettingValues &travelling = SettingValues());
@@ -51,6 +56,8 @@ private:
 	duckdb::ClientContext &context;
 	duckdb::LocalUserSettings settings;
 	duckdb::unique_ptr<duckdb::CatalogSearchPath> search_path;
+	duckdb::DuckTransaction &system;
+	duckdb::VisibilityBound system_bound;
 };
 
 } // namespace quack
