@@ -2,6 +2,7 @@
 
 #include "settings.hpp"
 
+#include "duckdb/catalog/catalog.hpp"
 #include "duckdb/common/vector_operations/unary_executor.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_data.hpp"
