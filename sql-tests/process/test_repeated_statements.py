@@ -2,8 +2,11 @@
 
 import json
 import subprocess
+import threading
+import time
 
-from quack_testing.process import EXTENSION, PYTHON, ROOT
+import pytest
+from quack_testing.process import EXTENSION, PYTHON, ROOT, DatabaseError
 
 HOST = ROOT / "sql-tests/python/quack_testing/hot_counter_host.py"
 ROUNDS = 100
@@ -30,3 +33,74 @@ def test_what_an_appender_writes_is_not_looked_for_in_its_text(new_node):
         node.process.append(("cp", "main", table), [["1", "one"], ["2", "two"]])
         assert node.sql(f"FROM {table} ORDER BY a") == [("1", "one"), ("2", "two")]
     assert node.sql("FROM log") == [("1",)]
+
+
+UPSERT = "INSERT INTO k VALUES ({key}, {text}) ON CONFLICT (i) DO UPDATE SET s = excluded.s"
+UPSERTS = {
+    "dollar quotes": UPSERT.format(key="{key}", text="$$it's$$"),
+    "tagged dollar quotes": UPSERT.format(key="{key}", text="$a$it's $$ so$a$"),
+    "escapes": UPSERT.format(key="{key}", text="E'it\\'s'"),
+    "a comment": "/* it's */ " + UPSERT.format(key="{key}", text="'x'"),
+    "prepared": "EXECUTE Ups({key})",
+    "prepared by a quoted name": 'EXECUTE "my upsert"({key})',
+}
+KEYS = 30
+
+
+@pytest.mark.parametrize("text", UPSERTS)
+def test_an_upsert_is_known_however_it_is_written(shared_cluster, text):
+    """One that another node has come before runs again, and finds the row."""
+    nodes = shared_cluster.alive()
+    nodes[0].sql("CREATE TABLE k (i INTEGER PRIMARY KEY, s VARCHAR)")
+    shared_cluster.wait_equal()
+    errors, together = [], threading.Barrier(2 * len(nodes))
+
+    def run(node, connection):
+        for name in ("ups", '"my upsert"'):
+            node.sql(f"PREPARE {name} AS {UPSERT.format(key='$1', text=chr(39) * 2)}", connection)
+        for key in range(KEYS):
+            together.wait(60)
+            try:
+                node.sql(UPSERTS[text].format(key=key), connection)
+            except DatabaseError as error:
+                errors.append(str(error))
+
+    threads = [threading.Thread(target=run, args=(node, f"upserts {n}")) for node in nodes for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    shared_cluster.wait_equal()
+    assert nodes[0].sql("SELECT count(*) FROM k") == [(KEYS,)]
+    nodes[0].sql("DROP TABLE k")
+
+
+LONG = "FROM range(1000000) x, range(1000) y"
+
+
+def test_a_statement_with_several_writes_heeds_its_interruption(node):
+    """It runs in a session of its own."""
+    node.sql("CREATE TABLE t (i INTEGER PRIMARY KEY, v INTEGER)")
+    node.sql("INSERT INTO t SELECT range, 0 FROM range(100)")
+    running = node.process.start_sql(
+        f"WITH a AS (UPDATE t SET v = 10 WHERE i < 3 RETURNING i) SELECT sum(x.range * y.range) {LONG}, a", "long"
+    )
+    time.sleep(0.5)
+    node.process.submit("interrupt", connection="long")
+    with pytest.raises(DatabaseError, match="^INTERRUPT Error: Interrupted!"):
+        running.result(10)
+    assert node.sql("SELECT sum(v) FROM t") == [(0,)]
+
+
+def test_a_statement_that_waits_for_another_one_heeds_its_time(node):
+    node.sql("CREATE TABLE t (i INTEGER PRIMARY KEY, v BIGINT)")
+    node.sql("INSERT INTO t SELECT range, 0 FROM range(100)")
+    running = node.process.start_sql(f"UPDATE t SET v = (SELECT max(x.range * y.range) {LONG}) WHERE i = 1", "long")
+    time.sleep(0.5)
+    node.sql("SET max_execution_time = 500", "short")
+    with pytest.raises(DatabaseError, match="maximum execution time"):
+        node.sql("UPDATE t SET v = (SELECT 1) WHERE i = 2", "short", timeout=20)
+    node.process.submit("interrupt", connection="long")
+    with pytest.raises(DatabaseError, match="Interrupted!"):
+        running.result(10)
