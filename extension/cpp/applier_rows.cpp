@@ -26,6 +26,9 @@ using namespace duckdb;
 
 namespace quack {
 
+//! More than any machine has.
+constexpr idx_t UNKNOWN_BYTES = idx_t(1) << 48;
+
 unique_ptr<Applier::Target> Applier::NewTarget(const string &schema, const string &name) {
 	auto &entry = Catalog::GetEntry(context, CatalogType::TABLE_ENTRY, NameIn(store.CatalogName(), schema, name));
 	if (entry.type != CatalogType::TABLE_ENTRY) {
@@ -99,9 +102,25 @@ void Applier::Insert(const QuackTable &table, QuackBytes bytes) {
 	Append(target, chunk);
 }
 
-void Applier::NoteText(DataChunk &rows) {
+//! Whether keys of an index are computed: they may be larger than the row by any measure.
+static bool ComputesKeys(ClientContext &context, DataTable &storage) {
+	auto computes = false;
+	ForEachIndex(context, storage, [&](const ART &index) {
+		for (auto &expression : index.unbound_expressions) {
+			computes = computes || expression->GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF;
+		}
+		return !computes;
+	});
+	return computes;
+}
+
+void Applier::NoteText(Target &target, DataChunk &rows) {
 	auto bytes = TextBytes(rows);
 	text_bytes += bytes;
+	auto &storage = target.entry->GetStorage();
+	if (text_bytes < UNKNOWN_BYTES && storage.HasIndexes() && ComputesKeys(context, storage)) {
+		text_bytes = UNKNOWN_BYTES;
+	}
 	store.host.memory_room.NoteRows(rows.size(), bytes);
 }
 
@@ -113,7 +132,7 @@ void Applier::Append(Target &target, DataChunk &rows) {
 		appending = &target;
 		storage.InitializeLocalAppend(*append_state, *target.entry, context, target.constraints);
 	}
-	NoteText(rows);
+	NoteText(target, rows);
 	storage.LocalAppend(*append_state, *target.entry, context, rows, false);
 	inserted.insert(&target);
 }
@@ -411,7 +430,7 @@ void Applier::ChangeFound() {
 		auto &target = *rows.target;
 		changed.insert(target.entry->GetStorage().GetDataTableInfo().get());
 		ReadingOf(target).reader->Forget();
-		NoteText(*rows.rows);
+		NoteText(target, *rows.rows);
 		if (rows.updated) {
 			UpdateFound(target, rows);
 		} else {

@@ -12,7 +12,7 @@ using namespace duckdb;
 namespace quack {
 
 constexpr std::chrono::seconds BETWEEN_LOOKS(5);
-//! For what a checkpoint holds at a time besides rows: blocks that it fills, and the catalog.
+//! For what a checkpoint holds at a time besides: the catalog, and blocks of it.
 constexpr idx_t MEMORY_FOR_CHECKPOINT = idx_t(64) << 20;
 
 void MemoryRoom::Ensure(DatabaseInstance &db, idx_t bytes) {
@@ -44,11 +44,11 @@ void MemoryRoom::NoteRows(idx_t rows, idx_t text_bytes) {
 	vector_bytes = MaxValue<idx_t>(vector_bytes, bytes);
 }
 
-MemoryRoom::ForCheckpoint::ForCheckpoint(MemoryRoom &room, DatabaseInstance &db) : room(room) {
+MemoryRoom::ForCheckpoint::ForCheckpoint(MemoryRoom &room, DatabaseInstance &db, idx_t columns) : room(room) {
 	room.checkpoints++;
 	auto threads = NumericCast<idx_t>(TaskScheduler::GetScheduler(db).NumberOfThreads());
 	// Twice: what is read, and what is written of it.
-	room.Ensure(db, MEMORY_FOR_CHECKPOINT + 2 * threads * room.vector_bytes);
+	room.Ensure(db, MEMORY_FOR_CHECKPOINT + 2 * (threads * room.vector_bytes + columns * DEFAULT_BLOCK_ALLOC_SIZE));
 }
 
 MemoryRoom::ForCheckpoint::~ForCheckpoint() {

@@ -206,6 +206,19 @@ void QuackTransactionManager::Checkpoint(ClientContext &context, bool force) {
 	}
 }
 
+//! Columns of the table that has most.
+static idx_t WidestTable(QuackCatalog &catalog) {
+	idx_t columns = 0;
+	catalog.DuckCatalog::ScanSchemas([&](SchemaCatalogEntry &schema) {
+		schema.Scan(CatalogType::TABLE_ENTRY, [&](CatalogEntry &entry) {
+			if (entry.type == CatalogType::TABLE_ENTRY) {
+				columns = MaxValue(columns, entry.Cast<TableCatalogEntry>().GetColumns().PhysicalColumnCount());
+			}
+		});
+	});
+	return columns;
+}
+
 void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	lock_guard<mutex> guard(checkpoint_mutex);
 	auto &storage = db.GetStorageManager();
@@ -216,7 +229,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	auto before = blocks.GetCheckpointIteration();
 	auto &sequences = db.GetCatalog().Cast<QuackCatalog>().sequences;
 	automatic_checkpoints_off.reset();
-	MemoryRoom::ForCheckpoint room(Host::Get(context).memory_room, *context.db);
+	MemoryRoom::ForCheckpoint room(Host::Get(context).memory_room, *context.db, WidestTable(db.GetCatalog().Cast<QuackCatalog>()));
 	checkpointing = std::this_thread::get_id();
 	try {
 		DuckTransactionManager::Checkpoint(context, false);

@@ -79,6 +79,22 @@ def test_rows_that_are_larger_than_what_the_host_allows(nodes):
         assert node.sql("SELECT state FROM quack_raft_status()") == [("ok",)]
 
 
+def test_keys_and_columns_that_are_larger_than_what_the_host_allows(node):
+    node.sql("CREATE TABLE keyed (k INTEGER PRIMARY KEY, s VARCHAR)")
+    node.sql("CREATE INDEX long_keys ON keyed ((repeat(s, 20000)))")
+    node.sql(f"CREATE TABLE wide ({', '.join(f'c{n} INTEGER' for n in range(600))})")
+    for setting in ("memory_limit = '100MB'", "max_temp_directory_size = '0MB'"):
+        node.sql(f"SET GLOBAL {setting}")
+    assert node.sql("INSERT INTO keyed SELECT i, printf('%06d', i) FROM range(2000) r(i)") == [(2000,)]
+    node.sql("INSERT INTO wide (c7) VALUES (7)")
+    node.sql("CHECKPOINT cp")
+    node.sql("DELETE FROM keyed WHERE k < 1000")
+    node.sql("CHECKPOINT cp")
+    node.kill_and_start()
+    assert node.sql("SELECT count(*) FROM keyed WHERE repeat(s, 20000) = repeat('001999', 20000)") == [(1,)]
+    assert node.sql("SELECT count(*), max(c7) FROM wide") == [(1, 7)]
+
+
 def test_memory_goes_back_to_what_the_host_allows(node):
     for setting in SETTINGS:
         node.sql(setting)

@@ -111,7 +111,7 @@ private:
 	bool Search(Target &target, duckdb::DataChunk &rows, duckdb::vector<duckdb::row_t> &ids);
 	Reading &ReadingOf(Target &target);
 	//! Rows are appended or deleted, for which memory is needed again at the commit and at a checkpoint.
-	void NoteText(duckdb::DataChunk &rows);
+	void NoteText(Target &target, duckdb::DataChunk &rows);
 
 	Store &store;
 	duckdb::unique_ptr<duckdb::Connection> connection;

@@ -31,7 +31,8 @@ public:
 	//! and ends the store for want of memory.
 	class ForCheckpoint {
 	public:
-		ForCheckpoint(MemoryRoom &room, duckdb::DatabaseInstance &db);
+		//! `columns` of the widest table: each has a block that is being filled.
+		ForCheckpoint(MemoryRoom &room, duckdb::DatabaseInstance &db, duckdb::idx_t columns);
 		~ForCheckpoint();
 
 	private:
