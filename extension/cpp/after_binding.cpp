@@ -4,6 +4,7 @@
 
 #include "attach.hpp"
 #include "catalog.hpp"
+#include "closed_names.hpp"
 #include "ddl.hpp"
 #include "group_statement.hpp"
 #include "hidden_rows.hpp"
@@ -12,6 +13,8 @@
 #include "statement.hpp"
 #include "whole_statement.hpp"
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
+#include "duckdb/main/attached_database.hpp"
+#include "duckdb/main/database_manager.hpp"
 #include "duckdb/parser/parsed_data/create_trigger_info.hpp"
 #include "duckdb/parser/parsed_data/drop_info.hpp"
 #include "duckdb/parser/parsed_data/extra_drop_info.hpp"
@@ -161,13 +164,22 @@ static void LeadTriggers(ClientContext &context, BoundStatement &statement) {
 	}
 }
 
-//! COPY FROM DATABASE writes tables with their options. A catalog of another kind does not take them, and keeps the
-//! placement as tags all the same: so a copy in a file of its own can be copied back.
-static void OmitOptions(ClientContext &context, LogicalOperator &op) {
+//! COPY FROM DATABASE copies definitions. Names in them are to lead into the new catalog. It writes tables with their
+//! options, which a catalog of another kind does not take; it keeps the placement as tags all the same: so a copy in a file
+//! of its own can be copied back.
+static void LeadToCopy(ClientContext &context, LogicalOperator &op) {
 	if (op.type != LogicalOperatorType::LOGICAL_COPY_DATABASE) {
 		return;
 	}
 	auto &info = *op.Cast<LogicalCopyDatabase>().info;
+	for (auto &database : DatabaseManager::Get(context).GetDatabases(context)) {
+		auto &catalog = database->GetCatalog();
+		if (QuackCatalog::Is(catalog)) {
+			for (auto &entry : info.entries) {
+				OpenNames(*entry, reinterpret_cast<QuackCatalog &>(catalog).SharedName());
+			}
+		}
+	}
 	if (QuackCatalog::Is(Catalog::GetCatalog(context, info.target_database))) {
 		return;
 	}
@@ -186,7 +198,7 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 	RequireOwnMatter(context, input.binder, statement);
 	LeadAttach(context, statement);
 	LeadGroupStatement(input, statement);
-	OmitOptions(context, *statement.plan);
+	LeadToCopy(context, *statement.plan);
 	auto state = context.registered_state->Get<StatementState>(StatementState::KEY);
 	if (!state || ApplierMark::IsSet(context)) {
 		return;

@@ -5,12 +5,18 @@
 #include "shared_extensions.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/common/enums/on_entry_not_found.hpp"
+#include "duckdb/function/scalar_macro_function.hpp"
+#include "duckdb/function/table_macro_function.hpp"
+#include "duckdb/parser/constraints/check_constraint.hpp"
 #include "duckdb/parser/expression/cast_expression.hpp"
 #include "duckdb/parser/expression/constant_expression.hpp"
 #include "duckdb/parser/expression/function_expression.hpp"
 #include "duckdb/parser/expression/subquery_expression.hpp"
 #include "duckdb/parser/expression/type_expression.hpp"
 #include "duckdb/parser/expression/window_expression.hpp"
+#include "duckdb/parser/parsed_data/create_index_info.hpp"
+#include "duckdb/parser/parsed_data/create_macro_info.hpp"
+#include "duckdb/parser/parsed_data/create_table_info.hpp"
 #include "duckdb/parser/parsed_expression_iterator.hpp"
 #include "duckdb/parser/parser.hpp"
 #include "duckdb/parser/query_node/insert_query_node.hpp"
@@ -316,6 +322,13 @@ static QualifiedName Opened(const QualifiedName &name, const Identifier &catalog
 	return QualifiedName::FromPath(std::move(path));
 }
 
+static void OpenName(TableRef &part, const Identifier &catalog) {
+	if (part.type == TableReferenceType::BASE_TABLE) {
+		auto &table = part.Cast<BaseTableRef>();
+		table.SetQualifiedName(Opened(table.GetQualifiedName(), catalog));
+	}
+}
+
 void OpenNames(ParsedExpression &expression, const Identifier &catalog) {
 	if (expression.GetExpressionClass() == ExpressionClass::FUNCTION) {
 		auto &function = expression.Cast<FunctionExpression>();
@@ -335,8 +348,73 @@ void OpenNames(ParsedExpression &expression, const Identifier &catalog) {
 	} else if (expression.GetExpressionClass() == ExpressionClass::CAST) {
 		OpenNames(expression.Cast<CastExpression>().TargetTypeMutable(), catalog);
 	}
+	if (expression.GetExpressionClass() == ExpressionClass::SUBQUERY) {
+		// The walk below visits its expressions.
+		ParsedExpressionIterator::EnumerateQueryNodeChildren(
+		    *expression.Cast<SubqueryExpression>().SubqueryMutable()->node, [](unique_ptr<ParsedExpression> &) {},
+		    [&](TableRef &part) { OpenName(part, catalog); });
+	}
 	ParsedExpressionIterator::EnumerateChildren(expression,
 	                                            [&](ParsedExpression &child) { OpenNames(child, catalog); });
+}
+
+static void OpenNames(CreateTableInfo &info, const Identifier &catalog) {
+	for (idx_t i = 0; i < info.columns.LogicalColumnCount(); i++) {
+		auto &column = info.columns.GetColumnMutable(LogicalIndex(i));
+		if (column.Generated()) {
+			OpenNames(column.GeneratedExpressionMutable(), catalog);
+		} else if (column.HasDefaultValue()) {
+			auto expression = column.DefaultValue().Copy();
+			OpenNames(*expression, catalog);
+			column.SetDefaultValue(std::move(expression));
+		}
+	}
+	for (auto &constraint : info.constraints) {
+		if (constraint->type == ConstraintType::CHECK) {
+			OpenNames(*constraint->Cast<CheckConstraint>().expression, catalog);
+		}
+	}
+}
+
+static void OpenNames(MacroFunction &macro, const Identifier &catalog) {
+	for (auto &parameter : macro.default_parameters) {
+		OpenNames(*parameter.second, catalog);
+	}
+	if (macro.type == MacroType::SCALAR_MACRO) {
+		OpenNames(*macro.Cast<ScalarMacroFunction>().expression, catalog);
+		return;
+	}
+	ParsedExpressionIterator::EnumerateQueryNodeChildren(
+	    *macro.Cast<TableMacroFunction>().query_node,
+	    [&](unique_ptr<ParsedExpression> &child) {
+		    if (child) {
+			    OpenNames(*child, catalog);
+		    }
+	    },
+	    [&](TableRef &part) { OpenName(part, catalog); });
+}
+
+void OpenNames(CreateInfo &info, const Identifier &catalog) {
+	switch (info.type) {
+	case CatalogType::TABLE_ENTRY:
+		return OpenNames(info.Cast<CreateTableInfo>(), catalog);
+	case CatalogType::INDEX_ENTRY:
+		for (auto &expression : info.Cast<CreateIndexInfo>().expressions) {
+			OpenNames(*expression, catalog);
+		}
+		for (auto &expression : info.Cast<CreateIndexInfo>().parsed_expressions) {
+			OpenNames(*expression, catalog);
+		}
+		return;
+	case CatalogType::MACRO_ENTRY:
+	case CatalogType::TABLE_MACRO_ENTRY:
+		for (auto &macro : info.Cast<CreateMacroInfo>().macros) {
+			OpenNames(*macro, catalog);
+		}
+		return;
+	default:
+		return;
+	}
 }
 
 } // namespace quack

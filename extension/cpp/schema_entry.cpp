@@ -5,6 +5,7 @@
 #include "catalog.hpp"
 #include "ddl.hpp"
 #include "definition.hpp"
+#include "exported_entry.hpp"
 #include "sequence.hpp"
 #include "table_entry.hpp"
 #include "transaction_manager.hpp"
@@ -127,7 +128,12 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTableEntry(CatalogTransaction
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateFunction(CatalogTransaction transaction, CreateFunctionInfo &info) {
 	return ChangeCatalog(
 	    transaction, catalog, [&](const DefinitionScope &scope) { return DefineCreate(scope, *this, info); },
-	    [&]() { return DuckSchemaEntry::CreateFunction(transaction, info); });
+	    [&]() {
+		    if (info.type == CatalogType::MACRO_ENTRY || info.type == CatalogType::TABLE_MACRO_ENTRY) {
+			    return AddEntry(transaction, MakeMacroEntry(catalog, *this, info.Cast<CreateMacroInfo>()), info.on_conflict);
+		    }
+		    return DuckSchemaEntry::CreateFunction(transaction, info);
+	    });
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateIndex(CatalogTransaction transaction, CreateIndexInfo &info,
@@ -136,7 +142,11 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateIndex(CatalogTransaction tran
 	    transaction, catalog, [&](const DefinitionScope &scope) { return DefineCreateIndex(scope, table, info); },
 	    [&]() {
 		    Reserve(transaction, table);
-		    return DuckSchemaEntry::CreateIndex(transaction, info, table);
+		    // Like DuckDB's own, which makes an entry of another class.
+		    info.dependencies.AddDependency(table, DependencyDependentFlags());
+		    auto index = MakeIndexEntry(catalog, *this, info, table);
+		    auto dependencies = index->dependencies;
+		    return AddEntryInternal(transaction, std::move(index), info.on_conflict, dependencies);
 	    },
 	    table);
 }

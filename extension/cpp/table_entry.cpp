@@ -31,21 +31,7 @@ struct QuackTableInfo : public CreateTableInfo {
 		}
 		auto copy = CreateTableInfo::Copy();
 		auto &open = copy->Cast<CreateTableInfo>();
-		for (idx_t i = 0; i < open.columns.LogicalColumnCount(); i++) {
-			auto &column = open.columns.GetColumnMutable(LogicalIndex(i));
-			if (column.Generated()) {
-				OpenNames(column.GeneratedExpressionMutable(), catalog);
-			} else if (column.HasDefaultValue()) {
-				auto expression = column.DefaultValue().Copy();
-				OpenNames(*expression, catalog);
-				column.SetDefaultValue(std::move(expression));
-			}
-		}
-		for (auto &constraint : open.constraints) {
-			if (constraint->type == ConstraintType::CHECK) {
-				OpenNames(*constraint->Cast<CheckConstraint>().expression, catalog);
-			}
-		}
+		OpenNames(static_cast<CreateInfo &>(open), catalog);
 		return open.ToString();
 	}
 	void Serialize(Serializer &serializer) const override {

@@ -67,6 +67,8 @@ private:
 
 //! Takes the catalog's name from the names in an expression that was closed, for a text that another catalog reads.
 void OpenNames(duckdb::ParsedExpression &expression, const duckdb::Identifier &catalog);
+//! The same for all expressions of a definition.
+void OpenNames(duckdb::CreateInfo &info, const duckdb::Identifier &catalog);
 
 //! Refuses a function or type of DuckDB's system catalog that the process has made itself.
 void RequireNotOwn(const duckdb::CatalogEntry &entry, const duckdb::string &clause);
