@@ -211,7 +211,9 @@ void Applier::CommitTransaction() {
 			// DuckDB 2.0.0 leaves columns of different lengths and keys without rows behind where memory or the disk ends in
 			// the midst of a commit: what is in memory is good for nothing any more, and no outcome.
 			catalog.Spoil();
-			error = ErrorData(ExceptionType::IO, error.RawMessage());
+			if (error.Type() != ExceptionType::DATA_CORRUPTION) {
+				error = ErrorData(ExceptionType::IO, error.RawMessage());
+			}
 		}
 		error.Throw();
 	}
