@@ -169,7 +169,9 @@ FUNCTIONS = [
         for name, texts in PYTHON_BY_MACRO.items()
     ),
     *(
-        Scenario(f"python_around_{name}", texts, before=PYTHON_BEFORE, python_around=PYTHON_AROUND)
+        Scenario(
+            f"python_around_{name}", texts, EITHER, "made for itself, or changed", before=PYTHON_BEFORE, python_around=PYTHON_AROUND
+        )
         for name, texts in COVERED.items()
     ),
 ]
