@@ -17,14 +17,8 @@ from quack_testing import wire
 @pytest.fixture(scope="module", params=["quack", "stock"])
 def server(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("wire")
-    server = nodes.Node(folder) if request.param == "quack" else nodes.StockServer(folder)
-    try:
-        server.start()
+    with nodes.serving(nodes.Node(folder) if request.param == "quack" else nodes.StockServer(folder)) as server:
         yield server
-        assert server.stop() == 0, server.process.stderr_tail()
-    finally:
-        if server.process and server.process.popen.poll() is None:
-            server.process.kill()
 
 
 @pytest.fixture

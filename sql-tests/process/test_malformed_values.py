@@ -384,14 +384,8 @@ TYPES = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    server = nodes.Node(tmp_path_factory.mktemp("values"))
-    try:
-        server.start()
+    with nodes.serving(nodes.Node(tmp_path_factory.mktemp("values"))) as server:
         yield server
-        assert server.stop() == 0, server.process.stderr_tail()
-    finally:
-        if server.process and server.process.popen.poll() is None:
-            server.process.kill()
 
 
 class Client:

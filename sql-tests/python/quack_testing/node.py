@@ -1,5 +1,6 @@
 """A serving DuckDB 2.0 process, and the clients that look at it."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 from quack_testing.ports import free_ports
@@ -150,3 +151,15 @@ class StockServer:
         self.process.sql(f"CALL quack_stop('{self.uri}')")
         self.process.close_database()
         return self.process.exit()
+
+
+@contextmanager
+def serving(server):
+    """A server that runs meanwhile, and ends in the ordinary way when nothing has failed."""
+    try:
+        server.start()
+        yield server
+        assert server.stop() == 0, server.process.stderr_tail()
+    finally:
+        if server.process and server.process.popen.poll() is None:
+            server.process.kill()
