@@ -29,6 +29,17 @@ namespace quack {
 //! More than any machine has.
 constexpr idx_t UNKNOWN_BYTES = idx_t(1) << 48;
 
+static bool ComputesKeys(ClientContext &context, DataTable &storage) {
+	auto computes = false;
+	ForEachIndex(context, storage, [&](const ART &index) {
+		for (auto &expression : index.unbound_expressions) {
+			computes = computes || expression->GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF;
+		}
+		return !computes;
+	});
+	return computes;
+}
+
 unique_ptr<Applier::Target> Applier::NewTarget(const string &schema, const string &name) {
 	auto &entry = Catalog::GetEntry(context, CatalogType::TABLE_ENTRY, NameIn(store.CatalogName(), schema, name));
 	if (entry.type != CatalogType::TABLE_ENTRY) {
@@ -40,6 +51,7 @@ unique_ptr<Applier::Target> Applier::NewTarget(const string &schema, const strin
 	BindIndexes(context, *target->entry);
 	target->shape = ShapeOf(*target->entry);
 	target->internal = schema == INTERNAL_SCHEMA;
+	target->computes_keys = ComputesKeys(context, target->entry->GetStorage());
 	target->constraints = BindConstraints(context, *target->entry);
 	return target;
 }
@@ -102,23 +114,10 @@ void Applier::Insert(const QuackTable &table, QuackBytes bytes) {
 	Append(target, chunk);
 }
 
-//! Whether keys of an index are computed: they may be larger than the row by any measure.
-static bool ComputesKeys(ClientContext &context, DataTable &storage) {
-	auto computes = false;
-	ForEachIndex(context, storage, [&](const ART &index) {
-		for (auto &expression : index.unbound_expressions) {
-			computes = computes || expression->GetExpressionClass() != ExpressionClass::BOUND_COLUMN_REF;
-		}
-		return !computes;
-	});
-	return computes;
-}
-
 void Applier::NoteText(Target &target, DataChunk &rows) {
 	auto bytes = TextBytes(rows);
 	text_bytes += bytes;
-	auto &storage = target.entry->GetStorage();
-	if (text_bytes < UNKNOWN_BYTES && storage.HasIndexes() && ComputesKeys(context, storage)) {
+	if (target.computes_keys) {
 		text_bytes = UNKNOWN_BYTES;
 	}
 	store.host.memory_room.NoteRows(rows.size(), bytes);

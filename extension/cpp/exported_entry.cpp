@@ -3,7 +3,6 @@
 #include "exported_entry.hpp"
 
 #include "catalog.hpp"
-#include "closed_names.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 
@@ -12,25 +11,6 @@ using namespace duckdb;
 namespace quack {
 
 namespace {
-
-//! A definition whose text has no catalog's name in it where it does not say in which one it is, as that of EXPORT.
-template <class INFO>
-struct ExportedInfo : public INFO {
-	template <class... ARGS>
-	explicit ExportedInfo(Identifier catalog, ARGS &&...args) : INFO(std::forward<ARGS>(args)...), catalog(std::move(catalog)) {
-	}
-	string ToString() const override {
-		if (!this->GetQualifiedName().Catalog().empty()) {
-			return INFO::ToString();
-		}
-		auto open = INFO::Copy();
-		OpenNames(*open, catalog);
-		return open->ToString();
-	}
-
-	//! The name under which definitions know the catalog.
-	Identifier catalog;
-};
 
 const Identifier &SharedNameOf(const Catalog &catalog) {
 	return reinterpret_cast<const QuackCatalog &>(catalog).SharedName();

@@ -3,8 +3,8 @@
 #include "table_entry.hpp"
 
 #include "catalog.hpp"
-#include "closed_names.hpp"
 #include "compat.hpp"
+#include "exported_entry.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
 #include "duckdb/parser/constraints/foreign_key_constraint.hpp"
@@ -21,27 +21,14 @@ namespace {
 
 //! The statement that creates a table, with its options. In the file only the tags are written, so that any DuckDB can
 //! read it: its own catalog would refuse the options.
-struct QuackTableInfo : public CreateTableInfo {
-	explicit QuackTableInfo(Identifier catalog) : catalog(std::move(catalog)) {
-	}
-	//! Where the text does not say in which catalog the table is, as that of EXPORT does not, no name in it does.
-	string ToString() const override {
-		if (!GetQualifiedName().Catalog().empty()) {
-			return CreateTableInfo::ToString();
-		}
-		auto copy = CreateTableInfo::Copy();
-		auto &open = copy->Cast<CreateTableInfo>();
-		OpenNames(static_cast<CreateInfo &>(open), catalog);
-		return open.ToString();
-	}
+struct QuackTableInfo : public ExportedInfo<CreateTableInfo> {
+	using ExportedInfo<CreateTableInfo>::ExportedInfo;
+
 	void Serialize(Serializer &serializer) const override {
 		auto copy = CreateTableInfo::Copy();
 		copy->Cast<CreateTableInfo>().options.clear();
 		copy->Serialize(serializer);
 	}
-
-	//! The name under which definitions know the catalog.
-	Identifier catalog;
 };
 
 } // namespace

@@ -53,6 +53,8 @@ private:
 		uint64_t shape = 0;
 		//! One of the applier's own.
 		bool internal = false;
+		//! Whether keys of an index are computed: they may be larger than the row by any measure.
+		bool computes_keys = false;
 		duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> constraints;
 	};
 	//! How far the running transaction has read a table.

@@ -1,6 +1,7 @@
 //! Entries whose text another catalog can read.
 #pragma once
 
+#include "closed_names.hpp"
 #include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
 #include "duckdb/catalog/catalog_entry/scalar_macro_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/table_macro_catalog_entry.hpp"
@@ -8,6 +9,26 @@
 #include "duckdb/parser/parsed_data/create_macro_info.hpp"
 
 namespace quack {
+
+//! A definition whose text has no catalog's name in it where it does not say in which one it is, as that of EXPORT.
+template <class INFO>
+struct ExportedInfo : public INFO {
+	template <class... ARGS>
+	explicit ExportedInfo(duckdb::Identifier catalog, ARGS &&...args)
+	    : INFO(std::forward<ARGS>(args)...), catalog(std::move(catalog)) {
+	}
+	duckdb::string ToString() const override {
+		if (!this->GetQualifiedName().Catalog().empty()) {
+			return INFO::ToString();
+		}
+		auto open = INFO::Copy();
+		OpenNames(*open, catalog);
+		return open->ToString();
+	}
+
+	//! The name under which definitions know the catalog.
+	duckdb::Identifier catalog;
+};
 
 //! Makes the entry of a macro. The text of EXPORT says nowhere in which catalog something is; nor does that of the entry,
 //! though names in it were closed.
