@@ -160,7 +160,11 @@ class Sanitized:
         """Runs all of it, also when a part has failed; whether nothing has."""
         shutil.rmtree(self.reports, ignore_errors=True)
         self.reports.mkdir()
-        environment = {**os.environ, "QUACK_PYTHON": str(self.host), "QUACK_EXTENSION": str(self.extension)}
+        environment = {
+            **os.environ,
+            "QUACK_PYTHON": str(self.host), "QUACK_EXTENSION": str(self.extension),
+            "QUACK_CTL": str(ROOT / "dist/bin/quackctl"),
+        }  # fmt: skip
         python = {**environment, "PYTHONPATH": str(ROOT / "sql-tests/python")}
         commands = []
         if stages:
