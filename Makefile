@@ -5,16 +5,22 @@
 #   make test     run all tests
 #   make help     list all targets
 #
-# With DUCKDB_LIB_DIR and DUCKDB_INCLUDE_DIR set, the build links that DuckDB 2.0.0 (static) and is done
-# in minutes. Otherwise DuckDB is compiled from the sources inside the crate `libduckdb-sys`, which takes
-# about 20 minutes on two cores, once.
+# DUCKDB_VERSION names the DuckDB that is built for and tested with. With DUCKDB_LIB_DIR and DUCKDB_INCLUDE_DIR set, the
+# build links that one (static) and is done in minutes; 2.0.1 needs them. Otherwise DuckDB 2.0.0 is compiled from the
+# sources inside the crate `libduckdb-sys`, which takes about 20 minutes on two cores, once.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
-DUCKDB_VERSION := 2.0.0
+# The first one is in the crate `libduckdb-sys`.
+DUCKDB_VERSIONS := 2.0.0 2.0.1
+DUCKDB_VERSION ?= $(firstword $(DUCKDB_VERSIONS))
+ifeq ($(filter $(DUCKDB_VERSION),$(DUCKDB_VERSIONS)),)
+$(error DUCKDB_VERSION is $(DUCKDB_VERSION); these are supported: $(DUCKDB_VERSIONS))
+endif
+export QUACK_DUCKDB_VERSION := $(DUCKDB_VERSION)
 STOCK_VERSION := 1.5.5
 PYTHON3 ?= python3
 
@@ -36,8 +42,10 @@ export DUCKDB_STATIC := 1
 ifndef DUCKDB_INCLUDE_DIR
 $(error DUCKDB_LIB_DIR is set; set DUCKDB_INCLUDE_DIR too, to the folder that holds duckdb.hpp)
 endif
-else
+else ifeq ($(DUCKDB_VERSION),$(firstword $(DUCKDB_VERSIONS)))
 DUCKDB_FLAGS :=
+else
+$(error set DUCKDB_LIB_DIR and DUCKDB_INCLUDE_DIR to the folders of DuckDB $(DUCKDB_VERSION), which no crate holds)
 endif
 
 .PHONY: all
@@ -60,7 +68,7 @@ venv: $(VENV)/ready $(VENV_STOCK)/ready ## make the Python environments of the t
 
 $(VENV)/ready: sql-tests/python/requirements.txt
 	$(PYTHON3) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $<
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $< duckdb==$(DUCKDB_VERSION)
 	touch $@
 
 $(VENV_STOCK)/ready: sql-tests/python/requirements-stock.txt

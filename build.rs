@@ -3,8 +3,16 @@
 
 use std::path::PathBuf;
 
+/// The DuckDB inside the crate `libduckdb-sys`.
+const BUNDLED_VERSION: &str = "2.0.0";
+
 fn main() {
     println!("cargo:rerun-if-changed=extension/cpp");
+    println!("cargo:rerun-if-env-changed=QUACK_DUCKDB_VERSION");
+    let version = std::env::var("QUACK_DUCKDB_VERSION").unwrap_or_else(|_| BUNDLED_VERSION.to_owned());
+    println!("cargo:rustc-env=QUACK_DUCKDB_VERSION=v{version}");
+    let patch = version.strip_prefix("2.0.").filter(|patch| patch.parse::<u32>().is_ok());
+    let patch = patch.unwrap_or_else(|| panic!("QUACK_DUCKDB_VERSION is {version}; 2.0.x is supported"));
     let include = PathBuf::from(std::env::var("DEP_DUCKDB_INCLUDE").unwrap_or_default());
     let mut sources: Vec<PathBuf> = std::fs::read_dir("extension/cpp")
         .expect("extension/cpp is part of the checkout")
@@ -21,6 +29,8 @@ fn main() {
         .files(&sources)
         // DuckDB's own classes change layout with assertions, so this must match how it was compiled.
         .define("NDEBUG", None)
+        .define("QUACK_DUCKDB_PATCH", patch)
+        .define("QUACK_DUCKDB_VERSION", format!("\"v{version}\"").as_str())
         .flag("-ffunction-sections")
         .flag("-fdata-sections")
         .flag("-fvisibility=hidden")

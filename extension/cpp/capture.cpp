@@ -5,12 +5,11 @@
 #include "ddl.hpp"
 #include "row_identity.hpp"
 #include "rows.hpp"
+#include "taken_keys.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/common/types/column/column_data_collection.hpp"
-#include "duckdb/common/types/conflict_manager.hpp"
-#include "duckdb/common/types/constraint_conflict_info.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/execution/operator/scan/physical_table_scan.hpp"
 #include "duckdb/execution/row_id_deduplicator.hpp"
@@ -201,30 +200,8 @@ PhysicalCaptureInsert::PhysicalCaptureInsert(PhysicalPlan &plan, vector<LogicalT
 //! it was looked for. Not so a key that was there before, of a constraint that the upsert does not provide for.
 static void NoteSeenKeys(ClientContext &context, DuckTableEntry &table, DataChunk &rows) {
 	auto &state = StatementState::Get(context);
-	auto &storage = table.GetStorage();
-	if (!state.IsUpsert() || IsPartOfTransaction(context) || !storage.HasIndexes()) {
-		return;
-	}
-	auto bound = BindConstraints(context, table);
-	auto constraints = storage.InitializeConstraintState(table, bound);
-	unordered_set<column_t> all_indexes;
-	ConflictInfo info(all_indexes);
-	ConflictManager manager(VerifyExistenceType::APPEND, rows.size(), &info);
-	manager.SetMode(ConflictManagerMode::SCAN);
-	try {
-		storage.VerifyAppendConstraints(*constraints, context, rows, nullptr, &manager);
-	} catch (ConstraintException &) {
-		// Of another kind; the log will say so.
-		return;
-	}
-	if (!manager.HasConflicts()) {
-		return;
-	}
-	auto &transaction = DuckTransaction::Get(context, table.ParentCatalog());
-	manager.FinalizeGlobal(transaction, storage);
-	auto ids = FlatVector::GetData<row_t>(manager.GetRowIds());
-	for (idx_t i = 0; i < manager.ConflictCount(); i++) {
-		state.key_is_seen = state.key_is_seen || storage.CanFetch(transaction, ids[i]);
+	if (state.IsUpsert() && !IsPartOfTransaction(context) && !state.key_is_seen) {
+		state.key_is_seen = FindTakenKeys(context, table, rows).seen;
 	}
 }
 
@@ -292,10 +269,10 @@ PhysicalCaptureUpdate::PhysicalCaptureUpdate(PhysicalPlan &plan, vector<LogicalT
                                              vector<PhysicalIndex> columns_p,
                                              vector<unique_ptr<Expression>> expressions,
                                              vector<unique_ptr<Expression>> bound_defaults,
-                                             RowIdHandling row_id_handling)
+                                             RepeatedRows repeated_rows)
     : PhysicalCapture(plan, std::move(types), estimated_cardinality, std::move(proposal), return_chunk), table(table),
       columns(std::move(columns_p)), expressions(std::move(expressions)), bound_defaults(std::move(bound_defaults)),
-      row_id_handling(row_id_handling), referenced(IsReferenced(table)) {
+      repeated_rows(repeated_rows), referenced(IsReferenced(table)) {
 }
 
 vector<LogicalType> PhysicalCaptureUpdate::ChangeTypes() const {
@@ -329,13 +306,14 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Ca
 		values.data[i].Flatten();
 	}
 	values.SetCardinalityUnsafe(count);
-	if (row_id_handling != RowIdHandling::ASSUME_UNIQUE) {
-		auto kept = KeepFirst(state, row_ids, values);
-		if (row_id_handling == RowIdHandling::ERROR && kept != count) {
+	auto matches = count;
+	if (repeated_rows != RepeatedRows::CANNOT_BE) {
+		count = KeepFirst(state, row_ids, values);
+		if (repeated_rows == RepeatedRows::ERROR && count != matches) {
 			throw InvalidInputException("UPDATE command cannot update the same row more than once");
 		}
-		count = kept;
 	}
+	state.count += repeated_rows == RepeatedRows::KEEP_FIRST_COUNT_ALL ? matches : count;
 	if (count == 0) {
 		return;
 	}
@@ -355,7 +333,6 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Ca
 	}
 	both.SetCardinalityUnsafe(count);
 	Write(context, both, state);
-	state.count += count;
 	if (!return_chunk) {
 		return;
 	}
@@ -379,7 +356,7 @@ void PhysicalCaptureUpdate::Replace(ClientContext &context, DataChunk &changes) 
 	try {
 		proposal->changes->Inserted(table, new_rows);
 	} catch (ConstraintException &) {
-		if (HasMovedOn(context, reinterpret_cast<QuackCatalog &>(table.ParentCatalog()))) {
+		if (FindTakenKeys(context, table, new_rows).AreUnseen()) {
 			// In the words of DuckDB: the key may be that of the same row, as another transaction has left it.
 			throw TransactionException("Conflict on update!");
 		}

@@ -219,11 +219,11 @@ bool QuackCatalog::BuildsIndexNatively(ClientContext &context, TableCatalogEntry
 	}
 	// An index is made of all rows that the store shows, before the catalog knows of it.
 	auto &open = OpenTransactionOf(context, *this);
-	auto &info = *table.Cast<DuckTableEntry>().GetStorage().GetDataTableInfo();
-	open.NoteIndex(info);
+	auto &entry = table.Cast<DuckTableEntry>();
+	open.BeginIndex(entry);
 	open.GoNative();
 	// Its index would not hold what the applier adds while it is made, nor what it changes where it is.
-	QuackTransactionManager::Get(*this).BeginAlter(context, open, info);
+	QuackTransactionManager::Get(*this).BeginAlter(context, open, *entry.GetStorage().GetDataTableInfo());
 	return true;
 }
 

@@ -11,6 +11,7 @@
 #include "duckdb/main/active_query_context.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/database_manager.hpp"
+#include "duckdb/planner/operator/logical_update.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/storage_lock.hpp"
 #include "duckdb/storage/table/scan_state.hpp"
@@ -125,6 +126,13 @@ struct InitializeScanWithOffset {
 };
 template struct Reveal<InitializeScanWithOffset, &DataTable::InitializeScanWithOffset>;
 
+#if QUACK_DUCKDB_PATCH >= 1
+struct SequenceStateMember {
+	using type = shared_ptr<SequenceState> SequenceCatalogEntry::*;
+	friend type Member(SequenceStateMember);
+};
+template struct Reveal<SequenceStateMember, &SequenceCatalogEntry::state>;
+#else
 struct SequenceLock {
 	using type = mutex SequenceCatalogEntry::*;
 	friend type Member(SequenceLock);
@@ -136,6 +144,7 @@ struct SequenceDataMember {
 	friend type Member(SequenceDataMember);
 };
 template struct Reveal<SequenceDataMember, &SequenceCatalogEntry::data>;
+#endif
 
 struct TableTriggers {
 	using type = shared_ptr<CatalogSet> DuckTableEntry::*;
@@ -164,6 +173,14 @@ template struct Reveal<ReferencedDatabaseLock, &MetaTransaction::referenced_data
 } // namespace
 
 namespace quack {
+
+void RequireBuiltFor(const char *version) {
+	if (string(DuckDB::LibraryVersion()) != version) {
+		throw InvalidInputException("this file was built as one for DuckDB %s and links DuckDB %s: build it again with the "
+		                            "DUCKDB_VERSION of the DuckDB in DUCKDB_LIB_DIR",
+		                            version, DuckDB::LibraryVersion());
+	}
+}
 
 void KnowAs(MetaTransaction &transaction, const Identifier &name, AttachedDatabase &db) {
 	lock_guard<mutex> guard(transaction.*Member(ReferencedDatabaseLock()));
@@ -249,8 +266,30 @@ shared_ptr<CatalogSet> TriggersOf(const DuckTableEntry &table) {
 }
 
 void MoveSequence(SequenceCatalogEntry &sequence, const SequenceData &data) {
+#if QUACK_DUCKDB_PATCH >= 1
+	auto &state = *(sequence.*Member(SequenceStateMember()));
+	lock_guard<mutex> guard(state.lock);
+	state.data = data;
+#else
 	lock_guard<mutex> guard(sequence.*Member(SequenceLock()));
 	sequence.*Member(SequenceDataMember()) = data;
+#endif
+}
+
+RepeatedRows RepeatedRowsOf(const LogicalUpdate &update) {
+#if QUACK_DUCKDB_PATCH >= 1
+	// The plan does not say whether there is a FROM.
+	return RepeatedRows::KEEP_FIRST_COUNT_ALL;
+#else
+	switch (update.row_id_handling) {
+	case RowIdHandling::ASSUME_UNIQUE:
+		return RepeatedRows::CANNOT_BE;
+	case RowIdHandling::KEEP_FIRST:
+		return RepeatedRows::KEEP_FIRST;
+	default:
+		return RepeatedRows::ERROR;
+	}
+#endif
 }
 
 } // namespace quack

@@ -7,6 +7,7 @@
 #include "definition.hpp"
 #include "error.hpp"
 #include "statement.hpp"
+#include "taken_keys.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
@@ -19,6 +20,8 @@
 #include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/transaction/local_storage.hpp"
 #include "duckdb/transaction/meta_transaction.hpp"
+
+#include <algorithm>
 
 using namespace duckdb;
 
@@ -135,9 +138,35 @@ void OpenTransaction::DeleteLocally(Table &table, DataChunk &rows) {
 	}
 }
 
+void OpenTransaction::NoteDeleted(DuckTableEntry &entry, Vector &row_ids, idx_t count) {
+	row_ids.Flatten();
+	auto ids = FlatVector::GetData<row_t>(row_ids);
+	auto is_own = [](row_t id) { return id >= MAX_ROW_ID; };
+	if (!std::all_of(ids, ids + count, is_own)) {
+		auto &storage = entry.GetStorage();
+		deleted_from[storage.GetDataTableInfo().get()].insert(storage.shared_from_this());
+	}
+}
+
+void OpenTransaction::BeginIndex(DuckTableEntry &entry) {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	auto &storage = entry.GetStorage();
+	auto info = storage.GetDataTableInfo().get();
+	for (auto &version : deleted_from[info]) {
+		if (version.get() != &storage) {
+			throw NotImplementedException("this transaction has deleted or updated rows of table \"%s\" and then changed its "
+			                              "columns: COMMIT first, and make the index in the next transaction",
+			                              entry.name.GetIdentifierName());
+		}
+	}
+	indexes_made = true;
+	Touch(info);
+}
+
 void OpenTransaction::Deleted(DuckTableEntry &entry, DataChunk &rows) {
 	std::lock_guard<std::recursive_mutex> guard(lock);
 	auto &table = TableOf(entry);
+	NoteDeleted(entry, rows.data[entry.GetStorage().GetTypes().size()], rows.size());
 	if (!native && IsReferenced(entry)) {
 		// Whether somebody still refers to the rows is for DuckDB to say.
 		EnterNativeState();
@@ -165,7 +194,7 @@ void OpenTransaction::Inserted(DuckTableEntry &entry, DataChunk &rows) {
 		entry.GetStorage().LocalAppend(entry, context, appended, table.constraints);
 	} catch (ConstraintException &) {
 		auto &state = StatementState::Get(context);
-		state.conflicted = state.key_conflict = HasMovedOn(context, catalog);
+		state.conflicted = state.key_conflict = FindTakenKeys(context, entry, rows).AreUnseen();
 		throw;
 	}
 }
@@ -177,6 +206,7 @@ void OpenTransaction::Updated(DuckTableEntry &entry, DataChunk &rows) {
 	Touch(entry.GetStorage().GetDataTableInfo().get());
 	record->Updated(entry, rows);
 	auto columns = entry.GetStorage().ColumnCount();
+	NoteDeleted(entry, rows.data[columns], rows.size());
 	DataChunk old_rows;
 	ReferenceColumns(rows, 0, columns, old_rows);
 	DataChunk new_rows;

@@ -1,6 +1,7 @@
 //! What LOAD does.
 
 #include "after_binding.hpp"
+#include "compat.hpp"
 #include "consistency.hpp"
 #include "error.hpp"
 #include "group_statement.hpp"
@@ -13,6 +14,7 @@
 #include "duckdb/main/extension/extension_loader.hpp"
 
 extern "C" void quack_cpp_register(void *loader_p) {
+	quack::RequireBuiltFor(QUACK_DUCKDB_VERSION);
 	auto error = quack::NoError();
 	quack_rs_start_logging(&error);
 	quack::ThrowIfError(error);

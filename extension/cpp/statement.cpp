@@ -301,11 +301,6 @@ bool IsInterrupted(ClientContext &context) {
 	return interrupted;
 }
 
-bool HasMovedOn(ClientContext &context, QuackCatalog &catalog) {
-	auto last_commit = QuackTransactionManager::Get(catalog).GetLastCommit();
-	return !DuckTransaction::Get(context, catalog).GetSnapshotView().Sees(last_commit);
-}
-
 bool IsTransactionOfItsOwn(ClientContext &context) {
 	return context.transaction.IsAutoCommit() && !ExpandsIntoSeveral(context);
 }

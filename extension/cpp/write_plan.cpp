@@ -43,7 +43,7 @@ PhysicalCapture &WritePlan::CaptureInsert(LogicalInsert &op, PhysicalOperator &p
 PhysicalCapture &WritePlan::CaptureUpdate(LogicalUpdate &op, PhysicalOperator &plan) {
 	auto &capture = planner.Make<PhysicalCaptureUpdate>(
 	    op.types, op.estimated_cardinality, proposal, op.return_chunk, op.table.Cast<DuckTableEntry>(), op.columns,
-	    std::move(op.expressions), std::move(op.bound_defaults), op.row_id_handling);
+	    std::move(op.expressions), std::move(op.bound_defaults), RepeatedRowsOf(op));
 	capture.children.push_back(plan);
 	return capture.Cast<PhysicalCapture>();
 }

@@ -37,8 +37,8 @@ const HAND_OVER_WAIT: Duration = Duration::from_secs(2);
 const ATTACH_WAIT: Duration = Duration::from_secs(30);
 /// How often a waiting thread looks again.
 const POLL: Duration = Duration::from_millis(20);
-/// The DuckDB that this extension is built for.
-const DUCKDB_VERSION: &str = "v2.0.0";
+/// The DuckDB that this extension is built for, such as `v2.0.1`.
+const DUCKDB_VERSION: &str = env!("QUACK_DUCKDB_VERSION");
 
 /// Bad input: the caller can do something about it.
 pub fn invalid(error: impl ToString) -> StoreError {

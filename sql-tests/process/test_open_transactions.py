@@ -289,6 +289,80 @@ def test_checkpoints_are_made_though_transactions_stay_open(cluster, name):
     check_states(cluster)
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "UPDATE t SET v = 'x' WHERE i = 3; ALTER TABLE t ADD COLUMN e INTEGER; CREATE INDEX x ON t (e)",
+        "UPDATE t SET v = 'x' WHERE i = 3; ALTER TABLE t DROP COLUMN k; CREATE UNIQUE INDEX x ON t (i)",
+        "MERGE INTO t USING (VALUES (3)) s(n) ON t.i = s.n WHEN MATCHED THEN UPDATE SET k = 5; ALTER TABLE t ADD COLUMN e INTEGER; CREATE INDEX x ON t (e)",
+        "DELETE FROM t WHERE i = 7; ALTER TABLE t DROP COLUMN k; ALTER TABLE t ADD PRIMARY KEY (i)",
+        "DELETE FROM t WHERE i = 7; ALTER TABLE t ALTER k TYPE VARCHAR; CREATE INDEX x ON t (k)",
+        "ALTER TABLE t ADD COLUMN e INTEGER; DELETE FROM t; ALTER TABLE t ADD COLUMN f INTEGER; CREATE INDEX x ON t (f)",
+        "INSERT INTO t VALUES (100, 1, 'v'); DELETE FROM t WHERE i > 8; ALTER TABLE t ADD COLUMN e INTEGER; CREATE INDEX x ON t (e)",
+    ],
+)
+def test_an_index_that_the_commit_would_break_is_refused(node, script):
+    """DuckDB's commit takes deleted rows from a new index by the columns that they had, and its database is invalid then."""
+    node.sql("CREATE TABLE t (i INTEGER, k INTEGER, v VARCHAR)")
+    node.sql("INSERT INTO t SELECT range, range, 'v' FROM range(10)")
+    *before, index = script.split("; ")
+    for statement in ["BEGIN", *before]:
+        node.sql(statement, "open")
+    with pytest.raises(DatabaseError, match="COMMIT first, and make the index in the next transaction"):
+        node.sql(index, "open")
+    node.sql("ROLLBACK", "open")
+    for statement in ["BEGIN", *before, "COMMIT", index]:
+        node.sql(statement, "open")
+    with pytest.raises(DatabaseError, match="COMMIT first"):
+        node.sql(f"FROM quack_query_by_name('cp', 'DELETE FROM t; ALTER TABLE t ADD COLUMN g INTEGER; CREATE INDEX y ON t (g)')")
+    rows = node.sql("FROM t ORDER BY i")
+    node.kill_and_start()
+    assert node.sql("FROM t ORDER BY i") == rows
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "DELETE FROM t WHERE i = 7; CREATE INDEX x ON t (k)",
+        "INSERT INTO t VALUES (100, 1, 'v'); DELETE FROM t WHERE i = 100; ALTER TABLE t ADD COLUMN e INTEGER; CREATE INDEX x ON t (e)",
+        "ALTER TABLE t ADD COLUMN e INTEGER; DELETE FROM t WHERE i = 7; CREATE INDEX x ON t (e)",
+        "DELETE FROM t WHERE i = 7; ALTER TABLE t RENAME k TO l; CREATE INDEX x ON t (l)",
+    ],
+)
+def test_an_index_beside_deleted_rows_is_made(node, script):
+    node.sql("CREATE TABLE t (i INTEGER, k INTEGER, v VARCHAR)")
+    node.sql("INSERT INTO t SELECT range, range, 'v' FROM range(10)")
+    for statement in ["BEGIN", *script.split("; "), "COMMIT"]:
+        node.sql(statement, "open")
+    rows = node.sql("FROM t ORDER BY i")
+    node.kill_and_start()
+    assert node.sql("FROM t ORDER BY i") == rows
+    assert node.sql("SELECT count(*) FROM duckdb_indexes() WHERE database_name = 'cp'") == [(1,)]
+
+
+def test_a_key_that_the_transaction_has_seen_is_a_duplicate_whatever_others_commit(node):
+    node.sql("CREATE SEQUENCE drawn")
+    node.sql("CREATE TABLE unrelated (i INTEGER)")
+    node.sql("CREATE TABLE keyed (id INTEGER PRIMARY KEY, n INTEGER)")
+    node.sql("INSERT INTO keyed VALUES (3, 0), (4, 0), (5, 0)")
+    for change in ("UPDATE keyed SET id = 3 WHERE id = 4", "UPDATE keyed SET id = 3 WHERE id IN (3, 4)", "INSERT INTO keyed VALUES (5, 1)"):
+        node.sql("BEGIN", "open")
+        node.sql("CREATE TABLE beside (i INTEGER)", "open")
+        node.sql("SELECT nextval('drawn')", "open")
+        node.sql("INSERT INTO unrelated VALUES (1)", "other")
+        with pytest.raises(DatabaseError, match="Constraint Error"):
+            node.sql(change, "open")
+        node.sql("ROLLBACK", "open")
+    node.sql("BEGIN", "open")
+    node.sql("CREATE TABLE beside (i INTEGER)", "open")
+    node.sql("INSERT INTO unrelated VALUES (1)", "other")
+    node.sql("UPDATE keyed SET n = 1, id = id", "open")
+    node.sql("UPDATE keyed SET id = id + 10", "open")
+    node.sql("INSERT INTO keyed VALUES (3, 7)", "open")
+    node.sql("COMMIT", "open")
+    assert node.sql("FROM keyed ORDER BY id") == [(3, 7), (13, 1), (14, 1), (15, 1)]
+
+
 def test_a_row_that_another_one_has_changed_meanwhile_is_a_conflict_not_a_duplicate_key(node):
     node.sql("CREATE TABLE kept (id INTEGER PRIMARY KEY, n INTEGER)")
     node.sql("INSERT INTO kept VALUES (3, 0)")

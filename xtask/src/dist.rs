@@ -16,7 +16,7 @@ use flate2::write::GzEncoder;
 use crate::footer;
 
 /// The DuckDB that the crate `libduckdb-sys` of this workspace carries.
-const DUCKDB_VERSION: &str = "v2.0.0";
+const BUNDLED_VERSION: &str = "2.0.0";
 const EXTENSION_FILE: &str = "quack.duckdb_extension";
 /// Programs for `dist/bin`.
 const PROGRAMS: [&str; 2] = ["quackd", "quackctl"];
@@ -31,7 +31,7 @@ pub fn run() -> Result<(), String> {
     let plain = dist.join("extension").join(EXTENSION_FILE);
     make_extension(&release.join("libquack.so"), &plain)?;
     let packed =
-        dist.join("repository").join(DUCKDB_VERSION).join(platform).join(format!("{EXTENSION_FILE}.gz"));
+        dist.join("repository").join(duckdb_version()).join(platform).join(format!("{EXTENSION_FILE}.gz"));
     compress(&plain, &packed)?;
     let mut made = vec![plain, packed];
     for name in PROGRAMS {
@@ -63,6 +63,12 @@ pub fn target_dir(root: &Path) -> PathBuf {
     }
 }
 
+/// The DuckDB that the extension is built for, such as `v2.0.1`.
+fn duckdb_version() -> String {
+    let version = std::env::var("QUACK_DUCKDB_VERSION").unwrap_or_else(|_| BUNDLED_VERSION.to_owned());
+    format!("v{version}")
+}
+
 /// DuckDB's name for the platform that this program was built for.
 fn platform() -> Result<&'static str, String> {
     match (OS, ARCH) {
@@ -91,7 +97,7 @@ pub fn make_extension(library: &Path, destination: &Path) -> Result<(), String> 
 /// The same, with all symbols of the library.
 pub fn add_footer(library: &Path, destination: &Path) -> Result<(), String> {
     let mut bytes = read(library)?;
-    bytes.extend(footer::encode(platform()?, DUCKDB_VERSION, env!("CARGO_PKG_VERSION"))?);
+    bytes.extend(footer::encode(platform()?, &duckdb_version(), env!("CARGO_PKG_VERSION"))?);
     replace(destination, &bytes)
 }
 

@@ -1,10 +1,10 @@
 //! The operators that stand in for DuckDB's INSERT, UPDATE and DELETE in a client's plan.
 #pragma once
 
+#include "compat.hpp"
 #include "profile.hpp"
 #include "statement.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
-#include "duckdb/common/enums/row_id_handling.hpp"
 #include "duckdb/execution/physical_operator.hpp"
 #include "duckdb/planner/expression.hpp"
 
@@ -122,7 +122,7 @@ public:
 	                      duckdb::DuckTableEntry &table, duckdb::vector<duckdb::PhysicalIndex> columns,
 	                      duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> expressions,
 	                      duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> bound_defaults,
-	                      duckdb::RowIdHandling row_id_handling);
+	                      RepeatedRows repeated_rows);
 
 	duckdb::string GetName() const override {
 		return "QUACK_UPDATE";
@@ -138,7 +138,7 @@ public:
 	duckdb::vector<duckdb::PhysicalIndex> columns;
 	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> expressions;
 	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> bound_defaults;
-	duckdb::RowIdHandling row_id_handling;
+	RepeatedRows repeated_rows;
 	//! Whether foreign keys refer to the table: such rows are changed in place where DuckDB would, since deleting them
 	//! first would violate the key.
 	bool referenced;

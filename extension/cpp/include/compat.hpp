@@ -14,6 +14,7 @@ class DuckTransactionManager;
 class DuckTableEntry;
 class LocalStorage;
 class LocalTableStorage;
+class LogicalUpdate;
 class MetaTransaction;
 class SequenceCatalogEntry;
 class TableScanState;
@@ -22,6 +23,9 @@ struct StorageIndex;
 }
 
 namespace quack {
+
+//! The DuckDB that is linked must be the one that the file says it is for. DuckDB compares the latter with its own version.
+void RequireBuiltFor(const char *version);
 
 //! Gives up the lock by which a writing transaction keeps checkpoints away. For a transaction that changes nothing in
 //! the store itself: without this, a client that waits for its outcome would starve checkpoints.
@@ -61,6 +65,16 @@ bool ExpandsIntoSeveral(duckdb::ClientContext &context);
 
 //! Puts a sequence into a state. DuckDB's own way there leads through a transaction, or takes no lock.
 void MoveSequence(duckdb::SequenceCatalogEntry &sequence, const duckdb::SequenceData &data);
+
+//! What an UPDATE does with a row that several rows of its source match.
+enum class RepeatedRows : uint8_t {
+	CANNOT_BE,
+	KEEP_FIRST,
+	//! Every match counts, and the first one is written.
+	KEEP_FIRST_COUNT_ALL,
+	ERROR
+};
+RepeatedRows RepeatedRowsOf(const duckdb::LogicalUpdate &update);
 
 //! The triggers of a table, which its next version takes over.
 duckdb::shared_ptr<duckdb::CatalogSet> TriggersOf(const duckdb::DuckTableEntry &table);

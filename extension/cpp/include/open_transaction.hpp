@@ -6,6 +6,9 @@
 #include "hidden_rows.hpp"
 #include "rows.hpp"
 
+#include <map>
+#include <set>
+
 namespace quack {
 
 class Writer;
@@ -110,11 +113,9 @@ public:
 
 	//! What the applier may meet of it.
 	NativeChanges ChangesInStore() const;
-	//! It is about to make an index of the table.
-	void NoteIndex(duckdb::DataTableInfo &table) {
-		indexes_made = true;
-		Touch(&table);
-	}
+	//! It is about to make an index of the table. Throws where DuckDB's commit would take rows from the index by the columns
+	//! that the table had when they were deleted.
+	void BeginIndex(duckdb::DuckTableEntry &table);
 
 	//! Set when the applier has rolled this transaction back: another one was first.
 	duckdb::atomic<bool> doomed {false};
@@ -136,6 +137,8 @@ private:
 	Table &TableOf(duckdb::DuckTableEntry &table);
 	void EnterNativeState();
 	void Touch(duckdb::DataTableInfo *table);
+	//! Notes that rows which were there before the transaction go, from this version of their table.
+	void NoteDeleted(duckdb::DuckTableEntry &table, duckdb::Vector &row_ids, duckdb::idx_t count);
 	void Record(const Definition &definition);
 	void RecordMeant(duckdb::optional_ptr<duckdb::CatalogEntry> entry);
 	//! How far the sequences have been used that the transaction has created: nobody else can have used them.
@@ -149,6 +152,8 @@ private:
 	//! Recursive: a change of rows may turn out to need the native state.
 	mutable std::recursive_mutex lock;
 	std::map<duckdb::DataTableInfo *, Table> tables;
+	//! The versions of tables from which rows have gone.
+	std::map<duckdb::DataTableInfo *, std::set<duckdb::shared_ptr<duckdb::DataTable>>> deleted_from;
 	duckdb::atomic<bool> hides {false};
 	duckdb::atomic<bool> native {false};
 	duckdb::atomic<bool> indexes_made {false};

@@ -133,9 +133,6 @@ private:
 
 //! Whether the statement is to end, or the one that it repeats.
 bool IsInterrupted(duckdb::ClientContext &context);
-//! Whether something has been committed since the running transaction began, which it does not see: a key that is there
-//! may belong to that, and not be the statement's own mistake.
-bool HasMovedOn(duckdb::ClientContext &context, QuackCatalog &catalog);
 //! Whether the running statement is all that its transaction consists of.
 bool IsTransactionOfItsOwn(duckdb::ClientContext &context);
 //! Whether the running statement's changes are committed with its transaction, not when they are made: between BEGIN and

@@ -1,0 +1,26 @@
+//! Keys that rows of a table have already.
+#pragma once
+
+#include "duckdb.hpp"
+
+namespace duckdb {
+class DuckTableEntry;
+}
+
+namespace quack {
+
+struct TakenKeys {
+	//! By a row that the transaction sees.
+	bool seen = false;
+	//! By a row that another transaction has committed since, or has yet to.
+	bool unseen = false;
+
+	bool AreUnseen() const {
+		return unseen && !seen;
+	}
+};
+
+//! Which rows of the table have a key, or refer to a key, in the way of `rows`, the new ones of the transaction left out.
+TakenKeys FindTakenKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, duckdb::DataChunk &rows);
+
+} // namespace quack
