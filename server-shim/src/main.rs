@@ -13,13 +13,18 @@ use std::process::ExitCode;
 
 use quack_admin::config::{self, Configuration};
 use quack_admin::{certificate, exit_code_of};
+use rustix::fs::Mode;
 
 use crate::options::{Command, USAGE};
 
 /// Exit status for a wrong command line.
 const USAGE_EXIT: u8 = 2;
 
+/// What files of this process do not permit to others: anything. DuckDB's temporary files hold rows, too.
+const UMASK: u32 = 0o077;
+
 fn main() -> ExitCode {
+    rustix::process::umask(Mode::from_raw_mode(UMASK));
     let configuration = match Command::parse(std::env::args().skip(1), std::env::var("CONFIG_FILE").ok()) {
         Ok(Command::Help) => {
             println!("{USAGE}");

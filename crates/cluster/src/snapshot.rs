@@ -5,14 +5,13 @@
 //! again for what did not arrive. Every piece carries a checksum that also covers the snapshot's id and the piece's
 //! number; DuckDB checks its own blocks when they are read.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message as _;
-use quack_node::{Floor, Membership, Seed};
+use quack_node::{Floor, Membership, Seed, create_private};
 use quack_proto::peer::v1::{Admitted, LaneFloor, Piece, PieceRequest, Snapshot, SnapshotRequest};
 use quack_types::{GroupId, LogIndex, NodeId, Term};
 
@@ -149,7 +148,7 @@ impl Cluster {
     fn receive(&self, from: &NodeId, snapshot: &Snapshot, path: &Path) -> Result<(), Error> {
         let failed =
             |error: std::io::Error| Error::Change(format!("cannot write '{}': {error}", path.display()));
-        let mut file = File::create(path).map_err(failed)?;
+        let mut file = create_private(path).map_err(failed)?;
         let pieces = snapshot.length.div_ceil(u64::from(PIECE_BYTES));
         for number in 0..pieces {
             let data = self.receive_piece(from, snapshot, number)?;

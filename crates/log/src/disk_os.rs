@@ -3,11 +3,13 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile};
 
+/// Mode of a new file: entries of the log are rows, which are no matter of other users.
+const FILE_MODE: u32 = 0o600;
 /// The last of the descriptors with a meaning.
 const STANDARD_ERROR: i32 = 2;
 
@@ -51,7 +53,7 @@ impl Disk for DiskOs {
     fn create(&self, name: &str) -> io::Result<FileOs> {
         let path = self.folder.join(name);
         Ok(FileOs(off_standard_streams(
-            OpenOptions::new().read(true).write(true).create_new(true).open(path)?,
+            OpenOptions::new().read(true).write(true).create_new(true).mode(FILE_MODE).open(path)?,
         )?))
     }
 

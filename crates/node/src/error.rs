@@ -34,6 +34,19 @@ pub enum Error {
         /// Who holds it, as far as is known.
         holder: String,
     },
+    /// The folder belongs to another user, who could replace what is in it.
+    #[error(
+        "the data folder '{path}' belongs to user {owner}, and this process runs as user {user}: give it to this user \
+         (`chown -R {user} {path}`), or name a folder inside it, which is then created"
+    )]
+    Owner {
+        /// The folder.
+        path: PathBuf,
+        /// Number of the user that owns it.
+        owner: u32,
+        /// Number of the user that this process runs as.
+        user: u32,
+    },
     /// There are files, but no identity.
     #[error(
         "the folder '{path}' holds '{found}' but no file 'identity': it is not a node's data folder, or its \

@@ -15,6 +15,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use quack_log::{DiskOs, Floor, GroupWrite, Log, LogConfig, LogIdentity};
@@ -22,6 +23,7 @@ use quack_types::folder::REBUILD;
 use quack_types::{GroupId, NodeId};
 
 use crate::identity::Identity;
+use crate::private::{self, FILE_MODE, create_private};
 use crate::superseded::{self, SUPERSEDED};
 use crate::{Error, random};
 
@@ -81,7 +83,8 @@ impl Claim {
     /// writable is refused and left as it is.
     pub fn take(path: impl Into<PathBuf>, node_id: &NodeId) -> Result<Self, Error> {
         let path = path.into();
-        std::fs::create_dir_all(&path).map_err(Error::io("create the data folder", &path))?;
+        private::create_folder(&path).map_err(Error::io("create the data folder", &path))?;
+        private::check_owner(&path)?;
         if !has_identity(&path)? {
             refuse_leftovers(&path)?;
         }
@@ -90,12 +93,15 @@ impl Claim {
         // Another server may have created the folder before the lock was ours.
         if !has_identity(&path)? {
             refuse_leftovers(&path)?;
+            private::tighten(&path)?;
             return Self::empty(path, node_id, lock);
         }
         let identity = read_identity(&path)?;
         if identity.node_id != *node_id {
             return Err(Error::Foreign { path, found: identity.node_id, expected: node_id.clone() });
         }
+        // Only now: a folder that is refused stays as it is.
+        private::tighten(&path)?;
         if superseded::is_marked(&path)? {
             superseded::set_aside(&path, &[LOG, STORE, JOINING], IDENTITY)?;
             tracing::warn!(folder = %path.display(), "the node is rebuilt from its cluster; its files are set aside");
@@ -170,7 +176,7 @@ impl EmptyFolder {
     pub fn begin_join(&self) -> Result<PathBuf, Error> {
         let marker = self.path.join(JOINING);
         let mark = || {
-            File::create(&marker)?.sync_all()?;
+            create_private(&marker)?.sync_all()?;
             File::open(&self.path)?.sync_all()
         };
         mark().map_err(Error::io("write", &marker))?;
@@ -323,6 +329,7 @@ fn take_lock(path: &Path) -> Result<File, Error> {
         .write(true)
         .create(true)
         .truncate(false)
+        .mode(FILE_MODE)
         .open(&name)
         .map_err(Error::io("open", &name))?;
     match file.try_lock() {
@@ -355,7 +362,7 @@ fn read_identity(path: &Path) -> Result<Identity, Error> {
 /// Creates an empty log.
 fn create_log(path: &Path, identity: &Identity) -> Result<Log<DiskOs>, Error> {
     let log = path.join(LOG);
-    std::fs::create_dir(&log).map_err(Error::io("create", &log))?;
+    private::create_new_folder(&log).map_err(Error::io("create", &log))?;
     Ok(Log::create(DiskOs::new(log), LogConfig::default(), &log_identity(identity))?)
 }
 
@@ -367,7 +374,7 @@ fn write_identity(path: &Path, identity: &Identity) -> Result<(), Error> {
 fn write_whole(path: &Path, name: &str, temporary: &str, text: &str) -> Result<(), Error> {
     let (name, temporary) = (path.join(name), path.join(temporary));
     let write = || {
-        let mut file = File::create(&temporary)?;
+        let mut file = create_private(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         std::fs::rename(&temporary, &name)?;

@@ -15,6 +15,7 @@ use quack_types::folder::REBUILD;
 
 use crate::Error;
 use crate::identity::Identity;
+use crate::private::{self, create_private};
 
 pub(crate) const SUPERSEDED: &str = "superseded";
 
@@ -22,7 +23,7 @@ pub(crate) const SUPERSEDED: &str = "superseded";
 pub(crate) fn mark(path: &Path) -> Result<(), Error> {
     let marker = path.join(REBUILD);
     let mark = || {
-        File::create(&marker)?.sync_all()?;
+        create_private(&marker)?.sync_all()?;
         File::open(path)?.sync_all()
     };
     mark().map_err(Error::io("write", &marker))
@@ -42,7 +43,7 @@ pub(crate) fn set_aside(path: &Path, files: &[&str], identity: &str) -> Result<(
             // Of an earlier time: that one came to its end, or there would be no identity beside it.
             std::fs::remove_dir_all(&aside)?;
         }
-        std::fs::create_dir_all(&aside)?;
+        private::create_folder(&aside)?;
         for name in files {
             let file = path.join(name);
             if file.try_exists()? {

@@ -4,6 +4,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -222,5 +224,58 @@ fn setting_files_aside_goes_on_where_it_was_interrupted() {
         assert!(aside.join("log").is_dir(), "{moved:?}");
         assert!(aside.join("store.duckdb").is_file(), "{moved:?}");
         assert!(!folder.path().join("rebuild").exists(), "{moved:?}");
+    }
+}
+
+fn modes(folder: &Path) -> BTreeMap<PathBuf, u32> {
+    let mut all = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        all.insert(next.clone(), next.metadata().unwrap().mode() & 0o777);
+        for item in std::fs::read_dir(next).unwrap() {
+            let path = item.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("model") {
+                // The model's file is the tests' own, and written after the start.
+                let mode = path.metadata().unwrap().mode() & 0o777;
+                all.insert(path, mode);
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn a_folder_and_what_a_node_creates_in_it_are_its_users_alone() {
+    let above = tempfile::tempdir().unwrap();
+    let folder = above.path().join("made").join("n0");
+    let (node, _) = start(&folder);
+    write(&node, "a row").unwrap();
+    node.stop();
+    let all = modes(&folder);
+    let wide: Vec<_> = all.iter().filter(|(_, mode)| **mode & 0o077 != 0).collect();
+    assert!(all.len() > 4 && wide.is_empty(), "{wide:?}");
+}
+
+#[test]
+fn a_folder_that_others_may_use_is_tightened_at_the_start() {
+    let folder = used_folder();
+    for (path, mode) in modes(folder.path()) {
+        std::fs::set_permissions(path, Permissions::from_mode(mode | 0o066)).unwrap();
+    }
+    let (node, _) = start(folder.path());
+    node.stop();
+    let wide: Vec<_> = modes(folder.path()).into_iter().filter(|(_, mode)| mode & 0o077 != 0).collect();
+    assert!(wide.is_empty(), "{wide:?}");
+}
+
+#[test]
+fn a_folder_of_another_user_is_refused() {
+    let folder = used_folder();
+    // Only root can give a folder away.
+    if std::os::unix::fs::chown(folder.path(), Some(12345), None).is_ok() {
+        let error = refused(folder.path(), "n0");
+        assert!(matches!(error, Error::Owner { owner: 12345, .. }) && error.to_string().contains("chown -R"));
     }
 }

@@ -56,6 +56,8 @@ impl Launch {
         let host = self.host as *mut c_void;
         // SAFETY: the host is alive, see its field; the node reference was just made.
         let store = unsafe { AttachedStore::open(host, store_path, &self.catalog, share_node(&shared)) }?;
+        // DuckDB has created it as the umask says; the folder has kept others away until now.
+        quack_node::make_private(Path::new(store_path)).map_err(io)?;
         let store = Arc::new(store);
         let verifications = Arc::new(Verifications::default());
         match self.start_on(folder, &shared, &store, &verifications) {
