@@ -17,7 +17,7 @@ from quack_testing.cluster import Certificates, free_ports, wait_for  # noqa: E4
 from quack_testing.node import stock_process  # noqa: E402
 from quack_testing.process import EXTENSION, DatabaseError, Process, ProcessEnded  # noqa: E402
 
-TOKEN = "demo-token"
+TOKEN = "token-of-the-demo"
 NAMES = ["n0", "n1", "n2"]
 WRITE_SECONDS = 2
 STATUS = "SELECT node_id, role, leader_id, term, commit_index, applied_index, voters, state FROM quack_raft_status()"

@@ -109,6 +109,24 @@ string Named(TableFunctionBindInput &input, const char *name) {
 	return value;
 }
 
+//! A named parameter that is a list, or one text with commas.
+vector<string> NamedList(TableFunctionBindInput &input, const char *name) {
+	vector<string> result;
+	auto entry = input.named_parameters.find(name);
+	if (entry == input.named_parameters.end() || entry->second.IsNull()) {
+		return result;
+	}
+	auto &value = entry->second;
+	if (value.type().id() != LogicalTypeId::LIST) {
+		result.push_back(value.ToString());
+		return result;
+	}
+	for (auto &item : ListValue::GetChildren(value)) {
+		result.push_back(item.ToString());
+	}
+	return result;
+}
+
 //! A named parameter that is false when it is not given.
 bool Flag(TableFunctionBindInput &input, const char *name) {
 	auto entry = input.named_parameters.find(name);
@@ -142,18 +160,9 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 	auto cert_file = Named(input, "cert_file");
 	auto key_file = Named(input, "key_file");
 	auto client_ca_file = Named(input, "client_ca_file");
-	vector<string> peers;
-	auto peers_entry = input.named_parameters.find("peers");
-	if (peers_entry != input.named_parameters.end() && !peers_entry->second.IsNull()) {
-		auto &value = peers_entry->second;
-		if (value.type().id() != LogicalTypeId::LIST) {
-			peers.push_back(value.ToString());
-		} else {
-			for (auto &peer : ListValue::GetChildren(value)) {
-				peers.push_back(peer.ToString());
-			}
-		}
-	}
+	auto token_file = Named(input, "token_file");
+	auto peers = NamedList(input, "peers");
+	auto allow_origins = NamedList(input, "allow_origins");
 	auto consistency = Named(input, "consistency");
 	if (!consistency.empty()) {
 		ParseConsistency(consistency);
@@ -161,12 +170,14 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 	auto allow_other_hostname = Flag(input, "allow_other_hostname");
 	auto allow_host_access = Flag(input, "allow_host_access");
 	auto extensions = DeclaredExtensions(*host.Instance());
-	return [&host, uri, token, node_id, data_dir, catalog, cert_file, key_file, client_ca_file, peers, extensions,
-	        allow_other_hostname, consistency, allow_host_access](QuackRowSink rows, QuackError *error) {
+	return [&host, uri, token, token_file, node_id, data_dir, catalog, cert_file, key_file, client_ca_file, peers, extensions,
+	        allow_other_hostname, consistency, allow_host_access, allow_origins](QuackRowSink rows, QuackError *error) {
 		auto peer_bytes = AllBytes(peers);
+		auto origin_bytes = AllBytes(allow_origins);
 		auto extension_bytes = AllBytes(extensions);
 		QuackServeArguments arguments {Bytes(uri),
 		                               Bytes(token),
+		                               Bytes(token_file),
 		                               Bytes(node_id),
 		                               Bytes(data_dir),
 		                               Bytes(catalog),
@@ -179,7 +190,9 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 		                               Bytes(client_ca_file),
 		                               allow_other_hostname,
 		                               Bytes(consistency),
-		                               allow_host_access};
+		                               allow_host_access,
+		                               origin_bytes.data(),
+		                               origin_bytes.size()};
 		quack_rs_serve(host.rust, &arguments, rows, error);
 	};
 }
@@ -277,12 +290,14 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	TableFunctionSet serve("quack_serve");
 	for (auto &arguments : vector<vector<LogicalType>> {{}, {LogicalType::VARCHAR}}) {
 		auto function = Make("quack_serve", arguments, host, PlanServe, serve_columns);
-		for (auto name : {"token", "node_id", "data_dir", "catalog", "cert_file", "key_file", "client_ca_file",
-		                  "consistency"}) {
+		for (auto name : {"token", "token_file", "node_id", "data_dir", "catalog", "cert_file", "key_file",
+		                  "client_ca_file", "consistency"}) {
 			function.GetSignature().AddKeywordOnly(name, LogicalType::VARCHAR, Value(LogicalType::VARCHAR));
 		}
 		// A list, or one text with commas.
-		function.GetSignature().AddKeywordOnly("peers", LogicalType::ANY, Value(LogicalType::VARCHAR));
+		for (auto name : {"peers", "allow_origins"}) {
+			function.GetSignature().AddKeywordOnly(name, LogicalType::ANY, Value(LogicalType::VARCHAR));
+		}
 		for (auto name : {"allow_other_hostname", "allow_host_access"}) {
 			function.GetSignature().AddKeywordOnly(name, LogicalType::BOOLEAN, Value::BOOLEAN(false));
 		}

@@ -201,6 +201,7 @@ impl Interrupt {
 pub struct ServeArguments<'a> {
     pub uri: Bytes<'a>,
     pub token: Bytes<'a>,
+    pub token_file: Bytes<'a>,
     pub node_id: Bytes<'a>,
     pub data_dir: Bytes<'a>,
     pub catalog: Bytes<'a>,
@@ -214,6 +215,8 @@ pub struct ServeArguments<'a> {
     pub allow_other_hostname: bool,
     pub consistency: Bytes<'a>,
     pub allow_host_access: bool,
+    pub allow_origins: *const Bytes<'a>,
+    pub allow_origins_count: usize,
 }
 
 unsafe extern "C-unwind" {

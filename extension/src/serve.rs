@@ -53,6 +53,7 @@ fn io(error: impl ToString) -> StoreError {
 pub struct Server {
     endpoint: Endpoint,
     token: String,
+    token_is_drawn: bool,
     own: NodeId,
     data_dir: PathBuf,
     network: Arc<Network>,
@@ -75,13 +76,25 @@ impl Server {
     /// # Safety
     /// `host` is the live C++ host.
     pub unsafe fn start(host: *mut c_void, arguments: &Arguments) -> Result<Self, StoreError> {
-        let Checked { endpoint, own, peers, tls } = arguments.check()?;
+        let Checked { endpoint, own, token: given, peers, tls } = arguments.check()?;
         quack_logging::name_node(own.as_str());
-        let token =
-            if arguments.token.is_empty() { random_token().map_err(io)? } else { arguments.token.clone() };
+        let token_is_drawn = given.is_none();
+        let token = given.map_or_else(|| random_token().map_err(io), Ok)?;
         let mut config = ServerConfig::new(endpoint, token.clone());
         config.allow_other_hostname = arguments.allow_other_hostname;
         config.tls = tls;
+        // One text may be a list, as in the configuration of quackd.
+        config.allow_origins = arguments
+            .allow_origins
+            .iter()
+            .flat_map(|list| list.split(','))
+            .map(|one| one.trim().to_owned())
+            .collect();
+        config.host_names = peers
+            .iter()
+            .filter(|peer| peer.node == own)
+            .map(|peer| peer.endpoint.host().to_owned())
+            .collect();
         // Before the folder is touched: a refused call leaves nothing behind.
         Network::check(&config).map_err(invalid)?;
         let claim = Claim::take(Path::new(&arguments.data_dir), &own).map_err(io)?;
@@ -119,6 +132,7 @@ impl Server {
         let server = Self {
             endpoint: network.endpoint().clone(),
             token,
+            token_is_drawn,
             own,
             data_dir,
             network,

@@ -162,7 +162,7 @@ pub fn outcome_row(node: &NodeId, record: &OutcomeRecord) -> Vec<Option<String>>
 }
 
 /// What is measured of clients' sessions. How many are open is a column of `quack_server_list()`.
-pub fn session_samples(counts: &SessionCounts) -> Vec<Sample> {
+pub fn session_samples(counts: &SessionCounts, strangers_closed: u64) -> Vec<Sample> {
     let (name, help) = ("quack_sessions_refused_total", "Clients that were sent away.");
     vec![
         Sample::counter(
@@ -172,7 +172,14 @@ pub fn session_samples(counts: &SessionCounts) -> Vec<Sample> {
             counts.opened,
         ),
         Sample::counter(name, help, &[("reason", "token")], counts.wrong_tokens),
+        Sample::counter(name, help, &[("reason", "guesses")], counts.slowed),
         Sample::counter(name, help, &[("reason", "limit")], counts.without_place),
+        Sample::counter(
+            "quack_connections_closed_total",
+            "Connections that had shown neither a certificate nor the token when others needed their place.",
+            &[],
+            strangers_closed,
+        ),
     ]
 }
 

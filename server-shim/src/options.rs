@@ -8,15 +8,17 @@ use quack_types::NodeId;
 /// What `--help` prints.
 pub const USAGE: &str = "\
 usage: quackd serve --config FILE
-       quackd --data-dir FOLDER [--listen URI] [--token TOKEN] [--node-id NAME] [--catalog NAME] [--admin-port PORT]
-              [--extension FILE]
+       quackd --data-dir FOLDER [--listen URI] [--token-file FILE | --token TOKEN] [--node-id NAME] [--catalog NAME]
+              [--admin-port PORT] [--extension FILE]
 
   serve --config FILE a node's configuration, as docs/configuration.md describes it (default: $CONFIG_FILE);
                       `quackctl cp-metadata validate-config` checks it
 
   --data-dir FOLDER   where the node keeps its log and its tables; made if absent
   --listen URI        quack:host:port (default quack:localhost:9494; port 0 takes a free one)
-  --token TOKEN       what clients must show, at least 4 characters (default: a random one, printed at start)
+  --token-file FILE   holds what clients must show, at least 16 characters (default: a random token, printed at start);
+                      only this user may read the file
+  --token TOKEN       the same in the command line, where every user of the machine can read it: for trying
   --node-id NAME      name of the node (default n0)
   --catalog NAME      name of the catalog in SQL (default cp)
   --admin-port PORT   health and metrics at http://127.0.0.1:PORT (default: none; 0 takes a free one)
@@ -42,6 +44,7 @@ struct Flags {
     data_dir: Option<String>,
     listen: Option<String>,
     token: Option<String>,
+    token_file: Option<String>,
     node_id: Option<String>,
     catalog: Option<String>,
     admin_port: Option<String>,
@@ -66,6 +69,7 @@ impl Command {
                 "--data-dir" => &mut flags.data_dir,
                 "--listen" => &mut flags.listen,
                 "--token" => &mut flags.token,
+                "--token-file" => &mut flags.token_file,
                 "--node-id" => &mut flags.node_id,
                 "--catalog" => &mut flags.catalog,
                 "--admin-port" => &mut flags.admin_port,
@@ -108,7 +112,16 @@ impl Flags {
         let listen = self.listen.as_deref().unwrap_or(LISTEN);
         let listen = listen.parse().map_err(|error| format!("--listen: {error}"))?;
         let mut configuration = Configuration::new(data_dir.into(), listen);
-        configuration.token = self.token.map(Secret::new);
+        configuration.token = match (self.token, self.token_file) {
+            (Some(_), Some(_)) => {
+                return Err("--token and --token-file are both given: leave one out".to_owned());
+            }
+            (token, None) => token.map(Secret::new),
+            (None, Some(file)) => {
+                let token = quack_net::read_token(file.as_ref());
+                Some(Secret::new(token.map_err(|error| format!("--token-file: {error}"))?))
+            }
+        };
         let node_id = self.node_id.map(NodeId::new).transpose();
         configuration.node_id = node_id.map_err(|error| format!("--node-id: {error}"))?;
         configuration.catalog = self.catalog;
@@ -155,6 +168,10 @@ mod tests {
             ("--data-dir a --data-dir b", "--data-dir is given twice"),
             ("--data-dir a --bogus", "unknown argument '--bogus'"),
             ("--data-dir a --admin-port x", "--admin-port 'x' is not a port: give 0 to 65535"),
+            (
+                "--data-dir a --token x --token-file y",
+                "--token and --token-file are both given: leave one out",
+            ),
             ("serve", "--config is missing: name the node's configuration"),
             ("serve --config", "--config needs a value"),
             ("serve --data-dir a", "unknown argument '--data-dir'"),
@@ -162,6 +179,9 @@ mod tests {
             assert_eq!(parse(line).unwrap_err(), message);
         }
         assert!(parse("--data-dir a --listen h").unwrap_err().starts_with("--listen: "));
+        assert!(
+            parse("--data-dir a --token-file /nowhere").unwrap_err().starts_with("--token-file: cannot read")
+        );
         assert!(parse("--data-dir a --node-id a/b").unwrap_err().starts_with("--node-id: "));
         assert_eq!(parse("--data-dir a --help"), Ok(Command::Help));
         assert_eq!(parse("serve --help"), Ok(Command::Help));

@@ -75,11 +75,10 @@ fn serve(connection: &Connection, configuration: &Configuration) -> Result<Strin
     let row = rows.first().ok_or("quack_serve has returned nothing")?;
     let text = |value: Option<&Option<String>>| value.cloned().flatten().unwrap_or_default();
     let uri = text(row.first());
-    // A token that lies in a file is not shown; one of the command line has been seen, and a random one must be.
-    if configuration.file.as_os_str().is_empty() {
-        println!("listening at {uri} with token {}", text(row.get(2)));
-    } else {
-        println!("listening at {uri} as {}", configuration.name());
+    // A token is there only if the extension has drawn it, and then it must be shown.
+    match row.get(2).cloned().flatten() {
+        Some(token) => println!("listening at {uri} with token {token}"),
+        None => println!("listening at {uri} as {}", configuration.name()),
     }
     tracing::info!(%uri, "serving");
     Ok(uri)

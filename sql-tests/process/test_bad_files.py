@@ -47,7 +47,7 @@ def loaded(new_process):
 
 def serve(process, folder):
     return process.sql(
-        f"CALL quack_serve('quack:127.0.0.1:0', token := 'files', node_id := 'n0', data_dir := '{folder}')"
+        f"CALL quack_serve('quack:127.0.0.1:0', token := 'token-of-the-files', node_id := 'n0', data_dir := '{folder}')"
     )
 
 
@@ -169,7 +169,7 @@ def test_the_torn_end_of_the_log_is_cut_off(loaded, folder, name):
     path = max((file for file in log_files(folder) if used_bytes(file)), key=lambda file: file.name)
     TORN_ENDS[name](path, used_bytes(path))
     ((uri, *_),) = serve(loaded, folder)
-    loaded.sql(f"ATTACH '{uri}' AS cp (TYPE quack, TOKEN 'files')")
+    loaded.sql(f"ATTACH '{uri}' AS cp (TYPE quack, TOKEN 'token-of-the-files')")
     ((count, highest),) = loaded.sql("SELECT count(*), max(id) FROM cp.t")
     assert count == highest + 1
     assert count >= ROWS - 1

@@ -44,7 +44,7 @@ def refused(process, statement, text):
 
 
 def serve(uri="quack:127.0.0.1:0", **arguments):
-    defaults = {"token": "'serve-token'", "node_id": "'n0'", "data_dir": "'FOLDER/data'"}
+    defaults = {"token": "'token-of-the-tests'", "node_id": "'n0'", "data_dir": "'FOLDER/data'"}
     named = {name: value for name, value in {**defaults, **arguments}.items() if value is not None}
     return f"CALL quack_serve('{uri}', {', '.join(f'{name} := {value}' for name, value in named.items())})"
 
@@ -62,7 +62,7 @@ SERVE = {
     "host_of_another_machine": (serve("quack:192.0.2.1:5001"), "192.0.2.1|certificate|local"),
     "all_addresses_without_certificates": (serve("quack:0.0.0.0:0"), "certificate|local|0.0.0.0"),
     "token_empty": (serve(token="''"), "token"),
-    "token_too_short": (serve(token="'abc'"), "token"),
+    "token_too_short": (serve(token="'fifteen-letters'"), "token"),
     "node_id_empty": (serve(node_id="''"), "node"),
     "node_id_with_slash": (serve(node_id="'../n0'"), "node"),
     "node_id_with_space": (serve(node_id="'n 0'"), "node"),

@@ -173,9 +173,9 @@ def test_attach_of_three_in_one_process_does_not_mix_catalogs(new_node, tmp_path
     """The level that ATTACH gives is one of a catalog, not of all that the process serves."""
     node = new_node(default_catalog=False).start()
     ((uri, *_),) = node.sql(
-        f"CALL quack_serve('quack:127.0.0.1:0', token := 'other-token', data_dir := '{tmp_path}/other', catalog := 'cp2')"
+        f"CALL quack_serve('quack:127.0.0.1:0', token := 'other-token-of-the-tests', data_dir := '{tmp_path}/other', catalog := 'cp2')"
     )
-    node.sql(f"ATTACH '{uri}' AS cp2 (TYPE quack, TOKEN 'other-token', CONSISTENCY 'linearizable')")
+    node.sql(f"ATTACH '{uri}' AS cp2 (TYPE quack, TOKEN 'other-token-of-the-tests', CONSISTENCY 'linearizable')")
     assert node.value("SELECT current_setting('quack_consistency')") == "session"
     node.sql("CREATE TABLE cp.t AS SELECT 1 AS i")
     node.sql("CREATE TABLE cp2.t AS SELECT 2 AS i")

@@ -158,9 +158,9 @@ def test_ending_with_queries_in_flight(ending, tmp_path, new_process):
         process = new_process(folder.name, config={})
         process.sql(f"LOAD '{EXTENSION}'")
         ((uri, *_),) = process.sql(
-            f"CALL quack_serve('quack:127.0.0.1:0', token := 'check', node_id := 'n0', data_dir := '{folder}/n0')"
+            f"CALL quack_serve('quack:127.0.0.1:0', token := 'token-of-the-tests', node_id := 'n0', data_dir := '{folder}/n0')"
         )
-        process.sql(f"ATTACH '{uri}' AS cp (TYPE quack, TOKEN 'check')")
+        process.sql(f"ATTACH '{uri}' AS cp (TYPE quack, TOKEN 'token-of-the-tests')")
         stored = [key for (key,) in process.sql("SELECT id FROM cp.t")]
         assert len(stored) == len(set(stored))
         missing = set(keys) - set(stored)

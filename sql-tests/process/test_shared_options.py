@@ -43,7 +43,7 @@ def test_nodes_that_differ_found_no_cluster_and_say_why_on_both_sides(new_cluste
     serve(n0)
     if kind == "catalog":
         n1.options["catalog"] = "'other'"
-    serve(n1, "another token" if kind == "token" else nodes.TOKEN)
+    serve(n1, "another token of the tests" if kind == "token" else nodes.TOKEN)
     if kind == "catalog":
         waits_for(n0, "catalog := 'other', this node with catalog := 'cp'")
         waits_for(n1, "catalog := 'cp', this node with catalog := 'other'")
@@ -68,7 +68,7 @@ def test_a_node_that_is_started_otherwise_does_not_serve_and_the_others_go_on(cl
     node = cluster["n2"]
     node.kill()
     node.load()
-    token = "another token" if kind == "token" else nodes.TOKEN
+    token = "another token of the tests" if kind == "token" else nodes.TOKEN
     if kind == "catalog":
         node.options["catalog"] = "'other'"
     serve(node, token)
@@ -99,9 +99,9 @@ def test_all_nodes_may_be_started_with_a_new_token_one_after_the_other(cluster):
         node = cluster[name]
         assert node.stop() == 0
         node.load()
-        serve(node, "a new token")
+        serve(node, "a new token of the tests")
     for name in cluster.names:
-        attach(cluster[name], "a new token")
+        attach(cluster[name], "a new token of the tests")
         assert cluster[name].value("SELECT i FROM cp.t") == 42
 
 
@@ -111,7 +111,7 @@ def test_an_empty_disk_is_not_filled_for_a_node_with_another_token(cluster):
     node.kill()
     node.data_dir.rename(node.data_dir.with_name("lost"))
     node.load()
-    serve(node, "another token")
+    serve(node, "another token of the tests")
     waits_for(node, "it was started with another token")
     assert not (node.data_dir / "store.duckdb").exists()
     node.sql(f"CALL quack_stop('{node.uri}')")

@@ -6,9 +6,9 @@ import pytest
 @pytest.fixture
 def other(node, tmp_path):
     """The name of a second catalog, beside the node's own, which is the default one."""
-    serve = f"token := 'other-token', node_id := 'other', data_dir := '{tmp_path}/other', catalog := 'cp2'"
+    serve = f"token := 'other-token-of-the-tests', node_id := 'other', data_dir := '{tmp_path}/other', catalog := 'cp2'"
     uri = node.sql(f"CALL quack_serve('quack:127.0.0.1:0', {serve})")[0][0]
-    node.sql(f"ATTACH '{uri}' AS cp2 (TYPE quack, TOKEN 'other-token')")
+    node.sql(f"ATTACH '{uri}' AS cp2 (TYPE quack, TOKEN 'other-token-of-the-tests')")
     yield "cp2"
     node.sql(f"CALL quack_stop('{uri}')")
 

@@ -92,6 +92,8 @@ rules! {
     EvenVoters = "even_voters" Warning,
     /// No token.
     TokenMissing = "token_missing" Error,
+    /// Others can read the file that holds the token.
+    TokenReadableByOthers = "token_readable_by_others" Error,
     /// The token can be guessed.
     TokenTooShort = "token_too_short" Error,
     /// Two ports of one node are the same.
@@ -137,7 +139,7 @@ rules! {
     /// The key is of a form that cannot be compared with the certificate here.
     KeyNotCompared = "key_not_compared" Warning,
     /// Others than the owner can read the key.
-    KeyReadableByOthers = "key_readable_by_others" Warning,
+    KeyReadableByOthers = "key_readable_by_others" Error,
     /// Two files are the same node.
     DuplicateNodeId = "duplicate_node_id" Error,
     /// Two nodes listen at one address.

@@ -193,6 +193,11 @@ const MISTAKES: &[(&str, Plant, &[Rule])] = &[
     ),
     ("a missing token file", |c| c.replace("n1.yaml", "certs/token", "certs/nothing"), &[Rule::TokenMissing]),
     (
+        "a token file that others can read",
+        |c| fs::set_permissions(c.path("certs/token"), fs::Permissions::from_mode(0o644)).unwrap(),
+        &[Rule::TokenReadableByOthers],
+    ),
+    (
         "a short token",
         |c| fs::write(c.path("certs/token"), "fifteen-letters").unwrap(),
         &[Rule::TokenTooShort],

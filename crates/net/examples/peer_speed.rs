@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -54,6 +55,7 @@ fn certificates(folder: &Path, issuer: &Issuer<'_, KeyPair>, authority: &str, na
     let write = |kind: &str, text: &str| {
         let file = folder.join(format!("{name}.{kind}.pem"));
         std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
         file
     };
     let files = TlsFiles {
@@ -83,7 +85,7 @@ fn main() {
         let config = ServerConfig {
             tls: Some(certificates(folder.path(), &issuer, &authority, name)),
             peers: Some(handler.clone()),
-            ..ServerConfig::new("quack:127.0.0.1:0".parse().unwrap(), "secret-token")
+            ..ServerConfig::new("quack:127.0.0.1:0".parse().unwrap(), "token-of-the-example")
         };
         let server = Server::listen(&config).unwrap();
         handler.peers.set(server.peers().unwrap().clone()).unwrap();

@@ -12,28 +12,30 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::dispatch::Dispatcher;
 use crate::face::PeerFace;
-use crate::http::Handler;
+use crate::http::{Caller, Handler};
+use crate::strangers::{Stranger, Strangers};
 use crate::stream::{Activity, TimedStream};
-use crate::tls::{ALPN_PEER, Tls};
+use crate::tls::{ALPN_PEER, Tls, chain_of};
 
 /// How long to wait when the system has no sockets to give. Closing ones come back meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The first byte of TLS: a handshake record (RFC 8446, section 5.1). No HTTP begins with it.
 const TLS_FIRST_BYTE: u8 = 0x16;
-/// Places beyond those of clients, so that peers get in when clients have taken all of theirs.
-const PEER_PLACES: usize = 64;
+/// Connections of proven nodes that may be open: two for each of 64 peers, since one may take the place of another that
+/// is not known to be broken yet. They are apart from those of clients, which cannot take them.
+const PEER_PLACES: usize = 128;
 /// How long a client waits for a place where it would take that of a peer.
 const CLIENT_WAIT: Duration = Duration::from_secs(1);
 
@@ -47,8 +49,10 @@ pub(crate) struct Connections {
     tls: Option<Tls>,
     face: Option<Arc<PeerFace>>,
     plain_loopback: bool,
-    /// One permit for each connection that may be open.
-    places: Arc<Semaphore>,
+    /// Connections that have proved nothing yet.
+    strangers: Arc<Strangers>,
+    /// One permit for each connection of a proven node that may be open.
+    peer_places: Semaphore,
     /// One permit for each connection of a client that may be open.
     client_places: Arc<Semaphore>,
     open: Arc<AtomicUsize>,
@@ -74,13 +78,13 @@ impl Connections {
         plain_loopback: bool,
     ) -> Self {
         let clients = dispatcher.limits().connections_max;
-        let places = clients + if face.is_some() { PEER_PLACES } else { 0 };
         Self {
             dispatcher,
             tls,
             face,
             plain_loopback,
-            places: Arc::new(Semaphore::new(places)),
+            strangers: Arc::default(),
+            peer_places: Semaphore::new(PEER_PLACES),
             client_places: Arc::new(Semaphore::new(clients)),
             open: Arc::default(),
             bodies_bytes: Arc::default(),
@@ -91,6 +95,11 @@ impl Connections {
     /// How many are open.
     pub(crate) fn count(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// How many were closed because they proved nothing, and others needed their place.
+    pub(crate) fn strangers_closed(&self) -> u64 {
+        self.strangers.closed.get()
     }
 
     /// No new connection; those of clients finish the request that they are at. Those of peers stay.
@@ -116,17 +125,11 @@ impl Connections {
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut stopping = self.stopping.subscribe();
         loop {
-            let next = async {
-                // A place first: whoever has none waits in the system's queue.
-                let place = self.places.clone().acquire_owned().await.map_err(io::Error::other)?;
-                let (socket, from) = listener.accept().await?;
-                io::Result::Ok((place, socket, from))
-            };
             tokio::select! {
                 biased;
                 () = stopped(&mut stopping) => return,
-                next = next => match next {
-                    Ok((place, socket, from)) => self.spawn(place, socket, from),
+                next = listener.accept() => match next {
+                    Ok((socket, from)) => self.spawn(socket, from),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -136,22 +139,30 @@ impl Connections {
         }
     }
 
-    fn spawn(self: &Arc<Self>, place: OwnedSemaphorePermit, socket: TcpStream, from: SocketAddr) {
+    fn spawn(self: &Arc<Self>, socket: TcpStream, from: SocketAddr) {
         self.open.fetch_add(1, Ordering::Relaxed);
         let open = Open(self.open.clone());
         let connections = self.clone();
+        let stranger = self.strangers.enter(from.ip(), Instant::now());
         tokio::spawn(async move {
-            connections.serve(socket, from).await;
-            drop((open, place));
+            let leave = stranger.leave();
+            tokio::select! {
+                () = connections.serve(socket, from, stranger) => {}
+                () = leave.notified() => {
+                    tracing::debug!(%from, "a connection that has proved nothing is closed: others need its place");
+                }
+            }
+            drop(open);
         });
     }
 
     /// Finds out what is spoken on a socket, and speaks it until one side closes the connection.
-    async fn serve(&self, socket: TcpStream, from: SocketAddr) {
+    async fn serve(&self, socket: TcpStream, from: SocketAddr, stranger: Stranger) {
         // Answers are written whole: waiting for more to send only delays them.
         let _ = socket.set_nodelay(true);
         let Some(tls) = &self.tls else {
-            return self.serve_client(socket, (!self.plain_loopback).then_some(PLAIN_OFF)).await;
+            let refusal = (!self.plain_loopback).then_some(PLAIN_OFF);
+            return self.serve_client(socket, Caller::plain(from, stranger), refusal).await;
         };
         let mut stopping = self.stopping.subscribe();
         let time = self.dispatcher.limits().head_time_max;
@@ -161,13 +172,14 @@ impl Connections {
         };
         match begun {
             Ok(Ok(Begun::Peer(stream))) => {
-                let proven = tls.peer(&stream);
-                match &self.face {
-                    Some(face) => face.serve(*stream, proven).await,
-                    None => tracing::debug!(%from, "HTTP/2 was asked for, and this server has no peers"),
-                }
+                let Some(face) = &self.face else {
+                    return tracing::debug!(%from, "HTTP/2 was asked for, and this server has no peers");
+                };
+                self.serve_peer(tls, face, *stream, stranger).await;
             }
-            Ok(Ok(Begun::Client(stream))) => self.serve_client(*stream, None).await,
+            Ok(Ok(Begun::Client(stream))) => {
+                self.serve_client(*stream, Caller::over_tls(from, stranger), None).await
+            }
             Ok(Ok(Begun::Plain(socket))) => {
                 let local = from.ip().to_canonical().is_loopback();
                 let refusal = match (self.plain_loopback, local) {
@@ -175,10 +187,31 @@ impl Connections {
                     (true, false) => Some(PLAIN_FROM_AFAR),
                     (true, true) => None,
                 };
-                self.serve_client(socket, refusal).await;
+                self.serve_client(socket, Caller::plain(from, stranger), refusal).await;
             }
             Ok(Err(error)) => tracing::debug!(%from, %error, "a connection has failed"),
             Err(_) => tracing::debug!(%from, "a connection has failed: its handshake took too long"),
+        }
+    }
+
+    /// Speaks HTTP/2 with a node, as long as its certificate proves it.
+    async fn serve_peer(&self, tls: &Tls, face: &Arc<PeerFace>, stream: TlsStream, stranger: Stranger) {
+        let proven = tls.peer(&stream);
+        let Ok(node) = proven.clone() else {
+            // It is told why, and stays a stranger.
+            face.serve(stream, proven).await;
+            return drop(stranger);
+        };
+        let Ok(_place) = self.peer_places.try_acquire() else {
+            return tracing::warn!(peer = %node, "a node was turned away: all connections of nodes are taken");
+        };
+        drop(stranger);
+        let chain = chain_of(stream.get_ref().1.peer_certificates());
+        tokio::select! {
+            () = face.serve(stream, proven) => {}
+            reason = tls.until_unproven(&chain, &node) => {
+                tracing::warn!(peer = %node, reason, "a node's connection is ended");
+            }
         }
     }
 
@@ -186,6 +219,7 @@ impl Connections {
     async fn serve_client<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
+        caller: Caller,
         refusal: Option<&'static str>,
     ) {
         let mut stopping = self.stopping.subscribe();
@@ -199,7 +233,8 @@ impl Connections {
         let limits = self.dispatcher.limits();
         let activity = Activity::default();
         let stream = TimedStream::new(stream, activity.clone(), limits);
-        let handler = Handler::new(self.dispatcher.clone(), activity, self.bodies_bytes.clone(), refusal);
+        let handler =
+            Handler::new(self.dispatcher.clone(), activity, self.bodies_bytes.clone(), caller, refusal);
         let connection = http1::Builder::new()
             .max_buf_size(limits.head_bytes_max)
             .max_header_size(limits.head_bytes_max)

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use quack_types::limits;
 
+use crate::browser::check_origin;
 use crate::{Endpoint, Error, PeerHandler, PeerLimits, Tls};
 
 /// How to start a [`Server`](crate::Server).
@@ -31,6 +32,10 @@ pub struct ServerConfig {
     pub peer_limits: PeerLimits,
     /// Whether clients may speak plain HTTP: with TLS those of this machine alone, without it all that come.
     pub plain_loopback: bool,
+    /// Web pages that may use the server: origins such as `https://app.example`, or `*` for all.
+    pub allow_origins: Vec<String>,
+    /// Names of this server beside its loopback names and the one that it listens at.
+    pub host_names: Vec<String>,
 }
 
 impl ServerConfig {
@@ -48,6 +53,8 @@ impl ServerConfig {
             peers: None,
             peer_limits: PeerLimits::default(),
             plain_loopback: true,
+            allow_origins: Vec::new(),
+            host_names: Vec::new(),
         }
     }
 
@@ -61,6 +68,7 @@ impl ServerConfig {
         if !self.plain_loopback && self.tls.is_none() {
             return Err(Error::NoProtocol);
         }
+        self.allow_origins.iter().try_for_each(|origin| check_origin(origin))?;
         let characters = self.token.chars().count();
         if characters < limits::TOKEN_CHARS_MIN {
             return Err(Error::TokenTooShort { found: characters, min: limits::TOKEN_CHARS_MIN });
@@ -122,7 +130,8 @@ impl Default for Limits {
             // The stock client sends about 200 bytes, plus the headers that its user adds (bearer
             // tokens, typically).
             head_bytes_max: 64 << 10,
-            head_time_max: Duration::from_secs(10),
+            // Stock clients send a request at once; a handshake takes two journeys.
+            head_time_max: Duration::from_secs(5),
             // The largest body at half a megabyte a second.
             body_time_max: Duration::from_secs(120),
             stall_time_max: Duration::from_secs(30),

@@ -9,6 +9,8 @@ pub struct SessionCounts {
     pub opened: u64,
     /// Clients that were sent away because of a wrong token.
     pub wrong_tokens: u64,
+    /// Clients whose token was not even compared, because their address had shown too many wrong ones.
+    pub slowed: u64,
     /// Clients that were sent away because all sessions were in use.
     pub without_place: u64,
 }
@@ -18,6 +20,7 @@ pub struct SessionCounts {
 pub(crate) struct SessionCounters {
     pub opened: Counter,
     pub wrong_tokens: Counter,
+    pub slowed: Counter,
     pub without_place: Counter,
 }
 
@@ -25,6 +28,10 @@ pub(crate) struct SessionCounters {
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     pub fn count(&self) {
         // Nothing else is published by it.
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -33,11 +40,11 @@ impl Counter {
 
 impl SessionCounters {
     pub fn read(&self) -> SessionCounts {
-        let read = |counter: &Counter| counter.0.load(Ordering::Relaxed);
         SessionCounts {
-            opened: read(&self.opened),
-            wrong_tokens: read(&self.wrong_tokens),
-            without_place: read(&self.without_place),
+            opened: self.opened.get(),
+            wrong_tokens: self.wrong_tokens.get(),
+            slowed: self.slowed.get(),
+            without_place: self.without_place.get(),
         }
     }
 }

@@ -3,16 +3,21 @@
 //! Knows nothing of HTTP. The texts of its refusals are those of the stock server:
 //! clients look for them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use bytes::Bytes;
 use quack_wire::protocol_1::{self, Batch, Connected, Connecting, Request, Response};
 use quack_wire::{Header, ResultId, SessionId};
 use tokio::sync::Semaphore;
 
+use crate::browser::Browsers;
 use crate::counts::{SessionCounters, SessionCounts};
-use crate::random::{random_bytes, tokens_equal};
+use crate::guesses::{Guesses, Verdict, WAIT_MAX};
+use crate::http::Caller;
+use crate::random::random_bytes;
 use crate::server::in_call;
 use crate::service::{Opening, Service, ServiceError};
 use crate::session::{LiveResult, Session, Sessions, Turn};
@@ -22,8 +27,14 @@ use crate::{Limits, ServerConfig};
 const UNSUPPORTED_VERSION: &str = "Unsupported Quack version - server only supports version 1 of quack";
 const UNSUPPORTED_MESSAGE: &str = "Unsupported message type for server";
 const AUTHENTICATION_FAILED: &str = "Authentication failed";
+/// For a client that cannot know whether its token is right.
+const TOO_MANY_GUESSES: &str =
+    "too many wrong tokens have come from this address: check the token, and try again in a minute";
 const INVALID_SESSION: &str = "Invalid connection id";
 const RESULT_CLOSED: &str = "Result has been closed";
+
+/// What DuckDB writes above a stack trace.
+const STACK_TRACE: &str = "Stack Trace:";
 
 /// Sessions that may be closed at a time. Closing has threads of its own: it must not wait for the
 /// statements that it ends, nor for those of others.
@@ -37,7 +48,9 @@ pub(crate) struct Dispatcher {
     calls: Arc<Semaphore>,
     /// The same for the calls that close a session.
     closings: Arc<Semaphore>,
+    browsers: Browsers,
     token: String,
+    guesses: Guesses,
     duckdb_version: String,
     platform: String,
     limits: Limits,
@@ -51,7 +64,9 @@ impl Dispatcher {
             sessions: Arc::new(Sessions::new(config.limits.sessions_max)),
             calls: Arc::new(Semaphore::new(config.limits.requests_max)),
             closings: Arc::new(Semaphore::new(CLOSINGS_MAX)),
+            browsers: Browsers::new(config),
             token: config.token.clone(),
+            guesses: Guesses::default(),
             duckdb_version: config.duckdb_version.clone(),
             platform: config.platform.clone(),
             limits: config.limits.clone(),
@@ -61,6 +76,10 @@ impl Dispatcher {
 
     pub(crate) fn session_counts(&self) -> SessionCounts {
         self.counters.read()
+    }
+
+    pub(crate) fn browsers(&self) -> &Browsers {
+        &self.browsers
     }
 
     pub(crate) fn sessions(&self) -> &Sessions {
@@ -77,11 +96,15 @@ impl Dispatcher {
         header.session().is_ok_and(|id| self.sessions.get(&id).is_some())
     }
 
-    /// Answers one message.
+    /// Answers one message of a client.
     ///
     /// # Errors
     /// The bytes are not a message. Everything else that can go wrong is an answer.
-    pub(crate) async fn answer(&self, message: Bytes) -> Result<Vec<Bytes>, quack_wire::Error> {
+    pub(crate) async fn answer(
+        &self,
+        caller: &Caller,
+        message: Bytes,
+    ) -> Result<Vec<Bytes>, quack_wire::Error> {
         let (header, body) = Header::decode(&message)?;
         drop(message);
         let request = match Request::decode(header.message_type, body) {
@@ -89,10 +112,11 @@ impl Dispatcher {
             request => request?,
         };
         if let Request::Connect(connecting) = request {
-            return Ok(self.connect(connecting).await);
+            return Ok(self.connect(caller, connecting).await);
         }
         let session = header.session().ok().and_then(|id| self.sessions.get(&id));
         let Some(session) = session else { return Ok(refusal(INVALID_SESSION)) };
+        caller.is_known();
         Ok(match self.request(session, request).await {
             Ok(response) => response.encode(""),
             Err(error) => refusal(&error.message),
@@ -100,16 +124,15 @@ impl Dispatcher {
     }
 
     /// The handshake: version, token, place, and the service's own word.
-    async fn connect(&self, connecting: Connecting) -> Vec<Bytes> {
+    async fn connect(&self, caller: &Caller, connecting: Connecting) -> Vec<Bytes> {
         // A stock server looks at the lower end of the client's range alone, and before the token.
         if connecting.version_min > protocol_1::VERSION {
             return refusal(UNSUPPORTED_VERSION);
         }
-        if !tokens_equal(&connecting.token, &self.token) {
-            self.counters.wrong_tokens.count();
-            tracing::warn!("a client has shown a wrong token");
-            return refusal(AUTHENTICATION_FAILED);
+        if let Err(text) = self.check_token(caller.from(), &connecting.token).await {
+            return refusal(text);
         }
+        caller.is_known();
         let Some(place) = self.sessions.reserve() else {
             self.counters.without_place.count();
             tracing::warn!(sessions_max = self.limits.sessions_max, "a client was refused: no session left");
@@ -145,6 +168,34 @@ impl Dispatcher {
                 self.connected().encode(id.as_str())
             }
             Err(error) => refusal(&error.message),
+        }
+    }
+
+    /// Compares a client's token with the right one; before that, an address with many wrong ones waits.
+    async fn check_token(&self, from: IpAddr, token: &str) -> Result<(), &'static str> {
+        let give_up = Instant::now() + WAIT_MAX;
+        let mut place = None;
+        loop {
+            let now = Instant::now();
+            let pause = match self.guesses.judge(from, token, &self.token, now) {
+                Verdict::Right => return Ok(()),
+                Verdict::Wrong { tell } => {
+                    self.counters.wrong_tokens.count();
+                    if let Some(count) = tell {
+                        tracing::warn!(%from, count, "a client has shown a wrong token");
+                    }
+                    return Err(AUTHENTICATION_FAILED);
+                }
+                Verdict::Wait(pause) => pause,
+            };
+            if place.is_none() {
+                place = self.guesses.wait(from, now);
+            }
+            if place.is_none() || now + pause > give_up {
+                self.counters.slowed.count();
+                return Err(TOO_MANY_GUESSES);
+            }
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -221,7 +272,7 @@ impl Dispatcher {
         };
         let service = self.service.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let call = || in_call(|| call(service.as_ref(), &mut turn));
+            let call = || in_call(|| call(service.as_ref(), &mut turn).map_err(for_client));
             let result = session.run(number, &abandoned, call);
             drop((turn, permit));
             result
@@ -312,6 +363,17 @@ fn fetch(
     }
     live.batches += 1;
     Ok(Response::Fetched(Batch { chunks, index: Some(live.batches) }))
+}
+
+/// What a client is told of an error. DuckDB adds to its internal errors where in the program they arose; addresses in
+/// the server's memory help those who attack it, and are for the log.
+fn for_client(mut error: ServiceError) -> ServiceError {
+    if let Some(at) = error.message.find(STACK_TRACE) {
+        tracing::error!(error = error.message, "a statement has met an internal error");
+        error.message.truncate(at);
+        error.message.truncate(error.message.trim_end().len());
+    }
+    error
 }
 
 /// An ERROR_RESPONSE.

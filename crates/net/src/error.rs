@@ -52,6 +52,17 @@ pub enum Error {
          client_ca_file, or leave plain HTTP on for loopback"
     )]
     NoProtocol,
+    /// An entry of `allow_origins` is none that a browser sends.
+    #[error(
+        "allow_origins: '{found}' is no origin: write it as browsers do, https://host or https://host:port, or * for all"
+    )]
+    Origin {
+        /// The entry.
+        found: String,
+    },
+    /// A file with a secret cannot be used.
+    #[error(transparent)]
+    SecretFile(#[from] crate::SecretFileError),
     /// The token is too short to protect anything.
     #[error("the token has {found} characters, it needs {min} at least; leave it out to get a random one")]
     TokenTooShort {

@@ -5,8 +5,9 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Incoming};
@@ -16,6 +17,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use crate::body::Segments;
 use crate::dispatch::{self, Dispatcher};
 use crate::h2_io::PEER_PATH;
+use crate::session::lock;
+use crate::strangers::Stranger;
 use crate::stream::{Activity, Phase};
 
 /// The path that takes messages.
@@ -33,12 +36,42 @@ const START_BYTES_MAX: usize = 256 << 10;
 /// clients send all before they read the refusal.
 const OVERSIZE_FACTOR: u64 = 4;
 
+/// Where a client is, and whether it speaks plain HTTP.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    from: IpAddr,
+    plain: bool,
+    /// Until it has shown the token, or a session.
+    stranger: Mutex<Option<Stranger>>,
+}
+
+impl Caller {
+    pub(crate) fn plain(from: SocketAddr, stranger: Stranger) -> Self {
+        Self { from: from.ip().to_canonical(), plain: true, stranger: Mutex::new(Some(stranger)) }
+    }
+
+    pub(crate) fn over_tls(from: SocketAddr, stranger: Stranger) -> Self {
+        Self { from: from.ip().to_canonical(), plain: false, stranger: Mutex::new(Some(stranger)) }
+    }
+
+    /// Where it is.
+    pub(crate) fn from(&self) -> IpAddr {
+        self.from
+    }
+
+    /// The client has shown the token, or a session that only those know who have shown it.
+    pub(crate) fn is_known(&self) {
+        drop(lock(&self.stranger).take());
+    }
+}
+
 /// Answers the requests of one connection.
 pub(crate) struct Handler {
     dispatcher: Arc<Dispatcher>,
     activity: Activity,
     /// Bytes of bodies that are held at this moment, of all connections.
     bodies_bytes: Arc<AtomicUsize>,
+    caller: Caller,
     /// The answer to everything, if this connection may not be.
     refusal: Option<&'static str>,
 }
@@ -91,15 +124,23 @@ impl Handler {
         dispatcher: Arc<Dispatcher>,
         activity: Activity,
         bodies_bytes: Arc<AtomicUsize>,
+        caller: Caller,
         refusal: Option<&'static str>,
     ) -> Self {
-        Self { dispatcher, activity, bodies_bytes, refusal }
+        Self { dispatcher, activity, bodies_bytes, caller, refusal }
     }
 
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Result<Response<Segments>, Infallible> {
         self.activity.request_begins();
-        let response = match (request.method(), request.uri().path()) {
+        let browsers = self.dispatcher.browsers();
+        let on_loopback = self.caller.plain && self.caller.from.is_loopback();
+        if let Err(text) = browsers.check(&request, on_loopback) {
+            tracing::warn!(from = %self.caller.from, "a web page, or a client that names another host, is refused");
+            return Ok(forbidden(text));
+        }
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let mut response = match (request.method(), request.uri().path()) {
             (_, path) if path.starts_with(PEER_PATH) => forbidden(NOT_FOR_PEERS),
             (&Method::POST, PATH) if self.refusal.is_some() => self.refused(request.into_body()).await,
             _ if self.refusal.is_some() => forbidden(self.refusal.unwrap_or_default()),
@@ -108,6 +149,7 @@ impl Handler {
             (&Method::GET | &Method::HEAD, "/") => greeting(),
             _ => status(StatusCode::NOT_FOUND),
         };
+        browsers.permit(origin.as_ref(), response.headers_mut());
         self.activity.set(Phase::Head);
         Ok(response)
     }
@@ -122,14 +164,13 @@ impl Handler {
             Err(reason) => return self.unreceived(reason),
         };
         self.activity.set(Phase::Run);
-        let response = match self.dispatcher.answer(message).await {
+        match self.dispatcher.answer(&self.caller, message).await {
             Ok(segments) => answer(segments),
             Err(error) => {
                 tracing::debug!(%error, "a client has sent something that is not a message");
                 refusal(StatusCode::INTERNAL_SERVER_ERROR, error.exception_type(), &error.to_string())
             }
-        };
-        allow_origin(response)
+        }
     }
 
     /// Tells a client why it is not served, in the protocol: the stock client shows no more of an HTTP error than its
@@ -141,7 +182,7 @@ impl Handler {
         let _ = tokio::time::timeout(limit, self.receive(body, &mut held)).await;
         let text = self.refusal.unwrap_or_default();
         tracing::warn!(text, "a client is refused");
-        allow_origin(closing(answer(dispatch::refusal(text))))
+        closing(answer(dispatch::refusal(text)))
     }
 
     async fn receive(&self, body: Incoming, held: &mut BodyBytes) -> Result<Bytes, Unreceived> {
@@ -206,7 +247,7 @@ impl Handler {
         };
         tracing::warn!(?reason, "a message was not received");
         // What is left of the body is not going to be read.
-        allow_origin(closing(response))
+        closing(response)
     }
 }
 
@@ -243,19 +284,13 @@ fn greeting() -> Response<Segments> {
     response
 }
 
-/// Lets clients that run in a browser send messages.
+/// What a browser asks before it sends messages of a page. Whether that may be is said by [`Browsers`](crate::browser).
 fn preflight() -> Response<Segments> {
-    let mut response = allow_origin(status(StatusCode::NO_CONTENT));
+    let mut response = status(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
     let methods = HeaderValue::from_static("GET, POST, OPTIONS");
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
-    response
-}
-
-fn allow_origin(mut response: Response<Segments>) -> Response<Segments> {
-    let any = HeaderValue::from_static("*");
-    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
     response
 }
 

@@ -10,10 +10,13 @@
 //! ```text
 //! accept     takes sockets, counts them, finds out what is spoken on each, stops taking them
 //! tls        proves this node, and finds out which node the other side has proved to be
+//! strangers  connections that have proved nothing: few, and who has to go
 //! stream     a socket that gives up when nothing moves
 //! http       one HTTP/1.1 connection: paths, methods, bodies
+//! browser    which web pages may use the server
 //! dispatch   one Quack message: handshake, session, call, answer
 //! session    the table of sessions, their locks, the reaper
+//! guesses    who must wait because of wrong tokens
 //! service    what the host implements; late: before it does
 //!
 //! face       what peers are answered: HTTP/2, messages, calls
@@ -31,12 +34,14 @@
 mod accept;
 mod address;
 mod body;
+mod browser;
 mod config;
 mod counts;
 mod dispatch;
 mod error;
 mod face;
 mod framing;
+mod guesses;
 mod h2_io;
 mod handler;
 mod http;
@@ -45,13 +50,16 @@ mod peer;
 mod peer_limits;
 mod peers;
 mod random;
+mod secret_file;
 mod server;
 mod service;
 mod session;
+mod strangers;
 mod stream;
 mod tls;
 
 pub use address::{DEFAULT_PORT, Endpoint, InvalidEndpoint};
+pub use browser::check_origin;
 pub use config::{Limits, ServerConfig};
 pub use counts::SessionCounts;
 pub use error::Error;
@@ -60,6 +68,7 @@ pub use peer::{InvalidPeer, PeerRole, PeerSpec};
 pub use peer_limits::PeerLimits;
 pub use peers::Peers;
 pub use random::{random_token, tokens_equal};
+pub use secret_file::{SecretFileError, read_secret, read_token};
 pub use server::Server;
 pub use service::{Opening, Prepared, Service, ServiceError};
 pub use tls::{Tls, TlsFiles};

@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{CallError, Endpoint, PeerHandler, PeerLimits, PeerStatus, Tls};
 use call::Call;
-use connect::connect;
+use connect::{Connected, connect};
 use link::{Link, State};
 
 /// Longest deadline of a call. Whoever needs more asks again.
@@ -169,7 +169,7 @@ impl Peers {
         self.wait(to, deadline, async move {
             let shared = &peers.0;
             let connecting = connect(&shared.tls, &call.node, &endpoint, &shared.limits);
-            let (requests, connection) = match timeout_at(call.deadline, connecting).await {
+            let Connected { requests, connection, .. } = match timeout_at(call.deadline, connecting).await {
                 Ok(Ok(connected)) => connected,
                 Ok(Err(reason)) => return Err(call.unreachable(reason)),
                 Err(_) => {

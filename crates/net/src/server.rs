@@ -186,6 +186,12 @@ impl Server {
         self.connections.dispatcher.session_counts()
     }
 
+    /// How many connections were closed because they had shown neither a certificate nor the token, and others needed
+    /// their place.
+    pub fn strangers_closed(&self) -> u64 {
+        self.connections.strangers_closed()
+    }
+
     /// How many sockets are open.
     pub fn open_sockets(&self) -> usize {
         self.connections.count()

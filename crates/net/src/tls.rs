@@ -10,10 +10,12 @@ mod verifier;
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use quack_types::NodeId;
+use rustls::ProtocolVersion;
 use rustls::client::Resumption;
-use rustls::pki_types::{ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS13;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -28,6 +30,14 @@ use crate::Error;
 pub(crate) const ALPN_PEER: &[u8] = b"h2";
 /// The protocol that clients ask for, if they ask for any.
 pub(crate) const ALPN_CLIENT: &[u8] = b"http/1.1";
+
+/// How often the certificates of connections that stand are verified again. It takes some 0.1 ms.
+const PROOF_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The certificates that the other side has shown.
+pub(crate) fn chain_of(shown: Option<&[CertificateDer<'static>]>) -> Vec<CertificateDer<'static>> {
+    shown.unwrap_or_default().to_vec()
+}
 
 /// A node's identity, and its eye for that of others. Clones share it.
 #[derive(Debug, Clone)]
@@ -120,8 +130,23 @@ impl Tls {
         TlsConnector::from(Arc::new(config)).connect(name, socket).await
     }
 
+    /// Waits until a chain of certificates does not prove `node` any more: it has expired, or its authority does not
+    /// count any more. Returns why.
+    pub(crate) async fn until_unproven(&self, chain: &[CertificateDer<'_>], node: &NodeId) -> String {
+        loop {
+            tokio::time::sleep(PROOF_INTERVAL).await;
+            if let Err(error) = self.current().authority.prove_node(chain, node, UnixTime::now()) {
+                return error.to_string();
+            }
+        }
+    }
+
     /// The node that the other side of an accepted connection has proved to be, or the words to refuse it with.
     pub(crate) fn peer(&self, stream: &server::TlsStream<TcpStream>) -> Result<NodeId, String> {
+        // TLS 1.2 is for clients: it shows certificates in plain.
+        if stream.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return Err("nodes speak TLS 1.3 with each other".to_owned());
+        }
         let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
         self.current().authority.prove(chain, UnixTime::now()).map_err(|error| error.to_string())
     }

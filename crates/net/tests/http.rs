@@ -16,16 +16,15 @@ fn paths_and_methods_answer_as_those_of_the_stock_server() {
     let (server, _) = start(limits());
     let mut client = Client::new(server.local_address());
     let greeting = "This is a DuckDB Quack RPC endpoint. Use ATTACH 'quack:...' to connect here.\n";
-    let answer = client.http("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = client.http("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!((answer.status, &answer.body[..]), (200, greeting.as_bytes()));
     assert_eq!(answer.header("Content-Type"), Some("text/plain"));
-    let answer = client.http("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = client.http("HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!((answer.status, answer.header("Content-Length")), (200, Some("77")));
-    let answer = client.http("OPTIONS /quack HTTP/1.1\r\nHost: x\r\n\r\n");
+    let answer = client.http("OPTIONS /quack HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(answer.status, 204);
     assert_eq!(answer.header("Access-Control-Allow-Methods"), Some("GET, POST, OPTIONS"));
     assert_eq!(answer.header("Access-Control-Allow-Headers"), Some("*"));
-    assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("*"));
     for request in [
         "GET /quack",
         "OPTIONS /",
@@ -37,7 +36,8 @@ fn paths_and_methods_answer_as_those_of_the_stock_server() {
         "GET /../etc/passwd",
         "PATCH /quack",
     ] {
-        let answer = client.http(&format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"));
+        let answer =
+            client.http(&format!("{request} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"));
         assert_eq!((answer.status, answer.body.len()), (404, 0), "{request}");
     }
     // A query is ignored.
@@ -53,7 +53,6 @@ fn a_message_is_answered_with_the_protocols_content_type() {
     let mut client = Client::new(server.local_address());
     let answer = client.request("", &connect(TOKEN));
     assert_eq!(answer.header("Content-Type"), Some("application/vnd.duckdb"));
-    assert_eq!(answer.header("Access-Control-Allow-Origin"), Some("*"));
     let (header, response) = answer.response();
     let Response::Connected(connected) = response else { panic!("{response:?}") };
     assert_eq!((connected.duckdb_version.as_str(), connected.version), ("v2.0.0", 1));
@@ -167,7 +166,7 @@ fn chunked_bodies_and_expect_100_continue_are_understood() {
     let (server, _) = start(limits());
     let mut client = Client::new(server.local_address());
     let body = connect(TOKEN).encode("", None).concat();
-    client.send("POST /quack HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client.send("POST /quack HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     for part in body.chunks(7) {
         client.send(format!("{:x}\r\n", part.len()));
         client.send(part);
@@ -176,7 +175,7 @@ fn chunked_bodies_and_expect_100_continue_are_understood() {
     client.send("0\r\n\r\n");
     client.receive(false).unwrap().response();
     client.send(format!(
-        "POST /quack HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        "POST /quack HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
         body.len()
     ));
     assert_eq!(client.receive(false).unwrap().status, 100);
@@ -297,7 +296,7 @@ fn a_client_that_sends_too_slowly_is_cut_off() {
     // A head, a byte now and then.
     let mut client = Client::new(server.local_address());
     let start = Instant::now();
-    for byte in b"POST /quack HTTP/1.1\r\nHost: x\r\nX: xxxxxxxxxxxxxxxxxxxx" {
+    for byte in b"POST /quack HTTP/1.1\r\nHost: localhost\r\nX: xxxxxxxxxxxxxxxxxxxx" {
         let sent = std::io::Write::write_all(&mut client.socket, &[*byte]);
         if sent.is_err() || start.elapsed() > Duration::from_secs(3) {
             break;
@@ -397,7 +396,6 @@ fn connections_beyond_the_limit_wait_for_a_place() {
     let mut third = Client::new(server.local_address());
     third.send(post(&prepare("SELECT 1").encode(&id, None).concat()));
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(server.open_sockets(), 2);
     drop(first);
     third.receive(false).unwrap().response();
 }

@@ -37,7 +37,7 @@ fn a_server_that_cannot_be_is_refused_with_what_to_do() {
     let error = refused(&ServerConfig { token: "abc".into(), ..config(limits()) });
     assert_eq!(
         error.to_string(),
-        "the token has 3 characters, it needs 4 at least; leave it out to get a random one"
+        "the token has 3 characters, it needs 16 at least; leave it out to get a random one"
     );
     let error = refused(&config(Limits { requests_max: 0, ..limits() }));
     assert_eq!(error.to_string(), "limit 'requests_max' is 0, it must be 1 at least");

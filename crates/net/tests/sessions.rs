@@ -90,7 +90,10 @@ fn sessions_beyond_the_limit_are_refused_until_one_ends() {
     assert!(fake.events().contains(&format!("disconnect {first}")));
     assert_eq!(server.active_connections(), 2);
     assert_eq!(client.request("", &connect("a wrong token")).error(), "Authentication failed");
-    assert_eq!(server.session_counts(), SessionCounts { opened: 3, wrong_tokens: 1, without_place: 1 });
+    assert_eq!(
+        server.session_counts(),
+        SessionCounts { opened: 3, wrong_tokens: 1, slowed: 0, without_place: 1 }
+    );
 }
 
 #[test]
@@ -236,4 +239,14 @@ fn a_result_whose_fetch_has_failed_is_closed() {
     let result = prepared(&client.sql(&id, "broken")).result;
     assert_eq!(client.request(&id, &fetch(result)).error(), "broken in the middle");
     assert_eq!(client.request(&id, &fetch(result)).error(), "Result has been closed");
+}
+
+#[test]
+fn an_error_that_a_client_is_told_has_no_stack_trace() {
+    let (server, _) = start(limits());
+    let mut client = Client::new(server.local_address());
+    let id = client.open();
+    let error =
+        "error Attempted to access index 5\n\nStack Trace:\n\n/lib/duckdb.so(+0x1f2a) [0x7fa4c7cdd5ec]\n";
+    assert_eq!(client.sql(&id, error).error(), "Attempted to access index 5");
 }

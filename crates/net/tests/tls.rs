@@ -202,7 +202,7 @@ fn https(address: SocketAddr, identity: Option<(&str, &str)>, protocols: &[&str]
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-const GREETING: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+const GREETING: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 #[test]
 fn clients_speak_http_1_over_tls_and_in_plain_on_the_same_port() {

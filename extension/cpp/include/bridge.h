@@ -79,6 +79,8 @@ struct QuackInterrupt {
 struct QuackServeArguments {
 	QuackBytes uri;
 	QuackBytes token;
+	//! Holds the token, instead of `token`.
+	QuackBytes token_file;
 	QuackBytes node_id;
 	QuackBytes data_dir;
 	QuackBytes catalog;
@@ -94,6 +96,9 @@ struct QuackServeArguments {
 	//! Checked to be a level of consistency, if given.
 	QuackBytes consistency;
 	bool allow_host_access;
+	//! Pages of these origins may use the server.
+	const QuackBytes *allow_origins;
+	size_t allow_origins_count;
 };
 
 // ---------------------------------------------------------------------------------------------------------------

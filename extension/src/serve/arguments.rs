@@ -1,9 +1,9 @@
 //! What `quack_serve` is called with, and what of it makes sense.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use quack_apply::StoreError;
-use quack_net::{Endpoint, PeerRole, PeerSpec, Tls, TlsFiles};
+use quack_net::{Endpoint, PeerRole, PeerSpec, Tls, TlsFiles, read_token};
 use quack_types::NodeId;
 
 use super::invalid;
@@ -18,7 +18,8 @@ const NODE_ID: &str = "n0";
 /// What `quack_serve` was called with, checked.
 pub struct Arguments {
     uri: String,
-    pub(super) token: String,
+    token: String,
+    token_file: String,
     node_id: String,
     /// From the root; empty when none is given.
     pub(super) data_dir: String,
@@ -30,6 +31,7 @@ pub struct Arguments {
     key_file: String,
     client_ca_file: String,
     pub(super) allow_other_hostname: bool,
+    pub(super) allow_origins: Vec<String>,
     pub(super) clients: ClientRules,
 }
 
@@ -54,16 +56,18 @@ impl Arguments {
     /// The arguments are valid for the call.
     pub unsafe fn from_ffi(arguments: &ServeArguments<'_>) -> Self {
         // SAFETY: as promised by the caller.
-        let (peers, extensions) = unsafe {
+        let (peers, extensions, allow_origins) = unsafe {
             (
                 texts(arguments.peers, arguments.peers_count),
                 texts(arguments.extensions, arguments.extensions_count),
+                texts(arguments.allow_origins, arguments.allow_origins_count),
             )
         };
         let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
         Self {
             uri: arguments.uri.text(),
             token: arguments.token.text(),
+            token_file: whole(arguments.token_file.text()),
             node_id: or(arguments.node_id.text(), NODE_ID),
             data_dir: whole(arguments.data_dir.text()),
             given_data_dir: arguments.data_dir.text(),
@@ -74,6 +78,7 @@ impl Arguments {
             key_file: whole(arguments.key_file.text()),
             client_ca_file: whole(arguments.client_ca_file.text()),
             allow_other_hostname: arguments.allow_other_hostname,
+            allow_origins,
             clients: ClientRules {
                 consistency: arguments.consistency.text(),
                 allow_host_access: arguments.allow_host_access,
@@ -116,9 +121,10 @@ impl Arguments {
         if !peers.is_empty() && !peers.iter().any(|peer| peer.role == PeerRole::Voter) {
             return Err(invalid("peers names no voter: give at least one peer the role voter"));
         }
-        if peers.len() > 1 && self.token.is_empty() {
+        let token = self.token()?;
+        if peers.len() > 1 && token.is_none() {
             return Err(invalid(
-                "give token := '...', the same on all nodes: without it, each node draws its own",
+                "give token := '...' or token_file := '...', the same on all nodes: without it, each node draws its own",
             ));
         }
         let tls = self.tls(&own)?;
@@ -127,7 +133,20 @@ impl Arguments {
                 "nodes speak to each other over TLS only: give cert_file, key_file and client_ca_file (quackctl cert init and issue make some)",
             ));
         }
-        Ok(Checked { endpoint, own, peers, tls })
+        Ok(Checked { endpoint, own, token, peers, tls })
+    }
+
+    /// The token, if one was given.
+    fn token(&self) -> Result<Option<String>, StoreError> {
+        match (self.token.is_empty(), self.token_file.is_empty()) {
+            (false, false) => Err(invalid("token and token_file are both given: leave one out")),
+            (false, true) => Ok(Some(self.token.clone())),
+            (true, false) => {
+                let token = read_token(Path::new(&self.token_file));
+                token.map(Some).map_err(|error| invalid(format!("token_file: {error}")))
+            }
+            (true, true) => Ok(None),
+        }
     }
 
     fn tls(&self, own: &NodeId) -> Result<Option<Tls>, StoreError> {
@@ -160,6 +179,8 @@ impl Arguments {
 pub(super) struct Checked {
     pub endpoint: Endpoint,
     pub own: NodeId,
+    /// `None` when none was given.
+    pub token: Option<String>,
     /// Empty for a node that is alone.
     pub peers: Vec<PeerSpec>,
     pub tls: Option<Tls>,

@@ -6,9 +6,9 @@ use quack_cluster::Contract;
 use super::{DUCKDB_VERSION, Server, invalid, io, lock};
 
 impl Server {
-    /// The row that `quack_serve` returns.
+    /// The row that `quack_serve` returns. A token that the caller gave is not shown: rows land in logs and notebooks.
     pub fn serve_row(&self) -> Vec<Option<String>> {
-        vec![Some(self.uri()), Some(self.network.url()), Some(self.token.clone())]
+        vec![Some(self.uri()), Some(self.network.url()), self.token_is_drawn.then(|| self.token.clone())]
     }
 
     /// The row of `quack_server_list`.
@@ -48,7 +48,8 @@ impl Server {
 
     /// Rows of `quack_metrics`.
     pub fn metric_rows(&self) -> Vec<Vec<Option<String>>> {
-        let mut samples = crate::status::session_samples(&self.network.session_counts());
+        let mut samples =
+            crate::status::session_samples(&self.network.session_counts(), self.network.strangers_closed());
         samples.extend(self.cluster.iter().flat_map(|cluster| cluster.metrics()));
         samples.extend(self.running.get().iter().flat_map(|running| running.node.metrics()));
         samples.iter().map(|sample| crate::status::metric_row(&self.own, sample)).collect()

@@ -18,7 +18,7 @@ import traceback
 
 import duckdb
 
-TOKEN = "lifecycle"
+TOKEN = "token-of-the-lifecycles"
 PRINTING = threading.Lock()
 WRITERS, READERS = 2, 1
 JOIN_SECONDS = 20

@@ -3,9 +3,9 @@
 //! Names are compared verbatim with the node's id: an identity is not a host name, and upper and lower case differ.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use quack_net::{SecretFileError, read_secret};
 use rustls_pki_types::DnsName;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -236,10 +236,10 @@ fn check_key(path: &Path, leaf: Option<&X509Certificate<'_>>, findings: &mut Vec
             return;
         }
     };
-    let mut add = |rule, message: &str| findings.push(Finding::new(rule, path, message));
-    if std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
-        add(Rule::KeyReadableByOthers, "can be read by other users: chmod 600");
+    if let Err(error @ (SecretFileError::Open { .. } | SecretFileError::Owner { .. })) = read_secret(path) {
+        findings.push(Finding::new(Rule::KeyReadableByOthers, path, error.to_string()));
     }
+    let mut add = |rule, message: &str| findings.push(Finding::new(rule, path, message));
     match (pem::key(&text), leaf) {
         (Key::Nothing, _) => {
             add(

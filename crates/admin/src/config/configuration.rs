@@ -85,6 +85,8 @@ pub struct Configuration {
     pub allow_other_hostname: bool,
     /// Clients may use files and the other databases of the process.
     pub allow_host_access: bool,
+    /// Web pages that may use the node: origins, or `*`.
+    pub allow_origins: Vec<String>,
     /// The consistency that sessions of clients begin with; the extension's default when absent.
     pub consistency: Option<String>,
     /// What clients and nodes show; a random one when absent.
@@ -128,6 +130,7 @@ impl Configuration {
             listen,
             allow_other_hostname: false,
             allow_host_access: false,
+            allow_origins: Vec::new(),
             consistency: None,
             token: None,
             peers: Vec::new(),

@@ -28,6 +28,7 @@ pub const KEYS: &[Key] = &[
     key("listen_host"),
     key("allow_other_hostname"),
     key("allow_host_access"),
+    key("allow_origins"),
     key("consistency"),
     key("extension_path"),
     key("shutdown_timeout_secs"),

@@ -19,7 +19,6 @@ pub use configuration::{AdminFace, Configuration, Secret};
 pub use generate::{BASE_PORT, LocalCluster, NODES_MAX, generate_local};
 pub use keys::{KEYS, Key};
 pub use reader::read;
-pub use rules::TOKEN_CHARS_MIN;
 
 /// Reads and checks one node's file with everything that it names, at a time in seconds since 1970. The configuration
 /// is there when it can be told at all; it is to be used only when no finding is an error.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quack_net::{Endpoint, PeerSpec};
+use quack_net::{Endpoint, PeerSpec, SecretFileError};
 use quack_types::NodeId;
 
 use super::values::Values;
@@ -70,6 +70,7 @@ impl Reader<'_> {
         configuration.catalog = self.values.text("catalog");
         configuration.allow_other_hostname = self.values.flag("allow_other_hostname").unwrap_or(false);
         configuration.allow_host_access = self.values.flag("allow_host_access").unwrap_or(false);
+        configuration.allow_origins = self.allow_origins();
         configuration.consistency = self.consistency();
         configuration.extension = self.path("extension_path");
         self.logging(&mut configuration);
@@ -79,6 +80,17 @@ impl Reader<'_> {
             configuration.shutdown_timeout = Duration::from_secs(seconds);
         }
         configuration
+    }
+
+    fn allow_origins(&mut self) -> Vec<String> {
+        const KEY: &str = "allow_origins";
+        let listed = self.values.list(KEY);
+        for (origin, line) in &listed {
+            if let Err(error) = quack_net::check_origin(origin) {
+                self.values.add(Rule::BadValue, *line, error.to_string());
+            }
+        }
+        listed.into_iter().map(|(origin, _)| origin).collect()
     }
 
     fn consistency(&mut self) -> Option<String> {
@@ -206,16 +218,17 @@ impl Reader<'_> {
             self.values.missing(Rule::TokenMissing, message);
             return None;
         };
-        match files::read_text(&path) {
-            Ok(text) if !text.trim().is_empty() => Some(Secret::new(text.trim())),
-            other => {
+        match quack_net::read_token(&path) {
+            Ok(token) => Some(Secret::new(token)),
+            Err(error) => {
                 let line = self.values.line(PATH_KEY);
-                let reason = other.err().map_or("the file is empty".to_owned(), |error| error.to_string());
-                self.values.add(
-                    Rule::TokenMissing,
-                    line,
-                    format!("{PATH_KEY}: {reason}; write the token into it"),
-                );
+                let rule = match error {
+                    SecretFileError::Owner { .. } | SecretFileError::Open { .. } => {
+                        Rule::TokenReadableByOthers
+                    }
+                    _ => Rule::TokenMissing,
+                };
+                self.values.add(rule, line, format!("{PATH_KEY}: {error}"));
                 None
             }
         }

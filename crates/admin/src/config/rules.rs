@@ -3,14 +3,11 @@
 use std::collections::BTreeSet;
 
 use quack_net::PeerRole;
+use quack_types::limits::TOKEN_CHARS_MIN;
 
 use super::Configuration;
 use crate::certificate;
 use crate::{Finding, Rule};
-
-/// Fewest characters of a token in a configuration: a shorter one is guessed. `quack_serve` itself takes four, as the
-/// stock server does.
-pub const TOKEN_CHARS_MIN: usize = 16;
 
 /// Checks a configuration at a time in seconds since 1970.
 pub fn check(configuration: &Configuration, now: i64, findings: &mut Vec<Finding>) {

@@ -6,16 +6,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{Builder, Connection, SendRequest};
 use quack_types::NodeId;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use crate::h2_io;
-use crate::tls::ALPN_PEER;
+use crate::tls::{ALPN_PEER, chain_of};
 use crate::{Endpoint, PeerLimits, Tls};
 
-/// A connection that somebody must drive, and the way to make requests on it.
-pub(super) type Connected = (SendRequest<Bytes>, Connection<TlsStream<TcpStream>, Bytes>);
+/// A connection that must be driven, and the way to make requests on it.
+pub(super) struct Connected {
+    pub requests: SendRequest<Bytes>,
+    pub connection: Connection<TlsStream<TcpStream>, Bytes>,
+    /// What the peer has proved itself with.
+    pub chain: Vec<CertificateDer<'static>>,
+}
 
 /// Connects. The error is for people: what was tried, and what it met.
 pub(super) async fn connect(
@@ -30,6 +36,7 @@ pub(super) async fn connect(
     if stream.get_ref().1.alpn_protocol() != Some(ALPN_PEER) {
         return Err(at(endpoint, "whoever answers there does not speak the peer protocol (no HTTP/2)"));
     }
+    let chain = chain_of(stream.get_ref().1.peer_certificates());
     let mut builder = Builder::new();
     builder
         .initial_window_size(h2_io::STREAM_WINDOW_BYTES)
@@ -39,7 +46,9 @@ pub(super) async fn connect(
         .max_send_buffer_size(h2_io::SEND_BUFFER_BYTES)
         .enable_push(false);
     let handshake = async { builder.handshake(stream).await.map_err(io::Error::other) };
-    step(time, "no HTTP/2", handshake).await.map_err(|text| at(endpoint, &text))
+    let (requests, connection) =
+        step(time, "no HTTP/2", handshake).await.map_err(|text| at(endpoint, &text))?;
+    Ok(Connected { requests, connection, chain })
 }
 
 fn at(endpoint: &Endpoint, text: &str) -> String {

@@ -8,13 +8,14 @@ use h2::client::{Connection, SendRequest};
 use h2::{RecvStream, SendStream};
 use http::{Method, Request, StatusCode};
 use quack_types::NodeId;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::client::TlsStream;
 
 use super::backoff::Backoff;
-use super::connect::connect;
+use super::connect::{Connected, connect};
 use super::queue::Queue;
 use crate::framing::pieces;
 use crate::h2_io::{MESSAGES_PATH, keep_alive, receive_text, send_all};
@@ -46,6 +47,7 @@ pub(super) struct Link {
 /// What a connection is driven with.
 struct Session {
     connection: Connection<TlsStream<TcpStream>, Bytes>,
+    chain: Vec<CertificateDer<'static>>,
     requests: SendRequest<Bytes>,
     messages: SendStream<Bytes>,
     /// Where the peer says why it ends the message stream.
@@ -89,7 +91,7 @@ impl Link {
                     tracing::info!(peer = %self.node, endpoint = %self.endpoint, "connected");
                     self.state.send_replace(State::Up(session.requests.clone()));
                     handler.reachable(&self.node, true);
-                    let reason = self.drive(session, &limits).await;
+                    let reason = self.drive(session, &tls, &limits).await;
                     self.down(reason);
                     handler.reachable(&self.node, false);
                     // A connection that ends as soon as it stands is no success.
@@ -120,7 +122,8 @@ impl Link {
 
     /// A connection whose message stream the peer has taken.
     async fn session(&self, tls: &Tls, limits: &PeerLimits) -> Result<Session, String> {
-        let (requests, mut connection) = connect(tls, &self.node, &self.endpoint, limits).await?;
+        let Connected { requests, mut connection, chain } =
+            connect(tls, &self.node, &self.endpoint, limits).await?;
         let opening = timeout(limits.connect_time_max, self.open(requests));
         let opened = tokio::select! {
             // It moves what the other says, and ends only when the connection does.
@@ -129,7 +132,7 @@ impl Link {
         };
         let no_answer = |_| format!("{}: the node does not answer", self.endpoint);
         let (requests, messages, farewell) = opened.map_err(no_answer)??;
-        Ok(Session { connection, requests, messages, farewell })
+        Ok(Session { connection, chain, requests, messages, farewell })
     }
 
     async fn open(
@@ -152,13 +155,14 @@ impl Link {
 
     /// Sends messages until the connection ends. Everything of a connection happens in this one task, so that a
     /// message goes from the queue to the socket without another's help.
-    async fn drive(&self, session: Session, limits: &PeerLimits) -> String {
-        let Session { mut connection, requests, mut messages, mut farewell } = session;
+    async fn drive(&self, session: Session, tls: &Tls, limits: &PeerLimits) -> String {
+        let Session { mut connection, chain, requests, mut messages, mut farewell } = session;
         let alive = keep_alive(connection.ping_pong(), limits, |time| *lock(&self.round_trip) = Some(time));
         let reason = tokio::select! {
             error = self.write(&mut messages) => format!("sending has failed: {error}"),
             text = receive_text(&mut farewell) => format!("ended by the node: {text}"),
             reason = alive => reason,
+            reason = tls.until_unproven(&chain, &self.node) => reason,
             ended = &mut connection => ended_with(ended),
         };
         drop(requests);

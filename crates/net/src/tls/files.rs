@@ -17,10 +17,8 @@ use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use super::identity::{Authority, NotProven};
 use super::verifier::AskForCertificate;
 use super::{ALPN_CLIENT, ALPN_PEER};
-use crate::Error;
-
-/// Largest file. Bundles of all the world's authorities have a quarter of it.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+use crate::secret_file::FILE_BYTES_MAX;
+use crate::{Error, SecretFileError, read_secret};
 
 /// Where a node's identity is: three files in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +69,7 @@ impl TlsFiles {
         let provider = Arc::new(ring::default_provider());
         let authority = Arc::new(self.authority(&provider)?);
         let chain = certificates(&self.cert_file)?;
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key_file)?).map_err(|error| {
+        let key = PrivateKeyDer::from_pem_slice(&self.key()?).map_err(|error| {
             let reason = format!("there is no private key in it ({error})");
             refused(&self.key_file, reason, "give the certificate's key in PEM, not encrypted")
         })?;
@@ -82,6 +80,15 @@ impl TlsFiles {
             refused(&self.cert_file, error.to_string(), "issue a new certificate with an ECDSA or RSA key")
         })?;
         Ok(Loaded { authority, key, server: Arc::new(server), provider })
+    }
+
+    /// What is in the file of the key. A key that others can read proves nothing.
+    fn key(&self) -> Result<Vec<u8>, Error> {
+        match read_secret(&self.key_file) {
+            // Its texts are those of the other files.
+            Err(SecretFileError::Io { .. } | SecretFileError::NoText { .. }) => read(&self.key_file),
+            result => Ok(result?),
+        }
     }
 
     fn authority(&self, provider: &CryptoProvider) -> Result<Authority, Error> {

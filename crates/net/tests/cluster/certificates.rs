@@ -1,7 +1,9 @@
 //! An authority, and certificates as they should be and as they should not.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use quack_net::TlsFiles;
 use rcgen::{
@@ -21,6 +23,8 @@ pub struct Wish {
     pub names: Vec<String>,
     pub purposes: Vec<ExtendedKeyUsagePurpose>,
     pub years: (i32, i32),
+    /// Until when it is valid, in place of the second year.
+    pub until: Option<SystemTime>,
 }
 
 impl Wish {
@@ -31,6 +35,7 @@ impl Wish {
             names: vec![format!("DNS:{name}"), format!("URI:{name}")],
             purposes: vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
             years: (2020, 2100),
+            until: None,
         }
     }
 
@@ -50,7 +55,7 @@ impl Wish {
         params.subject_alt_names = self.names.iter().map(san).collect();
         params.extended_key_usages = self.purposes.clone();
         params.not_before = date_time_ymd(self.years.0, 1, 1);
-        params.not_after = date_time_ymd(self.years.1, 1, 1);
+        params.not_after = self.until.map_or(date_time_ymd(self.years.1, 1, 1), Into::into);
         params
     }
 }
@@ -98,6 +103,7 @@ pub fn files(folder: &Path, certificate: &str, key: &str, authority: &str) -> Tl
         // As an operator would, so that nobody reads half a file.
         let (path, new) = (folder.join(name), folder.join("new"));
         fs::write(&new, text).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
         fs::rename(&new, &path).unwrap();
         path
     };

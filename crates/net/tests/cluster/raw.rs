@@ -15,9 +15,18 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 /// A client's side of TLS that takes any server, and shows what it is told to.
 pub fn client_config(identity: Option<(&str, &str)>, protocols: &[&str]) -> Arc<rustls::ClientConfig> {
+    client_config_of(rustls::DEFAULT_VERSIONS, identity, protocols)
+}
+
+/// The same, for some versions of TLS alone.
+pub fn client_config_of(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    identity: Option<(&str, &str)>,
+    protocols: &[&str],
+) -> Arc<rustls::ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anyone(provider)));
@@ -79,9 +88,12 @@ pub struct RawPeer {
 
 impl RawPeer {
     pub fn connect(address: SocketAddr, identity: Option<(&str, &str)>) -> Self {
+        Self::connect_with(address, client_config(identity, &["h2"]))
+    }
+
+    pub fn connect_with(address: SocketAddr, config: Arc<rustls::ClientConfig>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let config = client_config(identity, &["h2"]);
         let requests = runtime.block_on(async {
             let socket = tokio::net::TcpStream::connect(address).await.unwrap();
             let name = ServerName::try_from("any").unwrap();

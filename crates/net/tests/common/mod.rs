@@ -14,7 +14,7 @@ use quack_net::{Limits, Opening, Prepared, Server, ServerConfig, Service, Servic
 use quack_wire::protocol_1::{Connecting, Request, Response};
 use quack_wire::{Header, ResultId};
 
-pub const TOKEN: &str = "secret-token";
+pub const TOKEN: &str = "token-of-the-tests";
 
 /// A serialized INTEGER type, and a chunk of one such column with one row.
 pub const INTEGER: &[u8] = b"d\0\x0d\xff\xff";
@@ -317,7 +317,7 @@ impl Client {
 }
 
 pub fn post(body: &[u8]) -> Vec<u8> {
-    let head = format!("POST /quack HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!("POST /quack HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
