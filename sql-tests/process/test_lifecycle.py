@@ -51,7 +51,7 @@ class Load:
 
     def run(self, work, key):
         try:
-            session = self.endpoint.connect("lifecycle")
+            session = self.endpoint.connect("token-of-the-lifecycles")
             while work(session, key):
                 key += 1
         except (OSError, AssertionError, wire.http.client.HTTPException):
