@@ -169,9 +169,10 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 	}
 	auto allow_other_hostname = Flag(input, "allow_other_hostname");
 	auto allow_host_access = Flag(input, "allow_host_access");
+	auto require_tls = Flag(input, "require_tls");
 	auto extensions = DeclaredExtensions(*host.Instance());
 	return [&host, uri, token, token_file, node_id, data_dir, catalog, cert_file, key_file, client_ca_file, peers, extensions,
-	        allow_other_hostname, consistency, allow_host_access, allow_origins](QuackRowSink rows, QuackError *error) {
+	        allow_other_hostname, consistency, allow_host_access, allow_origins, require_tls](QuackRowSink rows, QuackError *error) {
 		auto peer_bytes = AllBytes(peers);
 		auto origin_bytes = AllBytes(allow_origins);
 		auto extension_bytes = AllBytes(extensions);
@@ -192,7 +193,8 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 		                               Bytes(consistency),
 		                               allow_host_access,
 		                               origin_bytes.data(),
-		                               origin_bytes.size()};
+		                               origin_bytes.size(),
+		                               require_tls};
 		quack_rs_serve(host.rust, &arguments, rows, error);
 	};
 }
@@ -298,7 +300,7 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 		for (auto name : {"peers", "allow_origins"}) {
 			function.GetSignature().AddKeywordOnly(name, LogicalType::ANY, Value(LogicalType::VARCHAR));
 		}
-		for (auto name : {"allow_other_hostname", "allow_host_access"}) {
+		for (auto name : {"allow_other_hostname", "allow_host_access", "require_tls"}) {
 			function.GetSignature().AddKeywordOnly(name, LogicalType::BOOLEAN, Value::BOOLEAN(false));
 		}
 		serve.AddFunction(function);

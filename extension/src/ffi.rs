@@ -217,6 +217,7 @@ pub struct ServeArguments<'a> {
     pub allow_host_access: bool,
     pub allow_origins: *const Bytes<'a>,
     pub allow_origins_count: usize,
+    pub require_tls: bool,
 }
 
 unsafe extern "C-unwind" {

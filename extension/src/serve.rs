@@ -83,6 +83,7 @@ impl Server {
         let mut config = ServerConfig::new(endpoint, token.clone());
         config.allow_other_hostname = arguments.allow_other_hostname;
         config.tls = tls;
+        config.plain_loopback = !arguments.require_tls;
         // One text may be a list, as in the configuration of quackd.
         config.allow_origins = arguments
             .allow_origins

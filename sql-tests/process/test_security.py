@@ -162,3 +162,22 @@ def test_a_page_of_another_origin_and_another_name_are_refused(tmp_path, track):
         answer = endpoint.request("POST", "/quack", message, headers)
         assert answer.status == 403 and b"this server" in answer.body
     node.stop()
+
+
+def test_a_node_that_requires_tls_takes_no_token_in_plain(tmp_path, track):
+    node = track(nodes.Node(tmp_path, "n0", options={"require_tls": "true"}))
+    node.load()
+    with pytest.raises(DatabaseError, match="require_tls switches plain HTTP off, and there is no TLS"):
+        node.serve()
+    node.options |= clusters.Certificates(tmp_path / "certificates").issue("n0")
+    node.serve()
+    node.attach()
+    node.sql("CREATE TABLE cp.t (i INTEGER)")
+    answer = wire.Endpoint(f"http://127.0.0.1:{node.port}").post(wire.connection_request(nodes.TOKEN))
+    assert answer.kind == wire.ERROR_RESPONSE and b"connect with TLS" in answer.body
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", node.port), 10) as plain, context.wrap_socket(plain) as stream:
+        stream.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert b"Quack RPC endpoint" in b"".join(iter(lambda: stream.recv(4096), b""))
+    assert node.stop() == 0

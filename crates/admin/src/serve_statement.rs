@@ -37,6 +37,9 @@ pub fn serve_statement(configuration: &Configuration) -> String {
     if configuration.allow_other_hostname {
         add("allow_other_hostname", "true".to_owned());
     }
+    if configuration.require_tls {
+        add("require_tls", "true".to_owned());
+    }
     if configuration.allow_host_access {
         add("allow_host_access", "true".to_owned());
     }
@@ -90,13 +93,14 @@ mod tests {
             authority: "/ca".into(),
         });
         configuration.allow_other_hostname = true;
+        configuration.require_tls = true;
         configuration.allow_host_access = true;
         configuration.allow_origins = vec!["https://a".to_owned()];
         configuration.consistency = Some("linearizable".to_owned());
         let expected = "CALL quack_serve('quack:127.0.0.1:1', data_dir := '/it''s', token := 'a''); DROP TABLE t; --', \
                         node_id := 'n1', catalog := 'o''c', peers := ['n0:voter=quack:h0:1', 'n1:learner=quack:h1:2'], \
                         cert_file := '/c''rt', key_file := '/key', client_ca_file := '/ca', \
-                        allow_other_hostname := true, allow_host_access := true, \
+                        allow_other_hostname := true, require_tls := true, allow_host_access := true, \
                         allow_origins := ['https://a'], consistency := 'linearizable')";
         assert_eq!(serve_statement(&configuration), expected);
 

@@ -389,6 +389,7 @@ fn a_node_of_its_own_beyond_loopback_needs_tls_or_a_word() {
     assert_eq!(rules(text), [Rule::PlainBeyondLoopback]);
     assert_eq!(rules(&format!("{text}allow_other_hostname: true\n")), []);
     assert_eq!(rules(&text.replace("listen_host: 10.0.0.1\n", "")), []);
+    assert_eq!(rules(&text.replace("listen_host: 10.0.0.1", "require_tls: true")), [Rule::TlsRequired]);
 }
 
 #[test]

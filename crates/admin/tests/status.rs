@@ -264,14 +264,38 @@ fn other_methods_nonsense_and_silence_do_no_harm() {
     };
     let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
     assert!(
-        talk(b"POST /health HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").starts_with("HTTP/1.1 405")
+        talk(b"POST /health HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")
+            .starts_with("HTTP/1.1 405")
     );
-    assert!(talk(b"HEAD /health HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 200"));
+    assert!(talk(b"HEAD /health HTTP/1.1\r\nhost: localhost\r\n\r\n").starts_with("HTTP/1.1 200"));
     assert!(talk(b"\x16\x03\x01\x00nonsense\r\n\r\n").starts_with("HTTP/1.1 400"));
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(100_000));
     assert!(!talk(long.as_bytes()).contains(" 200 "));
-    assert!(talk(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n").starts_with("HTTP/1.1 200"));
+    assert!(talk(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n").starts_with("HTTP/1.1 200"));
     drop(silent);
+}
+
+#[test]
+fn web_pages_and_names_of_others_are_refused() {
+    let server = AdminServer::start("127.0.0.1", 0, Arc::new(board(&[LEADER]))).unwrap();
+    let status = |headers: &str| {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(format!("GET /status HTTP/1.1\r\n{headers}\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(!answer.to_lowercase().contains("access-control-allow-origin"));
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    for headers in [
+        "Host: evil.example",
+        "Host: localhost\r\nOrigin: http://evil.example",
+        "Host: localhost\r\nOrigin: null",
+    ] {
+        assert_eq!(status(headers), "403", "{headers}");
+    }
+    for host in ["localhost", "127.0.0.1:80", "[::1]"] {
+        assert_eq!(status(&format!("Host: {host}")), "200", "{host}");
+    }
 }
 
 #[test]

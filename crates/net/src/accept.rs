@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -36,6 +36,9 @@ const TLS_FIRST_BYTE: u8 = 0x16;
 /// Connections of proven nodes that may be open: two for each of 64 peers, since one may take the place of another that
 /// is not known to be broken yet. They are apart from those of clients, which cannot take them.
 const PEER_PLACES: usize = 128;
+/// What is read of a peer's connection that has proved nothing: some requests, to tell it why. A flood of frames that cost
+/// more than their bytes (resets, settings, heads without end) is over with them.
+const UNPROVEN_BYTES_MAX: u64 = 64 << 10;
 /// How long a client waits for a place where it would take that of a peer.
 const CLIENT_WAIT: Duration = Duration::from_secs(1);
 
@@ -198,8 +201,9 @@ impl Connections {
     async fn serve_peer(&self, tls: &Tls, face: &Arc<PeerFace>, stream: TlsStream, stranger: Stranger) {
         let proven = tls.peer(&stream);
         let Ok(node) = proven.clone() else {
-            // It is told why, and stays a stranger.
-            face.serve(stream, proven).await;
+            // It is told why, and stays a stranger. Whatever frames it sends instead end with these bytes.
+            let (read, write) = tokio::io::split(stream);
+            face.serve(tokio::io::join(read.take(UNPROVEN_BYTES_MAX), write), proven).await;
             return drop(stranger);
         };
         let Ok(_place) = self.peer_places.try_acquire() else {

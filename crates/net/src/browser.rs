@@ -12,38 +12,37 @@ use std::net::IpAddr;
 use hyper::Request;
 use hyper::header::{self, HeaderMap, HeaderValue};
 
-use crate::{Error, ServerConfig};
+use crate::Error;
 
 const FOREIGN_ORIGIN: &str =
-    "web pages of this origin may not use this server: name the origin in allow_origins\n";
+    "web pages of this origin may not use this server; allow_origins of a node names those that may\n";
 const FOREIGN_HOST: &str = "this name is none of this server's: connect to localhost, to its address, or to the name that it listens at\n";
 /// The origin that stands for all.
 const ANY: &str = "*";
 
-/// Which pages may use the server, and which names it has.
+/// Which pages may use a server, and which names it has.
 #[derive(Debug)]
-pub(crate) struct Browsers {
+pub struct Browsers {
     origins: Vec<String>,
     names: Vec<String>,
 }
 
 impl Browsers {
-    pub(crate) fn new(config: &ServerConfig) -> Self {
+    /// The pages of these origins, or all of them for `*`; and what the server is called beside its loopback names.
+    pub fn new(allow_origins: &[String], names: &[String]) -> Self {
         // Machines find themselves at a loopback address under their own name, on Debian for example.
         let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let names = config.host_names.iter().cloned().chain([config.listen.host().to_owned(), machine]);
         Self {
-            origins: config.allow_origins.iter().map(|origin| origin.to_ascii_lowercase()).collect(),
-            names: names.map(|name| bare(&name)).collect(),
+            origins: allow_origins.iter().map(|origin| origin.to_ascii_lowercase()).collect(),
+            names: names.iter().chain([&machine]).map(|name| bare(name)).collect(),
         }
     }
 
-    /// Whether a request may be answered; if not, the words of the refusal.
-    pub(crate) fn check<B>(
-        &self,
-        request: &Request<B>,
-        plain_from_loopback: bool,
-    ) -> Result<(), &'static str> {
+    /// Whether a request may be answered.
+    ///
+    /// # Errors
+    /// It may not; these are the words of the refusal.
+    pub fn check<B>(&self, request: &Request<B>, plain_from_loopback: bool) -> Result<(), &'static str> {
         if request.headers().get_all(header::ORIGIN).iter().any(|origin| !self.allows(origin)) {
             return Err(FOREIGN_ORIGIN);
         }
@@ -108,9 +107,8 @@ mod tests {
     use super::*;
 
     fn browsers(origins: &[&str]) -> Browsers {
-        let mut config = ServerConfig::new("quack:db.example:1".parse().unwrap(), "");
-        config.allow_origins = origins.iter().map(ToString::to_string).collect();
-        Browsers::new(&config)
+        let origins: Vec<_> = origins.iter().map(ToString::to_string).collect();
+        Browsers::new(&origins, &["db.example".to_owned()])
     }
 
     fn request(name: header::HeaderName, value: &str) -> Request<()> {

@@ -59,12 +59,13 @@ pub(crate) struct Dispatcher {
 
 impl Dispatcher {
     pub(crate) fn new(config: &ServerConfig, service: Arc<dyn Service>) -> Self {
+        let names = [&config.host_names[..], &[config.listen.host().to_owned()]].concat();
         Self {
             service,
             sessions: Arc::new(Sessions::new(config.limits.sessions_max)),
             calls: Arc::new(Semaphore::new(config.limits.requests_max)),
             closings: Arc::new(Semaphore::new(CLOSINGS_MAX)),
-            browsers: Browsers::new(config),
+            browsers: Browsers::new(&config.allow_origins, &names),
             token: config.token.clone(),
             guesses: Guesses::default(),
             duckdb_version: config.duckdb_version.clone(),

@@ -48,8 +48,8 @@ pub enum Error {
     PeersWithoutTls,
     /// Nobody could connect.
     #[error(
-        "plain HTTP is switched off and there is no TLS: nobody could connect; give cert_file, key_file and \
-         client_ca_file, or leave plain HTTP on for loopback"
+        "require_tls switches plain HTTP off, and there is no TLS: nobody could connect; give cert_file, key_file and \
+         client_ca_file, or leave require_tls out"
     )]
     NoProtocol,
     /// An entry of `allow_origins` is none that a browser sends.

@@ -38,6 +38,10 @@ use crate::{PeerHandler, PeerLimits};
 pub(crate) use messages::STREAMS_MAX;
 use messages::Streams;
 
+/// Credit of a stream on a connection that has proved nothing. Nothing of its body is read.
+const UNPROVEN_WINDOW_BYTES: u32 = 4 << 10;
+/// Streams of such a connection at a time.
+const UNPROVEN_STREAMS_MAX: u32 = 4;
 /// How long a refused node has to read why.
 const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
 
@@ -98,7 +102,8 @@ impl PeerFace {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let handshake = timeout(self.limits.connect_time_max, builder().handshake::<_, Bytes>(stream));
+        let builder = builder(proven.is_ok());
+        let handshake = timeout(self.limits.connect_time_max, builder.handshake::<_, Bytes>(stream));
         let mut connection = match handshake.await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => return tracing::debug!(%error, "a peer's connection has failed"),
@@ -154,13 +159,19 @@ impl PeerFace {
     ) -> bool {
         let answered = match self.admitted(proven, &request) {
             Ok(node) => self.admitted_request(node, request, &mut respond).await,
-            Err(refusal) => Err(refusal),
+            Err(refusal) => {
+                // What has come of its body lies in memory, and the refusal may have to wait.
+                drop(request);
+                Err(refusal)
+            }
         };
         let Err(refusal) = answered else { return false };
         self.log(proven.as_ref().ok(), &refusal);
         let hang_up = refusal.hang_up;
-        if let Err(error) = refuse(&mut respond, refusal).await {
-            tracing::debug!(%error, "a refusal was not sent");
+        match timeout(self.limits.connect_time_max, refuse(&mut respond, refusal)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a refusal was not sent"),
+            Err(_) => tracing::debug!("a refusal was not sent: the node takes nothing"),
         }
         hang_up
     }
@@ -216,16 +227,23 @@ impl PeerFace {
     }
 }
 
-/// The settings of a connection.
-fn builder() -> Builder {
+/// The settings of a connection. One that has proved nothing is told why, and gets room for no more.
+fn builder(is_proven: bool) -> Builder {
     let mut builder = Builder::new();
-    builder
-        .initial_window_size(h2_io::STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(h2_io::CONNECTION_WINDOW_BYTES)
-        .max_frame_size(h2_io::PIECE_BYTES)
-        .max_header_list_size(h2_io::HEAD_BYTES_MAX)
-        .max_concurrent_streams(h2_io::STREAMS_MAX)
-        .max_send_buffer_size(h2_io::SEND_BUFFER_BYTES);
+    builder.max_header_list_size(h2_io::HEAD_BYTES_MAX);
+    if is_proven {
+        builder
+            .initial_window_size(h2_io::STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(h2_io::CONNECTION_WINDOW_BYTES)
+            .max_frame_size(h2_io::PIECE_BYTES)
+            .max_concurrent_streams(h2_io::STREAMS_MAX)
+            .max_send_buffer_size(h2_io::SEND_BUFFER_BYTES);
+    } else {
+        builder
+            .initial_window_size(UNPROVEN_WINDOW_BYTES)
+            .max_concurrent_streams(UNPROVEN_STREAMS_MAX)
+            .max_send_buffer_size(h2_io::TEXT_BYTES_MAX);
+    }
     builder
 }
 

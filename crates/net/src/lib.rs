@@ -59,7 +59,7 @@ mod stream;
 mod tls;
 
 pub use address::{DEFAULT_PORT, Endpoint, InvalidEndpoint};
-pub use browser::check_origin;
+pub use browser::{Browsers, check_origin};
 pub use config::{Limits, ServerConfig};
 pub use counts::SessionCounts;
 pub use error::Error;

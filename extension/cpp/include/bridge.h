@@ -99,6 +99,8 @@ struct QuackServeArguments {
 	//! Pages of these origins may use the server.
 	const QuackBytes *allow_origins;
 	size_t allow_origins_count;
+	//! Clients of this machine speak TLS, too.
+	bool require_tls;
 };
 
 // ---------------------------------------------------------------------------------------------------------------

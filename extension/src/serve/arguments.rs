@@ -32,6 +32,7 @@ pub struct Arguments {
     client_ca_file: String,
     pub(super) allow_other_hostname: bool,
     pub(super) allow_origins: Vec<String>,
+    pub(super) require_tls: bool,
     pub(super) clients: ClientRules,
 }
 
@@ -79,6 +80,7 @@ impl Arguments {
             client_ca_file: whole(arguments.client_ca_file.text()),
             allow_other_hostname: arguments.allow_other_hostname,
             allow_origins,
+            require_tls: arguments.require_tls,
             clients: ClientRules {
                 consistency: arguments.consistency.text(),
                 allow_host_access: arguments.allow_host_access,

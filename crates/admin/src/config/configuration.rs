@@ -83,6 +83,8 @@ pub struct Configuration {
     pub listen: Endpoint,
     /// Listen beyond this machine without TLS: something else protects the network.
     pub allow_other_hostname: bool,
+    /// Clients of this machine speak TLS, too.
+    pub require_tls: bool,
     /// Clients may use files and the other databases of the process.
     pub allow_host_access: bool,
     /// Web pages that may use the node: origins, or `*`.
@@ -129,6 +131,7 @@ impl Configuration {
             catalog: None,
             listen,
             allow_other_hostname: false,
+            require_tls: false,
             allow_host_access: false,
             allow_origins: Vec::new(),
             consistency: None,

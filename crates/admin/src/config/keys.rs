@@ -27,6 +27,7 @@ pub const KEYS: &[Key] = &[
     key("catalog"),
     key("listen_host"),
     key("allow_other_hostname"),
+    key("require_tls"),
     key("allow_host_access"),
     key("allow_origins"),
     key("consistency"),

@@ -69,6 +69,7 @@ impl Reader<'_> {
         configuration.peers = peers;
         configuration.catalog = self.values.text("catalog");
         configuration.allow_other_hostname = self.values.flag("allow_other_hostname").unwrap_or(false);
+        configuration.require_tls = self.values.flag("require_tls").unwrap_or(false);
         configuration.allow_host_access = self.values.flag("allow_host_access").unwrap_or(false);
         configuration.allow_origins = self.allow_origins();
         configuration.consistency = self.consistency();

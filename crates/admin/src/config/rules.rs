@@ -105,6 +105,10 @@ fn check_reach(configuration: &Configuration, add: &mut impl FnMut(Rule, String)
                 configuration.listen
             );
             add(Rule::PlainBeyondLoopback, message);
+        } else if configuration.require_tls {
+            let message = "require_tls switches plain HTTP off, and there is no TLS, so that nobody could connect: set \
+                           cluster_mode.tls.cert_path, key_path and ca_cert_path, or leave require_tls out";
+            add(Rule::TlsRequired, message.to_owned());
         }
     }
     let Some(admin) = &configuration.admin else { return };

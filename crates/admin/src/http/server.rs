@@ -3,7 +3,7 @@
 //! An answer is made of what lies on the [`Board`]: it never waits for the database. Connections are bounded in number,
 //! and each in size and time; every request has a connection of its own, so that a silent one holds nothing for long.
 //! Nobody is asked for a token: the face listens at the loopback address unless it is told otherwise, changes nothing,
-//! and shows no secret.
+//! and shows no secret. Web pages are refused, as on the port of the node.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -19,6 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use quack_net::Browsers;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::Error;
@@ -54,11 +55,12 @@ impl AdminServer {
         let address = listener.local_addr().map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
+        let face = Arc::new(Face { board, browsers: Browsers::new(&[], &[host.to_owned()]) });
         let run = move || {
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
-                    () = accept(listener, board) => {}
+                    () = accept(listener, face) => {}
                 }
             });
         };
@@ -86,15 +88,21 @@ impl Drop for AdminServer {
     }
 }
 
-async fn accept(listener: TcpListener, board: Arc<Board>) {
+/// What all connections share.
+struct Face {
+    board: Arc<Board>,
+    browsers: Browsers,
+}
+
+async fn accept(listener: TcpListener, face: Arc<Face>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "no health and no metrics: the socket cannot be used"),
     };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection for health or metrics was not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -102,11 +110,11 @@ async fn accept(listener: TcpListener, board: Arc<Board>) {
             }
         };
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let board = board.clone();
+        let face = face.clone();
         tokio::spawn(async move {
             let _place = place;
             let service = service_fn(move |request: Request<Incoming>| {
-                let response = answer(&request, &board);
+                let response = answer(&request, &face, from.ip().to_canonical().is_loopback());
                 async move { Ok::<_, Infallible>(response) }
             });
             let connection = http1::Builder::new()
@@ -119,13 +127,16 @@ async fn accept(listener: TcpListener, board: Arc<Board>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, board: &Board) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, face: &Face, from_loopback: bool) -> Response<Full<Bytes>> {
+    if let Err(text) = face.browsers.check(request, from_loopback) {
+        return page(StatusCode::FORBIDDEN, "text/plain; charset=utf-8", text.to_owned());
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused = page(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", PAGES.to_owned());
         refused.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
-    let view = board.view(Instant::now());
+    let view = face.board.view(Instant::now());
     match request.uri().path() {
         "/health" => probe(&status::health(&view)),
         "/ready" => probe(&status::ready(&view)),
