@@ -8,6 +8,7 @@
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
 #include "duckdb/execution/index/index_lock.hpp"
+#include "duckdb/function/cast/cast_function_set.hpp"
 #include "duckdb/main/active_query_context.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/database_manager.hpp"
@@ -146,6 +147,12 @@ struct SequenceDataMember {
 template struct Reveal<SequenceDataMember, &SequenceCatalogEntry::data>;
 #endif
 
+struct CastProviders {
+	using type = vector<BindCastFunction> CastFunctionSet::*;
+	friend type Member(CastProviders);
+};
+template struct Reveal<CastProviders, &CastFunctionSet::registered_bind_functions>;
+
 struct TableTriggers {
 	using type = shared_ptr<CatalogSet> DuckTableEntry::*;
 	friend type Member(TableTriggers);
@@ -259,6 +266,10 @@ void Reattach(ClientContext &context, AttachedDatabase &db) {
 	auto &manager = DatabaseManager::Get(context);
 	lock_guard<mutex> guard(manager.*Member(DatabasesLock()));
 	(manager.*Member(Databases()))[db.GetName()] = db.shared_from_this();
+}
+
+void ProvideCasts(DatabaseInstance &db, bind_cast_function_t bind) {
+	(CastFunctionSet::Get(db).*Member(CastProviders())).emplace_back(bind);
 }
 
 shared_ptr<CatalogSet> TriggersOf(const DuckTableEntry &table) {

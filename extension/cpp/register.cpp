@@ -7,6 +7,7 @@
 #include "group_statement.hpp"
 #include "groups.hpp"
 #include "host.hpp"
+#include "nesting.hpp"
 #include "network_session.hpp"
 #include "sequence.hpp"
 #include "settings.hpp"
@@ -31,4 +32,5 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	quack::RegisterShard(loader);
 	quack::RegisterSettings(loader);
 	quack::GuardFunctions(loader);
+	quack::LimitNesting(loader);
 }

@@ -18,9 +18,6 @@ using namespace duckdb;
 
 namespace quack {
 
-//! Most levels of arrays and objects. What reads them calls itself for each, and a thread's stack has an end.
-constexpr idx_t LEVELS_MAX = 1000;
-
 idx_t FixedSizeOf(VariantLogicalType type) {
 	switch (type) {
 	case VariantLogicalType::INT8:
@@ -357,10 +354,10 @@ private:
 
 } // namespace
 
-const char *WrongVariant(Vector &vector, idx_t count) {
+const char *WrongVariant(Vector &vector, idx_t count, idx_t first) {
 	Variants variants(vector);
 	auto &validity = FlatVector::Validity(vector);
-	for (idx_t row = 0; row < count; row++) {
+	for (idx_t row = first; row < count; row++) {
 		if (!validity.RowIsValid(row)) {
 			continue;
 		}

@@ -75,6 +75,8 @@ REFUSED = [
     "SET SESSION debug_force_commit_failure = true",
     "SET max_expression_depth = 100000",
     "SET disabled_optimizers = 'filter_pushdown'",
+    "SELECT variant_bytes_to_variant('\\x01\\x00\\x00\\x0F'::BLOB)",
+    "CREATE TEMP TABLE u (b BLOB, CHECK (variant_bytes_to_variant(b) IS NOT NULL))",
     "PRAGMA force_checkpoint",
     "PRAGMA disable_checkpoint_on_shutdown",
     "CALL enable_logging()",

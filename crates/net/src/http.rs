@@ -198,7 +198,8 @@ impl Handler {
         while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
             let Ok(data) = frame.map_err(|error| Unreceived::of(&error))?.into_data() else { continue };
             received += data.len() as u64;
-            if announced > limits.body_bytes_max as u64 || received > limits.body_bytes_max as u64 {
+            let is_oversized = announced.max(received) > limits.body_bytes_max as u64;
+            if is_oversized && known {
                 // Thrown away from here on.
                 message = BytesMut::new();
                 if received > limits.body_bytes_max as u64 * OVERSIZE_FACTOR {
@@ -215,8 +216,10 @@ impl Handler {
                 if !known {
                     return Err(Unreceived::Unknown);
                 }
-                // Known to be worth it: no more growing step by step.
-                message.reserve((announced as usize).saturating_sub(message.len()));
+                if !is_oversized {
+                    // Known to be worth it: no more growing step by step.
+                    message.reserve((announced as usize).saturating_sub(message.len()));
+                }
             }
         }
         if received > limits.body_bytes_max as u64 {

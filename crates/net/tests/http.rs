@@ -254,13 +254,16 @@ fn a_body_that_is_too_large_is_refused_and_its_bytes_are_not_kept() {
 #[test]
 fn a_large_body_that_names_no_session_is_refused_early() {
     let (server, _) = start(limits());
-    let mut client = Client::new(server.local_address());
     let message = prepare(&"x".repeat(1 << 19)).encode(&"0".repeat(32), None).concat();
-    client.send(format!("POST /quack HTTP/1.1\r\nContent-Length: {}\r\n\r\n", message.len()));
-    client.send(&message[..300 << 10]);
-    let answer = client.receive(false).unwrap();
-    assert_eq!(answer.status, 413);
-    assert!(answer.header("EXCEPTION_WHAT").unwrap().contains("belongs to no connection"));
+    // Of a size that is taken from others, and of one that is not.
+    for announced in [message.len(), 3 << 20] {
+        let mut client = Client::new(server.local_address());
+        client.send(format!("POST /quack HTTP/1.1\r\nContent-Length: {announced}\r\n\r\n"));
+        client.send(&message[..300 << 10]);
+        let answer = client.receive(false).unwrap();
+        assert_eq!(answer.status, 413, "{announced}");
+        assert!(answer.header("EXCEPTION_WHAT").unwrap().contains("belongs to no connection"));
+    }
 }
 
 #[test]

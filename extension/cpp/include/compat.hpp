@@ -3,6 +3,7 @@
 
 #include "duckdb.hpp"
 #include "duckdb/execution/index/art/art_key.hpp"
+#include "duckdb/function/cast/cast_function_set.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 
@@ -75,6 +76,9 @@ enum class RepeatedRows : uint8_t {
 	ERROR
 };
 RepeatedRows RepeatedRowsOf(const duckdb::LogicalUpdate &update);
+
+//! Asks `bind` for a cast before all others. DuckDB's own way to register casts decides which of them are implicit, too.
+void ProvideCasts(duckdb::DatabaseInstance &db, duckdb::bind_cast_function_t bind);
 
 //! The triggers of a table, which its next version takes over.
 duckdb::shared_ptr<duckdb::CatalogSet> TriggersOf(const duckdb::DuckTableEntry &table);
