@@ -11,7 +11,7 @@
 //!
 //! Everything is checked before anything is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use quack_types::GroupId;
@@ -173,13 +173,22 @@ struct Scan<F> {
     sequence_next: u64,
     /// Where the segment before ended.
     previous_end: u64,
+    /// Where the batches of this segment begin of which no later one says that they were durable.
+    unproved: VecDeque<usize>,
 }
 
 impl<F: DiskFile> Scan<F> {
     fn new(config: &LogConfig) -> Self {
         let index = Index::new(config.cache_bytes);
         let report = Recovery::default();
-        Self { index, sizes: BTreeMap::new(), report, sequence_next: 0, previous_end: 0 }
+        Self {
+            index,
+            sizes: BTreeMap::new(),
+            report,
+            sequence_next: 0,
+            previous_end: 0,
+            unproved: VecDeque::new(),
+        }
     }
 
     /// Reads one segment and says how it ends.
@@ -201,6 +210,7 @@ impl<F: DiskFile> Scan<F> {
             _ => return Err(corrupt(offset as u64, "the state at the begin of the segment does not check")),
         };
         self.take_state(loaded, records, first)?;
+        self.unproved.clear();
         offset += header.total_bytes();
         loop {
             match batch::inspect(&loaded.bytes, offset, loaded.salt) {
@@ -262,6 +272,9 @@ impl<F: DiskFile> Scan<F> {
         }
         self.sequence_next += 1;
         self.report.batches += 1;
+        let proved = self.unproved.len().saturating_sub(header.unsynced as usize);
+        self.unproved.drain(..proved);
+        self.unproved.push_back(offset);
         let begin = offset + batch::HEADER_BYTES;
         // The batch's last byte is a mark.
         let end = offset + header.total_bytes() - 1;
@@ -385,7 +398,12 @@ impl<F: DiskFile> Scan<F> {
             loaded.file.set_len(end).map_err(Error::disk("cut", &loaded.name))?;
             filled = end;
         }
-        // Batches that were written without sync may have survived in the page cache only.
+        // Batches that were written without sync may have survived in the page cache only. After a failed sync the system
+        // takes them for written there, and a sync that succeeds says nothing of them: they are written again.
+        let from = self.unproved.front().copied().unwrap_or(end as usize);
+        if let Some(unproved) = loaded.bytes.get(from..end as usize).filter(|bytes| !bytes.is_empty()) {
+            loaded.file.write_at(from as u64, unproved).map_err(Error::disk("write", &loaded.name))?;
+        }
         loaded.file.sync().map_err(Error::disk("sync", &loaded.name))?;
         let sequence = self.sequence_next - 1;
         let segment =

@@ -8,7 +8,7 @@
 
 pub mod model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -35,6 +35,29 @@ impl Dice {
 struct Bytes {
     live: Vec<u8>,
     durable: Vec<u8>,
+    /// Sectors that a failed sync was to make durable: the system takes them for written, and until they are written again
+    /// no sync makes them durable (Rebello et al., ATC'20).
+    given_up: BTreeSet<usize>,
+}
+
+impl Bytes {
+    fn differing(&self) -> BTreeSet<usize> {
+        let sector = |bytes: &[u8], at: usize| -> Vec<u8> {
+            bytes.iter().skip(at * SECTOR_BYTES).take(SECTOR_BYTES).copied().collect()
+        };
+        let sectors = self.live.len().div_ceil(SECTOR_BYTES);
+        (0..sectors).filter(|at| sector(&self.live, *at) != sector(&self.durable, *at)).collect()
+    }
+
+    fn sync(&mut self) {
+        let former = std::mem::take(&mut self.durable);
+        self.durable.clone_from(&self.live);
+        for at in self.given_up.iter().map(|sector| sector * SECTOR_BYTES) {
+            for at in at..(at + SECTOR_BYTES).min(self.durable.len()) {
+                self.durable[at] = former.get(at).copied().unwrap_or(0);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -101,7 +124,7 @@ impl DiskMemory {
         let mut world = World::default();
         for (name, bytes) in contents {
             world.names.insert(name.clone(), world.files.len());
-            world.files.push(Bytes { live: bytes.clone(), durable: bytes.clone() });
+            world.files.push(Bytes { live: bytes.clone(), durable: bytes.clone(), ..Bytes::default() });
         }
         world.names_durable = world.names.clone();
         Self(Arc::new(Mutex::new(world)))
@@ -121,6 +144,13 @@ impl DiskMemory {
             }
         }
         Self::from_contents(&left)
+    }
+
+    /// What a loss of power leaves when nothing that was not synced has reached the disk.
+    pub fn lose_power(&self) -> Self {
+        let world = self.world();
+        let durable = |(name, id): (&String, &usize)| (name.clone(), world.files[*id].durable.clone());
+        Self::from_contents(&world.names_durable.iter().map(durable).collect())
     }
 
     /// What stays when only the process dies: everything.
@@ -224,6 +254,8 @@ impl DiskFile for FileMemory {
             live.resize(end, 0);
         }
         live[offset as usize..end].copy_from_slice(bytes);
+        let written = offset as usize / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES);
+        world.files[self.id].given_up.retain(|sector| !written.contains(sector));
         result
     }
 
@@ -242,9 +274,13 @@ impl DiskFile for FileMemory {
 
     fn sync(&self) -> io::Result<()> {
         let mut world = self.world.lock().unwrap();
-        world.call()?;
+        if let Err(error) = world.call() {
+            let differing = world.files[self.id].differing();
+            world.files[self.id].given_up.extend(differing);
+            return Err(error);
+        }
         world.syncs += 1;
-        world.files[self.id].durable = world.files[self.id].live.clone();
+        world.files[self.id].sync();
         Ok(())
     }
 }
