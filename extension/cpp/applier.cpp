@@ -68,7 +68,7 @@ void Applier::Claim(const string &owner, bool foreign) {
 	known.reset();
 	if (!claimed && !empty) {
 		throw InvalidInputException("the file '%s' holds tables, but is not a node's store: it does not belong into this "
-		                            "data folder. Move it elsewhere, and restore the node's own from a backup",
+		                            "data folder. Start the node with an empty folder: with peers it is rebuilt from them",
 		                            store.db->GetCatalog().GetDBPath());
 	}
 	if (!claimed) {
@@ -90,7 +90,8 @@ void Applier::Claim(const string &owner, bool foreign) {
 	auto identity = found->Fetch()->GetValue(0, 0).ToString();
 	if (identity != owner) {
 		throw InvalidInputException("the file '%s' is the store of another node (cluster, node, incarnation: %s; this node: "
-		                            "%s). Give each node its own data folder, or restore this node's store from a backup",
+		                            "%s). Give each node its own data folder; one whose own is gone starts with an empty "
+		                            "one: with peers it is rebuilt from them",
 		                            store.db->GetCatalog().GetDBPath(), identity, owner);
 	}
 }

@@ -55,8 +55,9 @@ pub enum Error {
     /// Stored bytes are not what was written.
     #[error(
         "the log is corrupt: '{name}' at byte {offset}: {reason}. A crash does not explain this, so nothing \
-         was changed. Check the disk; restore the node's folder from a backup, or rebuild the node from an \
-         empty folder"
+         was changed. Check the disk, move the files of the node's folder elsewhere, and start it with an empty \
+         folder: with peers it is rebuilt from its cluster. A copy of the folder from an earlier time is no help: \
+         it does not know what the node has promised since"
     )]
     Corrupt {
         /// The file.

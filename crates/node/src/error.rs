@@ -83,7 +83,9 @@ pub enum Error {
     },
     /// The identity cannot be read.
     #[error(
-        "the file '{path}' is damaged ({reason}): restore it from a backup, or rebuild the node from an empty folder"
+        "the file '{path}' is damaged ({reason}): move the files of the folder elsewhere, and start the node with an \
+         empty folder: with peers it is rebuilt from its cluster. A copy from an earlier time is no help: it does not \
+         know what the node has promised since"
     )]
     Identity {
         /// The file.

@@ -200,8 +200,9 @@ fn of_file(error: StoreError, path: &Path) -> StoreError {
         return error;
     }
     let message = format!(
-        "the node cannot start with '{}': {}. Check the disk; restore the node's folder from a backup, or start it with \
-         an empty folder: with peers it is rebuilt from them",
+        "the node cannot start with '{}': {}. Check the disk, move the files of the folder elsewhere, and start the node \
+         with an empty folder: with peers it is rebuilt from them. A copy of the folder from an earlier time is no help: \
+         it does not know what the node has promised since",
         path.display(),
         error.message
     );
