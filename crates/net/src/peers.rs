@@ -74,23 +74,22 @@ impl Peers {
     }
 
     /// Says which peers there are: new ones are connected to, those that are not named any more are let go of, with
-    /// what waits for them, and whoever has moved is looked for at the new address. This node itself may be among
-    /// them and is passed over.
+    /// what waits for them, and whoever has moved is looked for at the new address. A peer that is named several times
+    /// is looked for at all of its addresses, the first one first. This node itself may be among them and is passed over.
     pub fn set_addresses(&self, peers: &[(NodeId, Endpoint)]) {
         let shared = &self.0;
         let mut links = shared.links.write().unwrap_or_else(PoisonError::into_inner);
         let Some(handler) = links.handler.clone() else { return };
-        let wanted: BTreeMap<_, _> = peers
-            .iter()
-            .filter(|(node, _)| node != shared.tls.node())
-            .map(|(node, endpoint)| (node, endpoint))
-            .collect();
-        links.links.retain(|node, running| wanted.get(node).is_some_and(|at| **at == running.link.endpoint));
-        for (node, endpoint) in wanted {
+        let mut wanted: BTreeMap<&NodeId, Vec<Endpoint>> = BTreeMap::new();
+        for (node, endpoint) in peers.iter().filter(|(node, _)| node != shared.tls.node()) {
+            wanted.entry(node).or_default().push(endpoint.clone());
+        }
+        links.links.retain(|node, running| wanted.get(node).is_some_and(|at| running.link.goes_on_at(at)));
+        for (node, endpoints) in wanted {
             if links.links.contains_key(node) {
                 continue;
             }
-            let link = Arc::new(Link::new(node.clone(), endpoint.clone(), &shared.limits));
+            let link = Arc::new(Link::new(node.clone(), endpoints, &shared.limits));
             let run = link.clone().run(shared.tls.clone(), shared.limits.clone(), handler.clone());
             let task = shared.runtime.spawn(run);
             links.links.insert(node.clone(), Running { link, task });

@@ -36,7 +36,10 @@ pub(super) enum State {
 /// See the module. Its task lives as long as it, and ends with it.
 pub(super) struct Link {
     pub node: NodeId,
-    pub endpoint: Endpoint,
+    /// Where the peer may be, at least one.
+    endpoints: Mutex<Vec<Endpoint>>,
+    /// Where it was found, or looked for last.
+    endpoint: Mutex<Endpoint>,
     pub queue: Queue,
     pub state: watch::Sender<State>,
     /// Asks for an attempt now.
@@ -55,9 +58,11 @@ struct Session {
 }
 
 impl Link {
-    pub(super) fn new(node: NodeId, endpoint: Endpoint, limits: &PeerLimits) -> Self {
+    pub(super) fn new(node: NodeId, endpoints: Vec<Endpoint>, limits: &PeerLimits) -> Self {
+        let endpoint = Mutex::new(endpoints[0].clone());
         Self {
             node,
+            endpoints: Mutex::new(endpoints),
             endpoint,
             queue: Queue::new(limits.queue_bytes_max, limits.queue_frames_max),
             state: watch::Sender::new(State::Connecting),
@@ -66,11 +71,30 @@ impl Link {
         }
     }
 
+    /// Takes over where the peer may be. False when it has moved from where it is, or is looked for first: then another
+    /// link takes the place of this one.
+    pub(super) fn goes_on_at(&self, endpoints: &[Endpoint]) -> bool {
+        let is_up = matches!(*self.state.borrow(), State::Up(_));
+        let goes_on = if is_up {
+            endpoints.contains(&self.endpoint())
+        } else {
+            endpoints.first() == lock(&self.endpoints).first()
+        };
+        if goes_on {
+            *lock(&self.endpoints) = endpoints.to_vec();
+        }
+        goes_on
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        lock(&self.endpoint).clone()
+    }
+
     pub(super) fn status(&self) -> PeerStatus {
         let state = self.state.borrow();
         PeerStatus {
             node: self.node.clone(),
-            endpoint: self.endpoint.clone(),
+            endpoint: self.endpoint(),
             connected: matches!(*state, State::Up(_)),
             last_error: match &*state {
                 State::Down(reason) => Some(reason.clone()),
@@ -88,7 +112,7 @@ impl Link {
             match self.session(&tls, &limits).await {
                 Ok(session) => {
                     let since = Instant::now();
-                    tracing::info!(peer = %self.node, endpoint = %self.endpoint, "connected");
+                    tracing::info!(peer = %self.node, endpoint = %self.endpoint(), "connected");
                     self.state.send_replace(State::Up(session.requests.clone()));
                     handler.reachable(&self.node, true);
                     let reason = self.drive(session, &tls, &limits).await;
@@ -120,37 +144,38 @@ impl Link {
         self.state.send_replace(State::Down(reason));
     }
 
-    /// A connection whose message stream the peer has taken.
+    /// A connection at the first address at which the peer is.
     async fn session(&self, tls: &Tls, limits: &PeerLimits) -> Result<Session, String> {
+        let endpoints = lock(&self.endpoints).clone();
+        let mut reasons = Vec::new();
+        for endpoint in endpoints {
+            lock(&self.endpoint).clone_from(&endpoint);
+            match self.session_at(&endpoint, tls, limits).await {
+                Ok(session) => return Ok(session),
+                Err(reason) => reasons.push(reason),
+            }
+        }
+        Err(reasons.join("; "))
+    }
+
+    /// A connection whose message stream the peer has taken.
+    async fn session_at(
+        &self,
+        endpoint: &Endpoint,
+        tls: &Tls,
+        limits: &PeerLimits,
+    ) -> Result<Session, String> {
         let Connected { requests, mut connection, chain } =
-            connect(tls, &self.node, &self.endpoint, limits).await?;
-        let opening = timeout(limits.connect_time_max, self.open(requests));
+            connect(tls, &self.node, endpoint, limits).await?;
+        let opening = timeout(limits.connect_time_max, open(endpoint, requests));
         let opened = tokio::select! {
             // It moves what the other says, and ends only when the connection does.
             ended = &mut connection => return Err(ended_with(ended)),
             opened = opening => opened,
         };
-        let no_answer = |_| format!("{}: the node does not answer", self.endpoint);
+        let no_answer = |_| format!("{endpoint}: the node does not answer");
         let (requests, messages, farewell) = opened.map_err(no_answer)??;
         Ok(Session { connection, chain, requests, messages, farewell })
-    }
-
-    async fn open(
-        &self,
-        requests: SendRequest<Bytes>,
-    ) -> Result<(SendRequest<Bytes>, SendStream<Bytes>, RecvStream), String> {
-        let broken = |error: h2::Error| format!("{}: {error}", self.endpoint);
-        let mut requests = requests.ready().await.map_err(broken)?;
-        let mut request = Request::new(());
-        *request.method_mut() = Method::POST;
-        let uri = format!("https://peer{MESSAGES_PATH}");
-        *request.uri_mut() = uri.parse().map_err(|error| format!("{uri}: {error}"))?;
-        let (response, messages) = requests.send_request(request, false).map_err(broken)?;
-        let (head, mut body) = response.await.map_err(broken)?.into_parts();
-        if head.status != StatusCode::OK {
-            return Err(format!("refused: {}", receive_text(&mut body).await));
-        }
-        Ok((requests, messages, body))
     }
 
     /// Sends messages until the connection ends. Everything of a connection happens in this one task, so that a
@@ -180,6 +205,24 @@ impl Link {
             }
         }
     }
+}
+
+async fn open(
+    endpoint: &Endpoint,
+    requests: SendRequest<Bytes>,
+) -> Result<(SendRequest<Bytes>, SendStream<Bytes>, RecvStream), String> {
+    let broken = |error: h2::Error| format!("{endpoint}: {error}");
+    let mut requests = requests.ready().await.map_err(broken)?;
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    let uri = format!("https://peer{MESSAGES_PATH}");
+    *request.uri_mut() = uri.parse().map_err(|error| format!("{uri}: {error}"))?;
+    let (response, messages) = requests.send_request(request, false).map_err(broken)?;
+    let (head, mut body) = response.await.map_err(broken)?.into_parts();
+    if head.status != StatusCode::OK {
+        return Err(format!("refused: {}", receive_text(&mut body).await));
+    }
+    Ok((requests, messages, body))
 }
 
 fn ended_with(ended: Result<(), h2::Error>) -> String {
