@@ -40,6 +40,8 @@ pub struct Config {
     /// The last number that was ever given to a lane, as the state machine knows it. Whoever asks for an earlier one
     /// that is not here is told that it is gone.
     pub last_lane: GroupId,
+    /// Whether a lone voter waits for [`crate::Node::begin`] before it leads.
+    pub begins_later: bool,
 }
 
 impl Config {
@@ -65,6 +67,7 @@ impl Config {
             apply_bytes_max: 16 << 20,
             queue_events_max: 1 << 16,
             last_lane: GroupId::ROOT,
+            begins_later: false,
         }
     }
 

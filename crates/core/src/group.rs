@@ -19,7 +19,7 @@ mod steps;
 pub use propose::proposal_id;
 use rest::Rest;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use protobuf::Message as _;
@@ -36,7 +36,7 @@ use crate::outbox::Outbox;
 use crate::proposals::Proposals;
 use crate::reads::PendingReads;
 use crate::storage::LogStorage;
-use crate::{GroupState, GroupStatus, Membership, Note, Refusal, Role, SnapshotNeeded, convert};
+use crate::{GroupState, GroupStatus, Membership, Note, Promise, Refusal, Role, SnapshotNeeded, convert};
 
 /// One group, owned by the node. Given up whole when a step fails.
 pub(crate) struct Group<L: LogRead> {
@@ -66,6 +66,10 @@ pub(crate) struct Group<L: LogRead> {
     early_reads: Vec<Message>,
     /// Followers behind the floor that were asked in this tick whether they still are.
     probed: BTreeSet<RaftId>,
+    /// Followers that do not have the entry at the floor, and have said so.
+    lacks_floor: BTreeSet<RaftId>,
+    /// What each peer has said of itself.
+    spoken: BTreeMap<RaftId, Promise>,
     /// To be written with the next round.
     floor_pending: Option<Floor>,
     /// The round under way.
@@ -227,7 +231,9 @@ impl<L: LogRead> Group<L> {
             self.hand_out(committed)?;
         }
         let wanted = self.raft.store().take_snapshots_wanted();
-        let wanted = wanted.into_iter().filter(|peer| !self.is_gone(*peer));
+        // Raft wants one for whoever it has not heard of, too. Only the follower knows.
+        let wanted =
+            wanted.into_iter().filter(|peer| !self.is_gone(*peer) && self.lacks_floor.contains(peer));
         let needed: Vec<_> = wanted.map(|peer| SnapshotNeeded { group: self.id, peer }).collect();
         self.outbox.snapshots_needed.extend(needed);
         self.note_warnings();
@@ -375,6 +381,18 @@ impl<L: LogRead> Group<L> {
         }
         let term = Term(log.term(index.0).ok()?);
         Some(Floor { index, term, membership: self.members.at(index)?.encode() })
+    }
+
+    /// What each peer has promised in this group.
+    pub(crate) fn promises(&self) -> BTreeMap<RaftId, Promise> {
+        let mut promises = self.spoken.clone();
+        if let Some(led) = self.leads_in() {
+            for (peer, progress) in self.raft.raft.prs().iter() {
+                let promise = promises.entry(RaftId(*peer)).or_default();
+                (promise.held, promise.led) = (LogIndex(progress.matched), led);
+            }
+        }
+        promises
     }
 
     fn replicated(&self) -> LogIndex {

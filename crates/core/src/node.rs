@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use quack_log::{Floor, GroupWrite, LogRead};
-use quack_types::{GroupId, LogIndex};
+use quack_types::{GroupId, LogIndex, RaftId};
 
 use crate::group::Group;
 use crate::lanes::Lanes;
@@ -15,7 +15,7 @@ use crate::outbox::Outbox;
 use crate::poison::contain;
 use crate::{
     Answer, Committed, Config, Durable, Effects, Error, Event, GroupState, GroupStatus, InvalidMessage,
-    Membership, Note, PeerMessage, Persist, Refusal, Role,
+    Membership, Note, PeerMessage, Persist, Promise, Refusal, Role,
 };
 
 /// The Raft groups of one node. See the crate's page for how to drive it.
@@ -42,7 +42,7 @@ pub struct Node<L: LogRead> {
     /// How many writes were asked for, and whether the last one is still open.
     number: u64,
     is_outstanding: bool,
-    /// Lone voters stand for election once the first round has replayed the log.
+    /// Whether lone voters have stood for election: once the first round has replayed the log, or the node begins.
     is_started: bool,
 }
 
@@ -87,6 +87,7 @@ impl<L: LogRead + Clone> Node<L> {
             started.insert(id, group);
         }
         let all: BTreeSet<GroupId> = started.keys().copied().collect();
+        let is_started = config.begins_later;
         let last_lane = all.last().copied().unwrap_or_default().max(config.last_lane);
         Ok(Self {
             config,
@@ -104,12 +105,17 @@ impl<L: LogRead + Clone> Node<L> {
             gone: Vec::new(),
             number: 0,
             is_outstanding: false,
-            is_started: false,
+            is_started,
         })
     }
 }
 
 impl<L: LogRead + Clone> Node<L> {
+    /// Lets lone voters lead, when they have waited for it.
+    pub fn begin(&mut self) {
+        self.is_started = false;
+    }
+
     /// Queues an event. It takes effect in the next [`Node::effects`], in order.
     ///
     /// # Errors
@@ -213,6 +219,11 @@ impl<L: LogRead + Clone> Node<L> {
         Ok(durable)
     }
 
+    /// This node, as its groups know it.
+    pub fn id(&self) -> RaftId {
+        self.config.node
+    }
+
     /// What a group looks like now; `None` when there is no such group here.
     pub fn status(&self, group: GroupId) -> Option<GroupStatus> {
         let of_lane = |found: &Group<L>| self.with_order(found.status());
@@ -231,6 +242,17 @@ impl<L: LogRead + Clone> Node<L> {
     /// behind `index`, or it is not known to be committed here.
     pub fn floor_at(&self, group: GroupId, index: LogIndex) -> Option<Floor> {
         self.groups.get(&group)?.floor_at(index)
+    }
+
+    /// What each peer has promised this node since it started, in each group.
+    pub fn promises(&self) -> BTreeMap<RaftId, BTreeMap<GroupId, Promise>> {
+        let mut promises: BTreeMap<RaftId, BTreeMap<GroupId, Promise>> = BTreeMap::new();
+        for (id, group) in &self.groups {
+            for (peer, promise) in group.promises() {
+                promises.entry(peer).or_default().insert(*id, promise);
+            }
+        }
+        promises
     }
 
     /// Every group of this node, in order.

@@ -129,15 +129,20 @@ impl CheckpointLoop {
             progress.checkpoint_due = progress.log_bytes + (self.log_bytes / 4).max(1);
         }
         let releasable = made.releasable();
+        let needed = made.needed.keys().copied().collect();
         progress.checkpointed = made;
         drop(progress);
         self.shared.metrics.checkpointed(is_further, time);
         if is_further {
-            let through = self.kept.add(releasable, held_back).unwrap_or_default();
+            let mut through = self.kept.add(releasable.clone(), held_back).unwrap_or_default();
+            // What the node was started with says nothing of statements that were unfinished then.
+            for (group, last) in &mut through {
+                *last = releasable.get(group).map_or(*last, |releasable| *releasable.min(last));
+            }
             tracing::debug!(%durable, ?through, "checkpoint");
             // Also when no log goes: lanes that were dropped may go.
             // The raft thread ends before this one only when the node is degraded.
-            let _ = self.commands.send(Command::Compact { durable, through });
+            let _ = self.commands.send(Command::Compact { durable, through, needed });
         }
         Ok(())
     }

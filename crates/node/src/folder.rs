@@ -5,6 +5,7 @@
 //! <data_dir>/identity       written last when the folder is created: without it, it is none
 //! <data_dir>/log/           the replicated log
 //! <data_dir>/store.duckdb   the state machine's; not touched here, but for a node that joins
+//! <data_dir>/witnessed      what the node has heard of its peers
 //! <data_dir>/founding       id of the cluster that this node is about to found
 //! <data_dir>/joining        there from when a node begins to join a cluster until its machine owns the store
 //! ```
@@ -19,7 +20,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use quack_log::{DiskOs, Floor, GroupWrite, Log, LogConfig, LogIdentity};
-use quack_types::folder::REBUILD;
+use quack_types::folder::{REBUILD, WITNESSED};
 use quack_types::{GroupId, NodeId};
 
 use crate::identity::Identity;
@@ -35,14 +36,17 @@ const STORE: &str = "store.duckdb";
 const JOINING: &str = "joining";
 const FOUNDING: &str = "founding";
 const FOUNDING_NEW: &str = "founding.new";
+const WITNESSED_NEW: &str = "witnessed.new";
+/// What a node that is to be rebuilt must not work with; its identity goes last.
+const OF_A_NODE: [&str; 5] = [LOG, STORE, JOINING, WITNESSED, WITNESSED_NEW];
 
 /// A data folder that this process holds until the value is dropped.
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
     identity: Identity,
-    /// Its lock ends with it.
-    _lock: File,
+    /// Ends with it.
+    lock: File,
 }
 
 /// A folder that this process holds and that belongs to no cluster yet.
@@ -83,7 +87,8 @@ impl Claim {
     /// writable is refused and left as it is.
     pub fn take(path: impl Into<PathBuf>, node_id: &NodeId) -> Result<Self, Error> {
         let path = path.into();
-        private::create_folder(&path).map_err(Error::io("create the data folder", &path))?;
+        create(&path, &mut |folder| File::open(folder)?.sync_all())
+            .map_err(Error::io("create the data folder", &path))?;
         private::check_owner(&path)?;
         if !has_identity(&path)? {
             refuse_leftovers(&path)?;
@@ -94,7 +99,7 @@ impl Claim {
         if !has_identity(&path)? {
             refuse_leftovers(&path)?;
             private::tighten(&path)?;
-            return Self::empty(path, node_id, lock);
+            return Self::empty(path, node_id, lock).map(Self::Empty);
         }
         let identity = read_identity(&path)?;
         if identity.node_id != *node_id {
@@ -103,19 +108,19 @@ impl Claim {
         // Only now: a folder that is refused stays as it is.
         private::tighten(&path)?;
         if superseded::is_marked(&path)? {
-            superseded::set_aside(&path, &[LOG, STORE, JOINING], IDENTITY)?;
+            superseded::set_aside(&path, &OF_A_NODE, IDENTITY)?;
             tracing::warn!(folder = %path.display(), "the node is rebuilt from its cluster; its files are set aside");
-            return Self::empty(path, node_id, lock);
+            return Self::empty(path, node_id, lock).map(Self::Empty);
         }
         Ok(Self::Member(DataFolder::new(path, identity, lock)))
     }
 
-    fn empty(path: PathBuf, node_id: &NodeId, lock: File) -> Result<Self, Error> {
+    fn empty(path: PathBuf, node_id: &NodeId, lock: File) -> Result<EmptyFolder, Error> {
         discard_snapshot(&path)?;
         superseded::unmark(&path).map_err(Error::io("remove", path.join(REBUILD)))?;
         let promised = read_promise(&path)?;
         let former = superseded::former(&path, IDENTITY)?.map(|identity| identity.cluster_id);
-        Ok(Self::Empty(EmptyFolder { path, node_id: node_id.clone(), promised, former, lock }))
+        Ok(EmptyFolder { path, node_id: node_id.clone(), promised, former, lock })
     }
 }
 
@@ -141,7 +146,7 @@ impl EmptyFolder {
             return Ok(id);
         }
         let id = random::draw()?;
-        write_whole(&self.path, FOUNDING, FOUNDING_NEW, &format!("{id:032x}\n"))?;
+        write_whole(&self.path, FOUNDING, FOUNDING_NEW, format!("{id:032x}\n").as_bytes())?;
         self.promised = Some(id);
         Ok(id)
     }
@@ -219,7 +224,17 @@ impl DataFolder {
     fn new(path: PathBuf, identity: Identity, lock: File) -> Self {
         // The count is written when the node starts: until then the folder may still be refused.
         let identity = Identity { boot: identity.boot + 1, ..identity };
-        Self { path, identity, _lock: lock }
+        Self { path, identity, lock }
+    }
+
+    /// Sets the node's files aside: it must not work with them, and is to be rebuilt from its cluster.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn set_aside(self) -> Result<EmptyFolder, Error> {
+        superseded::mark(&self.path)?;
+        superseded::set_aside(&self.path, &OF_A_NODE, IDENTITY)?;
+        Claim::empty(self.path, &self.identity.node_id, self.lock)
     }
 
     /// Whether the store came with a snapshot and is not this node's own yet.
@@ -268,6 +283,27 @@ impl DataFolder {
 fn log_identity(identity: &Identity) -> LogIdentity {
     let (cluster_id, incarnation) = (identity.cluster_id, identity.incarnation);
     LogIdentity { cluster_id, node: identity.node_id.clone(), incarnation }
+}
+
+/// Creates a folder, and those above it that do not exist. `sync` makes durable what is in a folder: without the one above
+/// it, a new data folder is gone after a loss of power, and with it all that was acknowledged. One that holds no node yet may
+/// have been created just before such a loss.
+fn create(path: &Path, sync: &mut dyn FnMut(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
+    let above = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(PathBuf::from(".")),
+        parent => parent.map(Path::to_owned),
+    };
+    let mut missing = Vec::new();
+    let mut next = Some(path.to_owned());
+    while let Some(folder) = next.filter(|folder| !folder.exists()) {
+        next = above(&folder);
+        missing.push(folder);
+    }
+    private::create_folder(path)?;
+    if missing.is_empty() && !path.join(IDENTITY).exists() {
+        missing.push(path.to_owned());
+    }
+    missing.iter().rev().filter_map(|folder| above(folder)).try_for_each(|folder| sync(&folder))
 }
 
 fn has_identity(path: &Path) -> Result<bool, Error> {
@@ -367,18 +403,73 @@ fn create_log(path: &Path, identity: &Identity) -> Result<Log<DiskOs>, Error> {
 }
 
 fn write_identity(path: &Path, identity: &Identity) -> Result<(), Error> {
-    write_whole(path, IDENTITY, TEMPORARY, &identity.encode())
+    write_whole(path, IDENTITY, TEMPORARY, identity.encode().as_bytes())
+}
+
+/// What a node keeps of what it has heard of its peers; nothing at first.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_witnessed(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let name = path.join(WITNESSED);
+    match std::fs::read(&name) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", name)(error)),
+    }
+}
+
+/// Replaces it, durably.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_witnessed(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_whole(path, WITNESSED, WITNESSED_NEW, bytes)
 }
 
 /// Replaces a small file as a whole, durably.
-fn write_whole(path: &Path, name: &str, temporary: &str, text: &str) -> Result<(), Error> {
+fn write_whole(path: &Path, name: &str, temporary: &str, bytes: &[u8]) -> Result<(), Error> {
     let (name, temporary) = (path.join(name), path.join(temporary));
     let write = || {
         let mut file = create_private(&temporary)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, &name)?;
         File::open(path)?.sync_all()
     };
     write().map_err(Error::io("write", &name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn synced(path: &Path) -> Vec<PathBuf> {
+        let mut synced = Vec::new();
+        create(path, &mut |folder| {
+            synced.push(folder.to_owned());
+            Ok(())
+        })
+        .unwrap();
+        synced
+    }
+
+    #[test]
+    fn every_folder_in_which_one_was_created_is_made_durable() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let data = root.join("a/b/data");
+        assert_eq!(synced(&data), [root.to_owned(), root.join("a"), root.join("a/b")]);
+        assert_eq!(synced(&data), [root.join("a/b")], "it may have been created just before a loss of power");
+        std::fs::write(data.join(IDENTITY), "").unwrap();
+        assert_eq!(synced(&data), [PathBuf::new(); 0]);
+    }
+
+    #[test]
+    fn a_failed_sync_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        let failed =
+            create(&root.path().join("data"), &mut |_| Err(std::io::Error::other("the disk is gone")));
+        assert!(failed.is_err());
+    }
 }

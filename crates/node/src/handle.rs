@@ -1,5 +1,6 @@
 //! A running node, as its host sees it.
 
+mod begin;
 mod hold;
 mod members;
 mod start;
@@ -36,7 +37,6 @@ pub struct NodeHandle {
     identity: Identity,
     shared: Arc<Shared>,
     commands: SyncSender<Command>,
-    sequence: AtomicU64,
     read_tags: AtomicU64,
     member_tags: AtomicU64,
     /// The process that the threads live in; a fork has none of them.
@@ -62,7 +62,7 @@ impl NodeHandle {
 
     /// A new id for a proposal of this node. Never given twice, in any life of the node.
     pub fn next_proposal_id(&self) -> ProposalId {
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let sequence = self.shared.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         ProposalId { origin: self.raft_id(), boot: self.identity.boot, sequence }
     }
 

@@ -52,7 +52,7 @@ mod transport;
 
 pub use config::NodeConfig;
 pub use error::{Error, MemberError, ProposeError, WaitError};
-pub use folder::{Claim, DataFolder, EmptyFolder, Seed};
+pub use folder::{Claim, DataFolder, EmptyFolder, Seed, read_witnessed, write_witnessed};
 pub use handle::{CheckpointHold, NodeHandle};
 pub use identity::Identity;
 pub use lanes::{LaneInfo, LaneTable};
@@ -60,8 +60,9 @@ pub use machine::{Applied, Checkpointed, Checkpointer, LocalError, ReadLog, Stat
 pub use outcomes::{DigestAt, Suspicions};
 pub use pending::Waiter;
 pub use private::{create_private, make_private};
-pub use quack_core::{MemberChange, Membership, PeerMessage, Refusal};
+pub use quack_core::{MemberChange, Membership, PeerMessage, Promise, Refusal};
 pub use quack_log::{EntryKind, Floor, GroupEntry, LogEntry};
+pub use shared::Promises;
 pub use status::{GroupInfo, NodeState, NodeStatus};
 pub use threads::STACK_BYTES;
 pub use transport::{NoTransport, Transport};

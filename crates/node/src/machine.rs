@@ -84,6 +84,11 @@ pub struct Checkpointed {
 }
 
 impl Checkpointed {
+    /// Whether an unfinished statement has parts in a lane that was dropped. A copy of the state has no log for them.
+    pub(crate) fn needs_dropped_lane(&self) -> bool {
+        self.needed.keys().any(|group| self.durable.of(*group).is_none())
+    }
+
     /// Of each group, the last entry that nobody needs any more.
     pub fn releasable(&self) -> BTreeMap<GroupId, LogIndex> {
         let before = |needed: &LogIndex| LogIndex(needed.0.saturating_sub(1));

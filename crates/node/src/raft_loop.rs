@@ -4,13 +4,14 @@
 //! one write and one fsync. While the disk works, more arrives: under load the
 //! turns grow by themselves and nobody waits for a timer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use quack_core::{Answer, Durable, Event, Node, Note, Refusal};
-use quack_log::{DiskOs, GroupWrite, Log, LogReader};
+use quack_log::{DiskOs, GroupWrite, Log, LogEntry, LogReader};
 use quack_types::{GroupId, LogIndex, RaftId, Term};
 
 use crate::Error;
@@ -40,6 +41,10 @@ pub(crate) struct RaftLoop {
     pub retired: BTreeMap<GroupId, LogIndex>,
     /// Who waits for lanes to be durable.
     pub created: Vec<SyncSender<()>>,
+    /// It has not been told to begin: it hears nobody, no time passes for it, and it says nothing.
+    pub is_silent: bool,
+    /// This start.
+    pub boot: u64,
 }
 
 impl RaftLoop {
@@ -94,6 +99,18 @@ impl RaftLoop {
                     next = self.commands.try_recv().ok();
                     continue;
                 }
+                Command::Promises { answer } => {
+                    // Whoever gave up waiting does not want it.
+                    let _ = answer.send(self.core.promises());
+                    next = self.commands.try_recv().ok();
+                    continue;
+                }
+                Command::Begin => {
+                    self.is_silent = false;
+                    self.core.begin();
+                    next = self.commands.try_recv().ok();
+                    continue;
+                }
                 Command::CreateLanes { lanes, done } => {
                     for (group, at) in lanes {
                         self.core.handle(Event::CreateLane { group, at })?;
@@ -106,14 +123,18 @@ impl RaftLoop {
                     self.retired.insert(group, at);
                     Event::RetireLane { group }
                 }
+                Command::Deliver { .. } if self.is_silent => {
+                    next = self.commands.try_recv().ok();
+                    continue;
+                }
                 Command::Deliver { from, group, bytes: message } => {
                     bytes += message.len();
                     Event::Message { from, group, bytes: message }
                 }
                 Command::Unreachable { peer } => Event::PeerUnreachable { peer },
                 Command::ReadIndex { tag } => Event::ReadIndex { group: GroupId::ROOT, tag },
-                Command::Compact { durable, through } => {
-                    self.compact(durable, through)?;
+                Command::Compact { durable, through, needed } => {
+                    self.compact(durable, through, &needed)?;
                     next = self.commands.try_recv().ok();
                     continue;
                 }
@@ -133,6 +154,7 @@ impl RaftLoop {
         &mut self,
         durable: LogIndex,
         through: BTreeMap<GroupId, LogIndex>,
+        needed: &BTreeSet<GroupId>,
     ) -> Result<(), quack_core::Error> {
         self.report_applied()?;
         let lanes = self.shared.progress().lanes_applied.clone();
@@ -142,10 +164,13 @@ impl RaftLoop {
         for (group, through) in through.into_iter().filter(|(_, through)| *through > LogIndex(0)) {
             self.core.handle(Event::Compact { group, through })?;
         }
-        // Nobody on this node needs a lane's log from before the drop any more; nobody elsewhere does, when the lane
-        // is over.
+        // Nobody on this node needs a lane's log from before the drop any more, unless a statement has parts in it;
+        // nobody elsewhere does, when the lane is over.
         let is_over = |group: &GroupId| self.core.status(*group).is_none_or(|status| status.is_over);
-        let over = self.retired.iter().filter(|(group, at)| **at <= durable && is_over(group));
+        let over = self
+            .retired
+            .iter()
+            .filter(|(group, at)| **at <= durable && is_over(group) && !needed.contains(group));
         for group in over.map(|(group, _)| *group).collect::<Vec<_>>() {
             self.retired.remove(&group);
             self.core.handle(Event::RemoveLane { group })?;
@@ -161,7 +186,9 @@ impl RaftLoop {
             *next_tick = now;
         }
         while *next_tick <= now {
-            self.core.handle(Event::Tick)?;
+            if !self.is_silent {
+                self.core.handle(Event::Tick)?;
+            }
             *next_tick += self.tick;
         }
         Ok(())
@@ -238,6 +265,14 @@ impl RaftLoop {
     fn carry_out(&mut self, durable: Durable) -> Result<(), Error> {
         self.send(durable.send);
         for committed in durable.apply {
+            if let Some(of_later_life) = committed.entries.iter().find(|entry| self.is_of_later_life(entry)) {
+                self.shared.degrade_for_good(&format!(
+                    "its folder is older than what it has promised, as if it was put back from a copy: entry {} of group \
+                     {} is its own, of a later start",
+                    of_later_life.index, committed.group
+                ));
+                return Ok(());
+            }
             // The apply thread reads the entries from the log's cache, so that no queue can
             // grow when it is slower than the network.
             if let Some(last) = committed.entries.last().filter(|_| committed.group == GroupId::ROOT) {
@@ -252,8 +287,15 @@ impl RaftLoop {
         self.note(durable.notes)
     }
 
+    /// Whether this node has proposed an entry in a start of which its folder does not know.
+    fn is_of_later_life(&self, entry: &LogEntry) -> bool {
+        quack_core::proposal_id(entry).filter(|id| id.origin == self.core.id()).is_some_and(|id| {
+            (id.boot, id.sequence) > (self.boot, self.shared.sequence.load(Ordering::Relaxed))
+        })
+    }
+
     fn send(&mut self, messages: Vec<quack_core::PeerMessage>) {
-        if !messages.is_empty() {
+        if !messages.is_empty() && !self.is_silent {
             self.shared.metrics.sent(&messages);
             self.transport.send(messages, self.shared.outcomes.last());
         }
@@ -276,12 +318,17 @@ impl RaftLoop {
                 Answer::ReadReady { tag, index, .. } => self.shared.end_read(tag, Ok(index)),
                 Answer::ReadRefused { tag, reason, .. } => self.shared.end_read(tag, Err(reason)),
                 Answer::MembershipRefused { tag, reason, .. } => self.shared.refuse_members(tag, reason),
-                Answer::TransferRefused { group, reason, .. } => {
-                    tracing::warn!(%group, %reason, "leadership was not handed over");
+                Answer::TransferRefused { group, reason, to } => {
+                    tracing::warn!(%group, to = self.name(to), %reason, "leadership was not handed over");
                 }
             }
         }
         Ok(())
+    }
+
+    /// What the log calls a node; a life of which nobody here knows has a number alone.
+    fn name(&self, node: RaftId) -> String {
+        self.transport.name(node).unwrap_or_else(|| format!("{:016x}", node.0))
     }
 
     fn note(&mut self, notes: Vec<Note>) -> Result<(), Error> {
@@ -293,15 +340,19 @@ impl RaftLoop {
                         self.shared.metrics.role_changed(role, now, self.leader_seen);
                         self.leader_seen = now.or(self.leader_seen);
                     }
-                    let leader = leader.map_or(0, |leader| leader.0);
+                    let leader = leader.map_or_else(|| "none".to_owned(), |leader| self.name(leader));
                     tracing::info!(%group, role = role.as_str(), %term, leader, "role");
                 }
                 Note::MembershipChanged { group, index, membership } => {
-                    tracing::info!(%group, %index, ?membership, "membership");
+                    let names =
+                        |ids: &[RaftId]| ids.iter().map(|id| self.name(*id)).collect::<Vec<_>>().join(",");
+                    let (voters, learners) = (names(&membership.voters), names(&membership.learners));
+                    let outgoing = names(&membership.voters_outgoing);
+                    tracing::info!(%group, %index, voters, learners, outgoing, "membership");
                 }
                 Note::Compacted { group, through } => tracing::debug!(%group, %through, "log compacted"),
                 Note::MessageRefused { from, group, reason } => {
-                    tracing::warn!(%from, %group, ?reason, "message refused");
+                    tracing::warn!(from = self.name(from), %group, %reason, "message refused");
                 }
                 Note::Raft { group, text } => tracing::warn!(%group, text, "raft"),
                 Note::GroupPoisoned { group, reason } => {

@@ -1,14 +1,14 @@
 //! What the threads of a node and its callers share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quack_core::{GroupStatus, MemberChange, Refusal};
+use quack_core::{GroupStatus, MemberChange, Promise, Refusal};
 use quack_log::Floor;
 use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
 
@@ -55,6 +55,12 @@ pub(crate) enum Command {
     Unreachable {
         peer: RaftId,
     },
+    /// Peers know nothing against this node: it may take part.
+    Begin,
+    /// What peers have promised.
+    Promises {
+        answer: SyncSender<Promises>,
+    },
     ReadIndex {
         tag: u64,
     },
@@ -70,10 +76,12 @@ pub(crate) enum Command {
         last: BTreeMap<GroupId, LogIndex>,
         answer: SyncSender<Option<Vec<(GroupId, Floor)>>>,
     },
-    /// The state machine is durable at `durable`, and of each group needs nothing up to an entry.
+    /// The state machine is durable at `durable`, and of each group needs nothing up to an entry; of those `needed` it
+    /// needs something, also when they are dropped.
     Compact {
         durable: LogIndex,
         through: BTreeMap<GroupId, LogIndex>,
+        needed: BTreeSet<GroupId>,
     },
     /// The state machine has created lanes, each with an entry of the root; it goes on when they are durable.
     CreateLanes {
@@ -87,6 +95,9 @@ pub(crate) enum Command {
     },
     Stop,
 }
+
+/// What each peer has promised this node since it started, in each group.
+pub type Promises = BTreeMap<RaftId, BTreeMap<GroupId, Promise>>;
 
 /// How far the node is.
 #[derive(Debug, Default)]
@@ -153,6 +164,8 @@ pub(crate) struct Shared {
     pub metrics: Metrics,
     /// Digests of outcomes.
     pub outcomes: Arc<Outcomes>,
+    /// The last number that was given to a proposal of this start.
+    pub sequence: AtomicU64,
     reads: Mutex<HashMap<u64, SyncSender<ReadAnswer>>>,
     /// Membership changes that were refused, by tag; those who asked look here.
     members_refused: Mutex<HashMap<u64, Refusal>>,

@@ -15,6 +15,17 @@ pub trait Transport: Send + 'static {
 
     /// The log no longer holds what this peer needs: it has to take a snapshot. Said again as long as it lasts.
     fn snapshot_needed(&mut self, peer: RaftId);
+
+    /// What people call a node, this one among them.
+    fn name(&self, _node: RaftId) -> Option<String> {
+        None
+    }
+
+    /// Whether the node hears and says nothing until its host has called [`crate::NodeHandle::begin`], because peers may
+    /// know that its folder is older than what it has promised.
+    fn is_introduced(&self) -> bool {
+        false
+    }
 }
 
 /// For a cluster of one, which has no peers.

@@ -165,3 +165,36 @@ fn a_lane_that_a_checkpoint_holds_and_the_log_does_not_begins_at_the_start() {
     let (_, control) = (drop(control), restart(folder.path(), &node).1);
     assert_eq!(self::texts(&control), ["something", "in a"]);
 }
+
+/// A large statement has parts in a lane, which is dropped before its last entry has come.
+#[test]
+fn a_dropped_lane_stays_in_the_log_as_long_as_an_unfinished_statement_needs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (node, control) = start_with(folder.path(), no_checkpoint_on_stop());
+    write(&node, "lanes a").unwrap();
+    let a = lane(&node, "a");
+    write_in(&node, a, "part");
+    control.needed_in.store(a.0, Ordering::Relaxed);
+    control.needed.store(2, Ordering::Relaxed);
+    write(&node, "lanes").unwrap();
+    let over = |node: &NodeHandle| {
+        for _ in 0..20 {
+            write(node, "something for a checkpoint").unwrap();
+            node.checkpoint(LONG, &never).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    over(&node);
+    assert_eq!(write(&node, &format!("read {a} 2")).unwrap(), "part");
+    // Behind the last checkpoint it is read again.
+    let (node, control) = restart(folder.path(), &node);
+    assert_eq!(node.degraded(), None);
+    control.needed_in.store(a.0, Ordering::Relaxed);
+    control.needed.store(2, Ordering::Relaxed);
+    over(&node);
+    assert_eq!(write(&node, &format!("read {a} 2")).unwrap(), "part");
+    // The statement is over.
+    control.needed.store(0, Ordering::Relaxed);
+    over(&node);
+    assert_eq!(node.status(|_| None).len(), 1);
+}

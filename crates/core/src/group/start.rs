@@ -8,7 +8,7 @@
 //! applied, because it is written without fsync. Applied means committed, so the
 //! larger of the two is where Raft begins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quack_log::{Floor, HardState, LogRead};
 use quack_types::limits::ENTRY_BYTES_MAX;
@@ -67,6 +67,8 @@ impl<L: LogRead> Group<L> {
             read_tags: Vec::new(),
             early_reads: Vec::new(),
             probed: BTreeSet::new(),
+            spoken: BTreeMap::new(),
+            lacks_floor: BTreeSet::new(),
             floor_pending: is_new.then_some(first_floor),
             ready: None,
             seen: (Role::Follower, Term(hard_state.term.0), None),

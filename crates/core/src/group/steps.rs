@@ -75,6 +75,8 @@ impl<L: LogRead> Group<L> {
 
     fn on_raft_message(&mut self, from: RaftId, body: &Bytes) -> Result<(), InvalidMessage> {
         let message = message::decode(from, self.node, body)?;
+        self.note_promise(from, &message);
+        self.note_floor(from, &message);
         // The answer to a heartbeat from before it came to rest.
         if message.msg_type != MessageType::MsgHeartbeatResponse {
             self.wake();
@@ -99,6 +101,31 @@ impl<L: LogRead> Group<L> {
         match self.step(|raft| raft.step(message)) {
             Err(raft::Error::StepLocalMsg) => Err(InvalidMessage::Kind { kind: "local".to_owned() }),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether a follower has the entry at the floor, as it says. One that lacks an earlier one lacks this one.
+    fn note_floor(&mut self, from: RaftId, message: &Message) {
+        if message.msg_type != MessageType::MsgAppendResponse || message.term != self.raft.raft.term {
+            return;
+        }
+        if !message.reject {
+            self.lacks_floor.remove(&from);
+        } else if message.index <= self.raft.store().floor().index.0 {
+            self.lacks_floor.insert(from);
+        }
+    }
+
+    /// Whoever speaks in a term has it on its disk, unless it only asks what would be.
+    fn note_promise(&mut self, from: RaftId, message: &Message) {
+        let only_asks = matches!(
+            message.msg_type,
+            MessageType::MsgRequestPreVote | MessageType::MsgRequestPreVoteResponse
+        );
+        if !only_asks {
+            let spoken = self.spoken.entry(from).or_default();
+            spoken.term = Term(message.term).max(spoken.term);
+            spoken.committed = LogIndex(message.commit).max(spoken.committed);
         }
     }
 

@@ -44,6 +44,11 @@ impl NodeHandle {
             }
             progress = self.shared.wait(&self.shared.moved, progress, POLL);
         }
+        if progress.checkpointed.needs_dropped_lane() {
+            return Err(WaitError::TimedOut {
+                what: "the end of a statement with parts in a group that was dropped",
+            });
+        }
         progress.checkpoint_holds += 1;
         let last = progress.checkpointed.releasable();
         drop(progress);

@@ -13,7 +13,6 @@ use super::{NodeHandle, Running};
 use crate::apply_loop::ApplyLoop;
 use crate::checkpoint_loop::{CheckpointLoop, KeptLog};
 use crate::folder::DataFolder;
-use crate::identity::Identity;
 use crate::machine::{Checkpointed, StateMachine};
 use crate::raft_loop::RaftLoop;
 use crate::shared::Shared;
@@ -56,8 +55,19 @@ impl NodeHandle {
             *group != GroupId::ROOT && *group <= lanes.last_group && !lanes.lanes.contains_key(group)
         };
         let retired: Vec<GroupId> = reader.groups().into_iter().filter(is_over).collect();
-        let core = start_core(&identity, &known, &retired, lanes.last_group, &log, first)?;
-        folder.count_boot()?;
+        let is_introduced = transport.is_introduced();
+        let config_of_core = quack_core::Config {
+            boot: identity.boot,
+            // Nodes that start together must not stand for election together.
+            seed: random::draw()? as u64,
+            last_lane: lanes.last_group,
+            begins_later: is_introduced,
+            ..quack_core::Config::new(identity.raft_id())
+        };
+        let core = Node::new(config_of_core, &[(GroupId::ROOT, first)], &known, &retired, log.reader())?;
+        if !is_introduced {
+            folder.count_boot()?;
+        }
 
         let shared = Arc::new(Shared::new(folder.path().to_owned()));
         let mut progress = shared.progress();
@@ -104,6 +114,8 @@ impl NodeHandle {
             leader_seen: None,
             retired: retired.into_iter().map(|group| (group, LogIndex(0))).collect(),
             created: Vec::new(),
+            is_silent: is_introduced,
+            boot: identity.boot,
         };
         let running = spawn_all(&shared, raft, applies, machine, checkpoints, folder)?;
         Ok(Arc::new(Self {
@@ -111,7 +123,6 @@ impl NodeHandle {
             identity,
             shared,
             commands,
-            sequence: AtomicU64::new(0),
             read_tags: AtomicU64::new(0),
             member_tags: AtomicU64::new(0),
             process: std::process::id(),
@@ -123,21 +134,6 @@ impl NodeHandle {
 /// The last position of a group's log.
 fn last_of(log: &LogReader<DiskOs>, group: GroupId) -> LogIndex {
     log.last_index(group).max(log.floor(group).index)
-}
-
-fn start_core(
-    identity: &Identity,
-    applied: &[(GroupId, LogIndex)],
-    retired: &[GroupId],
-    last_lane: GroupId,
-    log: &Log<DiskOs>,
-    first: Membership,
-) -> Result<Node<LogReader<DiskOs>>, Error> {
-    let own = identity.raft_id();
-    // Nodes that start together must not stand for election together.
-    let seed = random::draw()? as u64;
-    let config = quack_core::Config { boot: identity.boot, seed, last_lane, ..quack_core::Config::new(own) };
-    Ok(Node::new(config, &[(GroupId::ROOT, first)], applied, retired, log.reader())?)
 }
 
 fn spawn_all(

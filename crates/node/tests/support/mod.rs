@@ -100,6 +100,8 @@ pub struct Control {
     pub checkpoint_blocked: AtomicBool,
     /// What `Checkpointed::needed` says; 0 is none.
     pub needed: AtomicU64,
+    /// In the log of which group; 0 is the root's.
+    pub needed_in: AtomicU64,
     pub apply_slow: AtomicU64,
     /// It decides otherwise than it should.
     pub differs: AtomicBool,
@@ -188,9 +190,12 @@ impl StateMachine for Model {
                 _ => {}
             }
             let outcome = match text.strip_prefix("read ") {
-                Some(index) => {
+                Some(place) => {
+                    // Of another group it is named first.
+                    let (of, index) = place.rsplit_once(' ').unwrap_or(("", place));
+                    let of = of.parse().map_or(*group, GroupId);
                     let index = LogIndex(index.parse().unwrap());
-                    let earlier = log(*group, index).map_err(LocalError::new)?;
+                    let earlier = log(of, index).map_err(LocalError::new)?;
                     decode(&earlier.data).1
                 }
                 None => format!("{text} at {}", entry.index),
@@ -243,7 +248,8 @@ impl Checkpointer for ModelCheckpointer {
         std::fs::write(&temporary, text).unwrap();
         std::fs::rename(&temporary, &self.path).unwrap();
         let needed = self.control.needed.load(Ordering::Relaxed);
-        let needed = (needed > 0).then_some((GroupId::ROOT, LogIndex(needed))).into_iter().collect();
+        let group = GroupId(self.control.needed_in.load(Ordering::Relaxed)).max(GroupId::ROOT);
+        let needed = (needed > 0).then_some((group, LogIndex(needed))).into_iter().collect();
         let made = Checkpointed { durable: state.place, needed };
         *self.last.lock().unwrap() = made.clone();
         Ok(made)
