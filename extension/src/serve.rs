@@ -121,6 +121,10 @@ impl Server {
         if let (Some(cluster), Some(peers)) = (&cluster, network.peers()) {
             cluster.connect(peers.clone());
         }
+        let folder = match (&cluster, folder) {
+            (Some(cluster), Some(folder)) => cluster.recognise(folder).map_err(io)?,
+            (_, folder) => folder,
+        };
         let node_config = if cluster.is_some() { NodeConfig::with_peers() } else { NodeConfig::default() };
         let launch = Launch {
             host: host as usize,

@@ -194,3 +194,34 @@ def test_a_restart_in_the_midst_of_a_cut_doubles_no_row(node):
     node.sql("INSERT INTO cp.t VALUES (5)")
     assert node.sql("FROM cp.t ORDER BY i") == [(number,) for number in range(6)]
 
+
+
+def test_a_group_goes_while_a_large_statement_has_parts_in_it(cluster):
+    """The parts are read when the statement's last entry comes, also behind a checkpoint and a kill."""
+    enable(cluster["n0"])
+    cluster["n0"].sql("CREATE TABLE cp.t (i BIGINT, v VARCHAR) WITH (quack_group = 'lane')")
+    cluster["n0"].sql("CREATE TABLE cp.other (i BIGINT)")
+    cluster.wait_equal()
+    rows = 150_000
+    large = cluster["n0"].process.start_sql(
+        f"INSERT INTO cp.t SELECT range, repeat(md5(range::VARCHAR), 40) FROM range({rows})", connection="large"
+    )
+    applied = "SELECT bytes > 8_000_000 FROM quack_group_status('cp') WHERE group_name = 'lane'"
+    wait_for(lambda: cluster["n1"].sql(applied) == [(True,)], "some parts")
+    assert not large.done(), "the statement is too small for this machine"
+    cluster["n1"].sql("ALTER TABLE cp.t SET GROUP DEFAULT")
+    checkpoints = 0
+    while not large.done():
+        cluster["n1"].sql(f"INSERT INTO cp.other VALUES ({checkpoints})")
+        for node in cluster.alive():
+            node.sql("CHECKPOINT cp")
+        checkpoints += 1
+    assert large.result() == [(rows,)]
+    assert checkpoints > 0
+    for node in cluster.alive():
+        node.kill()
+    cluster.start()
+    cluster.wait_equal()
+    for node in cluster.alive():
+        assert node.sql("SELECT count(*), count(DISTINCT i) FROM cp.t") == [(rows, rows)]
+        assert node.sql("SELECT count(*) FROM cp.other") == [(checkpoints,)]

@@ -15,7 +15,7 @@ use quack_net::{PeerRole, PeerSpec};
 use quack_node::{DataFolder, EmptyFolder};
 use quack_proto::peer::v1::{Admit, Admitted, Found, Hello};
 
-use crate::cluster::{Cluster, Phase};
+use crate::cluster::{Cluster, Phase, REMOVED};
 use crate::error::Error;
 
 /// How often peers are asked while the node waits for them.
@@ -110,6 +110,9 @@ impl Cluster {
 
     /// Founds the cluster, when all are there and it is this node's turn. Returns what it waits for.
     fn try_found(&self, answers: &Answers) -> Result<String, Error> {
+        if let Some(removed) = answers.missing.iter().find(|error| error.contains(REMOVED)) {
+            return Ok(format!("a place in its cluster: {removed}"));
+        }
         if self.former().is_some() {
             let silent = answers.missing.join("; ");
             return Ok(format!("a peer that belongs to its cluster, to be rebuilt from it: {silent}"));

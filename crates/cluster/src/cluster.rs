@@ -1,5 +1,6 @@
 //! The whole: what a node is at the moment, and what it answers its peers.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,15 +14,20 @@ use quack_node::{DataFolder, EmptyFolder, NodeHandle, Transport};
 use quack_proto::log::v1::{self as log_proto, entry::Body};
 use quack_proto::peer::v1::{self as proto, Batch, Hello};
 use quack_types::{GroupId, LogIndex, Mark, NodeId, RaftId};
+use ring::rand::SecureRandom as _;
 
 use crate::roster::{Member, Roster};
 use crate::sending::Snapshots;
 use crate::shared::Shared;
 use crate::transfers::Transfers;
 use crate::transport::PeerTransport;
+use crate::witness::Witness;
 
 /// How long a peer may take to say what it is.
 pub(crate) const HELLO_TIME: Duration = Duration::from_secs(1);
+
+/// What a peer hears that was a member.
+pub(crate) const REMOVED: &str = "it was removed from this cluster";
 
 /// What the host of a node does for its cluster.
 pub trait Host: Send + Sync + 'static {
@@ -122,6 +128,12 @@ pub struct Cluster {
     stopped: AtomicBool,
     /// Whether clients are let in.
     pub(crate) serving: AtomicBool,
+    /// What the others have promised.
+    pub(crate) witness: OnceLock<Witness>,
+    /// Drawn for this start.
+    pub(crate) start: u64,
+    /// Who has heard of it, durably.
+    pub(crate) told: Mutex<BTreeSet<RaftId>>,
 }
 
 impl Cluster {
@@ -143,6 +155,9 @@ impl Cluster {
             waiting: Mutex::new("its start".to_owned()),
             stopped: AtomicBool::new(false),
             serving: AtomicBool::new(false),
+            witness: OnceLock::new(),
+            start: draw(),
+            told: Mutex::default(),
         })
     }
 
@@ -167,9 +182,11 @@ impl Cluster {
 
     /// The node works from now on.
     pub fn run(self: &Arc<Self>, node: Arc<NodeHandle>, host: Arc<dyn Host>) {
+        self.open_witness(&node);
         let running = Arc::new(Running { node, host });
         self.enter(Phase::Member(Arc::clone(&running)));
         self.say(String::new());
+        self.start_introduction(&running.node);
         self.start_steward();
         self.start_agreement(&running);
     }
@@ -237,9 +254,16 @@ impl Cluster {
 
     fn follow_roster(&self) {
         if let Some(network) = self.network.get() {
-            let members = self.roster.members().into_iter();
-            let addresses: Vec<_> = members.map(|member| (member.node, member.endpoint)).collect();
-            network.set_addresses(&addresses);
+            network.set_addresses(&self.roster.addresses());
+        }
+    }
+
+    /// Takes note of where a peer has been started.
+    fn hear_address(&self, peer: &NodeId, said: &Hello) {
+        if let Some(spec) = own_spec(peer, said)
+            && self.roster.hear_address(peer, &spec.endpoint)
+        {
+            self.follow_roster();
         }
     }
 
@@ -351,7 +375,7 @@ impl Cluster {
             return;
         };
         let from = RaftId(batch.from);
-        if self.roster.node_of(from).as_ref() != Some(peer) {
+        if !self.roster.hear(peer, from) {
             tracing::debug!(%peer, %from, "messages under an identity that is not the peer's were dropped");
             return;
         }
@@ -373,7 +397,12 @@ impl Cluster {
         match method {
             "hello" => {
                 let question = Hello::decode(body).map_err(unreadable)?;
-                self.answer_hello(&question).map(|hello| hello.encode_to_vec().into())
+                self.hear_address(peer, &question);
+                let mut hello = self.answer_hello(&question)?;
+                if let Some(said) = &question.introduction {
+                    hello.objection = self.answer_introduction(peer, question.incarnation, said)?;
+                }
+                Ok(hello.encode_to_vec().into())
             }
             "found" => {
                 let found = proto::Found::decode(body).map_err(unreadable)?;
@@ -439,13 +468,28 @@ impl Cluster {
     }
 }
 
+/// What a node was started as, by its own word.
+pub(crate) fn own_spec(node: &NodeId, said: &Hello) -> Option<PeerSpec> {
+    said.peers.iter().filter_map(|peer| peer.parse::<PeerSpec>().ok()).find(|peer| peer.node == *node)
+}
+
+/// A number that no other start has; 0, which is no such number, when the system has no randomness to give.
+fn draw() -> u64 {
+    let mut bytes = [0; 8];
+    match ring::rand::SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => u64::from_be_bytes(bytes),
+        Err(_) => 0,
+    }
+}
+
 impl PeerHandler for Cluster {
     fn admit(&self, peer: &NodeId) -> Result<(), String> {
         if self.roster.get(peer).is_some() {
             return Ok(());
         }
+        let removed = self.roster.last_incarnation(peer).map(|_| format!("; {REMOVED}")).unwrap_or_default();
         Err(format!(
-            "node '{peer}' is no member of this cluster: add it on a member with CALL quack_add_node(…)"
+            "node '{peer}' is no member of this cluster: add it on a member with CALL quack_add_node(…){removed}"
         ))
     }
 

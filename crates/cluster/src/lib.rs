@@ -34,6 +34,7 @@ mod cluster;
 mod contract;
 mod error;
 mod frame;
+mod introduction;
 mod members;
 mod roster;
 mod sending;
@@ -43,6 +44,7 @@ mod steward;
 mod transfers;
 mod transport;
 mod verify;
+mod witness;
 
 pub use cluster::{Cluster, Host, NodeView, Settings};
 pub use contract::{Contract, Feature, Fence};

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prost::Message as _;
-use quack_net::{CallError, PeerRole, PeerSpec};
+use quack_net::{CallError, Endpoint, PeerRole, PeerSpec};
 use quack_node::MemberChange;
 use quack_proto::log::v1::entry::Body;
-use quack_proto::peer::v1::{Admit, Admitted, ChangeMember, change_member};
-use quack_types::NodeId;
+use quack_proto::peer::v1::{Admit, Admitted, ChangeMember, Hello, change_member};
+use quack_types::{NodeId, RaftId};
 
 use crate::cluster::{Cluster, Running};
 use crate::error::Error;
@@ -139,11 +139,17 @@ impl Cluster {
         let loses_vote = !member.voter && membership.is_voter(id);
         if loses_vote {
             self.require_dispensable(&membership, &member)?;
-        }
-        if loses_vote {
+            self.require_quorum_without(&membership, Some(id))?;
             self.wait_for_lanes(running)?;
         }
         running.host.propose(Body::Member(member.to_proto()))?;
+        if !membership.is_voter(id)
+            && !membership.learners.contains(&id)
+            && self.is_in_this_life(running, &member)
+        {
+            // Its removal was begun, or has ended while it went on: it has all that a member has.
+            self.change_raft(running, vec![MemberChange::Learner(id)])?;
+        }
         if loses_vote {
             self.change_raft(running, vec![MemberChange::Learner(id)])?;
             self.wait_for_lanes(running)?;
@@ -167,6 +173,50 @@ impl Cluster {
         Ok(())
     }
 
+    /// Whether those voters are there that decide when `gone` has no vote any more. Without them the change would begin, and
+    /// neither end nor be undone: nobody could lead. (etcd calls this the strict check of reconfigurations.)
+    fn require_quorum_without(
+        &self,
+        membership: &quack_node::Membership,
+        gone: Option<RaftId>,
+    ) -> Result<(), String> {
+        let stay: Vec<RaftId> =
+            membership.voters.iter().copied().filter(|voter| Some(*voter) != gone).collect();
+        let members: Vec<Member> =
+            self.roster.members().into_iter().filter(|member| stay.contains(&member.raft_id())).collect();
+        let is_there = |member: &Member, said: Option<Result<Hello, String>>| match said {
+            None => true,
+            Some(said) => said.is_ok_and(|hello| {
+                hello.degraded.is_empty()
+                    && !hello.cluster_id.is_empty()
+                    && hello.incarnation == member.incarnation
+            }),
+        };
+        let (there, missing): (Vec<_>, Vec<_>) = self
+            .ask_all(&members)
+            .into_iter()
+            .map(|(member, said)| (member.node.clone(), is_there(member, said)))
+            .partition(|(_, is_there)| *is_there);
+        if there.len() > stay.len() / 2 {
+            return Ok(());
+        }
+        let missing: Vec<_> = missing.into_iter().map(|(node, _)| format!("'{node}'")).collect();
+        Err(format!(
+            "of the {} voters that would stay {} would be there, which is no quorum: the cluster would have no leader \
+             any more. Nothing was changed. Start {}, or remove what does not come back first",
+            stay.len(),
+            there.len(),
+            missing.join(" and ")
+        ))
+    }
+
+    /// Whether a node runs as a member of this cluster, in the life that the cluster knows.
+    fn is_in_this_life(&self, running: &Running, member: &Member) -> bool {
+        let ours = running.node.identity().cluster_id.to_be_bytes();
+        self.ask(member)
+            .is_ok_and(|hello| hello.cluster_id[..] == ours && hello.incarnation == member.incarnation)
+    }
+
     fn remove(&self, running: &Running, name: &str) -> Result<(), String> {
         let node = NodeId::new(name).map_err(|error| error.to_string())?;
         let Some(mut member) = self.roster.get(&node) else {
@@ -175,6 +225,9 @@ impl Cluster {
         let id = member.raft_id();
         let membership = running.node.membership();
         self.require_dispensable(&membership, &member)?;
+        if membership.is_voter(id) {
+            self.require_quorum_without(&membership, Some(id))?;
+        }
         self.wait_for_lanes(running)?;
         if membership.is_voter(id) || membership.learners.contains(&id) {
             self.change_raft(running, vec![MemberChange::Remove(id)])?;
@@ -191,7 +244,18 @@ impl Cluster {
         if !running.node.membership().is_voter(member.raft_id()) {
             return Err(format!("node '{node}' is not a voter, and only a voter can lead"));
         }
+        if node == self.settings.own {
+            return Ok(());
+        }
+        self.ask(&member).map_err(|error| format!("node '{node}' cannot lead: {error}"))?;
         running.node.transfer_leader(member.raft_id());
+        let deadline = Instant::now() + LEADER_TIME;
+        while running.node.leader() != Some(member.raft_id()) {
+            if Instant::now() >= deadline || self.is_stopped() {
+                return Err(format!("node '{node}' has not taken leadership over: see FROM quack_nodes(…)"));
+            }
+            self.wait_a_moment(POLL);
+        }
         Ok(())
     }
 
@@ -231,6 +295,10 @@ impl Cluster {
         let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut member = self.roster.get(peer).ok_or_else(|| format!("node '{peer}' is no member"))?;
         let before = member.raft_id();
+        let membership = running.node.membership();
+        if membership.is_voter(before) {
+            self.require_quorum_without(&membership, Some(before))?;
+        }
         member.incarnation += 1;
         member.release = Some(Release {
             entry_version: admit.entry_version,
@@ -238,7 +306,6 @@ impl Cluster {
             extensions: admit.extensions.clone(),
         });
         running.host.propose(Body::Member(member.to_proto()))?;
-        let membership = running.node.membership();
         let mut changes = vec![MemberChange::Learner(member.raft_id())];
         if membership.is_voter(before) || membership.learners.contains(&before) {
             changes.push(MemberChange::Remove(before));
@@ -263,6 +330,18 @@ impl Cluster {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Writes into the log where a member is.
+    pub(crate) fn record_address(
+        &self,
+        running: &Running,
+        node: &NodeId,
+        endpoint: Endpoint,
+    ) -> Result<(), String> {
+        let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(member) = self.roster.get(node) else { return Ok(()) };
+        running.host.propose(Body::Member(Member { endpoint, ..member }.to_proto()))
     }
 
     /// Makes a learner that has caught up a voter, if it is to be one.

@@ -3,7 +3,7 @@
 //! It begins with the peers that the node was started with; entries of the log change it, so all nodes agree.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use quack_net::{Endpoint, PeerRole, PeerSpec};
 use quack_proto::log::v1 as proto;
@@ -74,10 +74,22 @@ impl Member {
     }
 }
 
+/// Lives of a node that are looked for behind the one that the log has told of.
+const LIVES_MAX: u64 = 64;
+
 /// All members, removed ones included. Shared by threads.
 #[derive(Debug)]
 pub struct Roster {
-    members: RwLock<BTreeMap<NodeId, Member>>,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    members: BTreeMap<NodeId, Member>,
+    /// Lives that have spoken before the log has told of them. Only the leader brings the log, and it may be such a one.
+    later: BTreeMap<RaftId, NodeId>,
+    /// Where nodes are besides the log's word: as the operator has started this node, and as they say themselves.
+    addresses: BTreeMap<NodeId, Vec<Endpoint>>,
 }
 
 impl Roster {
@@ -92,42 +104,92 @@ impl Roster {
             release: None,
         };
         let members = peers.iter().map(|peer| (peer.node.clone(), member(peer))).collect();
-        Self { members: RwLock::new(members) }
+        let addresses = peers.iter().map(|peer| (peer.node.clone(), vec![peer.endpoint.clone()])).collect();
+        Self { known: RwLock::new(Known { members, addresses, later: BTreeMap::new() }) }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Member>> {
-        // Every change of the map is complete before anything can panic.
-        self.members.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        // Every change of the maps is complete before anything can panic.
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over what the log says. Returns whether anything is new.
     pub fn update<'a>(&self, said: impl Iterator<Item = &'a proto::Member>) -> bool {
-        let mut members = self.members.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.write();
         let mut changed = false;
         for member in said.filter_map(Member::from_proto) {
-            changed |= members.insert(member.node.clone(), member.clone()) != Some(member);
+            known.later.remove(&member.raft_id());
+            changed |= known.members.insert(member.node.clone(), member.clone()) != Some(member);
         }
         changed
     }
 
+    /// Whether this is the present life of a node, or a later one than the log has told of so far.
+    pub fn hear(&self, node: &NodeId, id: RaftId) -> bool {
+        let known = self.read();
+        let Some(member) = known.members.get(node).filter(|member| !member.removed) else { return false };
+        if member.raft_id() == id || known.later.get(&id) == Some(node) {
+            return true;
+        }
+        let is_later =
+            (1..=LIVES_MAX).any(|lives| node.raft_id(member.incarnation.saturating_add(lives)) == id);
+        drop(known);
+        if is_later {
+            self.write().later.insert(id, node.clone());
+        }
+        is_later
+    }
+
+    /// Where a node says that it is. Returns whether that is new.
+    pub fn hear_address(&self, node: &NodeId, endpoint: &Endpoint) -> bool {
+        let mut known = self.write();
+        let addresses = known.addresses.entry(node.clone()).or_default();
+        if addresses.contains(endpoint) {
+            return false;
+        }
+        // Its last word replaces the one before; the operator's stays.
+        addresses.truncate(1);
+        addresses.push(endpoint.clone());
+        true
+    }
+
+    /// Where the members may be: what the log says comes first. Whoever is at an address proves who it is.
+    pub fn addresses(&self) -> Vec<(NodeId, Endpoint)> {
+        let known = self.read();
+        let present = known.members.values().filter(|member| !member.removed);
+        let of = |member: &Member| -> Vec<_> {
+            let others = known.addresses.get(&member.node).into_iter().flatten();
+            let others = others.filter(|endpoint| **endpoint != member.endpoint);
+            let all = std::iter::once(&member.endpoint).chain(others);
+            all.map(|endpoint| (member.node.clone(), endpoint.clone())).collect()
+        };
+        present.flat_map(of).collect()
+    }
+
     /// A member by name; `None` for a removed one.
     pub fn get(&self, node: &NodeId) -> Option<Member> {
-        self.read().get(node).filter(|member| !member.removed).cloned()
+        self.read().members.get(node).filter(|member| !member.removed).cloned()
     }
 
     /// Under which incarnation a name was last known, removed ones included.
     pub fn last_incarnation(&self, node: &NodeId) -> Option<u64> {
-        self.read().get(node).map(|member| member.incarnation)
+        self.read().members.get(node).map(|member| member.incarnation)
     }
 
     /// All members that were not removed, in the order of their names.
     pub fn members(&self) -> Vec<Member> {
-        self.read().values().filter(|member| !member.removed).cloned().collect()
+        self.read().members.values().filter(|member| !member.removed).cloned().collect()
     }
 
-    /// Whose Raft identity this is, of the present lives.
+    /// Whose Raft identity this is, of the present lives and of later ones that have spoken.
     pub fn node_of(&self, id: RaftId) -> Option<NodeId> {
-        self.read().values().find(|member| member.raft_id() == id).map(|member| member.node.clone())
+        let known = self.read();
+        let present = known.members.values().find(|member| member.raft_id() == id);
+        present.map(|member| member.node.clone()).or_else(|| known.later.get(&id).cloned())
     }
 }
 
@@ -156,6 +218,35 @@ mod tests {
         assert!(!roster.update([&member].into_iter()));
         assert_eq!(roster.node_of(first), None);
         assert_eq!(roster.node_of(id("n1").raft_id(1)), Some(id("n1")));
+    }
+
+    #[test]
+    fn a_later_life_is_heard_before_the_log_has_told_of_it_and_an_earlier_one_is_not() {
+        let roster = roster();
+        let mut member = roster.get(&id("n1")).unwrap().to_proto();
+        member.incarnation = 3;
+        roster.update([&member].into_iter());
+        assert!(!roster.hear(&id("n1"), id("n1").raft_id(2)) && !roster.hear(&id("n1"), id("n2").raft_id(0)));
+        assert!(roster.hear(&id("n1"), id("n1").raft_id(3)));
+        assert!(roster.hear(&id("n1"), id("n1").raft_id(5)));
+        assert_eq!(roster.node_of(id("n1").raft_id(5)), Some(id("n1")));
+        assert_eq!(roster.node_of(id("n1").raft_id(4)), None);
+    }
+
+    #[test]
+    fn a_node_is_looked_for_where_the_log_the_operator_and_it_itself_say() {
+        let roster = roster();
+        let mut member = roster.get(&id("n1")).unwrap().to_proto();
+        member.endpoint = "quack:localhost:8".to_owned();
+        roster.update([&member].into_iter());
+        let of = |roster: &Roster| -> Vec<String> {
+            let all = roster.addresses().into_iter().filter(|(node, _)| *node == id("n1"));
+            all.map(|(_, endpoint)| endpoint.to_string()).collect()
+        };
+        assert_eq!(of(&roster), ["quack:localhost:8", "quack:localhost:2"]);
+        assert!(roster.hear_address(&id("n1"), &"quack:localhost:9".parse().unwrap()));
+        assert!(!roster.hear_address(&id("n1"), &"quack:localhost:9".parse().unwrap()));
+        assert_eq!(of(&roster), ["quack:localhost:8", "quack:localhost:2", "quack:localhost:9"]);
     }
 
     #[test]

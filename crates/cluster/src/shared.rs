@@ -123,7 +123,10 @@ impl Cluster {
     }
 
     /// What the members say, at the same time; nothing for this node itself.
-    fn ask_all<'a>(&self, members: &'a [Member]) -> Vec<(&'a Member, Option<Result<Hello, String>>)> {
+    pub(crate) fn ask_all<'a>(
+        &self,
+        members: &'a [Member],
+    ) -> Vec<(&'a Member, Option<Result<Hello, String>>)> {
         let asked = |member: &'a Member| {
             let is_own = member.node == self.settings.own;
             (member, (!is_own).then(|| self.ask(member)))

@@ -4,8 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, Running};
-use crate::roster::Release;
+use quack_net::PeerStatus;
+use quack_proto::peer::v1::Hello;
+
+use crate::cluster::{Cluster, Running, own_spec};
+use crate::introduction::SAVE_INTERVAL;
+use crate::roster::{Member, Release};
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -21,12 +25,17 @@ impl Cluster {
     pub(crate) fn start_steward(self: &Arc<Self>) {
         let this = Arc::downgrade(self);
         let run = move || {
-            let (mut verified_at, mut releases_at) = (None, None);
+            let (mut verified_at, mut releases_at, mut saved_at) = (None, None, Instant::now());
             while let Some(cluster) = this.upgrade() {
                 let Some(running) = cluster.running() else { return };
                 cluster.verify_when_due(&running, &mut verified_at);
                 if let Err(error) = running.node.settle_store() {
                     tracing::warn!(%error, "the mark of a node that joins could not be removed");
+                }
+                cluster.tell_the_others(&running.node);
+                if saved_at.elapsed() >= SAVE_INTERVAL {
+                    saved_at = Instant::now();
+                    cluster.save_witnessed(&running.node);
                 }
                 cluster.look_after_learners(&running);
                 cluster.look_after_releases(&running, &mut releases_at);
@@ -74,6 +83,7 @@ impl Cluster {
             }
             let hello = if member.node == self.settings.own { Ok(self.hello()) } else { self.ask(&member) };
             let Ok(hello) = hello else { continue };
+            self.look_after_address(running, &member, &hello);
             let release = Release {
                 entry_version: hello.entry_version,
                 duckdb_version: hello.duckdb_version,
@@ -86,6 +96,21 @@ impl Cluster {
             if let Err(error) = self.record_release(running, &member.node, release) {
                 tracing::debug!(node = %member.node, error, "its release is not recorded yet");
             }
+        }
+    }
+
+    /// Records where a member is that was found there, and not where the log says.
+    fn look_after_address(&self, running: &Running, member: &Member, hello: &Hello) {
+        let Some(spec) = own_spec(&member.node, hello) else { return };
+        let links = self.network.get().map(|network| network.status()).unwrap_or_default();
+        let is_there =
+            |link: &PeerStatus| link.node == member.node && link.connected && link.endpoint == spec.endpoint;
+        if spec.endpoint == member.endpoint || !links.iter().any(is_there) {
+            return;
+        }
+        match self.record_address(running, &member.node, spec.endpoint) {
+            Ok(()) => tracing::info!(node = %member.node, "its new address is recorded"),
+            Err(error) => tracing::debug!(node = %member.node, error, "its address is not recorded yet"),
         }
     }
 

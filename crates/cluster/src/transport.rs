@@ -37,6 +37,14 @@ impl Transport for PeerTransport {
         }
     }
 
+    fn name(&self, node: RaftId) -> Option<String> {
+        self.roster.node_of(node).map(|node| node.to_string())
+    }
+
+    fn is_introduced(&self) -> bool {
+        true
+    }
+
     fn snapshot_needed(&mut self, peer: RaftId) {
         let Some(node) = self.roster.node_of(peer) else { return };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

@@ -220,3 +220,109 @@ fn a_node_falls_behind_only_in_the_life_that_was_meant() {
     assert!(reason.contains("no longer reaches back to it: stop the server and start it again"), "{reason}");
     assert!(world.data("n0").join("rebuild").exists());
 }
+
+#[test]
+fn a_removal_that_would_leave_no_quorum_is_refused_and_changes_nothing() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    hand_over(&nodes, 0);
+    nodes.pop().unwrap().kill();
+    let error = nodes[1].cluster.change(&Change::Remove(id("n1"))).unwrap_err().to_string();
+    assert!(error.contains("no leader any more") && error.contains("Start 'n2'"), "{error}");
+    let demoted = PeerSpec { role: PeerRole::Learner, ..world.spec("n1") };
+    let error = nodes[0].cluster.change(&Change::Put(demoted)).unwrap_err().to_string();
+    assert!(error.contains("no quorum"), "{error}");
+    nodes[0].set("goes", "on");
+    // The one that is dead can be removed, and then nothing is in the way.
+    nodes[0].change(&Change::Remove(id("n2")));
+    nodes[0].set("still", "on");
+    eventually("n1 has it", || nodes[1].get("still").is_some());
+}
+
+#[test]
+fn a_node_that_was_removed_hears_so_and_comes_back_with_what_it_has() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    hand_over(&nodes, 0);
+    nodes[0].change(&Change::Remove(id("n2")));
+    nodes.pop().unwrap().kill();
+    let n2 = world.start("n2");
+    eventually("n2 says that it was removed", || {
+        n2.cluster.waiting_for().contains("it was removed from this cluster")
+    });
+    nodes[0].set("meanwhile", "x");
+    nodes[0].change(&Change::Put(world.spec("n2")));
+    n2.ready();
+    assert_eq!(n2.incarnation(), 0);
+    eventually("n2 votes again", || n2.handle().membership().is_voter(id("n2").raft_id(0)));
+    eventually("n2 has it", || n2.get("meanwhile").is_some());
+}
+
+#[test]
+fn leadership_is_not_handed_to_a_node_that_is_not_there() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    hand_over(&nodes, 0);
+    nodes.pop().unwrap().kill();
+    let error = nodes[1].cluster.change(&Change::Lead(id("n2"))).unwrap_err().to_string();
+    assert!(error.contains("node 'n2' cannot lead"), "{error}");
+    nodes[0].change(&Change::Lead(id("n1")));
+    assert_eq!(leader(&nodes), 1);
+}
+
+#[test]
+fn a_member_that_was_away_follows_a_leader_that_was_rebuilt_meanwhile() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter", "n3:learner"]);
+    let mut nodes = world.found();
+    nodes.pop().unwrap().kill();
+    nodes.remove(1).kill();
+    world.wipe("n1");
+    nodes.insert(1, world.start("n1"));
+    nodes[1].ready();
+    assert_eq!(nodes[1].incarnation(), 1);
+    eventually("n1 votes again", || nodes[0].handle().membership().is_voter(id("n1").raft_id(1)));
+    hand_over(&nodes, 1);
+    nodes[1].set("meanwhile", "x");
+    let n3 = world.start("n3");
+    n3.ready();
+    eventually("n3 has it", || n3.get("meanwhile").is_some());
+    assert_eq!(n3.member("n1").map(|member| member.incarnation), Some(1), "the log has told it");
+}
+
+#[test]
+fn a_cluster_whose_addresses_have_all_changed_comes_up() {
+    let mut world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let nodes = world.found();
+    nodes[0].set("kept", "x");
+    nodes.iter().for_each(|node| eventually("all have it", || node.get("kept").is_some()));
+    nodes.into_iter().for_each(Node::kill);
+    let moved = ["n0:voter", "n1:voter", "n2:voter"].map(|member| world.member(member));
+    world.peers = moved.to_vec();
+    let nodes: Vec<_> = ["n0", "n1", "n2"].map(|name| world.start(name)).into();
+    nodes.iter().for_each(Node::ready);
+    nodes[1].set("later", "x");
+    let lead = leader(&nodes);
+    let is_recorded = |spec: &PeerSpec| {
+        nodes[lead].member(spec.node.as_str()).is_some_and(|member| member.endpoint == spec.endpoint)
+    };
+    eventually("the new addresses are in the log", || {
+        world.peers.iter().filter(|spec| spec.node != nodes[lead].id).all(is_recorded)
+    });
+}
+
+/// The others are not told where it is: it tells them.
+#[test]
+fn a_member_at_a_new_address_is_found_there() {
+    let mut world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    hand_over(&nodes, 0);
+    nodes.pop().unwrap().kill();
+    let moved = world.member("n2:voter");
+    world.peers[2] = moved.clone();
+    let n2 = world.start("n2");
+    n2.ready();
+    nodes[0].set("later", "x");
+    eventually("n2 has it", || n2.get("later").is_some());
+    let is_recorded = |node: &Node| node.member("n2").is_some_and(|member| member.endpoint == moved.endpoint);
+    eventually("the log says where it is", || nodes.iter().all(is_recorded));
+}
