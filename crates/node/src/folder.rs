@@ -462,7 +462,7 @@ mod tests {
         assert_eq!(synced(&data), [root.to_owned(), root.join("a"), root.join("a/b")]);
         assert_eq!(synced(&data), [root.join("a/b")], "it may have been created just before a loss of power");
         std::fs::write(data.join(IDENTITY), "").unwrap();
-        assert_eq!(synced(&data), [PathBuf::new(); 0]);
+        assert!(synced(&data).is_empty());
     }
 
     #[test]
