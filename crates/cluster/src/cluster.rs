@@ -132,8 +132,8 @@ pub struct Cluster {
     pub(crate) witness: OnceLock<Witness>,
     /// Drawn for this start.
     pub(crate) start: u64,
-    /// Who has heard of it, durably.
-    pub(crate) told: Mutex<BTreeSet<RaftId>>,
+    /// Who has heard of it, durably; nothing before the node has begun.
+    pub(crate) told: Mutex<Option<BTreeSet<RaftId>>>,
 }
 
 impl Cluster {

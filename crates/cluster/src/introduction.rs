@@ -8,14 +8,13 @@
 //! What peers say that have just started themselves counts only when all have spoken, or after some patience: when copies
 //! of two folders were put back, they know nothing against each other, and the third does.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use quack_node::{DataFolder, EmptyFolder, NodeHandle};
 use quack_proto::peer::v1::{Hello, Introduction, LogEnd};
-use quack_types::{NodeId, RaftId};
+use quack_types::NodeId;
 
 use crate::cluster::{Cluster, HELLO_TIME, Phase, REMOVED};
 use crate::error::Error;
@@ -122,26 +121,23 @@ impl Cluster {
             return false;
         }
         if begins {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.extend(word.agreed.iter().map(Member::raft_id));
+            let told = word.agreed.iter().map(Member::raft_id).collect();
+            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
         }
         true
     }
 
     /// Introduces the node to those who have not heard of its start, because they were not there or are new.
     pub(crate) fn tell_the_others(&self, node: &NodeHandle) {
-        let told: BTreeSet<RaftId> = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Until it has begun it is not done with those who make a quorum.
-        if told.is_empty() {
-            return;
-        }
+        let Some(told) = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
         let (identity, introduction) = (node.identity(), self.introduction(node, true, Vec::new()));
         let question = self.question(identity.cluster_id, identity.incarnation, introduction);
         let members = self.roster.members().into_iter();
         for member in members.filter(|m| m.node != self.settings.own && !told.contains(&m.raft_id())) {
             match self.introduce(&member, &question) {
                 Ok(answer) if answer.objection.is_empty() => {
-                    self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(member.raft_id());
+                    let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                    told.get_or_insert_default().insert(member.raft_id());
                 }
                 Ok(answer) => {
                     return self.is_older(node, &format!("node '{}': {}", member.node, answer.objection));
