@@ -107,10 +107,11 @@ impl Cluster {
             self.is_older(node, &objection);
             return false;
         }
-        let members = self.roster.members();
-        let own = members.iter().filter(|member| member.voter && member.node == self.settings.own).count();
-        let voters = members.iter().filter(|member| member.voter).count();
-        let agreed = own + word.agreed.iter().filter(|member| member.voter).count();
+        // Of those that its own log knows: what the operator calls peers need not belong to the cluster yet.
+        let voters = node.membership().voters;
+        let own = usize::from(voters.contains(&identity.raft_id()));
+        let agreed = own + word.agreed.iter().filter(|member| voters.contains(&member.raft_id())).count();
+        let voters = voters.len();
         let silent = word.silent.join("; ");
         if agreed <= voters / 2 || !(word.silent.is_empty() || word.works || began.elapsed() > PATIENCE) {
             let removed = word.silent.iter().find(|error| error.contains(REMOVED));
