@@ -179,9 +179,8 @@ mod tests {
             assert_eq!(parse(line).unwrap_err(), message);
         }
         assert!(parse("--data-dir a --listen h").unwrap_err().starts_with("--listen: "));
-        assert!(
-            parse("--data-dir a --token-file /nowhere").unwrap_err().starts_with("--token-file: cannot read")
-        );
+        let error = parse("--data-dir a --token-file /dev/null/nothing").unwrap_err();
+        assert!(error.starts_with("--token-file: cannot read"), "{error}");
         assert!(parse("--data-dir a --node-id a/b").unwrap_err().starts_with("--node-id: "));
         assert_eq!(parse("--data-dir a --help"), Ok(Command::Help));
         assert_eq!(parse("serve --help"), Ok(Command::Help));
