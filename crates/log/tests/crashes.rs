@@ -122,7 +122,7 @@ proptest! {
 #[test]
 fn the_random_histories_meet_what_they_are_for() {
     let mut met = Met::default();
-    for seed in 0..30 {
+    for seed in 0..60 {
         run(seed, 80, &mut met);
     }
     assert!(met.crashes > 200, "{} crashes", met.crashes);
