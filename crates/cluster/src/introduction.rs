@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use prost::Message as _;
 use quack_node::{DataFolder, EmptyFolder, NodeHandle};
 use quack_proto::peer::v1::{Hello, Introduction, LogEnd};
-use quack_types::NodeId;
+use quack_types::{NodeId, RaftId};
 
 use crate::cluster::{Cluster, HELLO_TIME, Phase, REMOVED};
 use crate::error::Error;
@@ -37,9 +37,10 @@ struct Word {
     objection: Option<String>,
     /// Those that have nothing against it.
     agreed: Vec<Member>,
-    /// Whether one of those belongs to a cluster that works.
+    /// Whether one of those belongs to a cluster that works, and whether one leads it.
     works: bool,
-    silent: Vec<String>,
+    leads: bool,
+    silent: Vec<(Member, String)>,
 }
 
 impl Cluster {
@@ -94,6 +95,11 @@ impl Cluster {
 
     /// Asks all members once. True when the node may go on.
     fn may_go_on(&self, node: &NodeHandle, begins: bool, began: Instant) -> bool {
+        // It answers when it has replayed what its log says of the members.
+        if node.promises().is_none() {
+            return false;
+        }
+        let membership = node.membership();
         let logs = node.log_ends().into_iter();
         let logs =
             logs.map(|(group, term, last)| LogEnd { group: group.0, term: term.0, last: last.0 }).collect();
@@ -107,16 +113,30 @@ impl Cluster {
             self.is_older(node, &objection);
             return false;
         }
-        // Of those that its own log knows: what the operator calls peers need not belong to the cluster yet.
-        let voters = node.membership().voters;
-        let own = usize::from(voters.contains(&identity.raft_id()));
-        let agreed = own + word.agreed.iter().filter(|member| voters.contains(&member.raft_id())).count();
-        let voters = voters.len();
-        let silent = word.silent.join("; ");
-        if agreed <= voters / 2 || !(word.silent.is_empty() || word.works || began.elapsed() > PATIENCE) {
-            let removed = word.silent.iter().find(|error| error.contains(REMOVED));
+        let own = node.raft_id();
+        let agreed: Vec<RaftId> = word.agreed.iter().map(Member::raft_id).chain([own]).collect();
+        let is_enough = |voters: &[RaftId]| {
+            voters.is_empty() || voters.iter().filter(|id| agreed.contains(id)).count() > voters.len() / 2
+        };
+        // The members that this log knows may all have been replaced while the node was away. The leader knows best.
+        let has_quorum =
+            word.leads || is_enough(&membership.voters) && is_enough(&membership.voters_outgoing);
+        // Whoever is not in Raft's membership yet has heard nothing.
+        let is_missed = |(member, _): &&(Member, String)| {
+            membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id())
+        };
+        let waits =
+            word.silent.iter().any(|silent| is_missed(&silent)) && !word.works && began.elapsed() <= PATIENCE;
+        if !has_quorum || waits {
+            let silent: Vec<_> = word.silent.into_iter().map(|(_, error)| error).collect();
+            let removed = silent.iter().find(|error| error.contains(REMOVED));
             self.say(removed.map_or_else(
-                || format!("the word of its peers on whether its folder is the present one: {silent}"),
+                || {
+                    format!(
+                        "the word of its peers on whether its folder is the present one: {}",
+                        silent.join("; ")
+                    )
+                },
                 |removed| format!("a place in its cluster: {removed}"),
             ));
             return false;
@@ -199,9 +219,10 @@ impl Cluster {
                 }
                 Ok(answer) => {
                     word.works |= !answer.leader.is_empty();
+                    word.leads |= answer.leader == member.node.as_str();
                     word.agreed.push(member);
                 }
-                Err(error) => word.silent.push(error),
+                Err(error) => word.silent.push((member, error)),
             }
         }
         word
