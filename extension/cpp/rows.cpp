@@ -6,6 +6,7 @@
 #include "duckdb/common/type_visitor.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/execution/index/art/art.hpp"
+#include "duckdb/planner/constraints/bound_check_constraint.hpp"
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
@@ -17,6 +18,8 @@
 #include "duckdb/storage/table/scan_state.hpp"
 #include "duckdb/storage/table/update_state.hpp"
 #include "duckdb/transaction/local_storage.hpp"
+
+#include <algorithm>
 
 using namespace duckdb;
 
@@ -258,21 +261,42 @@ void SelectRows(const DataChunk &rows, const SelectionVector &sel, idx_t count, 
 	result.Flatten();
 }
 
+//! DuckDB evaluates a CHECK where it is given one of its columns, and asks for all of them then.
+static void AddCheckedColumns(const BoundConstraints &constraints, physical_index_set_t &updated) {
+	auto is_updated = [&](const PhysicalIndex &column) { return updated.count(column) > 0; };
+	for (idx_t before = 0; before != updated.size();) {
+		before = updated.size();
+		for (auto &constraint : constraints) {
+			if (constraint->type != ConstraintType::CHECK) {
+				continue;
+			}
+			auto &checked = constraint->Cast<BoundCheckConstraint>().bound_columns;
+			if (std::any_of(checked.begin(), checked.end(), is_updated)) {
+				updated.insert(checked.begin(), checked.end());
+			}
+		}
+	}
+}
+
 void UpdateRows(ClientContext &context, DuckTableEntry &table, const BoundConstraints &constraints, Vector &row_ids,
                 DataChunk &old_rows, DataChunk &new_rows) {
 	auto &storage = table.GetStorage();
 	auto count = old_rows.size();
-	vector<PhysicalIndex> columns;
-	vector<LogicalType> types;
-	auto table_types = storage.GetTypes();
-	for (idx_t i = 0; i < table_types.size(); i++) {
+	physical_index_set_t changed;
+	for (idx_t i = 0; i < storage.ColumnCount(); i++) {
 		if (!IsSame(old_rows.data[i], new_rows.data[i], count)) {
-			columns.emplace_back(i);
-			types.push_back(table_types[i]);
+			changed.insert(PhysicalIndex(i));
 		}
 	}
-	if (columns.empty()) {
+	if (changed.empty()) {
 		return;
+	}
+	AddCheckedColumns(constraints, changed);
+	vector<PhysicalIndex> columns(changed.begin(), changed.end());
+	std::sort(columns.begin(), columns.end());
+	vector<LogicalType> types;
+	for (auto &column : columns) {
+		types.push_back(storage.GetTypes()[column.index]);
 	}
 	DataChunk values;
 	values.InitializeEmpty(types);
