@@ -245,7 +245,8 @@ Definition DefineCreate(const DefinitionScope &scope, const SchemaCatalogEntry &
 	Definition result;
 	result.text = TextOf(create);
 	create.sql = result.text;
-	if (create.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT) {
+	// A trigger is an entry of its table.
+	if (create.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT && create.type != CatalogType::TRIGGER_ENTRY) {
 		content.seen = SeenOf(scope, EntryIn(scope, schema, create.type, create.GetQualifiedName().Name()));
 	}
 	result.bytes = Write(content);
