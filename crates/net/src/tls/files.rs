@@ -82,13 +82,15 @@ impl TlsFiles {
         Ok(Loaded { authority, key, server: Arc::new(server), provider })
     }
 
-    /// What is in the file of the key. A key that others can read proves nothing.
+    /// What is in the file of the key. One that others may use is taken, and said to be none: keys are often written with the
+    /// usual mode, and a cluster that does not start any more is no safer.
     fn key(&self) -> Result<Vec<u8>, Error> {
-        match read_secret(&self.key_file) {
-            // Its texts are those of the other files.
-            Err(SecretFileError::Io { .. } | SecretFileError::NoText { .. }) => read(&self.key_file),
-            result => Ok(result?),
+        if let Err(error @ (SecretFileError::Open { .. } | SecretFileError::Owner { .. })) =
+            read_secret(&self.key_file)
+        {
+            tracing::warn!(%error, "the private key of this node is no secret");
         }
+        read(&self.key_file)
     }
 
     fn authority(&self, provider: &CryptoProvider) -> Result<Authority, Error> {
