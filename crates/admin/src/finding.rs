@@ -139,7 +139,7 @@ rules! {
     /// The key is of a form that cannot be compared with the certificate here.
     KeyNotCompared = "key_not_compared" Warning,
     /// Others than the owner can read the key.
-    KeyReadableByOthers = "key_readable_by_others" Error,
+    KeyReadableByOthers = "key_readable_by_others" Warning,
     /// Two files are the same node.
     DuplicateNodeId = "duplicate_node_id" Error,
     /// Two nodes listen at one address.
