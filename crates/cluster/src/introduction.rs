@@ -121,7 +121,7 @@ impl Cluster {
         // The members that this log knows may all have been replaced while the node was away. The leader knows best.
         let has_quorum =
             word.leads || is_enough(&membership.voters) && is_enough(&membership.voters_outgoing);
-        // Whoever is not in Raft's membership yet has heard nothing.
+        // A node that is not in Raft's membership yet has heard nothing.
         let is_missed = |(member, _): &&(Member, String)| {
             membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id())
         };
@@ -268,7 +268,7 @@ impl Cluster {
 
     pub(crate) fn open_witness(&self, node: &NodeHandle) {
         if let Some(folder) = node.folder() {
-            // A second node would be a second server, which nobody makes.
+            // A second node would be a second server, of which there is none.
             let _ = self.witness.set(Witness::open(folder));
         }
     }

@@ -174,7 +174,7 @@ impl Cluster {
     }
 
     /// Whether those voters are there that decide when `gone` has no vote any more. Without them the change would begin, and
-    /// neither end nor be undone: nobody could lead. (etcd calls this the strict check of reconfigurations.)
+    /// neither end nor be undone: no node could lead. (etcd calls this the strict check of reconfigurations.)
     fn require_quorum_without(
         &self,
         membership: &quack_node::Membership,

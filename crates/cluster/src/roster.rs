@@ -157,7 +157,7 @@ impl Roster {
         true
     }
 
-    /// Where the members may be: what the log says comes first. Whoever is at an address proves who it is.
+    /// Where the members may be: what the log says comes first. The node at an address proves who it is.
     pub fn addresses(&self) -> Vec<(NodeId, Endpoint)> {
         let known = self.read();
         let present = known.members.values().filter(|member| !member.removed);

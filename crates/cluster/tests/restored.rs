@@ -153,7 +153,7 @@ fn a_copy_of_the_present_start_is_recognised_by_what_the_node_has_acknowledged()
     }
 }
 
-/// Nobody has heard of its starts: the log itself has what a later one has proposed.
+/// No peer has heard of its starts: the log itself has what a later one has proposed.
 #[test]
 fn a_restored_node_recognises_itself_in_the_log() {
     let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);

@@ -231,7 +231,7 @@ impl<L: LogRead> Group<L> {
             self.hand_out(committed)?;
         }
         let wanted = self.raft.store().take_snapshots_wanted();
-        // Raft wants one for whoever it has not heard of, too. Only the follower knows.
+        // Raft wants one for a follower that it has not heard of, too. Only the follower knows.
         let wanted =
             wanted.into_iter().filter(|peer| !self.is_gone(*peer) && self.lacks_floor.contains(peer));
         let needed: Vec<_> = wanted.map(|peer| SnapshotNeeded { group: self.id, peer }).collect();

@@ -48,7 +48,7 @@ pub enum Error {
     PeersWithoutTls,
     /// Nobody could connect.
     #[error(
-        "require_tls switches plain HTTP off, and there is no TLS: nobody could connect; give cert_file, key_file and \
+        "require_tls switches plain HTTP off, and there is no TLS: no client could connect; give cert_file, key_file and \
          client_ca_file, or leave require_tls out"
     )]
     NoProtocol,

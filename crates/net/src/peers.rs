@@ -74,7 +74,7 @@ impl Peers {
     }
 
     /// Says which peers there are: new ones are connected to, those that are not named any more are let go of, with
-    /// what waits for them, and whoever has moved is looked for at the new address. A peer that is named several times
+    /// what waits for them, and a peer that has moved is looked for at the new address. A peer that is named several times
     /// is looked for at all of its addresses, the first one first. This node itself may be among them and is passed over.
     pub fn set_addresses(&self, peers: &[(NodeId, Endpoint)]) {
         let shared = &self.0;

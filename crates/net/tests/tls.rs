@@ -366,7 +366,7 @@ fn a_configuration_that_cannot_be_is_refused_before_anything_is_touched() {
     let error = check(&ServerConfig { peers: Some(recorder.clone()), ..config(limits()) }).unwrap_err();
     assert!(error.contains("nodes speak to each other over TLS only: give cert_file"), "{error}");
     let error = check(&ServerConfig { plain_loopback: false, ..config(limits()) }).unwrap_err();
-    assert!(error.contains("nobody could connect"), "{error}");
+    assert!(error.contains("no client could connect"), "{error}");
     let afar = ServerConfig { listen: "quack:0.0.0.0:0".parse().unwrap(), ..config(limits()) };
     assert!(matches!(Server::check(&afar), Err(Error::NotLocal { .. })));
     let tls = Tls::load(ca.files(folder.path(), &Wish::node("n0")), &id("n0")).unwrap();

@@ -178,7 +178,7 @@ impl Pending {
         drop(table);
         self.room.notify_all();
         for (answer, outcome) in answers {
-            // Whoever gave up waiting does not want it.
+            // A waiter that gave up does not want it.
             let _ = answer.send(outcome);
         }
     }

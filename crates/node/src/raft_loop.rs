@@ -41,7 +41,7 @@ pub(crate) struct RaftLoop {
     pub retired: BTreeMap<GroupId, LogIndex>,
     /// Who waits for lanes to be durable.
     pub created: Vec<SyncSender<()>>,
-    /// It has not been told to begin: it hears nobody, no time passes for it, and it says nothing.
+    /// It has not been told to begin: it hears no node, no time passes for it, and it says nothing.
     pub is_silent: bool,
     /// This start.
     pub boot: u64,
@@ -94,13 +94,13 @@ impl RaftLoop {
                 Command::Transfer { to } => Event::TransferLeader { group: GroupId::ROOT, to },
                 Command::FloorsAt { last, answer } => {
                     let floor = |(group, index)| Some((group, self.core.floor_at(group, index)?));
-                    // Whoever gave up waiting does not want it.
+                    // A waiter that gave up does not want it.
                     let _ = answer.send(last.into_iter().map(floor).collect());
                     next = self.commands.try_recv().ok();
                     continue;
                 }
                 Command::Promises { answer } => {
-                    // Whoever gave up waiting does not want it.
+                    // A waiter that gave up does not want it.
                     let _ = answer.send(self.core.promises());
                     next = self.commands.try_recv().ok();
                     continue;
@@ -164,8 +164,8 @@ impl RaftLoop {
         for (group, through) in through.into_iter().filter(|(_, through)| *through > LogIndex(0)) {
             self.core.handle(Event::Compact { group, through })?;
         }
-        // Nobody on this node needs a lane's log from before the drop any more, unless a statement has parts in it;
-        // nobody elsewhere does, when the lane is over.
+        // Nothing on this node needs a lane's log from before the drop any more, unless a statement has parts in it;
+        // no other node does, when the lane is over.
         let is_over = |group: &GroupId| self.core.status(*group).is_none_or(|status| status.is_over);
         let over = self
             .retired
@@ -326,7 +326,7 @@ impl RaftLoop {
         Ok(())
     }
 
-    /// What the log calls a node; a life of which nobody here knows has a number alone.
+    /// What the log calls a node; a life of which this node does not know has a number alone.
     fn name(&self, node: RaftId) -> String {
         self.transport.name(node).unwrap_or_else(|| format!("{:016x}", node.0))
     }

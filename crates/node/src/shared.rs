@@ -298,7 +298,7 @@ impl Shared {
 
     pub fn end_read(&self, tag: u64, answer: ReadAnswer) {
         if let Some(sender) = self.reads().remove(&tag) {
-            // Whoever gave up waiting does not want it.
+            // A waiter that gave up does not want it.
             let _ = sender.send(answer);
         }
     }

@@ -106,7 +106,7 @@ fn check_reach(configuration: &Configuration, add: &mut impl FnMut(Rule, String)
             );
             add(Rule::PlainBeyondLoopback, message);
         } else if configuration.require_tls {
-            let message = "require_tls switches plain HTTP off, and there is no TLS, so that nobody could connect: set \
+            let message = "require_tls switches plain HTTP off, and there is no TLS, so that no client could connect: set \
                            cluster_mode.tls.cert_path, key_path and ca_cert_path, or leave require_tls out";
             add(Rule::TlsRequired, message.to_owned());
         }

@@ -116,7 +116,7 @@ impl<L: LogRead> Group<L> {
         }
     }
 
-    /// Whoever speaks in a term has it on its disk, unless it only asks what would be.
+    /// A node that speaks in a term has it on its disk, unless it only asks what would be.
     fn note_promise(&mut self, from: RaftId, message: &Message) {
         let only_asks = matches!(
             message.msg_type,
