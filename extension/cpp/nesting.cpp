@@ -4,11 +4,10 @@
 
 #include "compat.hpp"
 #include "network_session.hpp"
+#include "system_function.hpp"
 #include "variant_form.hpp"
-#include "duckdb/catalog/catalog.hpp"
 #include "duckdb/catalog/catalog_entry/aggregate_function_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/scalar_function_catalog_entry.hpp"
-#include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/common/type_visitor.hpp"
 #include "duckdb/common/vector/array_vector.hpp"
 #include "duckdb/common/vector/list_vector.hpp"
@@ -162,16 +161,6 @@ BoundCastInfo BindLimitedCast(BindCastInput &input, const LogicalType &source, c
 	return BoundCastInfo(CastWithinLimit, std::move(cast), BeginCast);
 }
 
-//! The entry of a function of DuckDB. JSON's are not in every process.
-template <class ENTRY>
-optional_ptr<ENTRY> FunctionEntryOf(ExtensionLoader &loader, const char *name) {
-	auto &instance = loader.GetDatabaseInstance();
-	auto transaction = CatalogTransaction::GetSystemTransaction(instance);
-	auto &schema = Catalog::GetSystemCatalog(instance).GetSchema(transaction, Identifier::DefaultSchema());
-	auto entry = schema.GetEntry(transaction, ENTRY::Type, Identifier(name));
-	return entry ? &entry->template Cast<ENTRY>() : nullptr;
-}
-
 template <class INFO>
 void Replace(ExtensionLoader &loader, const FunctionEntry &entry, INFO info) {
 	info.alias_of = entry.alias_of;
@@ -181,13 +170,14 @@ void Replace(ExtensionLoader &loader, const FunctionEntry &entry, INFO info) {
 }
 
 void ChangeScalar(ExtensionLoader &loader, const char *name, const std::function<void(ScalarFunction &)> &change) {
-	auto entry = FunctionEntryOf<ScalarFunctionCatalogEntry>(loader, name);
-	if (!entry) {
+	auto found = SystemFunction(loader, CatalogType::SCALAR_FUNCTION_ENTRY, name);
+	if (!found) {
 		return;
 	}
-	CreateScalarFunctionInfo info(entry->functions);
+	auto &entry = found->Cast<ScalarFunctionCatalogEntry>();
+	CreateScalarFunctionInfo info(entry.functions);
 	info.functions.ApplyToFunctions(change);
-	Replace(loader, *entry, std::move(info));
+	Replace(loader, entry, std::move(info));
 }
 
 //! Lets a function check its arguments, which are JSON, before it reads them.
@@ -215,21 +205,30 @@ void RefuseOverNetwork(ScalarFunction &function) {
 	function.SetBindCallback(BindUnlessOverNetwork);
 }
 
-//! What DuckDB binds all functions with that take the structure of JSON.
-bind_scalar_function_t native_bind_structure = nullptr;
+//! What DuckDB binds a function with, behind a check of ours.
+struct NativeBinding : public ScalarFunctionInfo {
+	explicit NativeBinding(bind_scalar_function_t bind) : bind(bind) {
+	}
+	bind_scalar_function_t bind;
+};
 
+unique_ptr<FunctionData> BindNatively(BindScalarFunctionInput &input) {
+	return input.GetBoundFunction().GetExtraFunctionInfo().Cast<NativeBinding>().bind(input);
+}
+
+void CheckBefore(ScalarFunction &function, bind_scalar_function_t check) {
+	function.SetExtraFunctionInfo(make_shared_ptr<NativeBinding>(function.GetBindCallback()));
+	function.SetBindCallback(check);
+}
+
+//! Of functions that take the structure of JSON.
 unique_ptr<FunctionData> BindStructure(BindScalarFunctionInput &input) {
 	auto structure = input.GetConstant(1);
 	if (!structure.IsNull()) {
 		auto text = structure.ToString();
 		CheckText(string_t(text));
 	}
-	return native_bind_structure(input);
-}
-
-void CheckStructure(ScalarFunction &function) {
-	native_bind_structure = function.GetBindCallback();
-	function.SetBindCallback(BindStructure);
+	return BindNatively(input);
 }
 
 idx_t LambdasWithin(const Expression &expression) {
@@ -242,25 +241,13 @@ idx_t LambdasWithin(const Expression &expression) {
 	return most;
 }
 
-//! What DuckDB binds a function with that takes a lambda.
-struct LambdaBinding : public ScalarFunctionInfo {
-	explicit LambdaBinding(bind_scalar_function_t native) : native(native) {
-	}
-	bind_scalar_function_t native;
-};
-
 unique_ptr<FunctionData> BindLambda(BindScalarFunctionInput &input) {
 	for (auto &argument : input.GetArguments()) {
 		if (LambdasWithin(*argument) > LAMBDAS_MAX) {
 			throw BinderException("more than %llu lambdas within one another", LAMBDAS_MAX);
 		}
 	}
-	return input.GetBoundFunction().GetExtraFunctionInfo().Cast<LambdaBinding>().native(input);
-}
-
-void CheckLambdas(ScalarFunction &function) {
-	function.SetExtraFunctionInfo(make_shared_ptr<LambdaBinding>(function.GetBindCallback()));
-	function.SetBindCallback(BindLambda);
+	return BindNatively(input);
 }
 
 aggregate_finalize_t native_group_object = nullptr;
@@ -271,16 +258,17 @@ void FinishGroupObject(Vector &state, AggregateFinalizeInputData &input, Vector 
 }
 
 void LimitGroupObject(ExtensionLoader &loader) {
-	auto entry = FunctionEntryOf<AggregateFunctionCatalogEntry>(loader, "variant_group_object");
-	if (!entry) {
+	auto found = SystemFunction(loader, CatalogType::AGGREGATE_FUNCTION_ENTRY, "variant_group_object");
+	if (!found) {
 		return;
 	}
-	CreateAggregateFunctionInfo info(entry->functions);
+	auto &entry = found->Cast<AggregateFunctionCatalogEntry>();
+	CreateAggregateFunctionInfo info(entry.functions);
 	info.functions.ApplyToFunctions([](AggregateFunction &function) {
 		native_group_object = function.GetStateFinalizeCallback();
 		function.SetStateFinalizeCallback(FinishGroupObject);
 	});
-	Replace(loader, *entry, std::move(info));
+	Replace(loader, entry, std::move(info));
 }
 
 } // namespace
@@ -290,12 +278,12 @@ void LimitNesting(ExtensionLoader &loader) {
 	ChangeScalar(loader, "json_contains", CheckArguments);
 	ChangeScalar(loader, "json_deserialize_sql", CheckArguments);
 	for (auto name : {"json_transform", "json_transform_strict", "from_json", "from_json_strict"}) {
-		ChangeScalar(loader, name, CheckStructure);
+		ChangeScalar(loader, name, [](ScalarFunction &function) { CheckBefore(function, BindStructure); });
 	}
 	ChangeScalar(loader, "variant_bytes_to_variant", RefuseOverNetwork);
 	for (auto name : {"list_transform", "array_transform", "list_apply", "array_apply", "apply", "list_filter", "array_filter",
 	                  "filter", "list_reduce", "array_reduce", "reduce", "invoke"}) {
-		ChangeScalar(loader, name, CheckLambdas);
+		ChangeScalar(loader, name, [](ScalarFunction &function) { CheckBefore(function, BindLambda); });
 	}
 	LimitGroupObject(loader);
 }

@@ -4,6 +4,7 @@
 
 #include "catalog.hpp"
 #include "host_files.hpp"
+#include "system_function.hpp"
 #include "duckdb/catalog/catalog_entry/table_function_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_search_path.hpp"
 #include "duckdb/execution/operator/helper/physical_set.hpp"
@@ -361,12 +362,8 @@ unique_ptr<LogicalOperator> GuardedBindOperator(ClientContext &context, TableFun
 }
 
 void GuardFunction(ExtensionLoader &loader, const char *name) {
-	auto &instance = loader.GetDatabaseInstance();
-	auto transaction = CatalogTransaction::GetSystemTransaction(instance);
-	auto &schema = Catalog::GetSystemCatalog(instance).GetSchema(transaction, Identifier::DefaultSchema());
-	auto entry = schema.GetEntry(transaction, CatalogType::TABLE_FUNCTION_ENTRY, Identifier(name));
+	auto entry = SystemFunction(loader, CatalogType::TABLE_FUNCTION_ENTRY, name);
 	if (!entry) {
-		// JSON's is not in every process.
 		return;
 	}
 	CreateTableFunctionInfo info(entry->Cast<TableFunctionCatalogEntry>().functions);

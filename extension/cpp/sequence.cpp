@@ -11,6 +11,7 @@
 #include "error.hpp"
 #include "rows.hpp"
 #include "statement.hpp"
+#include "system_function.hpp"
 #include "duckdb/catalog/catalog_entry/scalar_function_catalog_entry.hpp"
 #include "duckdb/execution/expression_executor_state.hpp"
 #include "duckdb/function/scalar/sequence_utils.hpp"
@@ -172,10 +173,7 @@ void LedModifies(ClientContext &context, FunctionModifiedDatabasesInput &input) 
 }
 
 void Lead(ExtensionLoader &loader, const char *name, SequenceCall call) {
-	auto &system = Catalog::GetSystemCatalog(loader.GetDatabaseInstance());
-	auto transaction = CatalogTransaction::GetSystemTransaction(loader.GetDatabaseInstance());
-	auto &schema = system.GetSchema(transaction, Identifier::DefaultSchema());
-	auto entry = schema.GetEntry(transaction, CatalogType::SCALAR_FUNCTION_ENTRY, Identifier(name));
+	auto entry = SystemFunction(loader, CatalogType::SCALAR_FUNCTION_ENTRY, name);
 	if (!entry) {
 		throw InternalException("this DuckDB has no function \"%s\"", name);
 	}
