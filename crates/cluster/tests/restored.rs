@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::*;
 
@@ -46,15 +46,21 @@ fn rebuilt(world: &World, name: &str) -> Node {
     node
 }
 
-#[test]
-fn what_a_restored_node_acknowledges_is_kept() {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+/// The other nodes of three, the last one in a start that comes behind a copy of its folder, and that copy.
+fn with_a_copy(world: &World) -> (Vec<Node>, Node, PathBuf) {
     let mut nodes = world.found();
     nodes.pop().unwrap().kill();
     let backup = world.data("backup");
     copy(&world.data("n2"), &backup);
     let n2 = world.start("n2");
     n2.ready();
+    (nodes, n2, backup)
+}
+
+#[test]
+fn what_a_restored_node_acknowledges_is_kept() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let (nodes, n2, backup) = with_a_copy(&world);
     for number in 0..20 {
         n2.set(&format!("before-{number}"), "x");
     }
@@ -157,12 +163,7 @@ fn a_copy_of_the_present_start_is_recognised_by_what_the_node_has_acknowledged()
 #[test]
 fn a_restored_node_recognises_itself_in_the_log() {
     let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
-    let mut nodes = world.found();
-    nodes.pop().unwrap().kill();
-    let backup = world.data("backup");
-    copy(&world.data("n2"), &backup);
-    let n2 = world.start("n2");
-    n2.ready();
+    let (nodes, n2, backup) = with_a_copy(&world);
     n2.set("kept", "x");
     has_value(&nodes[0], "kept");
     n2.kill();
