@@ -6,6 +6,7 @@
 #include "compat.hpp"
 #include "definition.hpp"
 #include "error.hpp"
+#include "applier_placed.hpp"
 #include "rows.hpp"
 #include "settings.hpp"
 #include "statement.hpp"
@@ -35,6 +36,7 @@ Applier::Applier(Store &store) : store(store), connection(store.Connect(true)), 
 Applier::~Applier() {
 	append_state.reset();
 	readings.clear();
+	placed.reset();
 	targets.clear();
 	found.clear();
 	store.host.memory_room.GiveBack(*context.db);
@@ -161,6 +163,7 @@ void Applier::Begin() {
 void Applier::Commit(uint64_t index, const string &state) {
 	FlushAppend();
 	readings.clear();
+	placed.reset();
 	DataChunk row;
 	row.Initialize(context, {LogicalType::UBIGINT, LogicalType::BLOB}, 1);
 	row.data[0].Append(Value::UBIGINT(index));
@@ -179,6 +182,10 @@ void Applier::Commit(uint64_t index, const string &state) {
 	KeepNumbers();
 	QuackTransactionManager::Get(store.Catalog()).EndAttempt();
 	store.host.memory_room.GiveBackSometimes(*context.db);
+}
+
+void Applier::Reached(const QuackRevisions &revisions) {
+	QuackTransactionManager::Get(store.Catalog()).NoteRevisions(revisions);
 }
 
 void Applier::CommitTransaction() {
@@ -226,6 +233,7 @@ void Applier::CommitTransaction() {
 void Applier::Rollback() {
 	append_state.reset();
 	readings.clear();
+	placed.reset();
 	appending = nullptr;
 	inserted.clear();
 	changed.clear();
@@ -244,6 +252,7 @@ void Applier::Rollback() {
 void Applier::ForgetTargets() {
 	FlushAppend();
 	readings.clear();
+	placed.reset();
 	inserted.clear();
 	for (auto it = targets.begin(); it != targets.end();) {
 		// No statement of the log alters the applier's own tables.

@@ -78,6 +78,21 @@ extern "C" void quack_cpp_applier_forget_found(void *applier) {
 	static_cast<Applier *>(applier)->ForgetFound();
 }
 
+extern "C" bool quack_cpp_applier_has_key(void *applier, QuackTable table, QuackError *error) {
+	bool result = false;
+	Step(applier, error, [&](Applier &of) { result = of.HasKey(table); });
+	return result;
+}
+
+extern "C" void quack_cpp_applier_change_places(void *applier, QuackTable table, QuackPlaces places, QuackBytes chunk,
+                                                uint32_t count, QuackError *error) {
+	Step(applier, error, [&](Applier &of) { of.ChangePlaces(table, places, chunk, count); });
+}
+
+extern "C" void quack_cpp_applier_reached(void *applier, QuackRevisions revisions) {
+	static_cast<Applier *>(applier)->Reached(revisions);
+}
+
 extern "C" void quack_cpp_applier_insert(void *applier, QuackTable table, QuackBytes chunk, QuackError *error) {
 	Step(applier, error, [&](Applier &of) { of.Insert(table, chunk); });
 }

@@ -52,6 +52,7 @@ unique_ptr<Applier::Target> Applier::NewTarget(const string &schema, const strin
 	target->shape = ShapeOf(*target->entry);
 	target->internal = schema == INTERNAL_SCHEMA;
 	target->computes_keys = ComputesKeys(context, target->entry->GetStorage());
+	target->has_key = quack::HasKey(context, target->entry->GetStorage());
 	target->constraints = BindConstraints(context, *target->entry);
 	return target;
 }
@@ -403,6 +404,10 @@ bool Applier::Find(const QuackTable &table, QuackBytes bytes, bool search) {
 	}
 	found.push_back(Found {&target, std::move(row_ids), std::move(chunk), std::move(updated)});
 	return true;
+}
+
+bool Applier::HasKey(const QuackTable &table) {
+	return TargetOf(table).has_key;
 }
 
 void Applier::KeepCheckpointsAway() {

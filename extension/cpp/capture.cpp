@@ -2,6 +2,7 @@
 
 #include "capture.hpp"
 
+#include "bulk_change.hpp"
 #include "ddl.hpp"
 #include "row_identity.hpp"
 #include "rows.hpp"
@@ -24,6 +25,8 @@
 using namespace duckdb;
 
 namespace quack {
+
+static const vector<PhysicalIndex> NO_COLUMNS;
 
 //! Whether a plan reads tables of ours, or what other plans read of them.
 static bool ReadsTables(const PhysicalOperator &op) {
@@ -77,6 +80,8 @@ public:
 	//! Changes that the rest of the plan must not see.
 	unique_ptr<ColumnDataCollection> kept;
 	unique_ptr<RowReader> reader;
+	//! Takes the changes whose rows need not travel.
+	unique_ptr<BulkChange> bulk;
 };
 
 namespace {
@@ -155,6 +160,10 @@ void PhysicalCapture::Write(ClientContext &context, DataChunk &changes, CaptureS
 SinkFinalizeType PhysicalCapture::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
                                            OperatorSinkFinalizeInput &input) const {
 	auto &state = input.global_state.Cast<CaptureState>();
+	if (state.bulk) {
+		FinishBulk(context, state);
+		state.bulk.reset();
+	}
 	state.reader.reset();
 	if (!state.kept) {
 		return SinkFinalizeType::READY;
@@ -283,6 +292,20 @@ vector<LogicalType> PhysicalCaptureUpdate::ChangeTypes() const {
 	return result;
 }
 
+unique_ptr<GlobalSinkState> PhysicalCaptureUpdate::GetGlobalSinkState(ClientContext &context) const {
+	auto state = make_uniq<CaptureState>(context, *this);
+	if (!referenced) {
+		state->bulk = BulkChange::Begin(context, *this, table, columns);
+	}
+	return std::move(state);
+}
+
+void PhysicalCaptureUpdate::FinishBulk(ClientContext &context, CaptureState &state) const {
+	state.bulk->Finish([&](Vector &row_ids, idx_t count, DataChunk &values) {
+		CaptureRows(context, row_ids, count, values, state);
+	});
+}
+
 void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, CaptureState &state) const {
 	ExpressionExecutor default_executor(context, bound_defaults);
 	default_executor.SetChunk(chunk);
@@ -317,7 +340,16 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Ca
 	if (count == 0) {
 		return;
 	}
+	state.count += count;
+	if (state.bulk) {
+		state.bulk->Update(row_ids, count, values);
+	} else {
+		CaptureRows(context, row_ids, count, values, state);
+	}
+}
 
+void PhysicalCaptureUpdate::CaptureRows(ClientContext &context, Vector &row_ids, idx_t count, DataChunk &values,
+                                        CaptureState &state) const {
 	DataChunk old_rows;
 	FetchRows(state.ReaderOf(context, table), table, row_ids, count, old_rows);
 	auto width = old_rows.ColumnCount() - 1;
@@ -402,17 +434,36 @@ vector<LogicalType> PhysicalCaptureDelete::ChangeTypes() const {
 	return result;
 }
 
+unique_ptr<GlobalSinkState> PhysicalCaptureDelete::GetGlobalSinkState(ClientContext &context) const {
+	auto state = make_uniq<CaptureState>(context, *this);
+	state->bulk = BulkChange::Begin(context, *this, table, NO_COLUMNS);
+	return std::move(state);
+}
+
+void PhysicalCaptureDelete::FinishBulk(ClientContext &context, CaptureState &state) const {
+	state.count = state.bulk->Deleted();
+	state.bulk->Finish(
+	    [&](Vector &row_ids, idx_t count, DataChunk &) { CaptureRows(context, row_ids, count, state); });
+}
+
 void PhysicalCaptureDelete::Capture(ClientContext &context, DataChunk &chunk, CaptureState &state) const {
 	Vector row_ids(Vector::Ref(chunk.data[row_id_index]));
-	DataChunk nothing_else;
-	auto count = KeepFirst(state, row_ids, nothing_else);
-	if (count == 0) {
+	if (state.bulk) {
+		state.bulk->Delete(row_ids, chunk.size());
 		return;
 	}
+	DataChunk nothing_else;
+	auto count = KeepFirst(state, row_ids, nothing_else);
+	if (count > 0) {
+		state.count += count;
+		CaptureRows(context, row_ids, count, state);
+	}
+}
+
+void PhysicalCaptureDelete::CaptureRows(ClientContext &context, Vector &row_ids, idx_t count, CaptureState &state) const {
 	DataChunk rows;
 	FetchRows(state.ReaderOf(context, table), table, row_ids, count, rows);
 	Write(context, rows, state);
-	state.count += count;
 	if (!return_chunk) {
 		return;
 	}

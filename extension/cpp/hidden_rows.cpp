@@ -33,6 +33,29 @@ void HiddenRows::Add(row_t row_id) {
 	bitmap[bit / WORD_BITS] |= uint64_t(1) << (bit % WORD_BITS);
 }
 
+void HiddenRows::Add(const row_t *row_ids, idx_t count) {
+	// Neighbours as a rule.
+	auto last = vectors.end();
+	for (idx_t i = 0; i < count; i++) {
+		auto id = NumericCast<idx_t>(row_ids[i]);
+		if (last == vectors.end() || last->first != id / STANDARD_VECTOR_SIZE) {
+			last = vectors.emplace(id / STANDARD_VECTOR_SIZE, Bitmap {}).first;
+		}
+		auto bit = id % STANDARD_VECTOR_SIZE;
+		last->second[bit / WORD_BITS] |= uint64_t(1) << (bit % WORD_BITS);
+	}
+}
+
+idx_t HiddenRows::Count() const {
+	idx_t count = 0;
+	for (auto &entry : vectors) {
+		for (auto word : entry.second) {
+			count += static_cast<idx_t>(__builtin_popcountll(word));
+		}
+	}
+	return count;
+}
+
 void HiddenRows::Add(const HiddenRows &other) {
 	for (auto &entry : other.vectors) {
 		auto &bitmap = vectors[entry.first];

@@ -19,10 +19,24 @@ namespace quack {
 //! fetched rows; of one that is not compressed even this many cost little either way.
 constexpr idx_t DENSE = 8;
 
+static vector<idx_t> AllColumns(const DataTable &storage) {
+	vector<idx_t> columns;
+	for (idx_t i = 0; i < storage.ColumnCount(); i++) {
+		columns.push_back(i);
+	}
+	return columns;
+}
+
 RowReader::RowReader(DuckTransaction &transaction, DataTable &storage)
-    : transaction(transaction), storage(storage), types(storage.GetTypes()) {
-	for (idx_t i = 0; i < types.size(); i++) {
-		column_ids.emplace_back(i);
+    : RowReader(transaction, storage, AllColumns(storage)) {
+}
+
+RowReader::RowReader(DuckTransaction &transaction, DataTable &storage, const vector<idx_t> &columns)
+    : transaction(transaction), storage(storage) {
+	auto all_types = storage.GetTypes();
+	for (auto column : columns) {
+		types.push_back(all_types[column]);
+		column_ids.emplace_back(column);
 	}
 	types.push_back(LogicalType::ROW_TYPE);
 	column_ids.emplace_back(COLUMN_IDENTIFIER_ROW_ID);

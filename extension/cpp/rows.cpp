@@ -189,15 +189,14 @@ static vector<vector<idx_t>> GroupByIndexes(ClientContext &context, DataTable &s
 	return groups;
 }
 
-void DeleteRows(ClientContext &context, DuckTableEntry &table, const BoundConstraints &constraints, Vector &row_ids,
-                DataChunk &rows) {
+idx_t DeleteStored(ClientContext &context, DuckTableEntry &table, const BoundConstraints &constraints, Vector &row_ids,
+                   DataChunk &rows) {
 	auto &storage = table.GetStorage();
-	FreeKeys(context, table, constraints, row_ids, rows);
 	auto state = storage.InitializeDelete(table, context, constraints);
+	idx_t deleted = 0;
 	for (auto &positions : GroupByIndexes(context, storage, rows)) {
 		if (positions.size() == rows.size()) {
-			storage.Delete(*state, context, table, row_ids, rows.size());
-			break;
+			return storage.Delete(*state, context, table, row_ids, rows.size());
 		}
 		SelectionVector sel(positions.size());
 		for (idx_t i = 0; i < positions.size(); i++) {
@@ -205,8 +204,24 @@ void DeleteRows(ClientContext &context, DuckTableEntry &table, const BoundConstr
 		}
 		Vector ids(row_ids, sel, positions.size());
 		ids.Flatten();
-		storage.Delete(*state, context, table, ids, positions.size());
+		deleted += storage.Delete(*state, context, table, ids, positions.size());
 	}
+	return deleted;
+}
+
+void DeleteRows(ClientContext &context, DuckTableEntry &table, const BoundConstraints &constraints, Vector &row_ids,
+                DataChunk &rows) {
+	FreeKeys(context, table, constraints, row_ids, rows);
+	DeleteStored(context, table, constraints, row_ids, rows);
+}
+
+bool HasKey(ClientContext &context, DataTable &storage) {
+	auto has_key = false;
+	ForEachIndex(context, storage, [&](const ART &index) {
+		has_key = has_key || index.IsPrimary();
+		return !has_key;
+	});
+	return has_key;
 }
 
 //! Whether values may differ and be equal in SQL: 0.0 and -0.0, a month and 30 days. DuckDB drops an update to an equal

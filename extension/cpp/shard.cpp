@@ -72,6 +72,16 @@ void Route::Weigh(DataChunk &rows, uint64_t bytes, const std::function<void(cons
 	}
 }
 
+void Route::WeighEvenly(uint64_t bytes, const std::function<void(const string &, uint64_t)> &take) const {
+	if (groups == 0) {
+		take(group, bytes);
+		return;
+	}
+	for (uint32_t shard = 0; shard < groups; shard++) {
+		take(ShardName(shard), bytes / groups + 1);
+	}
+}
+
 //! The first argument's lane among as many as the second says.
 static void ShardFunction(DataChunk &args, ExpressionState &state, Vector &result) {
 	auto count = args.size();

@@ -19,9 +19,6 @@ using namespace duckdb;
 
 namespace quack {
 
-//! Largest serialized chunk that is not split. A quarter of a part of a transaction (`PART_BYTES` in crates/types).
-constexpr idx_t PIECE_BYTES = 1 << 20;
-
 Writer::Writer(const void *node) {
 	QuackError error = NoError();
 	handle = quack_rs_writer_open(node, &error);
@@ -102,6 +99,25 @@ void Writer::Inserted(DuckTableEntry &table, DataChunk &chunk) {
 
 void Writer::Updated(DuckTableEntry &table, DataChunk &chunk) {
 	Rows(quack_rs_writer_updated, table, chunk);
+}
+
+void Writer::Placed(DuckTableEntry &table, const PlacedRows &rows) {
+	Route route(QuackTableEntry::PlacementOf(table), table.GetColumns());
+	auto schema = SchemaOf(table);
+	auto number = table.ParentCatalog().Cast<QuackCatalog>().numbers.ForRows(table);
+	vector<uint32_t> columns;
+	for (auto &column : rows.columns) {
+		columns.push_back(NumericCast<uint32_t>(column.index));
+	}
+	QuackPlaces places {rows.revision, Bytes(rows.runs), columns.data(), columns.size(), rows.check};
+	lock_guard<mutex> guard(lock);
+	QuackError error = NoError();
+	quack_rs_writer_places(handle, QuackTable {Bytes(schema), Bytes(table.name.GetIdentifierName()), ShapeOf(table), number},
+	                       places, rows.values, NumericCast<uint32_t>(rows.count), &error);
+	ThrowIfError(error);
+	route.WeighEvenly(rows.runs.size() + rows.values.length, [&](const string &group, uint64_t weight) {
+		quack_rs_writer_weigh(handle, Bytes(group), weight);
+	});
 }
 
 void Writer::InsertedInto(SchemaCatalogEntry &schema, const string &table, const Route &route, DataChunk &chunk) {

@@ -26,6 +26,8 @@ constexpr idx_t CHECKPOINT_ATTEMPTS = 100;
 //! How long a transaction may keep checkpoints away, and with them the release of the log; and for FORCE CHECKPOINT.
 constexpr std::chrono::seconds CHECKPOINT_PATIENCE(60);
 constexpr std::chrono::seconds NO_PATIENCE(0);
+//! A statement that began so many revisions ago is not one of many rows.
+constexpr idx_t REVISIONS_MAX = 64;
 
 QuackTransactionManager::QuackTransactionManager(AttachedDatabase &db, StatementGate &gate)
     : DuckTransactionManager(db), gate(gate), automatic_checkpoints_off(SharedCheckpointLock()) {
@@ -250,6 +252,36 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	if (blocks.GetCheckpointIteration() == before) {
 		throw IOException("DuckDB has skipped a checkpoint of \"%s\"", db.GetName().GetIdentifierName());
 	}
+}
+
+void QuackTransactionManager::NoteRevisions(const QuackRevisions &reached) {
+	lock_guard<mutex> guard(revisions_lock);
+	unordered.clear();
+	unordered.insert(reached.unordered, reached.unordered + reached.unordered_count);
+	unordered_below = reached.unordered_below;
+	if (!revisions.empty() && revisions.back().second == reached.last) {
+		return;
+	}
+	revisions.emplace_back(GetLastCommit(), reached.last);
+	if (revisions.size() > REVISIONS_MAX) {
+		revisions.pop_front();
+	}
+}
+
+optional_idx QuackTransactionManager::RevisionIn(DuckTransaction &transaction) {
+	auto view = transaction.GetSnapshotView();
+	lock_guard<mutex> guard(revisions_lock);
+	for (auto known = revisions.rbegin(); known != revisions.rend(); ++known) {
+		if (view.Sees(known->first)) {
+			return known->second;
+		}
+	}
+	return optional_idx();
+}
+
+bool QuackTransactionManager::IsOrdered(uint64_t table_number) {
+	lock_guard<mutex> guard(revisions_lock);
+	return table_number >= unordered_below && unordered.count(table_number) == 0;
 }
 
 } // namespace quack

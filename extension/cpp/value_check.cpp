@@ -505,14 +505,17 @@ private:
 
 } // namespace
 
+void CheckColumn(const DuckTableEntry &table, idx_t column, Vector &values, idx_t count, Checked checked) {
+	if (!NeedsCheck(values.GetType(), checked)) {
+		return;
+	}
+	values.Flatten();
+	ColumnCheck(table, column, checked).Check(values, count);
+}
+
 void CheckValues(const DuckTableEntry &table, DataChunk &rows, idx_t first_column, Checked checked) {
 	for (idx_t i = 0; i < table.GetColumns().PhysicalColumnCount(); i++) {
-		auto &values = rows.data[first_column + i];
-		if (!NeedsCheck(values.GetType(), checked)) {
-			continue;
-		}
-		values.Flatten();
-		ColumnCheck(table, i, checked).Check(values, rows.size());
+		CheckColumn(table, i, rows.data[first_column + i], rows.size(), checked);
 	}
 }
 

@@ -66,11 +66,15 @@ PhysicalOperator &WritePlan::Insert(LogicalInsert &op, PhysicalOperator &plan_p)
 }
 
 PhysicalOperator &WritePlan::Update(LogicalUpdate &op, PhysicalOperator &plan) {
-	return Propose(CaptureUpdate(op, plan), op.table, op.return_chunk);
+	auto &capture = CaptureUpdate(op, plan);
+	capture.is_alone = true;
+	return Propose(capture, op.table, op.return_chunk);
 }
 
 PhysicalOperator &WritePlan::Delete(LogicalDelete &op, PhysicalOperator &plan) {
-	return Propose(CaptureDelete(op, plan), op.table, op.return_chunk);
+	auto &capture = CaptureDelete(op, plan);
+	capture.is_alone = true;
+	return Propose(capture, op.table, op.return_chunk);
 }
 
 PhysicalOperator &WritePlan::CreateTableAs(LogicalCreateTable &op, PhysicalOperator &plan) {

@@ -91,6 +91,49 @@ pub struct Table<'a> {
     pub number: u64,
 }
 
+/// See `QuackPlaces`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Places<'a> {
+    pub revision: u64,
+    pub runs: Bytes<'a>,
+    columns: *const u32,
+    column_count: usize,
+    pub check: u64,
+    lives: PhantomData<&'a [u32]>,
+}
+
+impl<'a> Places<'a> {
+    pub fn of(places: &'a quack_proto::log::v1::Places) -> Self {
+        Self {
+            revision: places.revision,
+            runs: Bytes::new(&places.runs),
+            columns: places.columns.as_ptr(),
+            column_count: places.columns.len(),
+            check: places.check,
+            lives: PhantomData,
+        }
+    }
+
+    pub fn columns(&self) -> Vec<u32> {
+        if self.column_count == 0 {
+            return Vec::new();
+        }
+        // SAFETY: C++ passes an array of that length, which lives for the call.
+        unsafe { std::slice::from_raw_parts(self.columns, self.column_count) }.to_vec()
+    }
+}
+
+/// See `QuackRevisions`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Revisions {
+    pub last: u64,
+    pub unordered: *const u64,
+    pub unordered_count: usize,
+    pub unordered_below: u64,
+}
+
 /// See `QuackSequence`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -266,6 +309,16 @@ unsafe extern "C" {
     ) -> bool;
     pub fn quack_cpp_applier_change_found(applier: *mut c_void, error: *mut Error);
     pub fn quack_cpp_applier_forget_found(applier: *mut c_void);
+    pub fn quack_cpp_applier_has_key(applier: *mut c_void, table: Table<'_>, error: *mut Error) -> bool;
+    pub fn quack_cpp_applier_change_places(
+        applier: *mut c_void,
+        table: Table<'_>,
+        places: Places<'_>,
+        chunk: Bytes<'_>,
+        count: u32,
+        error: *mut Error,
+    );
+    pub fn quack_cpp_applier_reached(applier: *mut c_void, revisions: Revisions);
     pub fn quack_cpp_applier_insert(
         applier: *mut c_void,
         table: Table<'_>,

@@ -10,7 +10,7 @@ use quack_node::STACK_BYTES;
 use quack_proto::log::v1::{Ddl, Rows};
 use quack_types::LogIndex;
 
-use crate::ffi::{self, Bytes, Error, PlacementSink, Sink, Table};
+use crate::ffi::{self, Bytes, Error, PlacementSink, Places, Sink, Table};
 
 /// What `quack_cpp_applier_clear_way` returns when it could not.
 const STATEMENT_GOES_ON: i32 = 2;
@@ -238,6 +238,36 @@ impl Store for DuckDbStore {
 
     fn forget_found(&mut self) {
         unsafe { ffi::quack_cpp_applier_forget_found(self.applier) };
+    }
+
+    fn has_key(&mut self, rows: &Rows) -> Result<bool, StoreError> {
+        let mut has_key = false;
+        self.call(|applier, error| unsafe {
+            has_key = ffi::quack_cpp_applier_has_key(applier, table(rows), error);
+        })?;
+        Ok(has_key)
+    }
+
+    fn change_places(&mut self, rows: &Rows) -> Result<(), StoreError> {
+        let Some(places) = &rows.places else {
+            return Err(StoreError::new(ErrorKind::INTERNAL, "the rows are not named by their places"));
+        };
+        self.call(|applier, error| unsafe {
+            let (places, chunk) = (Places::of(places), Bytes::new(&rows.chunk));
+            ffi::quack_cpp_applier_change_places(applier, table(rows), places, chunk, rows.count, error);
+        })
+    }
+
+    fn reached(&mut self, revisions: &quack_apply::Revisions) {
+        let (unordered, unordered_below) = revisions.unordered();
+        let unordered: Vec<u64> = unordered.collect();
+        let reached = ffi::Revisions {
+            last: revisions.last,
+            unordered: unordered.as_ptr(),
+            unordered_count: unordered.len(),
+            unordered_below,
+        };
+        unsafe { ffi::quack_cpp_applier_reached(self.applier, reached) };
     }
 
     fn insert(&mut self, rows: &Rows) -> Result<(), StoreError> {

@@ -7,10 +7,10 @@ use quack_apply::store::ErrorKind;
 use quack_apply::writer::Change;
 use quack_apply::{StoreError, Writer};
 use quack_cluster::Feature;
-use quack_proto::log::v1::{Applied, Outcome, Rows, SequenceUsage, outcome::Kind};
+use quack_proto::log::v1::{self as proto, Applied, Outcome, Rows, SequenceUsage, outcome::Kind};
 
 use crate::barrier;
-use crate::ffi::{Bytes, Error, Interrupt, SequenceState, Table};
+use crate::ffi::{Bytes, Error, Interrupt, Places, SequenceState, Table};
 use crate::proposer::{LogProposer, SharedNode};
 
 /// One reference to the node, for a catalog to keep until DuckDB has closed its file.
@@ -97,6 +97,7 @@ fn rows(table: Table<'_>, chunk: Bytes<'_>, count: u32) -> Rows {
         table_number: table.number,
         count,
         chunk: bytes::Bytes::copy_from_slice(chunk.as_slice()),
+        places: None,
     }
 }
 
@@ -119,6 +120,26 @@ macro_rules! take_rows {
 take_rows!(quack_rs_writer_deleted, Change::Deleted);
 take_rows!(quack_rs_writer_inserted, Change::Inserted);
 take_rows!(quack_rs_writer_updated, Change::Updated);
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_writer_places(
+    handle: *mut c_void,
+    table: Table<'_>,
+    places: Places<'_>,
+    chunk: Bytes<'_>,
+    count: u32,
+    error: *mut Error,
+) {
+    barrier::call(error, || {
+        let columns = places.columns();
+        let change = if columns.is_empty() { Change::Deleted } else { Change::Updated };
+        let runs = bytes::Bytes::copy_from_slice(places.runs.as_slice());
+        let places = proto::Places { revision: places.revision, runs, columns, check: places.check };
+        let rows = Rows { places: Some(places), ..rows(table, chunk, count) };
+        // SAFETY: as the header asks of C++.
+        unsafe { writer(handle) }.rows(change, rows)
+    });
+}
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_writer_begin_statement(handle: *mut c_void) {

@@ -37,6 +37,14 @@ impl Store for Nothing {
 
     fn forget_found(&mut self) {}
 
+    fn has_key(&mut self, _: &proto::Rows) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    fn change_places(&mut self, _: &proto::Rows) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn insert(&mut self, _: &proto::Rows) -> Result<(), StoreError> {
         Ok(())
     }
@@ -58,7 +66,7 @@ impl Store for Nothing {
 fn one_row(sequence: u64) -> GroupEntry {
     let (schema, table) = ("main".to_owned(), "orders".to_owned());
     let chunk = vec![0x5a; 120].into();
-    let rows = proto::Rows { schema, table, shape: 7, table_number: 1 << 20, count: 1, chunk };
+    let rows = proto::Rows { schema, table, shape: 7, table_number: 1 << 20, count: 1, chunk, places: None };
     let write = proto::Write { inserted: vec![rows], ..proto::Write::default() };
     let step = proto::Step { kind: Some(Kind::Write(write)) };
     let id = ProposalId { origin: RaftId(0x5555_aaaa_5555_aaaa), boot: 1, sequence };

@@ -23,8 +23,9 @@ use quack_types::{Claim, Digests, EntryOutcome, GroupId, LogIndex, Mark, Outcome
 use crate::entry::{self, Decoded};
 use crate::origins::Admission;
 use crate::refusal;
+use crate::revisions::Changed;
 use crate::state::{State, StateError};
-use crate::steps::{self, ReadLog, Shared};
+use crate::steps::{self, Done, ReadLog, Shared};
 use crate::store::{ErrorKind, Store, StoreError};
 
 /// What applying an entry has decided.
@@ -138,7 +139,7 @@ const RECORD_CHARS: usize = 500;
 
 impl<S: Store> Applier<S> {
     /// Takes over a store whose last transaction has written `position` and `state`.
-    pub fn open(store: S, position: LogIndex, state: &[u8]) -> Result<Self, StoreError> {
+    pub fn open(mut store: S, position: LogIndex, state: &[u8]) -> Result<Self, StoreError> {
         let state = State::decode(position, state).map_err(|error| {
             let kind = match error {
                 StateError::Damaged(_) => ErrorKind::SERIALIZATION,
@@ -147,6 +148,7 @@ impl<S: Store> Applier<S> {
             StoreError::new(kind, error.to_string())
         })?;
         let committed = Committed { place: state.place(), needed_from: state.origins.needed_from() };
+        store.reached(&state.revisions);
         Ok(Self {
             store,
             state,
@@ -342,16 +344,20 @@ impl<S: Store> Applier<S> {
         let Some(Decoded { id, answered_through, body, .. }) = &pending.decoded else {
             self.state.advance(pending.group, pending.index);
             made.note(pending.group, &self.state);
-            return Ok(Shared::Done(proto::Applied::default()));
+            return Ok(Shared::Done(Done::default()));
         };
         let Body::Transaction(transaction) = body else { return Ok(Shared::Untouched) };
+        let mut changed = Changed::default();
         let outcome = match self.state.origins.admission(*id, *answered_through) {
             Admission::Void => None,
             Admission::Repeated(outcome) => Some(outcome),
             // Parts that it does not count: it is refused there.
             Admission::New if self.state.origins.is_open(*id) => return Ok(Shared::Untouched),
             Admission::New => match steps::run_shared(&mut self.store, transaction) {
-                Ok(Shared::Done(applied)) => Some(entry::outcome(applied)),
+                Ok(Shared::Done(done)) => {
+                    changed = done.changed;
+                    Some(entry::outcome(done.applied))
+                }
                 Err(error) if error.kind.is_tried_alone() => return Ok(Shared::Spoilt),
                 other => return other,
             },
@@ -366,8 +372,10 @@ impl<S: Store> Applier<S> {
         let is_repeated = outcome.is_some() && !is_new;
         self.state.digest.decided(at, *id, outcome.as_ref(), is_repeated, changes_catalog(body));
         self.state.advance(at.0, at.1);
+        let numbers_end = self.state.numbers_end();
+        self.state.revisions.note(&changed, numbers_end);
         made.decide(at, *id, body, &self.state, (outcome, is_repeated));
-        Ok(Shared::Done(proto::Applied::default()))
+        Ok(Shared::Done(Done::default()))
     }
 
     /// Applies an entry in a transaction of its own.
@@ -429,6 +437,7 @@ impl<S: Store> Applier<S> {
         let needed_from = self.state.origins.needed_from();
         self.committed = Committed { place: self.state.place(), needed_from };
         self.uncommitted_bytes = 0;
+        self.store.reached(&self.state.revisions);
     }
 
     /// Runs a transaction with its parts and commits it. The error inside is its deterministic refusal, with everything
@@ -462,11 +471,13 @@ impl<S: Store> Applier<S> {
         }
         loop {
             let begun = self.store.begin();
-            let run = begun.and_then(|()| steps::run_alone(&mut self.store, transaction, &open, log));
+            let revisions = &self.state.revisions;
+            let run =
+                begun.and_then(|()| steps::run_alone(&mut self.store, transaction, &open, revisions, log));
             let attempt = match run {
-                Ok(Some(applied)) => {
+                Ok(Some(Done { applied, changed })) => {
                     let outcome = entry::outcome(applied);
-                    self.commit_alone(id, body, at, &outcome)
+                    self.commit_alone(id, body, at, &outcome, &changed)
                         .map(|()| outcome)
                         .map_err(|error| (error, false))
                 }
@@ -502,11 +513,14 @@ impl<S: Store> Applier<S> {
         body: &Body,
         at: (GroupId, LogIndex),
         outcome: &proto::Outcome,
+        changed: &Changed,
     ) -> Result<(), StoreError> {
         let mut state = self.state.clone();
         state.origins.record(id, None);
         state.advance(at.0, at.1);
         state.digest.wrote(body);
+        let numbers_end = state.numbers_end();
+        state.revisions.note(changed, numbers_end);
         if changes_catalog(body) {
             state.lanes.follow(&self.store.placements()?, state.root);
             let behind = state.numbers_behind();
@@ -564,6 +578,9 @@ fn may_share(body: &Body) -> bool {
     let Body::Transaction(transaction) = body else { return false };
     let is_change =
         |step: &proto::Step| matches!(step.kind, Some(StepKind::Write(_) | StepKind::Sequence(_)));
+    if transaction.steps.iter().any(entry::names_places) {
+        return false;
+    }
     let draws_alone = transaction.steps.len() == 1 && entry::draws(&transaction.steps[0]);
     transaction.parts == 0 && (draws_alone || transaction.steps.iter().all(is_change))
 }

@@ -6,7 +6,7 @@ use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind, step};
 use quack_types::{LogIndex, Mark, ProposalId, RaftId};
 
 /// The format of entries, and of what the applier stores beside the tables. Every entry carries it, and no other is read.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// What to do with what another release has left behind.
 pub(crate) const OLDER: &str = "written by an older release: start with an empty folder";
@@ -33,6 +33,12 @@ pub enum Error {
 /// Whether a step draws from a sequence, or sets it.
 pub(crate) fn draws(step: &proto::Step) -> bool {
     matches!(step.kind, Some(step::Kind::Draw(_) | step::Kind::Set(_)))
+}
+
+/// Whether a step changes rows that are named by their places.
+pub(crate) fn names_places(step: &proto::Step) -> bool {
+    let Some(step::Kind::Write(write)) = &step.kind else { return false };
+    write.deleted.iter().chain(&write.updated).any(|rows| rows.places.is_some())
 }
 
 /// Whether a step changes the catalog.
@@ -123,7 +129,7 @@ mod tests {
         };
         assert_eq!(with(|entry| entry.version = VERSION + 1), Error::Future { index: 7, found: VERSION + 1 });
         let older = with(|entry| entry.version = VERSION - 1);
-        let text = "log entry 7 has format 4 and was written by an older release: start with an empty folder";
+        let text = "log entry 7 has format 5 and was written by an older release: start with an empty folder";
         assert_eq!(older.to_string(), text);
         let damages: [fn(&mut proto::Entry); 3] =
             [|entry| entry.version = 0, |entry| entry.id = None, |entry| entry.body = None];

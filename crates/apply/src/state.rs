@@ -8,6 +8,7 @@ use crate::digest::Digest;
 use crate::entry;
 use crate::lanes::Lanes;
 use crate::origins::Origins;
+use crate::revisions::Revisions;
 
 /// Stands for the table that a transaction makes itself, see `Rows.table_number`. No table has it, nor 0: see
 /// [`State::numbers_behind`].
@@ -41,6 +42,8 @@ pub struct State {
     pub groups_enabled: bool,
     /// Counts the transactions that have changed the catalog, and the tables that have been given numbers.
     pub catalog_version: u64,
+    /// When rows were changed last.
+    pub revisions: Revisions,
     /// Of all outcomes up to here.
     pub digest: Digest,
 }
@@ -61,6 +64,11 @@ impl State {
     /// so that a number says nothing of what became of the entries before.
     pub(crate) fn numbers_behind(&self) -> u64 {
         (self.root.0 << TABLES_BITS).saturating_sub(1)
+    }
+
+    /// Where the numbers of tables end that are there behind the last entry of the root.
+    pub(crate) fn numbers_end(&self) -> u64 {
+        self.root.0.saturating_add(1) << TABLES_BITS
     }
 
     /// Whether an entry can give so many numbers.
@@ -89,6 +97,7 @@ impl State {
         };
         self.origins.encode(&mut state);
         self.lanes.encode(&mut state);
+        self.revisions.encode(&mut state);
         state.encode_to_vec()
     }
 
@@ -109,12 +118,14 @@ impl State {
         }
         let (digest, catalog_version) = (Digest(state.digest), state.catalog_version);
         let (lanes, groups_enabled) = (Lanes::decode(&state), state.groups_enabled);
+        let revisions = Revisions::decode(&state);
         Ok(Self {
             root,
             lanes,
             origins: Origins::decode(&mut state),
             groups_enabled,
             catalog_version,
+            revisions,
             digest,
         })
     }

@@ -4,6 +4,7 @@ use quack_proto::log::v1::{Ddl, Rows};
 use quack_types::LogIndex;
 
 use crate::lanes::Placement;
+use crate::revisions::Revisions;
 use crate::sequence::SequenceState;
 
 /// A DuckDB exception type by its number (`ExceptionType` in DuckDB's `exception.hpp`).
@@ -137,6 +138,17 @@ pub trait Store {
 
     /// Forgets the remembered rows.
     fn forget_found(&mut self);
+
+    /// Whether no two rows of the table that these are for can be the same: it has a primary key.
+    fn has_key(&mut self, rows: &Rows) -> Result<bool, StoreError>;
+
+    /// Deletes or updates rows that `rows.places` names. The transaction has changed nothing but such rows of this table,
+    /// and places are those before it. Without runs they are the first rows of the table.
+    fn change_places(&mut self, rows: &Rows) -> Result<(), StoreError>;
+
+    /// What a client reads from here on holds everything up to the last commit, behind which these are the revisions. A
+    /// store without clients need not know.
+    fn reached(&mut self, _revisions: &Revisions) {}
 
     /// Inserts rows.
     fn insert(&mut self, rows: &Rows) -> Result<(), StoreError>;

@@ -83,6 +83,7 @@ impl<'a> Node<'a> {
         self.met.hints_followed += met.hints_followed;
         self.met.sets += met.sets;
         self.met.rooms += met.rooms;
+        self.met.placed += met.placed;
     }
 
     fn next_entries(&mut self) -> &'a [LogEntry] {
@@ -226,6 +227,7 @@ fn random_histories_meet_every_fate() {
         met.hints_followed += node.met.hints_followed;
         met.sets += node.met.sets;
         met.rooms += node.met.rooms;
+        met.placed += node.met.placed;
         reopened += node.reopened;
         failed += node.failed;
         claims += node.claims;
@@ -270,6 +272,7 @@ fn random_histories_meet_every_fate() {
             && met.hints_followed > 50
             && met.sets > 50
             && met.rooms > 50
+            && met.placed > 50
             && claims > 1000
     );
     // Batches are worth their name.

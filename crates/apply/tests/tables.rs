@@ -10,7 +10,7 @@ use std::rc::Rc;
 use model::contents::{Ddl, Key};
 use model::oracle::Fate;
 use model::proposer::{Log, LogProposer};
-use model::rows::inserted;
+use model::rows::{Sought, changed, inserted, placed};
 use model::store::{LANE_TABLES, ModelStore};
 use quack_apply::writer::Change;
 use quack_apply::{Applier, TABLE_MADE_HERE, Writer, entry};
@@ -102,4 +102,42 @@ fn rows_for_another_table_of_the_name_are_refused() {
     let contents = log.borrow().applier.store().contents();
     assert_eq!(contents.tables["bag"].1, [(2, 0)]);
     assert_eq!(contents.tables["old"].1, [(1, 0), (1, 0), (3, 0)]);
+}
+
+#[test]
+fn rows_that_are_named_by_their_places_are_alone_in_their_transaction() {
+    let log = Log::new();
+    let mut first = writer(&log);
+    first.ddl(create("bag"), Bytes::new()).unwrap();
+    first.rows(Change::Inserted, inserted("bag", &[(1, 0), (2, 0), (3, 0)], 0)).unwrap();
+    assert_eq!(first.commit(|| {}), Ok(entry::applied()));
+    let table_number = log.borrow().applier.store().contents().numbers["bag"];
+    let revision = log.borrow().applier.state().revisions.last;
+    let by_place = |place| {
+        let row = (place, (i64::try_from(place).unwrap() + 1, 0));
+        proto::Rows { table_number, ..placed("bag", revision, &[row], None, false) }
+    };
+    let sought = Sought { row: (3, 0), hint: 2, new: None };
+    let by_bytes = || (Change::Deleted, proto::Rows { table_number, ..changed("bag", &[sought], 0) });
+    let new_row = || (Change::Inserted, proto::Rows { table_number, ..inserted("bag", &[(4, 0)], 0) });
+    let commit = |rows: Vec<(Change, proto::Rows)>, in_steps: bool| {
+        let mut writer = writer(&log);
+        for (change, rows) in rows {
+            writer.rows(change, rows).unwrap();
+            if in_steps {
+                writer.begin_statement();
+            }
+        }
+        Fate::of(Some(&writer.commit(|| {}).unwrap()))
+    };
+    let at = |place| (Change::Deleted, by_place(place));
+    let invalid = Fate::Refused { kind: 32, conflict: false };
+    for (beside, in_steps) in [(by_bytes(), false), (new_row(), false), (at(1), true)] {
+        assert_eq!(commit(vec![at(0), beside], in_steps), invalid);
+    }
+    assert_eq!(log.borrow().applier.store().contents().tables["bag"].1, [(1, 0), (2, 0), (3, 0)]);
+    // In one step they are of one statement, and all places are those before it.
+    assert_eq!(commit(vec![at(0), at(1)], false), Fate::Applied);
+    assert_eq!(log.borrow().applier.store().contents().tables["bag"].1, [(3, 0)]);
+    assert_eq!(commit(vec![at(2)], false), Fate::Refused { kind: 10, conflict: true });
 }

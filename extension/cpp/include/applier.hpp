@@ -34,6 +34,9 @@ public:
 	void ChangeFound();
 	void ForgetFound();
 	void Insert(const QuackTable &table, QuackBytes chunk);
+	bool HasKey(const QuackTable &table);
+	void ChangePlaces(const QuackTable &table, const QuackPlaces &places, QuackBytes values, idx_t count);
+	void Reached(const QuackRevisions &revisions);
 	void Ddl(QuackBytes definition);
 	//! The lanes that tables need, as the running transaction sees them.
 	void Placements(QuackPlacementSink sink);
@@ -55,6 +58,8 @@ private:
 		bool internal = false;
 		//! Whether keys of an index are computed: they may be larger than the row by any measure.
 		bool computes_keys = false;
+		//! Whether it has a primary key.
+		bool has_key = false;
 		duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> constraints;
 	};
 	//! How far the running transaction has read a table.
@@ -71,6 +76,9 @@ private:
 		duckdb::unique_ptr<duckdb::DataChunk> updated;
 	};
 
+	//! The table of which the running transaction changes rows by their places, as it was before.
+	struct Placed;
+
 	//! The table that rows are for; throws when it is not the one that was meant, or has changed.
 	Target &TargetOf(const QuackTable &table);
 	duckdb::unique_ptr<Target> NewTarget(const duckdb::string &schema, const duckdb::string &name);
@@ -85,6 +93,10 @@ private:
 	//! Waits for a checkpoint that is being written; the next one waits for this transaction.
 	void KeepCheckpointsAway();
 	void UpdateFound(Target &target, Found &update);
+	Placed &PlacedIn(Target &target);
+	void DeletePlaced(Target &target, duckdb::Vector &row_ids, idx_t count);
+	void UpdatePlaced(Target &target, duckdb::Vector &row_ids, idx_t count,
+	                  const duckdb::vector<duckdb::PhysicalIndex> &columns, duckdb::DataChunk &values);
 	void FlushAppend();
 	//! What has been stored of the tables' numbers.
 	void LoadNumbers();
@@ -130,6 +142,7 @@ private:
 	//! Ids in `found`, by table, so that no row is taken twice.
 	duckdb::unordered_map<Target *, duckdb::unordered_set<duckdb::row_t>> taken;
 	duckdb::unordered_map<Target *, Reading> readings;
+	duckdb::unique_ptr<Placed> placed;
 	//! Tables that the running transaction has inserted into.
 	duckdb::unordered_set<Target *> inserted;
 	//! Tables that the last transaction had to do with.

@@ -31,6 +31,24 @@ struct QuackTable {
 	uint64_t number;
 };
 
+//! Rows of a table by their places, see `Places` in proto/quack/log/v1/entry.proto.
+struct QuackPlaces {
+	uint64_t revision;
+	QuackBytes runs;
+	const uint32_t *columns;
+	size_t column_count;
+	uint64_t check;
+};
+
+//! When rows were changed last, and which tables have their rows in an order of each node's own, see
+//! crates/apply/src/revisions.rs.
+struct QuackRevisions {
+	uint64_t last;
+	const uint64_t *unordered;
+	size_t unordered_count;
+	uint64_t unordered_below;
+};
+
 //! A sequence, as a statement means it, see `Meant` in crates/apply/src/stock.rs.
 struct QuackSequence {
 	QuackBytes schema;
@@ -173,6 +191,9 @@ void *quack_rs_writer_open(const void *node, QuackError *error);
 void quack_rs_writer_deleted(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
 void quack_rs_writer_inserted(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
 void quack_rs_writer_updated(void *writer, QuackTable table, QuackBytes chunk, uint32_t count, QuackError *error);
+//! Rows that are deleted, or updated where there are columns: `chunk` has their new values. The transaction has no others.
+void quack_rs_writer_places(void *writer, QuackTable table, QuackPlaces places, QuackBytes chunk, uint32_t count,
+                            QuackError *error);
 //! Rows that follow take effect after all that came before.
 void quack_rs_writer_begin_statement(void *writer);
 void quack_rs_writer_ddl(void *writer, QuackBytes text, QuackBytes definition, QuackError *error);
@@ -247,6 +268,13 @@ bool quack_cpp_applier_find(void *applier, QuackTable table, QuackBytes chunk, b
 //! Deletes or updates the rows that were found since the last call.
 void quack_cpp_applier_change_found(void *applier, QuackError *error);
 void quack_cpp_applier_forget_found(void *applier);
+//! Whether no two rows of the table can be the same.
+bool quack_cpp_applier_has_key(void *applier, QuackTable table, QuackError *error);
+//! Deletes or updates rows of which the places travel. The transaction changes nothing else.
+void quack_cpp_applier_change_places(void *applier, QuackTable table, QuackPlaces places, QuackBytes chunk, uint32_t count,
+                                     QuackError *error);
+//! What was committed last has led to these revisions.
+void quack_cpp_applier_reached(void *applier, QuackRevisions revisions);
 void quack_cpp_applier_insert(void *applier, QuackTable table, QuackBytes chunk, QuackError *error);
 //! After an error of this kind, with everything rolled back: ends the clients' transactions that may be its cause.
 //! Returns 0 when there were none, 1 when they are gone, 2 when one of them cannot be ended yet.

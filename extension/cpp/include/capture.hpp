@@ -64,8 +64,13 @@ public:
 
 	duckdb::shared_ptr<Proposal> proposal;
 	bool return_chunk;
+	//! Whether it is the whole statement that writes.
+	bool is_alone = false;
 
 protected:
+	//! What a bulk change has put aside.
+	virtual void FinishBulk(duckdb::ClientContext &, CaptureState &) const {
+	}
 	//! Applies changes now, or when the plan below has ended.
 	void Write(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const;
 	duckdb::SourceResultType GetDataInternal(duckdb::ExecutionContext &context, duckdb::DataChunk &chunk,
@@ -143,7 +148,15 @@ public:
 	//! first would violate the key.
 	bool referenced;
 
+	duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(duckdb::ClientContext &context) const override;
+
+protected:
+	void FinishBulk(duckdb::ClientContext &context, CaptureState &state) const override;
+
 private:
+	//! Rows to change and their new values, in the order of `columns`.
+	void CaptureRows(duckdb::ClientContext &context, duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values,
+	                 CaptureState &state) const;
 	//! Deletes the old rows and inserts the new ones.
 	void Replace(duckdb::ClientContext &context, duckdb::DataChunk &changes) const;
 };
@@ -164,8 +177,16 @@ public:
 	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;
 	void Apply(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const override;
 
+	duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(duckdb::ClientContext &context) const override;
+
 	duckdb::DuckTableEntry &table;
 	idx_t row_id_index;
+
+protected:
+	void FinishBulk(duckdb::ClientContext &context, CaptureState &state) const override;
+
+private:
+	void CaptureRows(duckdb::ClientContext &context, duckdb::Vector &row_ids, idx_t count, CaptureState &state) const;
 };
 
 //! Opens the statement's transaction before anything below it runs, proposes it when all of that has ended, waits for

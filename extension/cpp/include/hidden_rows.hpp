@@ -16,6 +16,8 @@ namespace quack {
 class HiddenRows {
 public:
 	void Add(duckdb::row_t row_id);
+	void Add(const duckdb::row_t *row_ids, idx_t count);
+	idx_t Count() const;
 	//! Adds all of `other`.
 	void Add(const HiddenRows &other);
 	bool Contains(duckdb::row_t row_id) const;

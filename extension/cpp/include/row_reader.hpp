@@ -16,11 +16,14 @@ namespace quack {
 //! goes on from there with the next one.
 class RowReader {
 public:
+	//! Reads all physical columns.
 	RowReader(duckdb::DuckTransaction &transaction, duckdb::DataTable &storage);
+	//! Reads these.
+	RowReader(duckdb::DuckTransaction &transaction, duckdb::DataTable &storage, const duckdb::vector<idx_t> &columns);
 	~RowReader();
 
 	//! Of the rows with these ids, at most STANDARD_VECTOR_SIZE and no two of them the same, those that the transaction
-	//! sees: all physical columns, then the ids, in the order of `row_ids`. `result` is good until the next call.
+	//! sees: the columns, then the ids, in the order of `row_ids`. `result` is good until the next call.
 	void Read(const duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &result);
 	//! The transaction has changed rows of the table.
 	void Forget();

@@ -53,6 +53,14 @@ void FreeKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, con
 void DeleteRows(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,
                 duckdb::Vector &row_ids, duckdb::DataChunk &rows);
 
+//! The same for rows whose keys no insertion of the transaction needs; returns how many there were. `rows` need hold only
+//! the indexed columns.
+idx_t DeleteStored(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,
+                   duckdb::Vector &row_ids, duckdb::DataChunk &rows);
+
+//! Whether a table has a primary key.
+bool HasKey(duckdb::ClientContext &context, duckdb::DataTable &storage);
+
 //! The rows that DuckDB changes where they are, and the others: those of which an indexed column changes, or one that
 //! DuckDB does not change in place, or one to a value that is equal but not the same.
 void SplitInPlace(duckdb::DuckTableEntry &table, duckdb::DataChunk &old_rows, duckdb::DataChunk &new_rows,

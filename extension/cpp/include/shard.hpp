@@ -19,6 +19,9 @@ public:
 	void Weigh(duckdb::DataChunk &rows, uint64_t bytes,
 	           const std::function<void(const duckdb::string &, uint64_t)> &take) const;
 
+	//! The same for rows of which only their places are known.
+	void WeighEvenly(uint64_t bytes, const std::function<void(const duckdb::string &, uint64_t)> &take) const;
+
 private:
 	duckdb::string group;
 	uint32_t groups = 0;

@@ -16,6 +16,21 @@ namespace quack {
 
 struct Definition;
 
+//! Largest serialized chunk that is not split. A quarter of a part of a transaction (`PART_BYTES` in crates/types).
+constexpr idx_t PIECE_BYTES = 1 << 20;
+
+//! See `Places` in proto/quack/log/v1/entry.proto.
+struct PlacedRows {
+	uint64_t revision;
+	duckdb::string runs;
+	uint64_t check;
+	idx_t count;
+	//! Empty for rows that go.
+	const duckdb::vector<duckdb::PhysicalIndex> &columns;
+	//! Their new values, as `SerializeChunk` writes them.
+	QuackBytes values;
+};
+
 //! Owns a transaction that is being written for the log: aborts it unless it was committed.
 class Writer : public Changes {
 public:
@@ -25,6 +40,8 @@ public:
 	void Deleted(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
 	void Inserted(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
 	void Updated(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
+	//! Rows that go, or change where they are, by their places. A transaction with such rows has no others.
+	void Placed(duckdb::DuckTableEntry &table, const PlacedRows &rows);
 	//! Rows for a table that an earlier step of the same transaction creates.
 	void InsertedInto(duckdb::SchemaCatalogEntry &schema, const duckdb::string &table, const Route &route,
 	                  duckdb::DataChunk &chunk);

@@ -3,12 +3,14 @@
 
 #include "duckdb/catalog/catalog_entry/duck_index_entry.hpp"
 #include "duckdb/transaction/duck_transaction_manager.hpp"
+#include "bridge.h"
 #include "gate.hpp"
 #include "open_transaction.hpp"
 
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <deque>
 #include <thread>
 
 namespace quack {
@@ -70,6 +72,13 @@ public:
 	//! does to those that are in its way. Statements that wait for their own outcome see everything by then.
 	ClearedWay EndOlder();
 
+	//! For the applier: what it has committed has led to these revisions (crates/apply/src/revisions.rs).
+	void NoteRevisions(const QuackRevisions &reached);
+	//! A revision of which a transaction sees everything; none when it began too long ago.
+	duckdb::optional_idx RevisionIn(duckdb::DuckTransaction &transaction);
+	//! Whether all nodes have the rows of the table with this number in one order, by what is known here now.
+	bool IsOrdered(uint64_t table_number);
+
 private:
 	struct Native {
 		duckdb::weak_ptr<duckdb::ClientContext> context;
@@ -122,6 +131,12 @@ private:
 	duckdb::unordered_map<duckdb::DataTableInfo *, duckdb::transaction_t> last_changes;
 	//! The change that the applier needs everybody to see; 0 for none.
 	duckdb::transaction_t unseen_change = 0;
+
+	duckdb::mutex revisions_lock;
+	//! The last revisions, each with a commit that a transaction must see to see them.
+	std::deque<std::pair<duckdb::transaction_t, uint64_t>> revisions;
+	duckdb::unordered_set<uint64_t> unordered;
+	uint64_t unordered_below = 0;
 
 	StatementGate &gate;
 	//! Held except during our own checkpoint: DuckDB's automatic checkpoints find the lock taken and do nothing.

@@ -25,5 +25,8 @@ enum class Checked {
 //! These become flat. Beneath a NULL everything becomes NULL, and so do elements that no list refers to: what is there is
 //! not a value, and may be taken for one later.
 void CheckValues(const duckdb::DuckTableEntry &table, duckdb::DataChunk &rows, duckdb::idx_t first_column, Checked checked);
+//! The same for values of one physical column.
+void CheckColumn(const duckdb::DuckTableEntry &table, duckdb::idx_t column, duckdb::Vector &values, duckdb::idx_t count,
+                 Checked checked);
 
 } // namespace quack

@@ -12,7 +12,7 @@ use quack_types::{GroupId, LogIndex, Mark, NodeId, ProposalId, Term};
 use super::contents::{Contents, Ddl, Key};
 use super::oddities::Oddities;
 use super::oracle::{Fate, Oracle};
-use super::rows::{Row, Sought, changed, inserted};
+use super::rows::{Row, Sought, changed, inserted, placed};
 use super::store::ModelStore;
 use super::{Dice, of_root};
 
@@ -156,7 +156,7 @@ impl Builder {
     }
 
     fn command(&mut self, dice: &mut Dice) {
-        let command = dice.below(29);
+        let command = dice.below(33);
         match command {
             9..=13 if self.calm && !dice.once_in(8) => self.deliver_some(dice),
             0..=8 => {
@@ -167,6 +167,7 @@ impl Builder {
             9 | 10 => self.propose_in_parts(dice),
             11 => self.propose_ddl(dice),
             25..=27 => self.propose_draw(dice),
+            28..=30 => self.propose_places(dice),
             12 if dice.once_in(4) => self.lose_disk(dice),
             12 => self.reboot(dice),
             13 => self.give_up(dice),
@@ -360,6 +361,51 @@ impl Builder {
             1 if dice.once_in(2) => {}
             _ => self.send(origin, transaction, Body::Transaction(proto::Transaction { parts, steps })),
         }
+    }
+
+    /// Rows of a table by their places, as the reference holds them now; of one that is unordered as a rule all of them.
+    fn propose_places(&mut self, dice: &mut Dice) {
+        let name = TABLES[dice.below(3)].0;
+        let Some(number) = self.reference.store().contents().numbers.get(name).copied() else { return };
+        let revisions = &self.reference.state().revisions;
+        let all: Vec<(u64, Row)> =
+            (0..).zip(self.reference.store().row_ids(name).into_iter().map(|(_, row)| row)).collect();
+        let takes_all = dice.once_in(4) || !(revisions.is_ordered(number) || dice.once_in(6));
+        let mut rows: Vec<_> = all.iter().filter(|_| takes_all || dice.once_in(3)).copied().collect();
+        rows.truncate(if takes_all { usize::MAX } else { 5 });
+        if rows.is_empty() || all.len() > 100 {
+            return;
+        }
+        // It may have begun a while ago; what it says of the rows is as of now, so that it must not have.
+        let revision = match dice.below(24) {
+            0 => revisions.last.saturating_sub(1),
+            1 => revisions.last + 1000,
+            _ => revisions.last,
+        };
+        let updates = dice.once_in(2);
+        let new_value = |row: Row| (row.1 + 1) % 3;
+        let new: Option<&dyn Fn(Row) -> i64> = if updates { Some(&new_value) } else { None };
+        let are_all = takes_all && !updates && dice.once_in(2) || takes_all && !revisions.is_ordered(number);
+        let pieces = if are_all { rows.len() } else { 1 + dice.below(rows.len()) };
+        let mut writes = rows.chunks(pieces).map(|rows| {
+            let rows = proto::Rows { table_number: number, ..placed(name, revision, rows, new, are_all) };
+            match updates {
+                true => proto::Write { updated: vec![rows], ..Default::default() },
+                false => proto::Write { deleted: vec![rows], ..Default::default() },
+            }
+        });
+        let origin = dice.below(3);
+        let last = writes.next().unwrap();
+        let rest: Vec<proto::Write> = writes.collect();
+        let transaction = self.draw(origin);
+        let parts = u32::try_from(rest.len()).unwrap();
+        for (number, write) in (0..).zip(rest) {
+            let part =
+                proto::Part { transaction: transaction.0.sequence, number, step: 0, write: Some(write) };
+            self.propose(origin, Body::Part(part));
+        }
+        let steps = vec![step(Kind::Write(last))];
+        self.send(origin, transaction, Body::Transaction(proto::Transaction { parts, steps }));
     }
 
     fn step(&mut self, dice: &mut Dice) -> proto::Step {

@@ -1,6 +1,6 @@
 //! What entries mean, in the plainest way: one at a time, nothing forgotten, nothing shared with the applier.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use prost::Message;
 use quack_apply::StoreError;
@@ -9,7 +9,7 @@ use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
 use quack_types::NodeId;
 
 use super::contents::{Contents, Ddl, Key, duplicate, new_sequence, no_table, other_shape, other_table};
-use super::rows::{SHAPE, decode_changed, decode_inserted};
+use super::rows::{SHAPE, decode_changed, decode_inserted, decode_placed};
 
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,10 +40,67 @@ struct Origin {
     parts: BTreeMap<(u64, u32), proto::Part>,
 }
 
+/// What is known of the order of rows. Nothing of it is ever forgotten.
+#[derive(Default)]
+struct Order {
+    revision: u64,
+    /// By number.
+    changed: BTreeMap<u64, u64>,
+    all_changed: u64,
+    unordered: BTreeSet<u64>,
+    unordered_below: u64,
+}
+
+impl Order {
+    fn permits(&self, rows: &proto::Rows) -> bool {
+        let places = rows.places.as_ref().unwrap();
+        let changed = self.changed.get(&rows.table_number).copied().unwrap_or(0).max(self.all_changed);
+        let is_ordered =
+            rows.table_number >= self.unordered_below && !self.unordered.contains(&rows.table_number);
+        let are_all = places.runs.is_empty() && places.columns.is_empty();
+        changed <= places.revision && places.revision <= self.revision && (is_ordered || are_all)
+    }
+
+    fn applied(
+        &mut self,
+        index: u64,
+        writes: &[&proto::Write],
+        keys: &HashMap<String, Key>,
+        changes_catalog: bool,
+    ) {
+        let rows = || writes.iter().flat_map(|write| write.deleted.iter().chain(&write.updated));
+        if rows().all(|rows| rows.count == 0 || rows.table_number == 1) && !changes_catalog {
+            return;
+        }
+        self.revision += 1;
+        if changes_catalog {
+            self.all_changed = self.revision;
+        }
+        for rows in rows().filter(|rows| rows.table_number != 1) {
+            if rows.table_number == 0 {
+                self.all_changed = self.revision;
+                self.unordered_below = (index + 1) << 20;
+                continue;
+            }
+            self.changed.insert(rows.table_number, self.revision);
+            match &rows.places {
+                Some(places) if places.runs.is_empty() && places.columns.is_empty() => {
+                    self.unordered.remove(&rows.table_number);
+                }
+                None if keys.get(&rows.table) == Some(&Key::None) => {
+                    self.unordered.insert(rows.table_number);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
 /// Holds what the cluster should hold.
 #[derive(Default)]
 pub struct Oracle {
     pub contents: Contents,
+    order: Order,
     origins: HashMap<u64, Origin>,
     /// Incarnations of nodes that entries have named, by name.
     incarnations: HashMap<String, u64>,
@@ -93,8 +150,19 @@ impl Oracle {
                 let first = (id.sequence, 0);
                 let parts: Vec<_> =
                     origin.parts.range(first..=(id.sequence, u32::MAX)).map(|(_, part)| part).collect();
-                let fate = run(&mut self.contents, &transaction, &parts, &mut self.drawn);
+                let fate = run(&mut self.contents, &self.order, &transaction, &parts, &mut self.drawn);
                 if fate == Fate::Applied {
+                    let own = transaction.steps.iter().filter_map(|step| match &step.kind {
+                        Some(Kind::Write(write)) => Some(write),
+                        _ => None,
+                    });
+                    let writes: Vec<&proto::Write> =
+                        parts.iter().filter_map(|part| part.write.as_ref()).chain(own).collect();
+                    let keys =
+                        self.contents.tables.iter().map(|(name, (key, _))| (name.clone(), *key)).collect();
+                    let changes_catalog =
+                        transaction.steps.iter().any(|step| matches!(step.kind, Some(Kind::Ddl(_))));
+                    self.order.applied(index, &writes, &keys, changes_catalog);
                     number_tables(&mut self.contents, index, &transaction);
                     *self.changes.entry((id.origin, id.boot, id.sequence)).or_default() += 1;
                 }
@@ -145,6 +213,7 @@ fn take_part(origin: &mut Origin, sequence: u64, part: proto::Part) -> Fate {
 
 fn run(
     contents: &mut Contents,
+    order: &Order,
     transaction: &proto::Transaction,
     parts: &[&proto::Part],
     drawn: &mut Option<Vec<i64>>,
@@ -184,7 +253,7 @@ fn run(
             Kind::Write(write) => {
                 let own = parts.iter().filter(|part| part.step as usize == number).map(|part| &part.write);
                 let writes: Vec<&proto::Write> = own.flatten().chain([write]).collect();
-                run_writes(&mut after, &writes, &mut violation)
+                run_writes(&mut after, order, &writes, &mut violation)
             }
         };
         match done {
@@ -251,12 +320,25 @@ fn run_set(contents: &mut Contents, set: &proto::SequenceSet) -> Result<(), Stor
 
 fn run_writes(
     contents: &mut Contents,
+    order: &Order,
     writes: &[&proto::Write],
     violation: &mut Option<StoreError>,
 ) -> Result<bool, StoreError> {
     for rows in writes.iter().flat_map(|write| write.deleted.iter().chain(&write.updated)) {
+        if rows.places.is_some() && !order.permits(rows) {
+            return Ok(false);
+        }
         let (_, bag) = contents.tables.get_mut(&rows.table).ok_or_else(|| no_table(&rows.table))?;
         check_table(rows, contents.numbers.get(&rows.table))?;
+        if rows.places.is_some() {
+            for (_, row, new) in decode_placed(rows) {
+                let place = bag.iter().position(|there| *there == row).expect("it is where it was");
+                bag.remove(place);
+                bag.extend(new.map(|value| (row.0, value)));
+            }
+            bag.sort_unstable();
+            continue;
+        }
         // Rows of one chunk are changed together: none of them is what another one becomes.
         let mut new_rows = Vec::new();
         for sought in decode_changed(rows) {

@@ -4,7 +4,7 @@
 //!   count u32 | width u32 | count * width values i64 | padding that means nothing
 //! ```
 
-use quack_proto::log::v1::Rows;
+use quack_proto::log::v1::{Places, Rows};
 
 /// A key and a value. Every table of the model has these two columns.
 pub type Row = (i64, i64);
@@ -36,7 +36,59 @@ fn encode(table: &str, width: u32, rows: &[Vec<i64>], padding: usize) -> Rows {
         table_number: 0,
         count,
         chunk: chunk.into(),
+        places: None,
     }
+}
+
+/// Rows that are named by their places, in ascending order, and their new values; none when they are deleted. The chunk
+/// says for the tests which rows that are.
+pub fn placed(
+    table: &str,
+    revision: u64,
+    rows: &[(u64, Row)],
+    new: Option<&dyn Fn(Row) -> i64>,
+    are_all: bool,
+) -> Rows {
+    let encoded: Vec<Vec<i64>> = rows
+        .iter()
+        .map(|(_, row)| [row.0, row.1].into_iter().chain(new.map(|new| new(*row))).collect())
+        .collect();
+    let width = if new.is_some() { 3 } else { 2 };
+    let mut runs = Vec::new();
+    let mut end = 0;
+    for (place, _) in rows {
+        // Less than what takes two bytes.
+        runs.extend([u8::try_from(place - end).unwrap(), 1]);
+        assert!(runs.iter().all(|byte| *byte < 0x80));
+        end = place + 1;
+    }
+    let places = Places {
+        revision,
+        runs: if are_all { Vec::new() } else { runs }.into(),
+        columns: new.iter().map(|_| 1).collect(),
+        check: 0,
+    };
+    Rows { places: Some(places), ..encode(table, width, &encoded, 0) }
+}
+
+/// The places, the rows that are there, and their new values.
+pub fn decode_placed(rows: &Rows) -> Vec<(usize, Row, Option<i64>)> {
+    let runs = &rows.places.as_ref().unwrap().runs;
+    let mut end = 0;
+    let mut places = Vec::new();
+    for run in runs.chunks(2) {
+        places.push(end + usize::from(run[0]));
+        end = places.last().unwrap() + 1;
+    }
+    if runs.is_empty() {
+        places = (0..rows.count as usize).collect();
+    }
+    let values = decode(rows).into_iter();
+    places
+        .into_iter()
+        .zip(values)
+        .map(|(place, values)| (place, (values[0], values[1]), values.get(2).copied()))
+        .collect()
 }
 
 fn decode(rows: &Rows) -> Vec<Vec<i64>> {

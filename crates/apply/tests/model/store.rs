@@ -10,7 +10,7 @@ use quack_proto::log::v1::Rows;
 use quack_types::LogIndex;
 
 use super::contents::{Contents, Ddl, Key, duplicate, new_sequence, no_table, other_shape, other_table};
-use super::rows::{Row, SHAPE, decode_changed, decode_inserted};
+use super::rows::{Row, SHAPE, decode_changed, decode_inserted, decode_placed};
 use super::{Dice, rows::Sought};
 
 /// Row ids from here on belong to rows that the open transaction has inserted.
@@ -48,6 +48,7 @@ impl Snapshot {
 
 struct Transaction {
     tables: Tables,
+    before: Tables,
     /// Where the rows are that the next change is about.
     found: Vec<(String, i64, Option<Row>)>,
     /// What a commit fails with.
@@ -85,6 +86,7 @@ pub struct Met {
     pub sets: usize,
     /// Entries for which room was made.
     pub rooms: usize,
+    pub placed: usize,
 }
 
 fn contents(tables: &Tables) -> Contents {
@@ -194,8 +196,9 @@ impl ModelStore {
             return None;
         }
         let equal: Vec<i64> = table.rows.keys().copied().filter(is_it).collect();
+        let is_made_here = table.number == 0;
         self.met.searches += 1;
-        if last { equal.last().copied() } else { equal.first().copied() }
+        if last && !is_made_here { equal.last().copied() } else { equal.first().copied() }
     }
 }
 
@@ -204,7 +207,8 @@ impl Store for ModelStore {
         assert!(self.transaction.is_none(), "begin inside of a transaction");
         self.operation()?;
         let tables = self.committed.clone();
-        self.transaction = Some(Transaction { tables, found: Vec::new(), violation: None });
+        self.transaction =
+            Some(Transaction { before: tables.clone(), tables, found: Vec::new(), violation: None });
         Ok(())
     }
 
@@ -268,6 +272,40 @@ impl Store for ModelStore {
 
     fn forget_found(&mut self) {
         self.open_transaction().found.clear();
+    }
+
+    fn has_key(&mut self, rows: &Rows) -> Result<bool, StoreError> {
+        Ok(Self::table(self.open_transaction(), rows)?.key != Key::None)
+    }
+
+    fn change_places(&mut self, rows: &Rows) -> Result<(), StoreError> {
+        self.operation()?;
+        self.met.placed += 1;
+        let transaction = self.open_transaction();
+        let before = transaction.before.clone();
+        Self::table(transaction, rows)?;
+        let old: Vec<(i64, Row)> =
+            before.tables[&rows.table].rows.iter().map(|(id, row)| (*id, *row)).collect();
+        let table = Self::table(transaction, rows)?;
+        let are_all = rows.places.as_ref().unwrap().runs.is_empty();
+        let mut found = Vec::new();
+        let mut expected = Vec::new();
+        for (place, row, new) in decode_placed(rows) {
+            let (id, there) = old[place];
+            assert!(id < LOCAL, "a row of the transaction's own has a place");
+            found.push(there);
+            expected.push(row);
+            match new {
+                Some(value) => table.rows.insert(id, (there.0, value)),
+                None => table.rows.remove(&id),
+            };
+        }
+        if are_all {
+            found.sort_unstable();
+            expected.sort_unstable();
+        }
+        assert_eq!(found, expected, "other rows have these places here");
+        Ok(())
     }
 
     fn insert(&mut self, rows: &Rows) -> Result<(), StoreError> {

@@ -152,6 +152,14 @@ impl Store for Tables {
 
     fn forget_found(&mut self) {}
 
+    fn has_key(&mut self, _: &Rows) -> Result<bool, StoreError> {
+        Err(unknown())
+    }
+
+    fn change_places(&mut self, _: &Rows) -> Result<(), StoreError> {
+        Err(unknown())
+    }
+
     fn insert(&mut self, rows: &Rows) -> Result<(), StoreError> {
         self.set(&String::from_utf8_lossy(&rows.chunk))
     }

@@ -1,0 +1,59 @@
+//! An UPDATE or DELETE whose rows stay at home.
+#pragma once
+
+#include "capture.hpp"
+#include "hidden_rows.hpp"
+#include "row_places.hpp"
+#include "duckdb/common/types/column/column_data_collection.hpp"
+
+namespace quack {
+
+//! What a statement of its own changes in one table, by the places of the rows (row_places.hpp). That is refused where the
+//! table has changed since, and then the statement runs again, with its rows. Where it would change few rows of a table in
+//! which others may be changed at the same time, it takes them along at once.
+class BulkChange {
+public:
+	//! None where the rows must travel. `columns` are those that change; none when the rows are deleted.
+	static duckdb::unique_ptr<BulkChange> Begin(duckdb::ClientContext &context, const PhysicalCapture &op,
+	                                            duckdb::DuckTableEntry &table,
+	                                            const duckdb::vector<duckdb::PhysicalIndex> &columns);
+
+	//! Rows that change, no two of them the same in all calls.
+	void Update(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values);
+	//! Rows that go.
+	void Delete(duckdb::Vector &row_ids, idx_t count);
+	//! The statement has ended. Where the rows must travel after all, `take` gets them, with the values for an update.
+	void Finish(const std::function<void(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values)> &take);
+	//! Rows that the statement deletes.
+	idx_t Deleted() const {
+		return deleted.Count();
+	}
+
+private:
+	BulkChange(duckdb::ClientContext &context, const PhysicalCapture &op, duckdb::DuckTableEntry &table,
+	           const duckdb::vector<duckdb::PhysicalIndex> &columns, uint64_t revision, bool is_ordered, idx_t rows_min);
+
+	void WriteUpdated(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values);
+	//! Returns whether the rows have been written.
+	bool WriteDeleted();
+	void Write(PlaceWriter &runs, bool are_all, QuackBytes values);
+	RowPlaces &Places();
+	RowCheck &Check();
+
+	duckdb::ClientContext &context;
+	const PhysicalCapture &op;
+	duckdb::DuckTableEntry &table;
+	const duckdb::vector<duckdb::PhysicalIndex> &columns;
+	uint64_t revision;
+	//! Whether places are the same on every node.
+	bool is_ordered;
+	//! With fewer, the rows travel.
+	idx_t rows_min;
+	duckdb::unique_ptr<RowPlaces> places;
+	duckdb::unique_ptr<RowCheck> check;
+	HiddenRows deleted;
+	//! Rows that are updated, until there are enough: the values, then the ids.
+	duckdb::unique_ptr<duckdb::ColumnDataCollection> kept;
+};
+
+} // namespace quack
