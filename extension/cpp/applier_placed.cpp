@@ -8,6 +8,7 @@
 #include "value_check.hpp"
 #include "duckdb/common/vector/flat_vector.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
+#include "duckdb/storage/table/update_state.hpp"
 
 #include <algorithm>
 
@@ -15,25 +16,59 @@ using namespace duckdb;
 
 namespace quack {
 
-Applier::Placed::Placed(ClientContext &context, Target &target)
-    : target(target), places(context, target.entry->GetStorage()),
+//! Puts columns in ascending order, which is that of a reader.
+static vector<idx_t> Ascending(vector<idx_t> columns) {
+	std::sort(columns.begin(), columns.end());
+	return columns;
+}
+
+Applier::Placed::Placed(ClientContext &context, Target &target, vector<PhysicalIndex> columns_p)
+    : target(target), columns(std::move(columns_p)), places(context, target.entry->GetStorage()),
       check(DuckTransaction::Get(context, target.entry->GetStorage().db), *target.entry),
       rows(DuckTransaction::Get(context, target.entry->GetStorage().db), target.entry->GetStorage()) {
-	auto &storage = target.entry->GetStorage();
+	auto &entry = *target.entry;
+	auto &storage = entry.GetStorage();
+	auto &transaction = DuckTransaction::Get(context, storage.db);
 	auto of_indexes = storage.GetDataTableInfo()->GetIndexes().GetIndexedColumns();
-	indexed.assign(of_indexes.begin(), of_indexes.end());
-	std::sort(indexed.begin(), indexed.end());
+	indexed = Ascending({of_indexes.begin(), of_indexes.end()});
 	if (!indexed.empty()) {
-		keys = make_uniq<RowReader>(DuckTransaction::Get(context, storage.db), storage, indexed);
+		keys = make_uniq<RowReader>(transaction, storage, indexed);
+	}
+	auto types = storage.GetTypes();
+	// Where rows stay, DuckDB does not evaluate generated columns.
+	moves_all = entry.HasGeneratedColumns();
+	for (auto &column : columns) {
+		auto &type = types[column.index];
+		moves_all = moves_all || IsMovedByUpdates(type);
+		if (MayMoveByUpdate(type)) {
+			needed.push_back(column.index);
+		}
+	}
+	written = columns;
+	physical_index_set_t checked(columns.begin(), columns.end());
+	AddCheckedColumns(target.constraints, checked);
+	for (auto &column : checked) {
+		if (std::find(columns.begin(), columns.end(), column) == columns.end()) {
+			written.push_back(column);
+			needed.push_back(column.index);
+		}
+	}
+	needed = Ascending(std::move(needed));
+	if (!moves_all && !needed.empty()) {
+		old_values = make_uniq<RowReader>(transaction, storage, needed);
 	}
 }
 
-Applier::Placed &Applier::PlacedIn(Target &target) {
+Applier::Placed &Applier::PlacedIn(Target &target, const vector<PhysicalIndex> &columns) {
 	if (!placed) {
-		placed = make_uniq<Placed>(context, target);
+		if (!columns.empty()) {
+			// A checkpoint replaces the columns that rows are updated in, and frees what a commit still looks at.
+			KeepCheckpointsAway();
+		}
+		placed = make_uniq<Placed>(context, target, columns);
 	}
-	if (&placed->target != &target) {
-		throw InvalidInputException("rows of several tables are named by their places");
+	if (&placed->target != &target || placed->columns != columns) {
+		throw InvalidInputException("rows of several tables, or different columns of them, are named by their places");
 	}
 	return *placed;
 }
@@ -84,7 +119,7 @@ void Applier::ChangePlaces(const QuackTable &table, const QuackPlaces &places, Q
 		}
 		values.Flatten();
 	}
-	auto &in = PlacedIn(target);
+	auto &in = PlacedIn(target, columns);
 	changed.insert(entry.GetStorage().GetDataTableInfo().get());
 
 	auto runs = Text(places.runs);
@@ -105,7 +140,7 @@ void Applier::ChangePlaces(const QuackTable &table, const QuackPlaces &places, Q
 		if (columns.empty()) {
 			DeletePlaced(target, piece, gathered);
 		} else {
-			UpdatePlaced(target, piece, gathered, columns, values);
+			UpdatePlaced(target, piece, gathered, values);
 		}
 		done += gathered;
 		gathered = 0;
@@ -172,16 +207,73 @@ void Applier::DeletePlaced(Target &target, Vector &row_ids, idx_t count) {
 	}
 }
 
-void Applier::UpdatePlaced(Target &target, Vector &row_ids, idx_t count, const vector<PhysicalIndex> &columns,
-                           DataChunk &values) {
-	// Not in place: a snapshot from before would keep checkpoints away for as long as it is open.
+void Applier::UpdatePlaced(Target &target, Vector &row_ids, idx_t count, DataChunk &values) {
+	auto &in = *placed;
+	if (in.moves_all) {
+		MovePlaced(target, row_ids, count, values);
+		return;
+	}
+	DataChunk old_values;
+	if (in.old_values) {
+		FetchRows(*in.old_values, *target.entry, row_ids, count, old_values);
+	}
+	auto old_of = [&](const PhysicalIndex &column) -> Vector & {
+		auto place = std::lower_bound(in.needed.begin(), in.needed.end(), column.index);
+		return old_values.data[NumericCast<idx_t>(place - in.needed.begin())];
+	};
+	vector<bool> moves(count, false);
+	vector<LogicalType> types = values.GetTypes();
+	for (idx_t i = 0; i < in.written.size(); i++) {
+		if (i >= in.columns.size()) {
+			types.push_back(old_of(in.written[i]).GetType());
+		} else if (MayMoveByUpdate(types[i])) {
+			NoteMoved(old_of(in.written[i]), values.data[i], false, moves);
+		}
+	}
+	DataChunk written;
+	written.InitializeEmpty(types);
+	for (idx_t i = 0; i < in.written.size(); i++) {
+		written.data[i].Reference(i < in.columns.size() ? values.data[i] : old_of(in.written[i]));
+	}
+	written.SetCardinalityUnsafe(count);
+
+	SelectionVector in_place(count), others(count);
+	idx_t in_place_count, others_count;
+	Split(moves, in_place, in_place_count, others, others_count);
+	auto update = [&](Vector &ids, DataChunk &changed) {
+		auto &entry = *target.entry;
+		auto state = entry.GetStorage().InitializeUpdate(entry, context, target.constraints);
+		entry.GetStorage().Update(*state, context, entry, ids, in.written, changed);
+	};
+	if (others_count == 0) {
+		update(row_ids, written);
+		return;
+	}
+	auto select = [&](const SelectionVector &sel, idx_t selected, const DataChunk &from, DataChunk &rows) {
+		SelectRows(from, sel, selected, rows);
+		Vector ids(row_ids, sel, selected);
+		ids.Flatten();
+		return ids;
+	};
+	if (in_place_count > 0) {
+		DataChunk stay;
+		auto ids = select(in_place, in_place_count, written, stay);
+		update(ids, stay);
+	}
+	DataChunk move;
+	auto ids = select(others, others_count, values, move);
+	MovePlaced(target, ids, others_count, move);
+}
+
+void Applier::MovePlaced(Target &target, Vector &row_ids, idx_t count, DataChunk &values) {
+	auto &in = *placed;
 	auto &entry = *target.entry;
 	DataChunk old_rows;
-	FetchRows(placed->rows, entry, row_ids, count, old_rows);
+	FetchRows(in.rows, entry, row_ids, count, old_rows);
 	DataChunk new_rows;
 	ReferenceColumns(old_rows, 0, entry.GetStorage().ColumnCount(), new_rows);
-	for (idx_t i = 0; i < columns.size(); i++) {
-		new_rows.data[columns[i].index].Reference(values.data[i]);
+	for (idx_t i = 0; i < in.columns.size(); i++) {
+		new_rows.data[in.columns[i].index].Reference(values.data[i]);
 	}
 	NoteText(target, old_rows);
 	DeleteRows(context, entry, target.constraints, row_ids, old_rows);

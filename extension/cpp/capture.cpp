@@ -340,7 +340,6 @@ void PhysicalCaptureUpdate::Capture(ClientContext &context, DataChunk &chunk, Ca
 	if (count == 0) {
 		return;
 	}
-	state.count += count;
 	if (state.bulk) {
 		state.bulk->Update(row_ids, count, values);
 	} else {

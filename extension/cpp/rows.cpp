@@ -233,33 +233,35 @@ static bool HasEqualValues(const LogicalType &type) {
 	});
 }
 
-void SplitInPlace(DuckTableEntry &table, DataChunk &old_rows, DataChunk &new_rows, SelectionVector &in_place,
-                  idx_t &in_place_count, SelectionVector &others, idx_t &others_count) {
-	auto indexed = table.GetStorage().GetDataTableInfo()->GetIndexes().GetIndexedColumns();
-	vector<bool> moves(new_rows.size(), false);
-	for (idx_t i = 0; i < new_rows.ColumnCount(); i++) {
-		auto &type = new_rows.data[i].GetType();
-		auto always = !type.SupportsRegularUpdate() || indexed.count(i) > 0;
-		if (!always && !HasEqualValues(type)) {
-			continue;
+bool IsMovedByUpdates(const LogicalType &type) {
+	return !type.SupportsRegularUpdate();
+}
+
+bool MayMoveByUpdate(const LogicalType &type) {
+	return IsMovedByUpdates(type) || HasEqualValues(type);
+}
+
+void NoteMoved(Vector &old_values, Vector &new_values, bool whenever_different, vector<bool> &moves) {
+	auto count = moves.size();
+	auto differ = RowBytes(old_values).Differ(RowBytes(new_values), count);
+	if (!whenever_different) {
+		SelectionVector equal(count);
+		auto equal_count = VectorOperations::NotDistinctFrom(old_values, new_values, nullptr, count, &equal, nullptr);
+		vector<bool> seems_same(count, false);
+		for (idx_t row = 0; row < equal_count; row++) {
+			seems_same[equal.get_index(row)] = true;
 		}
-		auto differ = RowBytes(old_rows.data[i]).Differ(RowBytes(new_rows.data[i]), new_rows.size());
-		SelectionVector equal(new_rows.size());
-		if (!always) {
-			auto count = VectorOperations::NotDistinctFrom(old_rows.data[i], new_rows.data[i], nullptr, new_rows.size(),
-			                                               &equal, nullptr);
-			vector<bool> seems_same(new_rows.size(), false);
-			for (idx_t row = 0; row < count; row++) {
-				seems_same[equal.get_index(row)] = true;
-			}
-			for (idx_t row = 0; row < differ.size(); row++) {
-				differ[row] = differ[row] && seems_same[row];
-			}
-		}
-		for (idx_t row = 0; row < differ.size(); row++) {
-			moves[row] = moves[row] || differ[row];
+		for (idx_t row = 0; row < count; row++) {
+			differ[row] = differ[row] && seems_same[row];
 		}
 	}
+	for (idx_t row = 0; row < count; row++) {
+		moves[row] = moves[row] || differ[row];
+	}
+}
+
+void Split(const vector<bool> &moves, SelectionVector &in_place, idx_t &in_place_count, SelectionVector &others,
+           idx_t &others_count) {
 	in_place_count = others_count = 0;
 	for (idx_t row = 0; row < moves.size(); row++) {
 		if (moves[row]) {
@@ -270,14 +272,27 @@ void SplitInPlace(DuckTableEntry &table, DataChunk &old_rows, DataChunk &new_row
 	}
 }
 
+void SplitInPlace(DuckTableEntry &table, DataChunk &old_rows, DataChunk &new_rows, SelectionVector &in_place,
+                  idx_t &in_place_count, SelectionVector &others, idx_t &others_count) {
+	auto indexed = table.GetStorage().GetDataTableInfo()->GetIndexes().GetIndexedColumns();
+	vector<bool> moves(new_rows.size(), false);
+	for (idx_t i = 0; i < new_rows.ColumnCount(); i++) {
+		auto &type = new_rows.data[i].GetType();
+		auto is_moved = IsMovedByUpdates(type) || indexed.count(i) > 0;
+		if (is_moved || MayMoveByUpdate(type)) {
+			NoteMoved(old_rows.data[i], new_rows.data[i], is_moved, moves);
+		}
+	}
+	Split(moves, in_place, in_place_count, others, others_count);
+}
+
 void SelectRows(const DataChunk &rows, const SelectionVector &sel, idx_t count, DataChunk &result) {
 	result.InitializeEmpty(rows.GetTypes());
 	result.Slice(rows, sel, count);
 	result.Flatten();
 }
 
-//! DuckDB evaluates a CHECK where it is given one of its columns, and asks for all of them then.
-static void AddCheckedColumns(const BoundConstraints &constraints, physical_index_set_t &updated) {
+void AddCheckedColumns(const BoundConstraints &constraints, physical_index_set_t &updated) {
 	auto is_updated = [&](const PhysicalIndex &column) { return updated.count(column) > 0; };
 	for (idx_t before = 0; before != updated.size();) {
 		before = updated.size();

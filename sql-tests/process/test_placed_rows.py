@@ -2,6 +2,7 @@
 
 import threading
 
+import duckdb
 import pytest
 
 from quack_testing.process import DatabaseError
@@ -61,10 +62,16 @@ def test_wherever_checkpoints_have_left_them(shared_cluster, table):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_after_a_kill(node, table):
-    fill(node, TABLES[table])
+@pytest.mark.parametrize("rows", [3, ROWS])
+def test_after_a_kill(node, table, rows):
+    fill(node, TABLES[table], rows)
+    plain = duckdb.connect()
+    plain.execute(f"CREATE TABLE t ({TABLES[table]})")
+    plain.execute(f"INSERT INTO t SELECT range, range % 1000, (range % 3)::DOUBLE, 'row ' || range FROM range({rows})")
     for statement in STATEMENTS:
-        node.sql(statement.format(rows=ROWS))
+        statement = statement.format(rows=rows)
+        assert node.sql(statement) == plain.execute(statement).fetchall(), statement
+        assert node.sql("FROM t ORDER BY ALL") == plain.execute("FROM t ORDER BY ALL").fetchall(), statement
         before = node.sql(SUMS), state_hash(node)
         node.kill_and_start()
         assert (node.sql(SUMS), state_hash(node)) == before, statement

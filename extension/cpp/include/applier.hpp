@@ -93,10 +93,11 @@ private:
 	//! Waits for a checkpoint that is being written; the next one waits for this transaction.
 	void KeepCheckpointsAway();
 	void UpdateFound(Target &target, Found &update);
-	Placed &PlacedIn(Target &target);
+	Placed &PlacedIn(Target &target, const duckdb::vector<duckdb::PhysicalIndex> &columns);
 	void DeletePlaced(Target &target, duckdb::Vector &row_ids, idx_t count);
-	void UpdatePlaced(Target &target, duckdb::Vector &row_ids, idx_t count,
-	                  const duckdb::vector<duckdb::PhysicalIndex> &columns, duckdb::DataChunk &values);
+	void UpdatePlaced(Target &target, duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values);
+	//! Deletes the rows and appends them with their new values.
+	void MovePlaced(Target &target, duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values);
 	void FlushAppend();
 	//! What has been stored of the tables' numbers.
 	void LoadNumbers();

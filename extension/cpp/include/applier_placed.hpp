@@ -8,16 +8,26 @@ namespace quack {
 
 //! A table as it was before the running transaction, which changes nothing but rows of it by their places.
 struct Applier::Placed {
-	Placed(duckdb::ClientContext &context, Target &target);
+	//! `columns` are those that change; none when the rows are deleted.
+	Placed(duckdb::ClientContext &context, Target &target, duckdb::vector<duckdb::PhysicalIndex> columns);
 
 	Target &target;
+	duckdb::vector<duckdb::PhysicalIndex> columns;
 	RowPlaces places;
 	RowCheck check;
 	//! Reads the columns that indexes are made of; none where there are none.
 	duckdb::vector<idx_t> indexed;
 	duckdb::unique_ptr<RowReader> keys;
-	//! Reads all columns of rows that are updated.
+	//! Reads all columns of rows that are deleted and appended.
 	RowReader rows;
+
+	//! Whether DuckDB changes none of the rows where they are.
+	bool moves_all = false;
+	//! What DuckDB is given to change rows where they are: `columns`, then others that a CHECK needs beside them.
+	duckdb::vector<duckdb::PhysicalIndex> written;
+	//! Reads the columns of which the values before are needed, in ascending order; none where none are.
+	duckdb::vector<idx_t> needed;
+	duckdb::unique_ptr<RowReader> old_values;
 };
 
 } // namespace quack

@@ -67,6 +67,24 @@ void SplitInPlace(duckdb::DuckTableEntry &table, duckdb::DataChunk &old_rows, du
                   duckdb::SelectionVector &in_place, idx_t &in_place_count, duckdb::SelectionVector &others,
                   idx_t &others_count);
 
+//! Whether DuckDB changes values of this type by deleting and appending their rows.
+bool IsMovedByUpdates(const duckdb::LogicalType &type);
+
+//! Whether it depends on the values if DuckDB changes them where they are, or it never does.
+bool MayMoveByUpdate(const duckdb::LogicalType &type);
+
+//! Notes which rows must be deleted and appended for one of their columns: those in which its bytes differ and SQL says
+//! that the values are equal, or `whenever_different`.
+void NoteMoved(duckdb::Vector &old_values, duckdb::Vector &new_values, bool whenever_different, duckdb::vector<bool> &moves);
+
+//! The positions of rows that do not move, and of those that do.
+void Split(const duckdb::vector<bool> &moves, duckdb::SelectionVector &in_place, idx_t &in_place_count,
+           duckdb::SelectionVector &others, idx_t &others_count);
+
+//! Adds columns to those that change, until a CHECK has all of its columns or none. DuckDB evaluates a CHECK where it is
+//! given one of its columns, and asks for all of them then.
+void AddCheckedColumns(const BoundConstraints &constraints, duckdb::physical_index_set_t &updated);
+
 //! Some rows of a chunk, which stays as it is.
 void SelectRows(const duckdb::DataChunk &rows, const duckdb::SelectionVector &sel, idx_t count, duckdb::DataChunk &result);
 

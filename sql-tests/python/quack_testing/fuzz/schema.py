@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from quack_testing.fuzz.values import Type, parse
 
 COLUMNS = """SELECT database_name, schema_name, table_name, column_name, data_type, is_generated, is_nullable,
-    column_default IS NOT NULL FROM duckdb_columns()
+    column_default IS NOT NULL, coalesce(column_default, '') LIKE '%nextval%' FROM duckdb_columns()
     WHERE database_name IN ('cp', 'temp') AND NOT internal ORDER BY table_oid, column_index"""
 CONSTRAINTS = """SELECT database_name, schema_name, table_name, constraint_type,
     array_to_string(constraint_column_names, '|'), constraint_name, referenced_table
@@ -31,6 +31,8 @@ class Column:
     generated: bool
     nullable: bool
     has_default: bool
+    # A row's value depends on when it is evaluated.
+    draws: bool
 
 
 @dataclass
@@ -81,10 +83,11 @@ class Model:
 def read(rows_of):
     """The model; `rows_of` runs a query and gives its rows as texts."""
     tables = {tuple(row): Table(*row) for row in rows_of(TABLES)}
-    for database, schema, table, name, type_name, generated, nullable, default in rows_of(COLUMNS):
+    for database, schema, table, name, type_name, generated, nullable, default, draws in rows_of(COLUMNS):
         # Views have columns, too.
         if (database, schema, table) in tables:
-            column = Column(quoted(name), parse(type_name), generated == "true", nullable == "true", default == "true")
+            facts = [fact == "true" for fact in (generated, nullable, default, draws)]
+            column = Column(quoted(name), parse(type_name), *facts)
             tables[database, schema, table].columns.append(column)
     for database, schema, name, kind, columns, constraint, parent in rows_of(CONSTRAINTS):
         table = tables[database, schema, name]
