@@ -22,8 +22,8 @@ static vector<idx_t> Ascending(vector<idx_t> columns) {
 	return columns;
 }
 
-Applier::Placed::Placed(ClientContext &context, Target &target, vector<PhysicalIndex> columns_p)
-    : target(target), columns(std::move(columns_p)), places(context, target.entry->GetStorage()),
+Applier::Placed::Placed(ClientContext &context, Target &target, vector<PhysicalIndex> columns_p, bool in_place)
+    : target(target), columns(std::move(columns_p)), in_place(in_place), places(context, target.entry->GetStorage()),
       check(DuckTransaction::Get(context, target.entry->GetStorage().db), *target.entry),
       rows(DuckTransaction::Get(context, target.entry->GetStorage().db), target.entry->GetStorage()) {
 	auto &entry = *target.entry;
@@ -36,7 +36,7 @@ Applier::Placed::Placed(ClientContext &context, Target &target, vector<PhysicalI
 	}
 	auto types = storage.GetTypes();
 	// Where rows stay, DuckDB does not evaluate generated columns.
-	moves_all = entry.HasGeneratedColumns();
+	moves_all = !in_place || entry.HasGeneratedColumns();
 	for (auto &column : columns) {
 		auto &type = types[column.index];
 		moves_all = moves_all || IsMovedByUpdates(type);
@@ -59,16 +59,16 @@ Applier::Placed::Placed(ClientContext &context, Target &target, vector<PhysicalI
 	}
 }
 
-Applier::Placed &Applier::PlacedIn(Target &target, const vector<PhysicalIndex> &columns) {
+Applier::Placed &Applier::PlacedIn(Target &target, const vector<PhysicalIndex> &columns, bool in_place) {
 	if (!placed) {
-		if (!columns.empty()) {
+		if (in_place) {
 			// A checkpoint replaces the columns that rows are updated in, and frees what a commit still looks at.
 			KeepCheckpointsAway();
 		}
-		placed = make_uniq<Placed>(context, target, columns);
+		placed = make_uniq<Placed>(context, target, columns, in_place);
 	}
-	if (&placed->target != &target || placed->columns != columns) {
-		throw InvalidInputException("rows of several tables, or different columns of them, are named by their places");
+	if (&placed->target != &target || placed->columns != columns || placed->in_place != in_place) {
+		throw InvalidInputException("rows that are named by their places are changed in several ways");
 	}
 	return *placed;
 }
@@ -119,7 +119,7 @@ void Applier::ChangePlaces(const QuackTable &table, const QuackPlaces &places, Q
 		}
 		values.Flatten();
 	}
-	auto &in = PlacedIn(target, columns);
+	auto &in = PlacedIn(target, columns, places.in_place);
 	changed.insert(entry.GetStorage().GetDataTableInfo().get());
 
 	auto runs = Text(places.runs);

@@ -24,6 +24,9 @@ constexpr idx_t ROWS_MIN = STANDARD_VECTOR_SIZE;
 //! along; and a table without a key loses its order by that, so that it takes them only where there are very few.
 constexpr idx_t ROWS_PER_ROW_WITH_KEY = 1 << 10;
 constexpr idx_t ROWS_PER_ROW = 1 << 20;
+//! So many rows are updated where they are. That takes a fraction of the time, but a transaction from before it keeps
+//! checkpoints away for as long as it is open.
+constexpr idx_t ROWS_IN_PLACE_MIN = 5 * STANDARD_VECTOR_SIZE;
 //! `Rows.count` has 32 bits.
 constexpr idx_t ROWS_PER_MESSAGE = idx_t(1) << 30;
 
@@ -95,7 +98,7 @@ void BulkChange::Write(PlaceWriter &runs, bool are_all, QuackBytes values) {
 		bytes.clear();
 	}
 	static_cast<Writer &>(*op.proposal->changes)
-	    .Placed(table, PlacedRows {revision, std::move(bytes), Check().Finish(), count, columns, values});
+	    .Placed(table, PlacedRows {revision, std::move(bytes), Check().Finish(), count, columns, values, in_place});
 }
 
 static TransactionException RowIsGone(const DuckTableEntry &table) {
@@ -146,6 +149,16 @@ static void Sort(Vector &row_ids, idx_t count, DataChunk &values) {
 	values.Flatten();
 }
 
+void BulkChange::ForEachKept(ColumnDataCollection &rows, const Take &take) {
+	for (auto &chunk : rows.Chunks()) {
+		chunk.Flatten();
+		Vector ids(Vector::Ref(chunk.data[columns.size()]));
+		DataChunk values;
+		ReferenceColumns(chunk, 0, columns.size(), values);
+		take(ids, chunk.size(), values);
+	}
+}
+
 void BulkChange::Update(Vector &row_ids, idx_t count, DataChunk &values) {
 	row_ids.Flatten();
 	if (kept) {
@@ -157,19 +170,21 @@ void BulkChange::Update(Vector &row_ids, idx_t count, DataChunk &values) {
 		both.data[columns.size()].Reference(row_ids);
 		both.SetCardinalityUnsafe(count);
 		kept->Append(both);
-		if (kept->Count() < rows_min) {
-			return;
-		}
-		auto first = std::move(kept);
-		for (auto &chunk : first->Chunks()) {
-			chunk.Flatten();
-			Vector ids(Vector::Ref(chunk.data[columns.size()]));
-			DataChunk of_columns;
-			ReferenceColumns(chunk, 0, columns.size(), of_columns);
-			Update(ids, chunk.size(), of_columns);
+		if (kept->Count() >= MaxValue<idx_t>(rows_min, ROWS_IN_PLACE_MIN)) {
+			in_place = true;
+			WriteKept();
 		}
 		return;
 	}
+	WriteSorted(row_ids, count, values);
+}
+
+void BulkChange::WriteKept() {
+	auto first = std::move(kept);
+	ForEachKept(*first, [&](Vector &row_ids, idx_t count, DataChunk &values) { WriteSorted(row_ids, count, values); });
+}
+
+void BulkChange::WriteSorted(Vector &row_ids, idx_t count, DataChunk &values) {
 	DataChunk sorted;
 	ReferenceColumns(values, 0, columns.size(), sorted);
 	UnifyNans(sorted);
@@ -216,15 +231,11 @@ bool BulkChange::WriteDeleted() {
 	return true;
 }
 
-void BulkChange::Finish(const std::function<void(Vector &row_ids, idx_t count, DataChunk &values)> &take) {
-	if (kept) {
-		for (auto &chunk : kept->Chunks()) {
-			chunk.Flatten();
-			Vector ids(Vector::Ref(chunk.data[columns.size()]));
-			DataChunk values;
-			ReferenceColumns(chunk, 0, columns.size(), values);
-			take(ids, chunk.size(), values);
-		}
+void BulkChange::Finish(const Take &take) {
+	if (kept && kept->Count() >= rows_min) {
+		WriteKept();
+	} else if (kept) {
+		ForEachKept(*kept, take);
 	} else if (columns.empty() && !WriteDeleted()) {
 		DataChunk none;
 		deleted.ForEachVector([&](Vector &row_ids, idx_t count) { take(row_ids, count, none); });

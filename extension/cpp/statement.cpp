@@ -109,7 +109,7 @@ void Writer::Placed(DuckTableEntry &table, const PlacedRows &rows) {
 	for (auto &column : rows.columns) {
 		columns.push_back(NumericCast<uint32_t>(column.index));
 	}
-	QuackPlaces places {rows.revision, Bytes(rows.runs), columns.data(), columns.size(), rows.check};
+	QuackPlaces places {rows.revision, Bytes(rows.runs), columns.data(), columns.size(), rows.check, rows.in_place};
 	lock_guard<mutex> guard(lock);
 	QuackError error = NoError();
 	quack_rs_writer_places(handle, QuackTable {Bytes(schema), Bytes(table.name.GetIdentifierName()), ShapeOf(table), number},

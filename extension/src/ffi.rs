@@ -100,6 +100,7 @@ pub struct Places<'a> {
     columns: *const u32,
     column_count: usize,
     pub check: u64,
+    pub in_place: bool,
     lives: PhantomData<&'a [u32]>,
 }
 
@@ -111,6 +112,7 @@ impl<'a> Places<'a> {
             columns: places.columns.as_ptr(),
             column_count: places.columns.len(),
             check: places.check,
+            in_place: places.in_place,
             lives: PhantomData,
         }
     }

@@ -134,7 +134,8 @@ unsafe extern "C" fn quack_rs_writer_places(
         let columns = places.columns();
         let change = if columns.is_empty() { Change::Deleted } else { Change::Updated };
         let runs = bytes::Bytes::copy_from_slice(places.runs.as_slice());
-        let places = proto::Places { revision: places.revision, runs, columns, check: places.check };
+        let Places { revision, check, in_place, .. } = places;
+        let places = proto::Places { revision, runs, columns, check, in_place };
         let rows = Rows { places: Some(places), ..rows(table, chunk, count) };
         // SAFETY: as the header asks of C++.
         unsafe { writer(handle) }.rows(change, rows)

@@ -93,7 +93,7 @@ private:
 	//! Waits for a checkpoint that is being written; the next one waits for this transaction.
 	void KeepCheckpointsAway();
 	void UpdateFound(Target &target, Found &update);
-	Placed &PlacedIn(Target &target, const duckdb::vector<duckdb::PhysicalIndex> &columns);
+	Placed &PlacedIn(Target &target, const duckdb::vector<duckdb::PhysicalIndex> &columns, bool in_place);
 	void DeletePlaced(Target &target, duckdb::Vector &row_ids, idx_t count);
 	void UpdatePlaced(Target &target, duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values);
 	//! Deletes the rows and appends them with their new values.

@@ -38,6 +38,7 @@ struct QuackPlaces {
 	const uint32_t *columns;
 	size_t column_count;
 	uint64_t check;
+	bool in_place;
 };
 
 //! When rows were changed last, and which tables have their rows in an order of each node's own, see

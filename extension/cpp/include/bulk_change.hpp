@@ -13,6 +13,8 @@ namespace quack {
 //! which others may be changed at the same time, it takes them along at once.
 class BulkChange {
 public:
+	using Take = std::function<void(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values)>;
+
 	//! None where the rows must travel. `columns` are those that change; none when the rows are deleted.
 	static duckdb::unique_ptr<BulkChange> Begin(duckdb::ClientContext &context, const PhysicalCapture &op,
 	                                            duckdb::DuckTableEntry &table,
@@ -23,7 +25,7 @@ public:
 	//! Rows that go.
 	void Delete(duckdb::Vector &row_ids, idx_t count);
 	//! The statement has ended. Where the rows must travel after all, `take` gets them, with the values for an update.
-	void Finish(const std::function<void(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values)> &take);
+	void Finish(const Take &take);
 	//! Rows that the statement deletes.
 	idx_t Deleted() const {
 		return deleted.Count();
@@ -34,6 +36,9 @@ private:
 	           const duckdb::vector<duckdb::PhysicalIndex> &columns, uint64_t revision, bool is_ordered, idx_t rows_min);
 
 	void WriteUpdated(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values);
+	void WriteSorted(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values);
+	void WriteKept();
+	void ForEachKept(duckdb::ColumnDataCollection &rows, const Take &take);
 	//! Returns whether the rows have been written.
 	bool WriteDeleted();
 	void Write(PlaceWriter &runs, bool are_all, QuackBytes values);
@@ -49,6 +54,8 @@ private:
 	bool is_ordered;
 	//! With fewer, the rows travel.
 	idx_t rows_min;
+	//! Whether there are so many rows that they are updated where they are.
+	bool in_place = false;
 	duckdb::unique_ptr<RowPlaces> places;
 	duckdb::unique_ptr<RowCheck> check;
 	HiddenRows deleted;

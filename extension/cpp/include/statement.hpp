@@ -29,6 +29,7 @@ struct PlacedRows {
 	const duckdb::vector<duckdb::PhysicalIndex> &columns;
 	//! Their new values, as `SerializeChunk` writes them.
 	QuackBytes values;
+	bool in_place;
 };
 
 //! Owns a transaction that is being written for the log: aborts it unless it was committed.

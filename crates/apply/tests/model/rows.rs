@@ -67,6 +67,7 @@ pub fn placed(
         runs: if are_all { Vec::new() } else { runs }.into(),
         columns: new.iter().map(|_| 1).collect(),
         check: 0,
+        in_place: false,
     };
     Rows { places: Some(places), ..encode(table, width, &encoded, 0) }
 }
