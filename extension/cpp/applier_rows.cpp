@@ -9,6 +9,7 @@
 #include "row_identity.hpp"
 #include "rows.hpp"
 #include "statement.hpp"
+#include "table_entry.hpp"
 #include "transaction_manager.hpp"
 #include "value_check.hpp"
 #include "duckdb/execution/index/art/art.hpp"
@@ -40,13 +41,27 @@ static bool ComputesKeys(ClientContext &context, DataTable &storage) {
 	return computes;
 }
 
-unique_ptr<Applier::Target> Applier::NewTarget(const string &schema, const string &name) {
-	auto &entry = Catalog::GetEntry(context, CatalogType::TABLE_ENTRY, NameIn(store.CatalogName(), schema, name));
-	if (entry.type != CatalogType::TABLE_ENTRY) {
-		throw CatalogException("\"%s\" is not a table", name);
+TransactionException Applier::TableIsGone(const QuackTable &table) {
+	auto &catalog = store.Catalog();
+	auto change = "dropped";
+	ForEachTable(context, catalog, [&](SchemaCatalogEntry &, DuckTableEntry &entry) {
+		if (table.number != 0 && catalog.numbers.Of(entry) == table.number) {
+			change = "renamed";
+		}
+	});
+	return TransactionException("Attempting to modify table \"%s\" but another transaction has %s this table",
+	                            Text(table.name), change);
+}
+
+unique_ptr<Applier::Target> Applier::NewTarget(const QuackTable &table) {
+	auto schema = Text(table.schema);
+	EntryLookupInfo lookup(CatalogType::TABLE_ENTRY, NameIn(store.CatalogName(), schema, Text(table.name)));
+	auto entry = Catalog::GetEntry(context, lookup, OnEntryNotFound::RETURN_NULL);
+	if (!entry || entry->type != CatalogType::TABLE_ENTRY) {
+		throw TableIsGone(table);
 	}
 	auto target = make_uniq<Target>();
-	target->entry = &entry.Cast<DuckTableEntry>();
+	target->entry = &entry->Cast<DuckTableEntry>();
 	// Those of a file that was just loaded are not yet, and DuckDB's own operators would do it.
 	BindIndexes(context, *target->entry);
 	target->shape = ShapeOf(*target->entry);
@@ -58,12 +73,11 @@ unique_ptr<Applier::Target> Applier::NewTarget(const string &schema, const strin
 }
 
 Applier::Target &Applier::TargetOf(const QuackTable &table) {
-	auto schema = Text(table.schema);
 	auto name = Text(table.name);
-	auto key = schema + '\0' + name;
+	auto key = Text(table.schema) + '\0' + name;
 	auto known = targets.find(key);
 	if (known == targets.end()) {
-		known = targets.emplace(key, NewTarget(schema, name)).first;
+		known = targets.emplace(key, NewTarget(table)).first;
 	}
 	auto &target = known->second;
 	// What the transaction itself makes gets its number at the end.

@@ -167,6 +167,27 @@ def test_another_table_is_made_while_one_of_its_name_is_computed(shared_cluster,
     assert node.sql("FROM made") == [(7,)]
 
 
+WRITES = ["INSERT INTO t VALUES (2)", "UPDATE t SET i = 3", "DELETE FROM t"]
+GOES = {"DROP TABLE t": "dropped", "DROP SCHEMA gone CASCADE": "dropped", "ALTER TABLE t RENAME TO t2": "renamed"}
+
+
+@pytest.mark.parametrize("goes", GOES)
+@pytest.mark.parametrize("write", WRITES)
+def test_a_table_goes_while_a_transaction_has_written_to_it(node, write, goes):
+    """Another table with a similar name is not advised."""
+    node.sql("CREATE OR REPLACE TABLE t1 (i INTEGER)")
+    node.sql("CREATE SCHEMA gone")
+    for connection in ("default", "other"):
+        node.sql("USE cp.gone", connection)
+    node.sql("CREATE TABLE t (i INTEGER)")
+    node.sql("INSERT INTO t VALUES (1)")
+    for statement in ("BEGIN", write):
+        node.sql(statement)
+    node.sql(goes, "other")
+    with pytest.raises(DatabaseError, match=f'Attempting to modify table "t" but another transaction has {GOES[goes]} this table'):
+        node.sql("COMMIT")
+
+
 TRANSACTIONS = {
     "renames it": ["INSERT INTO s VALUES (5, 5)", "ALTER TABLE s RENAME TO t", "INSERT INTO t VALUES (6, 6)",
                    "DELETE FROM t WHERE id < 2", "ALTER TABLE t RENAME TO s", "UPDATE s SET k = 0 WHERE id = 6"],

@@ -81,7 +81,9 @@ private:
 
 	//! The table that rows are for; throws when it is not the one that was meant, or has changed.
 	Target &TargetOf(const QuackTable &table);
-	duckdb::unique_ptr<Target> NewTarget(const duckdb::string &schema, const duckdb::string &name);
+	duckdb::unique_ptr<Target> NewTarget(const QuackTable &table);
+	//! What is said of a table that was there when the statement was evaluated.
+	duckdb::TransactionException TableIsGone(const QuackTable &table);
 	//! A statement may have altered any table.
 	void ForgetTargets();
 	duckdb::optional_ptr<duckdb::SequenceCatalogEntry> FindSequence(const duckdb::string &schema,
