@@ -96,6 +96,10 @@ void Run(ClientContext &context, TableFunctionInput &input, DataChunk &output) {
 	output.SetChildCardinality(count);
 }
 
+constexpr int64_t MAX_CONNECTIONS = 65536;
+//! A year.
+constexpr int64_t MAX_TIMEOUT_SECONDS = 31536000;
+
 //! A named parameter; empty when it is not given.
 string Named(TableFunctionBindInput &input, const char *name) {
 	auto entry = input.named_parameters.find(name);
@@ -131,6 +135,19 @@ vector<string> NamedList(TableFunctionBindInput &input, const char *name) {
 bool Flag(TableFunctionBindInput &input, const char *name) {
 	auto entry = input.named_parameters.find(name);
 	return entry != input.named_parameters.end() && !entry->second.IsNull() && entry->second.GetValue<bool>();
+}
+
+//! A named parameter from 1 to `max`; 0 when it is not given.
+uint32_t Number(TableFunctionBindInput &input, const char *name, int64_t max) {
+	auto entry = input.named_parameters.find(name);
+	if (entry == input.named_parameters.end() || entry->second.IsNull()) {
+		return 0;
+	}
+	auto value = entry->second.GetValue<int64_t>();
+	if (value < 1 || value > max) {
+		throw InvalidInputException("%s := %lld is not allowed: give a number from 1 to %lld", name, value, max);
+	}
+	return NumericCast<uint32_t>(value);
 }
 
 string UriOf(TableFunctionBindInput &input, const char *fallback) {
@@ -170,9 +187,13 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 	auto allow_other_hostname = Flag(input, "allow_other_hostname");
 	auto allow_host_access = Flag(input, "allow_host_access");
 	auto require_tls = Flag(input, "require_tls");
+	auto max_connections = Number(input, "max_connections", MAX_CONNECTIONS);
+	auto idle_connection = Number(input, "idle_connection_timeout_secs", MAX_TIMEOUT_SECONDS);
+	auto idle_transaction = Number(input, "idle_transaction_timeout_secs", MAX_TIMEOUT_SECONDS);
 	auto extensions = DeclaredExtensions(*host.Instance());
 	return [&host, uri, token, token_file, node_id, data_dir, catalog, cert_file, key_file, client_ca_file, peers, extensions,
-	        allow_other_hostname, consistency, allow_host_access, allow_origins, require_tls](QuackRowSink rows, QuackError *error) {
+	        allow_other_hostname, consistency, allow_host_access, allow_origins, require_tls,
+	        max_connections, idle_connection, idle_transaction](QuackRowSink rows, QuackError *error) {
 		auto peer_bytes = AllBytes(peers);
 		auto origin_bytes = AllBytes(allow_origins);
 		auto extension_bytes = AllBytes(extensions);
@@ -194,7 +215,10 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 		                               allow_host_access,
 		                               origin_bytes.data(),
 		                               origin_bytes.size(),
-		                               require_tls};
+		                               require_tls,
+		                               max_connections,
+		                               idle_connection,
+		                               idle_transaction};
 		quack_rs_serve(host.rust, &arguments, rows, error);
 	};
 }
@@ -303,6 +327,9 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 		for (auto name : {"allow_other_hostname", "allow_host_access", "require_tls"}) {
 			function.GetSignature().AddKeywordOnly(name, LogicalType::BOOLEAN, Value::BOOLEAN(false));
 		}
+		for (auto name : {"max_connections", "idle_connection_timeout_secs", "idle_transaction_timeout_secs"}) {
+			function.GetSignature().AddKeywordOnly(name, LogicalType::BIGINT, Value(LogicalType::BIGINT));
+		}
 		serve.AddFunction(function);
 	}
 	loader.RegisterFunction(serve);
@@ -317,7 +344,9 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	                              {"active_connections", LogicalType::UBIGINT},
 	                              {"catalog", LogicalType::VARCHAR},
 	                              {"node_id", LogicalType::VARCHAR},
-	                              {"data_dir", LogicalType::VARCHAR}}));
+	                              {"data_dir", LogicalType::VARCHAR},
+	                              {"max_connections", LogicalType::UBIGINT},
+	                              {"accepts_connections", LogicalType::BOOLEAN}}));
 	vector<LogicalType> two_texts {LogicalType::VARCHAR, LogicalType::VARCHAR};
 	vector<Column> status_column {{"status", LogicalType::VARCHAR}};
 	loader.RegisterFunction(Make("quack_add_node", two_texts, host, PlanAddNode, status_column));

@@ -43,6 +43,9 @@ public:
 	void Interrupt() {
 		connection->Interrupt();
 	}
+	bool IsInTransaction() {
+		return connection->HasActiveTransaction();
+	}
 
 private:
 	void Close() {
@@ -280,6 +283,10 @@ extern "C" void quack_cpp_session_close(void *session) {
 
 extern "C" void quack_cpp_session_interrupt(void *session) {
 	static_cast<Session *>(session)->Interrupt();
+}
+
+extern "C" bool quack_cpp_session_in_transaction(void *session) {
+	return static_cast<Session *>(session)->IsInTransaction();
 }
 
 extern "C" void quack_cpp_session_query(void *session, QuackBytes sql, QuackSink types, QuackSink names,

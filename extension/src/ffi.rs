@@ -263,6 +263,9 @@ pub struct ServeArguments<'a> {
     pub allow_origins: *const Bytes<'a>,
     pub allow_origins_count: usize,
     pub require_tls: bool,
+    pub max_connections: u32,
+    pub idle_connection_timeout_secs: u32,
+    pub idle_transaction_timeout_secs: u32,
 }
 
 unsafe extern "C-unwind" {
@@ -355,6 +358,7 @@ unsafe extern "C" {
     ) -> *mut c_void;
     pub fn quack_cpp_session_close(session: *mut c_void);
     pub fn quack_cpp_session_interrupt(session: *mut c_void);
+    pub fn quack_cpp_session_in_transaction(session: *mut c_void) -> bool;
     pub fn quack_cpp_session_query(
         session: *mut c_void,
         sql: Bytes<'_>,

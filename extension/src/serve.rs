@@ -82,6 +82,7 @@ impl Server {
         let token = given.map_or_else(|| random_token().map_err(io), Ok)?;
         let mut config = ServerConfig::new(endpoint, token.clone());
         config.allow_other_hostname = arguments.allow_other_hostname;
+        config.limits = arguments.limits();
         config.tls = tls;
         config.plain_loopback = !arguments.require_tls;
         // One text may be a list, as in the configuration of quackd.

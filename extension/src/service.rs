@@ -109,6 +109,10 @@ impl Service for Sessions {
         error.take().map_err(answer)
     }
 
+    fn is_in_transaction(&self, session: &str) -> bool {
+        self.get(session).is_ok_and(|session| unsafe { ffi::quack_cpp_session_in_transaction(session.0) })
+    }
+
     fn disconnect(&self, session: &str) -> Result<(), ServiceError> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let closed = sessions.remove(session);

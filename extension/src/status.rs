@@ -164,6 +164,7 @@ pub fn outcome_row(node: &NodeId, record: &OutcomeRecord) -> Vec<Option<String>>
 /// What is measured of clients' sessions. How many are open is a column of `quack_server_list()`.
 pub fn session_samples(counts: &SessionCounts, strangers_closed: u64) -> Vec<Sample> {
     let (name, help) = ("quack_sessions_refused_total", "Clients that were sent away.");
+    let (closed, why_closed) = ("quack_sessions_closed_total", "Sessions that the node has closed.");
     vec![
         Sample::counter(
             "quack_sessions_opened_total",
@@ -174,6 +175,8 @@ pub fn session_samples(counts: &SessionCounts, strangers_closed: u64) -> Vec<Sam
         Sample::counter(name, help, &[("reason", "token")], counts.wrong_tokens),
         Sample::counter(name, help, &[("reason", "guesses")], counts.slowed),
         Sample::counter(name, help, &[("reason", "limit")], counts.without_place),
+        Sample::counter(closed, why_closed, &[("reason", "silent")], counts.silent),
+        Sample::counter(closed, why_closed, &[("reason", "room")], counts.made_room),
         Sample::counter(
             "quack_connections_closed_total",
             "Connections that had shown neither a certificate nor the token when others needed their place.",

@@ -50,6 +50,15 @@ pub fn serve_statement(configuration: &Configuration) -> String {
     if let Some(consistency) = &configuration.consistency {
         add("consistency", quote(consistency));
     }
+    for (name, number) in [
+        ("max_connections", configuration.max_connections),
+        ("idle_connection_timeout_secs", configuration.idle_connection_timeout_secs),
+        ("idle_transaction_timeout_secs", configuration.idle_transaction_timeout_secs),
+    ] {
+        if let Some(number) = number {
+            add(name, number.to_string());
+        }
+    }
     format!("CALL quack_serve({})", arguments.join(", "))
 }
 
@@ -97,11 +106,15 @@ mod tests {
         configuration.allow_host_access = true;
         configuration.allow_origins = vec!["https://a".to_owned()];
         configuration.consistency = Some("linearizable".to_owned());
+        configuration.max_connections = Some(10);
+        configuration.idle_connection_timeout_secs = Some(20);
+        configuration.idle_transaction_timeout_secs = Some(30);
         let expected = "CALL quack_serve('quack:127.0.0.1:1', data_dir := '/it''s', token := 'a''); DROP TABLE t; --', \
                         node_id := 'n1', catalog := 'o''c', peers := ['n0:voter=quack:h0:1', 'n1:learner=quack:h1:2'], \
                         cert_file := '/c''rt', key_file := '/key', client_ca_file := '/ca', \
                         allow_other_hostname := true, require_tls := true, allow_host_access := true, \
-                        allow_origins := ['https://a'], consistency := 'linearizable')";
+                        allow_origins := ['https://a'], consistency := 'linearizable', max_connections := 10, \
+                        idle_connection_timeout_secs := 20, idle_transaction_timeout_secs := 30)";
         assert_eq!(serve_statement(&configuration), expected);
 
         configuration.duckdb_threads = Some(3);

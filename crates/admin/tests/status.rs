@@ -63,9 +63,20 @@ fn with(changes: &[(&str, &'static str)]) -> [&'static str; 16] {
 }
 
 fn servers() -> Table {
-    let columns =
-        vec![Column::of_type("catalog", "VARCHAR"), Column::of_type("active_connections", "UBIGINT")];
-    Table { columns, rows: vec![vec![Some("cp".to_owned()), Some("7".to_owned())]] }
+    servers_that("true")
+}
+
+fn servers_that(accepts: &str) -> Table {
+    let columns = [
+        ("catalog", "VARCHAR"),
+        ("active_connections", "UBIGINT"),
+        ("max_connections", "UBIGINT"),
+        ("accepts_connections", "BOOLEAN"),
+    ];
+    Table {
+        columns: columns.map(|(name, kind)| Column::of_type(name, kind)).to_vec(),
+        rows: vec![["cp", "7", "8", accepts].map(|text| Some(text.to_owned())).to_vec()],
+    }
 }
 
 fn measured() -> Table {
@@ -229,6 +240,16 @@ fn every_metric_has_its_line_in_the_page() {
     let described: Vec<&str> =
         page.lines().filter_map(|line| line.strip_prefix("| `quack_")?.split(['`', '{']).next()).collect();
     assert_eq!(described, names);
+}
+
+#[test]
+fn a_node_that_takes_no_more_clients_is_not_ready() {
+    let board = board(&[LEADER]);
+    board.put(raft(&[LEADER]), servers_that("false"), measured());
+    let view = board.view(Instant::now());
+    assert!(health(&view).ok);
+    assert_eq!(ready(&view).reason, "7 of 8 connections are in use, and none is idle: raise max_connections");
+    assert!(!ready(&view).ok);
 }
 
 #[test]

@@ -113,12 +113,21 @@ pub struct Limits {
     pub connections_max: usize,
     /// Most sessions.
     pub sessions_max: usize,
+    /// Sessions among them that are kept for clients of this machine.
+    pub sessions_reserved: usize,
+    /// Most sessions of clients from one address of another machine.
+    pub sessions_per_address_max: usize,
     /// Most requests that run at a time, each on a thread. Further ones wait.
     pub requests_max: usize,
     /// Most requests that wait for others of their own session.
     pub session_requests_max: usize,
     /// Longest time that a session may be silent. Then it is closed.
     pub session_idle_time_max: Duration,
+    /// The same while it has a transaction open, which is rolled back, or a result that is not fetched to its end: others'
+    /// checkpoints may wait for it.
+    pub transaction_idle_time_max: Duration,
+    /// When there is no place for a new session, the one that has been silent for longest is closed, if for so long.
+    pub room_silence_min: Duration,
 }
 
 impl Default for Limits {
@@ -140,16 +149,38 @@ impl Default for Limits {
             // The stock 2.0 server's default.
             connections_max: 1024,
             sessions_max: limits::SESSIONS_MAX,
+            sessions_reserved: reserved_of(limits::SESSIONS_MAX),
+            sessions_per_address_max: share_of(limits::SESSIONS_MAX),
             // The size of the stock server's thread pool.
             requests_max: 128,
             // The stock client fetches with a few threads at a time.
             session_requests_max: 64,
             session_idle_time_max: Duration::from_secs(limits::SESSION_IDLE_SECONDS_MAX),
+            transaction_idle_time_max: Duration::from_secs(limits::TRANSACTION_IDLE_SECONDS_MAX),
+            // Clients of protocol 1 send nothing between their statements. One that works is seldom silent for longer.
+            room_silence_min: Duration::from_secs(20),
         }
     }
 }
 
+/// Of so many sessions, those that are kept for clients of this machine.
+fn reserved_of(sessions: usize) -> usize {
+    (sessions / 8).min(16)
+}
+
+/// Of so many sessions, those that clients from one address may have.
+fn share_of(sessions: usize) -> usize {
+    (sessions * 3 / 4).max(1)
+}
+
 impl Limits {
+    /// These limits with another number of sessions, and the shares that follow from it.
+    #[must_use]
+    pub fn with_sessions(self, sessions_max: usize) -> Self {
+        let (sessions_reserved, sessions_per_address_max) = (reserved_of(sessions_max), share_of(sessions_max));
+        Self { sessions_max, sessions_reserved, sessions_per_address_max, ..self }
+    }
+
     /// Checks that a server can work with these limits.
     pub(crate) fn validate(&self) -> Result<(), Error> {
         let counts = [
@@ -158,7 +189,8 @@ impl Limits {
             // The HTTP library does not work with less.
             ("head_bytes_max", self.head_bytes_max, 8192),
             ("connections_max", self.connections_max, 1),
-            ("sessions_max", self.sessions_max, 1),
+            ("sessions_max", self.sessions_max, self.sessions_reserved + 1),
+            ("sessions_per_address_max", self.sessions_per_address_max, 1),
             ("requests_max", self.requests_max, 1),
             ("session_requests_max", self.session_requests_max, 1),
         ];
@@ -173,6 +205,7 @@ impl Limits {
             ("stall_time_max", self.stall_time_max),
             ("idle_time_max", self.idle_time_max),
             ("session_idle_time_max", self.session_idle_time_max),
+            ("transaction_idle_time_max", self.transaction_idle_time_max),
         ];
         for (name, value) in times {
             if value.is_zero() {

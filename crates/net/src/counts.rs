@@ -13,6 +13,10 @@ pub struct SessionCounts {
     pub slowed: u64,
     /// Clients that were sent away because all sessions were in use.
     pub without_place: u64,
+    /// Sessions that the server has closed because they were silent for too long.
+    pub silent: u64,
+    /// Sessions that the server has closed to make room for others.
+    pub made_room: u64,
 }
 
 /// The counts while they are being made.
@@ -22,6 +26,8 @@ pub(crate) struct SessionCounters {
     pub wrong_tokens: Counter,
     pub slowed: Counter,
     pub without_place: Counter,
+    pub silent: Counter,
+    pub made_room: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +51,8 @@ impl SessionCounters {
             wrong_tokens: self.wrong_tokens.get(),
             slowed: self.slowed.get(),
             without_place: self.without_place.get(),
+            silent: self.silent.get(),
+            made_room: self.made_room.get(),
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::http::Caller;
 use crate::random::random_bytes;
 use crate::server::in_call;
 use crate::service::{Opening, Service, ServiceError};
-use crate::session::{LiveResult, Session, Sessions, Turn};
+use crate::session::{Full, LiveResult, Place, Session, Sessions, Turn};
 use crate::{Limits, ServerConfig};
 
 /// The answer to a client that speaks later versions only.
@@ -62,7 +62,7 @@ impl Dispatcher {
         let names = [&config.host_names[..], &[config.listen.host().to_owned()]].concat();
         Self {
             service,
-            sessions: Arc::new(Sessions::new(config.limits.sessions_max)),
+            sessions: Arc::new(Sessions::new(config.limits.clone())),
             calls: Arc::new(Semaphore::new(config.limits.requests_max)),
             closings: Arc::new(Semaphore::new(CLOSINGS_MAX)),
             browsers: Browsers::new(&config.allow_origins, &names),
@@ -115,8 +115,8 @@ impl Dispatcher {
         if let Request::Connect(connecting) = request {
             return Ok(self.connect(caller, connecting).await);
         }
-        let session = header.session().ok().and_then(|id| self.sessions.get(&id));
-        let Some(session) = session else { return Ok(refusal(INVALID_SESSION)) };
+        let Ok(id) = header.session() else { return Ok(refusal(INVALID_SESSION)) };
+        let Some(session) = self.sessions.get(&id) else { return Ok(refusal(&self.no_session(&id))) };
         caller.is_known();
         Ok(match self.request(session, request).await {
             Ok(response) => response.encode(""),
@@ -134,12 +134,9 @@ impl Dispatcher {
             return refusal(text);
         }
         caller.is_known();
-        let Some(place) = self.sessions.reserve() else {
-            self.counters.without_place.count();
-            tracing::warn!(sessions_max = self.limits.sessions_max, "a client was refused: no session left");
-            return refusal(
-                "Too many connections: the server has its maximum, close some or raise its limit",
-            );
+        let place = match self.place_for(caller.from()).await {
+            Ok(place) => place,
+            Err(text) => return refusal(&text),
         };
         let id = match random_bytes() {
             Ok(bytes) => SessionId::from_random(bytes),
@@ -150,7 +147,7 @@ impl Dispatcher {
             platform: connecting.platform,
             protocol: protocol_1::VERSION,
         };
-        let session = Arc::new(Session::new(id.clone()));
+        let session = Arc::new(Session::new(id.clone(), caller.from()));
         let Some(turn) = session.turn(1).await else { return refusal(INVALID_SESSION) };
         let call = {
             let session = session.clone();
@@ -170,6 +167,41 @@ impl Dispatcher {
             }
             Err(error) => refusal(&error.message),
         }
+    }
+
+    /// A place for a new session; where all are taken, that of the session that has been silent for longest.
+    async fn place_for(&self, from: IpAddr) -> Result<Place, String> {
+        loop {
+            let full = match self.sessions.reserve(from) {
+                Ok(place) => return Ok(place),
+                Err(Full::Stopping) => return Err("the server is stopping".to_owned()),
+                Err(full) => full,
+            };
+            let of = (full == Full::Address).then_some(from);
+            if let Some((session, turn)) = self.sessions.longest_silent(of) {
+                self.counters.made_room.count();
+                self.end_session(session, turn, true).await;
+                continue;
+            }
+            self.counters.without_place.count();
+            let (sessions_max, address_max) = (self.limits.sessions_max, self.limits.sessions_per_address_max);
+            tracing::warn!(%from, ?full, sessions_max, "a client was refused: no session is left");
+            let silence = self.limits.room_silence_min.as_secs();
+            let (whose, most) = match full {
+                Full::Address => ("your address has", address_max),
+                Full::Server | Full::Stopping => ("the server has", sessions_max),
+            };
+            return Err(format!(
+                "Too many connections: {whose} its maximum of {most}, and none was silent for {silence} s; close some, \
+                 or raise max_connections"
+            ));
+        }
+    }
+
+    /// What is said of a session that is not there.
+    fn no_session(&self, id: &SessionId) -> String {
+        let ended = self.sessions.end_of(id);
+        ended.map_or_else(|| INVALID_SESSION.to_owned(), |ended| format!("{INVALID_SESSION}: {ended}"))
     }
 
     /// Compares a client's token with the right one; before that, an address with many wrong ones waits.
@@ -215,28 +247,42 @@ impl Dispatcher {
             return Err(ServiceError::new("Connection", "too many requests wait in this connection"));
         };
         if !turn.open {
-            return Err(invalid());
+            return Err(ServiceError::new("Invalid Input", self.no_session(&session.id)));
         }
         let id = session.id.clone();
         match request {
             // Handled before there is a session.
             Request::Connect(_) => Err(invalid()),
             Request::Prepare { sql } => {
-                self.call(&self.calls, session, turn, move |service, turn| prepare(service, &id, turn, &sql))
-                    .await
+                self.work(session, turn, move |service, turn| prepare(service, &id, turn, &sql)).await
             }
             Request::Fetch { result } => {
-                self.call(&self.calls, session, turn, move |service, turn| fetch(service, &id, turn, result))
-                    .await
+                self.work(session, turn, move |service, turn| fetch(service, &id, turn, result)).await
             }
             Request::Append(append) => {
                 let call = move |service: &dyn Service, _: &mut Turn| {
                     service.append(id.as_str(), &append.schema, &append.table, append.chunk)
                 };
-                self.call(&self.calls, session, turn, call).await.map(|()| Response::Success)
+                self.work(session, turn, call).await.map(|()| Response::Success)
             }
             Request::Disconnect => self.close(session, turn).await.map(|()| Response::Success),
         }
+    }
+
+    /// Makes a call of a client's request, and notes whether it leaves a transaction open.
+    async fn work<T: Send + 'static>(
+        &self,
+        session: Arc<Session>,
+        turn: Turn,
+        call: impl FnOnce(&dyn Service, &mut Turn) -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let noted = session.clone();
+        let call = move |service: &dyn Service, turn: &mut Turn| {
+            let result = call(service, turn);
+            noted.note_transaction(service.is_in_transaction(noted.id.as_str()));
+            result
+        };
+        self.call(&self.calls, session, turn, call).await
     }
 
     /// Closes a session. It leaves the table only when its call really begins: whoever waits for that
@@ -286,10 +332,17 @@ impl Dispatcher {
 
     /// Closes sessions that have been silent for too long.
     pub(crate) async fn reap(&self) {
-        for (session, turn) in self.sessions.silent(self.limits.session_idle_time_max) {
-            tracing::info!(session = ?session.id, "closing a session that has been silent for too long");
-            self.close_session(session, turn).await;
+        for (session, turn) in self.sessions.silent() {
+            self.counters.silent.count();
+            self.end_session(session, turn, false).await;
         }
+    }
+
+    /// Closes a session that has been silent.
+    async fn end_session(&self, session: Arc<Session>, turn: Turn, made_room: bool) {
+        let ended = self.sessions.note_end(&session, made_room);
+        tracing::info!(session = ?session.id, "{ended}");
+        self.close_session(session, turn).await;
     }
 
     /// Closes a session that nobody has asked to close.

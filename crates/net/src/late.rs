@@ -61,6 +61,10 @@ impl Service for LateService {
         self.service()?.append(session, schema, table, chunk)
     }
 
+    fn is_in_transaction(&self, session: &str) -> bool {
+        self.service.get().is_some_and(|service| service.is_in_transaction(session))
+    }
+
     fn disconnect(&self, session: &str) -> Result<(), ServiceError> {
         self.service()?.disconnect(session)
     }

@@ -181,6 +181,16 @@ impl Server {
         self.connections.dispatcher.sessions().count()
     }
 
+    /// Most sessions of clients.
+    pub fn connections_max(&self) -> usize {
+        self.connections.dispatcher.limits().sessions_max
+    }
+
+    /// Whether a client from another machine would get a session now.
+    pub fn accepts_connections(&self) -> bool {
+        self.connections.dispatcher.sessions().have_room()
+    }
+
     /// What clients have asked of the server since it was started.
     pub fn session_counts(&self) -> SessionCounts {
         self.connections.dispatcher.session_counts()
@@ -275,7 +285,8 @@ async fn close_sessions(connections: &Arc<Connections>) {
 
 /// Looks for silent sessions from time to time.
 async fn reap(dispatcher: Arc<Dispatcher>) {
-    let time = dispatcher.limits().session_idle_time_max;
+    let limits = dispatcher.limits();
+    let time = limits.session_idle_time_max.min(limits.transaction_idle_time_max);
     // A session goes at most a quarter of the time, or half a minute, too late.
     let pause = (time / 4).clamp(Duration::from_millis(10), Duration::from_secs(30));
     loop {

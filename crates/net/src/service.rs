@@ -74,6 +74,9 @@ pub trait Service: Send + Sync + 'static {
     /// whole record batches.
     fn append(&self, session: &str, schema: &str, table: &str, chunk: Bytes) -> Result<(), ServiceError>;
 
+    /// Whether the session has a transaction open, or a result that is not fetched to its end.
+    fn is_in_transaction(&self, session: &str) -> bool;
+
     /// Closes a session: its client has said so, has been silent for too long, or the server stops.
     /// An open transaction is rolled back. The session is gone whatever this returns.
     fn disconnect(&self, session: &str) -> Result<(), ServiceError>;

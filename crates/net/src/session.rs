@@ -5,13 +5,19 @@
 //! session's lock, so that calls of one session never overlap; an interrupt is delivered only
 //! while a call runs, so that it cannot hit the next one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use quack_wire::{ResultId, SessionId};
 use tokio::sync::{Mutex as FairMutex, OwnedMutexGuard};
+
+use crate::Limits;
+
+/// So many sessions that the server has closed are remembered, to tell their clients why.
+const ENDED_MAX: usize = 1024;
 
 /// Locks a mutex whose data are whole at every moment, so that a panic elsewhere is no reason to stop.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -40,6 +46,8 @@ pub(crate) struct SessionState {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub id: SessionId,
+    /// Where its client has connected from.
+    from: IpAddr,
     state: Arc<FairMutex<SessionState>>,
     waiting: AtomicUsize,
     /// Numbers the calls, so that an interrupt that comes too late hits none.
@@ -47,20 +55,38 @@ pub(crate) struct Session {
     /// The call that runs now. Interrupts are given while this is held.
     running: Mutex<Option<u64>>,
     used: Mutex<Instant>,
+    /// Whether its last call has left a transaction open, or a result that is not fetched to its end.
+    in_transaction: AtomicBool,
 }
 
 /// The right to make calls in a session. Whoever waits gets it in the order of asking.
 pub(crate) type Turn = OwnedMutexGuard<SessionState>;
 
 impl Session {
-    pub(crate) fn new(id: SessionId) -> Self {
+    pub(crate) fn new(id: SessionId, from: IpAddr) -> Self {
         Self {
             id,
+            from,
             state: Arc::new(FairMutex::new(SessionState { open: true, result: None })),
             waiting: AtomicUsize::new(0),
             calls: AtomicU64::new(0),
             running: Mutex::new(None),
             used: Mutex::new(Instant::now()),
+            in_transaction: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes what a call has left behind. The caller holds the turn.
+    pub(crate) fn note_transaction(&self, is_open: bool) {
+        self.in_transaction.store(is_open, Ordering::Relaxed);
+    }
+
+    /// Longest time that the session may be silent now.
+    fn silence_max(&self, limits: &Limits) -> Duration {
+        if self.in_transaction.load(Ordering::Relaxed) {
+            limits.session_idle_time_max.min(limits.transaction_idle_time_max)
+        } else {
+            limits.session_idle_time_max
         }
     }
 
@@ -129,6 +155,17 @@ impl Session {
     fn silent_for(&self) -> Duration {
         lock(&self.used).elapsed()
     }
+
+    /// The turn of a session that has been silent for so long.
+    fn idle_turn(&self, time: Duration) -> Option<Turn> {
+        if self.silent_for() < time {
+            return None;
+        }
+        // A client that holds the lock or waits for it has a request, and is not silent.
+        let turn = self.try_turn()?;
+        // A request may have come and gone between the two looks.
+        (self.silent_for() >= time && turn.open).then_some(turn)
+    }
 }
 
 /// Counts a request that waits for its turn, also when it gives up.
@@ -147,18 +184,49 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Why a session that its client has not closed is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    silence: Duration,
+    in_transaction: bool,
+    /// Whether it has ended because another client needed its place.
+    made_room: bool,
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let within = if self.in_transaction { " within a transaction, which is rolled back" } else { "" };
+        let room = if self.made_room { ", to make room for another client" } else { "" };
+        let seconds = self.silence.as_secs();
+        write!(f, "the server has closed this connection after {seconds} s of silence{within}{room}; connect again")
+    }
+}
+
+/// Why there is no place for a new session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// All places are taken, but for those that are kept for this machine.
+    Server,
+    /// The client's address has as many as one address may have.
+    Address,
+    /// The server is stopping.
+    Stopping,
+}
+
 /// All sessions of a server.
 #[derive(Debug)]
 pub(crate) struct Sessions {
     table: Mutex<Table>,
-    sessions_max: usize,
+    limits: Limits,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     sessions: HashMap<SessionId, Arc<Session>>,
-    /// Sessions whose `connect` call is under way: they have a place already.
-    opening: usize,
+    /// Where the clients are whose `connect` call is under way: they have a place already.
+    opening: Vec<IpAddr>,
+    /// The sessions that the server has closed last.
+    ended: VecDeque<(SessionId, Ended)>,
     /// Set when the server stops: no session opens any more.
     closed: bool,
 }
@@ -166,11 +234,15 @@ struct Table {
 /// A place in the table for a session that is being opened.
 pub(crate) struct Place {
     sessions: Arc<Sessions>,
+    from: IpAddr,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.sessions.table).opening -= 1;
+        let mut table = lock(&self.sessions.table);
+        if let Some(place) = table.opening.iter().position(|from| *from == self.from) {
+            table.opening.swap_remove(place);
+        }
     }
 }
 
@@ -187,18 +259,57 @@ impl Place {
 }
 
 impl Sessions {
-    pub(crate) fn new(sessions_max: usize) -> Self {
-        Self { table: Mutex::default(), sessions_max }
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self { table: Mutex::default(), limits }
     }
 
-    /// Takes a place for a new session; `None` when there is none left.
-    pub(crate) fn reserve(self: &Arc<Self>) -> Option<Place> {
+    /// Takes a place for a new session of a client from an address. Clients of this machine may take those that are kept
+    /// for them, and as many as there are.
+    pub(crate) fn reserve(self: &Arc<Self>, from: IpAddr) -> Result<Place, Full> {
         let mut table = lock(&self.table);
-        if table.closed || table.sessions.len() + table.opening >= self.sessions_max {
-            return None;
+        if table.closed {
+            return Err(Full::Stopping);
         }
-        table.opening += 1;
-        Some(Place { sessions: self.clone() })
+        let is_local = from.is_loopback();
+        let kept = if is_local { 0 } else { self.limits.sessions_reserved };
+        if table.sessions.len() + table.opening.len() + kept >= self.limits.sessions_max {
+            return Err(Full::Server);
+        }
+        if !is_local {
+            let open = table.sessions.values().filter(|session| session.from == from).count();
+            let opening = table.opening.iter().filter(|other| **other == from).count();
+            if open + opening >= self.limits.sessions_per_address_max {
+                return Err(Full::Address);
+            }
+        }
+        table.opening.push(from);
+        Ok(Place { sessions: self.clone(), from })
+    }
+
+    /// Whether a client from another machine would get a place now.
+    pub(crate) fn have_room(&self) -> bool {
+        let table = lock(&self.table);
+        let taken = table.sessions.len() + table.opening.len() + self.limits.sessions_reserved;
+        let is_free = taken < self.limits.sessions_max;
+        drop(table);
+        is_free || self.all().iter().any(|session| session.silent_for() >= self.limits.room_silence_min)
+    }
+
+    /// Notes why the server closes a session.
+    pub(crate) fn note_end(&self, session: &Session, made_room: bool) -> Ended {
+        let (silence, in_transaction) = (session.silent_for(), session.in_transaction.load(Ordering::Relaxed));
+        let ended = Ended { silence, in_transaction, made_room };
+        let mut table = lock(&self.table);
+        table.ended.push_back((session.id.clone(), ended));
+        if table.ended.len() > ENDED_MAX {
+            table.ended.pop_front();
+        }
+        ended
+    }
+
+    /// Why a session is gone, if the server has closed it.
+    pub(crate) fn end_of(&self, id: &SessionId) -> Option<Ended> {
+        lock(&self.table).ended.iter().rev().find(|(ended, _)| ended == id).map(|(_, ended)| *ended)
     }
 
     pub(crate) fn get(&self, id: &SessionId) -> Option<Arc<Session>> {
@@ -224,22 +335,24 @@ impl Sessions {
         table.sessions.drain().map(|(_, session)| session).collect()
     }
 
-    /// The sessions that are idle and have been silent for so long. The turns come with them: nobody
-    /// else can use these sessions meanwhile.
-    pub(crate) fn silent(&self, time: Duration) -> Vec<(Arc<Session>, Turn)> {
-        let mut silent = Vec::new();
-        for session in self.all() {
-            if session.silent_for() < time {
-                continue;
-            }
-            // Whoever holds the lock or waits for it has a request, and is not silent.
-            let Some(turn) = session.try_turn() else { continue };
-            // A request may have come and gone between the two looks.
-            if session.silent_for() >= time && turn.open {
-                silent.push((session, turn));
-            }
-        }
-        silent
+    /// The sessions that have been silent for longer than they may. The turns come with them: no request
+    /// can use these sessions meanwhile.
+    pub(crate) fn silent(&self) -> Vec<(Arc<Session>, Turn)> {
+        let take = |session: Arc<Session>| {
+            let time = session.silence_max(&self.limits);
+            session.idle_turn(time).map(|turn| (session, turn))
+        };
+        self.all().into_iter().filter_map(take).collect()
+    }
+
+    /// Of the sessions that may make room for a new one, the one that has been silent for longest, with its turn. For a
+    /// client whose address has too many already it is one of the same address.
+    pub(crate) fn longest_silent(&self, of: Option<IpAddr>) -> Option<(Arc<Session>, Turn)> {
+        let time = self.limits.room_silence_min;
+        let mut silent: Vec<_> = self.all().into_iter().map(|session| (session.silent_for(), session)).collect();
+        silent.retain(|(silence, session)| *silence >= time && of.is_none_or(|from| session.from == from));
+        silent.sort_by_key(|(silence, _)| std::cmp::Reverse(*silence));
+        silent.into_iter().find_map(|(_, session)| session.idle_turn(time).map(|turn| (session, turn)))
     }
 }
 
@@ -247,8 +360,40 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    fn open(sessions: &Arc<Sessions>, from: IpAddr, number: u8) -> Result<(), Full> {
+        let session = Session::new(SessionId::from_random([number; 16]), from);
+        assert!(sessions.reserve(from)?.fill(Arc::new(session)));
+        Ok(())
+    }
+
+    #[test]
+    fn an_address_has_its_share_and_this_machine_has_places_of_its_own() {
+        let limits = Limits { sessions_max: 8, sessions_reserved: 2, sessions_per_address_max: 4, ..Limits::default() };
+        let sessions = Arc::new(Sessions::new(limits));
+        let [here, one, other] = [[127, 0, 0, 1], [10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
+        for number in 0..4 {
+            assert_eq!(open(&sessions, one, number), Ok(()));
+        }
+        assert_eq!(open(&sessions, one, 4), Err(Full::Address));
+        assert_eq!((open(&sessions, other, 5), open(&sessions, other, 6)), (Ok(()), Ok(())));
+        assert_eq!((open(&sessions, other, 7), sessions.have_room()), (Err(Full::Server), false));
+        assert_eq!((open(&sessions, here, 8), open(&sessions, here, 9)), (Ok(()), Ok(())));
+        assert_eq!(open(&sessions, here, 10), Err(Full::Server));
+        sessions.remove(&SessionId::from_random([0; 16]));
+        assert_eq!(open(&sessions, other, 11), Err(Full::Server), "what is kept is not full again");
+        sessions.remove(&SessionId::from_random([1; 16]));
+        sessions.remove(&SessionId::from_random([2; 16]));
+        assert!(sessions.have_room());
+        let place = sessions.reserve(other);
+        assert_eq!((place.is_ok(), sessions.have_room()), (true, false));
+        drop(place);
+        assert!(sessions.have_room(), "a client that fails to connect gives its place back");
+        sessions.close();
+        assert_eq!(open(&sessions, here, 12), Err(Full::Stopping));
+    }
+
     fn session() -> Session {
-        Session::new(SessionId::from_random([7; 16]))
+        Session::new(SessionId::from_random([7; 16]), IpAddr::from([127, 0, 0, 1]))
     }
 
     #[test]

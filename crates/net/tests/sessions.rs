@@ -78,10 +78,11 @@ fn too_many_requests_in_one_session_are_refused() {
 
 #[test]
 fn sessions_beyond_the_limit_are_refused_until_one_ends() {
-    let (server, fake) = start(Limits { sessions_max: 2, ..limits() });
+    let (server, fake) = start(limits().with_sessions(2));
     let mut client = Client::new(server.local_address());
     let (first, _) = (client.open(), client.open());
-    let refused = "Too many connections: the server has its maximum, close some or raise its limit";
+    let refused = "Too many connections: the server has its maximum of 2, and none was silent for 20 s; close some, or \
+                   raise max_connections";
     assert_eq!(client.request("", &connect(TOKEN)).error(), refused);
     assert_eq!(client.request(&first, &Request::Disconnect).response().1, Response::Success);
     assert_eq!(client.request(&first, &Request::Disconnect).error(), "Invalid connection id");
@@ -92,8 +93,56 @@ fn sessions_beyond_the_limit_are_refused_until_one_ends() {
     assert_eq!(client.request("", &connect("a wrong token")).error(), "Authentication failed");
     assert_eq!(
         server.session_counts(),
-        SessionCounts { opened: 3, wrong_tokens: 1, slowed: 0, without_place: 1 }
+        SessionCounts { opened: 3, wrong_tokens: 1, slowed: 0, without_place: 1, silent: 0, made_room: 0 }
     );
+}
+
+/// The answer says that the server has closed the connection, and why.
+fn assert_closed(answer: &Answer, end: &str) {
+    let error = answer.error();
+    let begin = "Invalid connection id: the server has closed this connection after ";
+    assert!(error.starts_with(begin) && error.ends_with(end), "{error}");
+}
+
+#[test]
+fn sessions_of_clients_that_are_gone_make_room_for_others() {
+    let room_silence_min = Duration::from_millis(500);
+    let idle_time_max = Duration::from_secs(60);
+    let (server, fake) = start(Limits { room_silence_min, idle_time_max, ..limits() }.with_sessions(3));
+    let mut client = Client::new(server.local_address());
+    let (running, silent, later) = (client.open(), client.open(), client.open());
+    prepared(&client.sql(&silent, "BEGIN 1"));
+    prepared(&client.sql(&later, "SELECT 1"));
+    let long = in_background(&server, &running, "wait 1500");
+    assert!(!server.accepts_connections());
+    assert!(client.request("", &connect(TOKEN)).error().starts_with("Too many connections: "));
+    eventually("one has been silent for long enough", || server.accepts_connections());
+    thread::sleep(room_silence_min);
+    client.open();
+    assert_eq!(fake.events().last().unwrap().split(' ').next(), Some("connect"));
+    assert!(fake.events().contains(&format!("disconnect {silent}")));
+    let end = " of silence within a transaction, which is rolled back, to make room for another client; connect again";
+    assert_closed(&client.sql(&silent, "SELECT 1"), end);
+    prepared(&client.sql(&later, "SELECT 1"));
+    prepared(&long.join().unwrap().0);
+    let counts = server.session_counts();
+    assert_eq!((counts.opened, counts.without_place, counts.made_room), (4, 1, 1));
+}
+
+#[test]
+fn a_session_may_be_silent_for_longer_between_its_transactions() {
+    let (transaction_idle_time_max, idle_time_max) = (Duration::from_millis(400), Duration::from_secs(60));
+    let (server, fake) = start(Limits { transaction_idle_time_max, idle_time_max, ..limits() });
+    let mut client = Client::new(server.local_address());
+    let (idle, in_transaction) = (client.open(), client.open());
+    prepared(&client.sql(&idle, "BEGIN 1"));
+    prepared(&client.sql(&idle, "COMMIT 1"));
+    prepared(&client.sql(&in_transaction, "BEGIN 1"));
+    eventually("it is closed", || fake.events().contains(&format!("disconnect {in_transaction}")));
+    let end = " of silence within a transaction, which is rolled back; connect again";
+    assert_closed(&client.sql(&in_transaction, "SELECT 1"), end);
+    prepared(&client.sql(&idle, "SELECT 1"));
+    assert_eq!(server.session_counts().silent, 1);
 }
 
 #[test]
@@ -106,7 +155,7 @@ fn a_silent_session_is_closed_and_a_busy_one_is_not() {
         prepared(&client.sql(&busy, "SELECT 1"));
         thread::sleep(Duration::from_millis(100));
     }
-    assert_eq!(client.sql(&silent, "SELECT 1").error(), "Invalid connection id");
+    assert_closed(&client.sql(&silent, "SELECT 1"), " of silence; connect again");
     assert!(fake.events().contains(&format!("disconnect {silent}")));
     assert!(!fake.events().contains(&format!("disconnect {busy}")));
     prepared(&long.join().unwrap().0);

@@ -34,6 +34,9 @@ pub const SESSIONS_MAX: usize = 1024;
 /// transaction rolled back. Stock clients of protocol 1 send no heartbeat.
 pub const SESSION_IDLE_SECONDS_MAX: u64 = 3600;
 
+/// The same for a session with an open transaction: checkpoints may wait for it.
+pub const TRANSACTION_IDLE_SECONDS_MAX: u64 = 300;
+
 /// Most values of a sequence that one entry of the log reserves. Every node counts them one by one when it applies the
 /// entry: a million takes a few milliseconds.
 pub const SEQUENCE_VALUES_MAX: u64 = 1_000_000;

@@ -120,6 +120,10 @@ struct QuackServeArguments {
 	size_t allow_origins_count;
 	//! Clients of this machine speak TLS, too.
 	bool require_tls;
+	//! Most sessions of clients, and how many seconds one may be silent, and with a transaction open; 0 for the defaults.
+	uint32_t max_connections;
+	uint32_t idle_connection_timeout_secs;
+	uint32_t idle_transaction_timeout_secs;
 };
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -298,6 +302,8 @@ void *quack_cpp_session_open(void *store, QuackBytes consistency, bool allow_hos
 void quack_cpp_session_close(void *session);
 //! May be called from any thread while another runs the session.
 void quack_cpp_session_interrupt(void *session);
+//! Whether it has a transaction open, or a result that is not read to its end.
+bool quack_cpp_session_in_transaction(void *session);
 //! Runs a text of one or more statements; the first that returns rows is the result. Emits a serialized LogicalType
 //! to `types` and a name to `names` for each column.
 void quack_cpp_session_query(void *session, QuackBytes sql, QuackSink types, QuackSink names, QuackError *error);

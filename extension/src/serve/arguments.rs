@@ -1,9 +1,10 @@
 //! What `quack_serve` is called with, and what of it makes sense.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use quack_apply::StoreError;
-use quack_net::{Endpoint, PeerRole, PeerSpec, Tls, TlsFiles, read_token};
+use quack_net::{Endpoint, Limits, PeerRole, PeerSpec, Tls, TlsFiles, read_token};
 use quack_types::NodeId;
 
 use super::invalid;
@@ -34,6 +35,10 @@ pub struct Arguments {
     pub(super) allow_origins: Vec<String>,
     pub(super) require_tls: bool,
     pub(super) clients: ClientRules,
+    /// 0 for the defaults, as the two after it.
+    max_connections: u32,
+    idle_connection_timeout_secs: u32,
+    idle_transaction_timeout_secs: u32,
 }
 
 /// # Safety
@@ -85,6 +90,9 @@ impl Arguments {
                 consistency: arguments.consistency.text(),
                 allow_host_access: arguments.allow_host_access,
             },
+            max_connections: arguments.max_connections,
+            idle_connection_timeout_secs: arguments.idle_connection_timeout_secs,
+            idle_transaction_timeout_secs: arguments.idle_transaction_timeout_secs,
         }
     }
 
@@ -136,6 +144,18 @@ impl Arguments {
             ));
         }
         Ok(Checked { endpoint, own, token, peers, tls })
+    }
+
+    /// What clients may use.
+    pub(super) fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        let seconds = |given: u32, default| {
+            if given == 0 { default } else { Duration::from_secs(given.into()) }
+        };
+        limits.session_idle_time_max = seconds(self.idle_connection_timeout_secs, limits.session_idle_time_max);
+        limits.transaction_idle_time_max =
+            seconds(self.idle_transaction_timeout_secs, limits.transaction_idle_time_max);
+        if self.max_connections == 0 { limits } else { limits.with_sessions(self.max_connections as usize) }
     }
 
     /// The token, if one was given.

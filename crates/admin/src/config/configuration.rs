@@ -91,6 +91,12 @@ pub struct Configuration {
     pub allow_origins: Vec<String>,
     /// The consistency that sessions of clients begin with; the extension's default when absent.
     pub consistency: Option<String>,
+    /// Most connections of clients; the extension's default when absent.
+    pub max_connections: Option<u64>,
+    /// How many seconds a connection may be silent; the extension's default when absent.
+    pub idle_connection_timeout_secs: Option<u64>,
+    /// The same within a transaction.
+    pub idle_transaction_timeout_secs: Option<u64>,
     /// What clients and nodes show; a random one when absent.
     pub token: Option<Secret>,
     /// The nodes of the first configuration; empty for a cluster of one.
@@ -135,6 +141,9 @@ impl Configuration {
             allow_host_access: false,
             allow_origins: Vec::new(),
             consistency: None,
+            max_connections: None,
+            idle_connection_timeout_secs: None,
+            idle_transaction_timeout_secs: None,
             token: None,
             peers: Vec::new(),
             tls: None,

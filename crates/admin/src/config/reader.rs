@@ -73,6 +73,11 @@ impl Reader<'_> {
         configuration.allow_host_access = self.values.flag("allow_host_access").unwrap_or(false);
         configuration.allow_origins = self.allow_origins();
         configuration.consistency = self.consistency();
+        configuration.max_connections = self.values.number("max_connections", 1..=65_536);
+        configuration.idle_connection_timeout_secs =
+            self.values.number("idle_connection_timeout_secs", 1..=31_536_000);
+        configuration.idle_transaction_timeout_secs =
+            self.values.number("idle_transaction_timeout_secs", 1..=31_536_000);
         configuration.extension = self.path("extension_path");
         self.logging(&mut configuration);
         configuration.duckdb_threads = self.values.number("duckdb.threads", 1..=4096);

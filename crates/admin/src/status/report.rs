@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::verdict::any_degraded;
-use super::{Phase, Verdict, View};
+use super::{Phase, Table, Verdict, View};
 
 /// A yes, or a no with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +58,20 @@ pub fn ready(view: &View) -> Probe {
         return Probe::no(format!("waiting for a leader: {reason}"));
     }
     match verdict.state.as_deref() {
-        None | Some("ok") => Probe::yes("serving"),
+        None | Some("ok") => match without_room(&view.servers) {
+            Some(reason) => Probe::no(reason),
+            None => Probe::yes("serving"),
+        },
         Some(state) => Probe::no(format!("{state}: {}", verdict.reason.unwrap_or_default())),
     }
+}
+
+/// What keeps new clients out of a node that serves.
+fn without_room(servers: &Table) -> Option<String> {
+    let full = servers.rows.iter().find(|row| servers.value(row, "accepts_connections") == Some("false"))?;
+    let number = |column| servers.number(full, column).unwrap_or_default();
+    let (open, most) = (number("active_connections"), number("max_connections"));
+    Some(format!("{open} of {most} connections are in use, and none is idle: raise max_connections"))
 }
 
 fn stale_reason(view: &View) -> String {

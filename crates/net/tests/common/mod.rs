@@ -44,6 +44,7 @@ pub struct Session {
     batches: usize,
     interrupted: bool,
     running: bool,
+    in_transaction: bool,
 }
 
 impl Fake {
@@ -94,6 +95,8 @@ impl Fake {
                     thread::sleep(Duration::from_millis(2));
                 }
             }
+            "BEGIN" => self.sessions.lock().unwrap().get_mut(id).unwrap().in_transaction = true,
+            "COMMIT" => self.sessions.lock().unwrap().get_mut(id).unwrap().in_transaction = false,
             "stubborn" => thread::sleep(Duration::from_millis(number)),
             "rows" => {
                 self.sessions.lock().unwrap().get_mut(id).unwrap().batches = number as usize;
@@ -157,6 +160,10 @@ impl Service for Fake {
             self.note(format!("append {schema}.{table} {}", chunk.len()));
             Ok(())
         })
+    }
+
+    fn is_in_transaction(&self, session: &str) -> bool {
+        self.sessions.lock().unwrap()[session].in_transaction
     }
 
     fn disconnect(&self, session: &str) -> Result<(), ServiceError> {
