@@ -40,7 +40,7 @@ Applier::Placed::Placed(ClientContext &context, Target &target, vector<PhysicalI
 	for (auto &column : columns) {
 		auto &type = types[column.index];
 		moves_all = moves_all || IsMovedByUpdates(type);
-		if (MayMoveByUpdate(type)) {
+		if (MayDropUpdates(type)) {
 			needed.push_back(column.index);
 		}
 	}
@@ -123,7 +123,8 @@ void Applier::ChangePlaces(const QuackTable &table, const QuackPlaces &places, Q
 	changed.insert(entry.GetStorage().GetDataTableInfo().get());
 
 	auto runs = Text(places.runs);
-	if (runs.empty()) {
+	auto are_all = runs.empty();
+	if (are_all) {
 		PlaceWriter all;
 		all.Add(0, count);
 		runs = all.Finish();
@@ -134,7 +135,7 @@ void Applier::ChangePlaces(const QuackTable &table, const QuackPlaces &places, Q
 	idx_t done = 0;
 	auto flush = [&]() {
 		Vector piece(LogicalType::ROW_TYPE, data_ptr_cast(ids), gathered);
-		if (!in.check.Add(piece, gathered)) {
+		if (!in.check.Add(piece, gathered, are_all)) {
 			throw AreOthers(entry);
 		}
 		if (columns.empty()) {
@@ -221,48 +222,23 @@ void Applier::UpdatePlaced(Target &target, Vector &row_ids, idx_t count, DataChu
 		auto place = std::lower_bound(in.needed.begin(), in.needed.end(), column.index);
 		return old_values.data[NumericCast<idx_t>(place - in.needed.begin())];
 	};
-	vector<bool> moves(count, false);
 	vector<LogicalType> types = values.GetTypes();
-	for (idx_t i = 0; i < in.written.size(); i++) {
-		if (i >= in.columns.size()) {
-			types.push_back(old_of(in.written[i]).GetType());
-		} else if (MayMoveByUpdate(types[i])) {
-			NoteMoved(old_of(in.written[i]), values.data[i], false, moves);
-		}
+	for (idx_t i = in.columns.size(); i < in.written.size(); i++) {
+		types.push_back(old_of(in.written[i]).GetType());
 	}
 	DataChunk written;
 	written.InitializeEmpty(types);
 	for (idx_t i = 0; i < in.written.size(); i++) {
-		written.data[i].Reference(i < in.columns.size() ? values.data[i] : old_of(in.written[i]));
+		auto is_changed = i < in.columns.size();
+		written.data[i].Reference(is_changed ? values.data[i] : old_of(in.written[i]));
+		if (is_changed && MayDropUpdates(types[i])) {
+			KeepFromDropping(context, *target.entry, row_ids, in.written[i], old_of(in.written[i]), values.data[i], count);
+		}
 	}
 	written.SetCardinalityUnsafe(count);
-
-	SelectionVector in_place(count), others(count);
-	idx_t in_place_count, others_count;
-	Split(moves, in_place, in_place_count, others, others_count);
-	auto update = [&](Vector &ids, DataChunk &changed) {
-		auto &entry = *target.entry;
-		auto state = entry.GetStorage().InitializeUpdate(entry, context, target.constraints);
-		entry.GetStorage().Update(*state, context, entry, ids, in.written, changed);
-	};
-	if (others_count == 0) {
-		update(row_ids, written);
-		return;
-	}
-	auto select = [&](const SelectionVector &sel, idx_t selected, const DataChunk &from, DataChunk &rows) {
-		SelectRows(from, sel, selected, rows);
-		Vector ids(row_ids, sel, selected);
-		ids.Flatten();
-		return ids;
-	};
-	if (in_place_count > 0) {
-		DataChunk stay;
-		auto ids = select(in_place, in_place_count, written, stay);
-		update(ids, stay);
-	}
-	DataChunk move;
-	auto ids = select(others, others_count, values, move);
-	MovePlaced(target, ids, others_count, move);
+	auto &entry = *target.entry;
+	auto state = entry.GetStorage().InitializeUpdate(entry, context, target.constraints);
+	entry.GetStorage().Update(*state, context, entry, row_ids, in.written, written);
 }
 
 void Applier::MovePlaced(Target &target, Vector &row_ids, idx_t count, DataChunk &values) {

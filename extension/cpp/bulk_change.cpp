@@ -122,7 +122,7 @@ void BulkChange::WriteUpdated(Vector &row_ids, idx_t count, DataChunk &values) {
 	for (idx_t i = 0; i < count; i++) {
 		runs.Add(Places().PlaceOf(ids[i]), 1);
 	}
-	if (!Check().Add(row_ids, count)) {
+	if (!Check().Add(row_ids, count, false)) {
 		throw RowIsGone(table);
 	}
 	Write(runs, false, QuackBytes {bytes->GetData(), bytes->GetPosition()});
@@ -218,7 +218,7 @@ bool BulkChange::WriteDeleted() {
 				runs.Add(Places().PlaceOf(ids[i]), 1);
 			}
 		}
-		if (!Check().Add(row_ids, size)) {
+		if (!Check().Add(row_ids, size, are_all)) {
 			throw RowIsGone(table);
 		}
 		if (!are_all && (runs.Bytes() > PIECE_BYTES || runs.Count() > ROWS_PER_MESSAGE)) {

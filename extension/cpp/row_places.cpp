@@ -237,13 +237,16 @@ static uint64_t SumOf(const DataChunk &rows) {
 	return sum;
 }
 
-bool RowCheck::Add(const Vector &row_ids, idx_t count) {
+bool RowCheck::Add(const Vector &row_ids, idx_t count, bool are_all) {
 	DataChunk found;
 	some_columns.Read(row_ids, count, found);
 	if (found.size() != count) {
 		return false;
 	}
 	sum += SumOf(found);
+	if (are_all) {
+		return true;
+	}
 	auto first_whole = (ROWS_PER_WHOLE - rows % ROWS_PER_WHOLE) % ROWS_PER_WHOLE;
 	rows += count;
 	if (first_whole >= count) {

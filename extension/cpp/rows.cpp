@@ -4,6 +4,8 @@
 
 #include "row_identity.hpp"
 #include "duckdb/common/type_visitor.hpp"
+#include "duckdb/common/vector/flat_vector.hpp"
+#include "duckdb/common/vector/struct_vector.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/execution/index/art/art.hpp"
 #include "duckdb/planner/constraints/bound_check_constraint.hpp"
@@ -20,6 +22,7 @@
 #include "duckdb/transaction/local_storage.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 using namespace duckdb;
 
@@ -224,51 +227,133 @@ bool HasKey(ClientContext &context, DataTable &storage) {
 	return has_key;
 }
 
-//! Whether values may differ and be equal in SQL: 0.0 and -0.0, a month and 30 days. DuckDB drops an update to an equal
-//! value where the vector has had no update since the last checkpoint, which is another one on each node.
-static bool HasEqualValues(const LogicalType &type) {
+bool IsMovedByUpdates(const LogicalType &type) {
+	return !type.SupportsRegularUpdate();
+}
+
+bool MayDropUpdates(const LogicalType &type) {
 	return TypeVisitor::Contains(type, [](const LogicalType &part) {
 		return part.id() == LogicalTypeId::FLOAT || part.id() == LogicalTypeId::DOUBLE ||
 		       part.id() == LogicalTypeId::INTERVAL;
 	});
 }
 
-bool IsMovedByUpdates(const LogicalType &type) {
-	return !type.SupportsRegularUpdate();
+//! The rows in which a value, or what it is a part of, is NULL.
+static vector<bool> NullRows(const Vector &values, vector<bool> nulls) {
+	auto &validity = FlatVector::Validity(values);
+	for (idx_t row = 0; row < nulls.size(); row++) {
+		nulls[row] = nulls[row] || !validity.RowIsValid(row);
+	}
+	return nulls;
 }
 
-bool MayMoveByUpdate(const LogicalType &type) {
-	return IsMovedByUpdates(type) || HasEqualValues(type);
-}
-
-void NoteMoved(Vector &old_values, Vector &new_values, bool whenever_different, vector<bool> &moves) {
-	auto count = moves.size();
+//! Notes the rows in which a value is equal to the stored one and not the same, or may be. The values are flat; some may be
+//! parts of a NULL.
+static void NoteEqual(Vector &old_values, Vector &new_values, const vector<bool> &in_old_null,
+                      const vector<bool> &in_new_null, vector<bool> &noted) {
+	if (!MayDropUpdates(new_values.GetType())) {
+		return;
+	}
+	auto old_null = NullRows(old_values, in_old_null);
+	auto new_null = NullRows(new_values, in_new_null);
+	if (new_values.GetType().InternalType() == PhysicalType::STRUCT) {
+		auto &old_parts = StructVector::GetEntries(old_values);
+		auto &new_parts = StructVector::GetEntries(new_values);
+		for (idx_t part = 0; part < new_parts.size(); part++) {
+			NoteEqual(old_parts[part], new_parts[part], old_null, new_null, noted);
+		}
+		return;
+	}
+	auto count = noted.size();
 	auto differ = RowBytes(old_values).Differ(RowBytes(new_values), count);
-	if (!whenever_different) {
-		SelectionVector equal(count);
-		auto equal_count = VectorOperations::NotDistinctFrom(old_values, new_values, nullptr, count, &equal, nullptr);
-		vector<bool> seems_same(count, false);
-		for (idx_t row = 0; row < equal_count; row++) {
-			seems_same[equal.get_index(row)] = true;
-		}
-		for (idx_t row = 0; row < count; row++) {
-			differ[row] = differ[row] && seems_same[row];
-		}
+	SelectionVector equal(count);
+	auto equal_count = VectorOperations::NotDistinctFrom(old_values, new_values, nullptr, count, &equal, nullptr);
+	vector<bool> seems_same(count, false);
+	for (idx_t row = 0; row < equal_count; row++) {
+		seems_same[equal.get_index(row)] = true;
 	}
 	for (idx_t row = 0; row < count; row++) {
-		moves[row] = moves[row] || differ[row];
+		// Under a NULL lies the value from before it.
+		noted[row] = noted[row] || (!new_null[row] && (old_null[row] || (differ[row] && seems_same[row])));
 	}
 }
 
-void Split(const vector<bool> &moves, SelectionVector &in_place, idx_t &in_place_count, SelectionVector &others,
-           idx_t &others_count) {
-	in_place_count = others_count = 0;
-	for (idx_t row = 0; row < moves.size(); row++) {
-		if (moves[row]) {
-			others.set_index(others_count++, row);
-		} else {
-			in_place.set_index(in_place_count++, row);
+static void Step(float &value) {
+	value = std::nextafter(value, value == 0 ? 1.0F : 0.0F);
+}
+
+static void Step(double &value) {
+	value = std::nextafter(value, value == 0 ? 1.0 : 0.0);
+}
+
+static void Step(interval_t &value) {
+	value.micros += value.micros > 0 ? -1 : 1;
+}
+
+template <class T>
+static void StepAll(Vector &values, idx_t count) {
+	auto data = FlatVector::GetDataMutable<T>(values);
+	auto &validity = FlatVector::Validity(values);
+	for (idx_t row = 0; row < count; row++) {
+		if (validity.RowIsValid(row)) {
+			Step(data[row]);
 		}
+	}
+}
+
+//! Changes the numbers of a kind that DuckDB may take for others, so that they are equal to nothing that they were.
+static void StepNumbers(Vector &values, idx_t count) {
+	switch (values.GetType().InternalType()) {
+	case PhysicalType::FLOAT:
+		StepAll<float>(values, count);
+		break;
+	case PhysicalType::DOUBLE:
+		StepAll<double>(values, count);
+		break;
+	case PhysicalType::INTERVAL:
+		StepAll<interval_t>(values, count);
+		break;
+	case PhysicalType::STRUCT:
+		for (auto &part : StructVector::GetEntries(values)) {
+			StepNumbers(part, count);
+		}
+		break;
+	default:
+		break;
+	}
+}
+
+void KeepFromDropping(ClientContext &context, DuckTableEntry &table, Vector &row_ids, PhysicalIndex column,
+                      Vector &old_values, Vector &new_values, idx_t count) {
+	const vector<bool> none(count, false);
+	vector<bool> noted(count, false);
+	old_values.Flatten();
+	new_values.Flatten();
+	NoteEqual(old_values, new_values, none, none, noted);
+	SelectionVector sel(count);
+	idx_t noted_count = 0;
+	for (idx_t row = 0; row < count; row++) {
+		if (noted[row]) {
+			sel.set_index(noted_count++, row);
+		}
+	}
+	if (noted_count == 0) {
+		return;
+	}
+	Vector ids(row_ids, sel, noted_count);
+	ids.Flatten();
+	DataChunk others;
+	others.Initialize(context, {new_values.GetType()});
+	VectorOperations::Copy(new_values, others.data[0], sel, noted_count, 0, 0);
+	others.SetChildCardinality(noted_count);
+	auto &storage = table.GetStorage();
+	// No constraint is about values that no statement sees.
+	const BoundConstraints no_constraints;
+	auto state = storage.InitializeUpdate(table, context, no_constraints);
+	// One of two different values is not the stored one, and from that update on DuckDB drops none in the same vector.
+	for (auto attempt = 0; attempt < 2; attempt++) {
+		StepNumbers(others.data[0], noted_count);
+		storage.Update(*state, context, table, ids, {column}, others);
 	}
 }
 
@@ -277,13 +362,22 @@ void SplitInPlace(DuckTableEntry &table, DataChunk &old_rows, DataChunk &new_row
 	auto indexed = table.GetStorage().GetDataTableInfo()->GetIndexes().GetIndexedColumns();
 	vector<bool> moves(new_rows.size(), false);
 	for (idx_t i = 0; i < new_rows.ColumnCount(); i++) {
-		auto &type = new_rows.data[i].GetType();
-		auto is_moved = IsMovedByUpdates(type) || indexed.count(i) > 0;
-		if (is_moved || MayMoveByUpdate(type)) {
-			NoteMoved(old_rows.data[i], new_rows.data[i], is_moved, moves);
+		if (!IsMovedByUpdates(new_rows.data[i].GetType()) && indexed.count(i) == 0) {
+			continue;
+		}
+		auto differ = RowBytes(old_rows.data[i]).Differ(RowBytes(new_rows.data[i]), new_rows.size());
+		for (idx_t row = 0; row < differ.size(); row++) {
+			moves[row] = moves[row] || differ[row];
 		}
 	}
-	Split(moves, in_place, in_place_count, others, others_count);
+	in_place_count = others_count = 0;
+	for (idx_t row = 0; row < moves.size(); row++) {
+		if (moves[row]) {
+			others.set_index(others_count++, row);
+		} else {
+			in_place.set_index(in_place_count++, row);
+		}
+	}
 }
 
 void SelectRows(const DataChunk &rows, const SelectionVector &sel, idx_t count, DataChunk &result) {
@@ -334,6 +428,10 @@ void UpdateRows(ClientContext &context, DuckTableEntry &table, const BoundConstr
 		values.data[i].Reference(new_rows.data[columns[i].index]);
 	}
 	values.SetCardinalityUnsafe(count);
+	for (auto &column : columns) {
+		auto i = column.index;
+		KeepFromDropping(context, table, row_ids, column, old_rows.data[i], new_rows.data[i], count);
+	}
 	auto state = storage.InitializeUpdate(table, context, constraints);
 	storage.Update(*state, context, table, row_ids, columns, values);
 }

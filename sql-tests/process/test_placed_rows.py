@@ -147,6 +147,25 @@ def test_equal_rows_of_which_one_was_deleted_elsewhere(shared_cluster):
     shared_cluster.wait_equal()
 
 
+@pytest.mark.parametrize("origin", [0, 1])
+def test_all_rows_of_a_table_go_whose_order_is_each_node_s_own(shared_cluster, origin):
+    nodes = shared_cluster.alive()
+    nodes[0].sql("CREATE OR REPLACE TABLE t (who BIGINT, what VARCHAR)")
+    nodes[0].sql("INSERT INTO t SELECT hash(range) % 40000, 'x' || range % 3 FROM range(300000)")
+    nodes[0].sql("DELETE FROM t WHERE who % 7 > 0 AND rowid < 260000")
+    shared_cluster.wait_equal()
+    # It moves its rows to other places.
+    nodes[1].sql("CHECKPOINT cp", "checkpoint")
+    for statement in ("BEGIN", "DELETE FROM t WHERE rowid NOT IN (SELECT min(rowid) FROM t GROUP BY who)", "COMMIT"):
+        nodes[0].sql(statement)
+    shared_cluster.wait_equal()
+    rows = nodes[0].value("SELECT count(*) FROM t")
+    assert nodes[origin].sql("DELETE FROM t") == [(rows,)]
+    shared_cluster.wait_equal()
+    assert [node.value("SELECT count(*) FROM t") for node in nodes] == [0, 0, 0]
+    assert {node.value("SELECT state FROM quack_raft_status()") for node in nodes} == {"ok"}
+
+
 def test_what_is_not_allowed_changes_nothing(node):
     node.sql("CREATE TABLE t (i BIGINT PRIMARY KEY, n BIGINT NOT NULL, m BIGINT, CHECK (n < m))")
     node.sql("CREATE TABLE referenced (i BIGINT PRIMARY KEY, n BIGINT)")

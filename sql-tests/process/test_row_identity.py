@@ -262,6 +262,45 @@ EQUAL_VALUES = {
 }
 
 
+# Type, value before, value after, and how that shows.
+SUBSTITUTES = {
+    "zero": ("DOUBLE", "0.0", "'-0.0'::DOUBLE", "-0.0"),
+    "a small zero": ("FLOAT", "'-0.0'::FLOAT", "0.0", "0.0"),
+    "an interval": ("INTERVAL", "INTERVAL 1 MONTH", "INTERVAL 30 DAYS", "30 days"),
+    "the smallest number": ("DOUBLE", "5e-324", "5e-324", "5e-324"),
+    "a field": ("STRUCT(d DOUBLE, i INTEGER)", "{'d': 0.0, 'i': 1}", "{'d': '-0.0'::DOUBLE, 'i': 2}", "{'d': -0.0, 'i': 2}"),
+    "two fields": ("STRUCT(v INTERVAL, s STRUCT(d FLOAT))", "{'v': INTERVAL 1 MONTH, 's': {'d': 0.0}}",
+                   "{'v': INTERVAL 30 DAYS, 's': {'d': '-0.0'::FLOAT}}", "{'v': 30 days, 's': {'d': -0.0}}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("between", ["NULL", "nothing"])
+@pytest.mark.parametrize("rows", [10, 20_000])
+@pytest.mark.parametrize("name", SUBSTITUTES)
+def test_a_value_is_replaced_by_an_equal_one_on_all_nodes(cluster, name, rows, between):
+    """With few rows the table is one that others refer to: both kinds of table are updated in place."""
+    of, before, after, shown = SUBSTITUTES[name]
+    nodes = cluster.alive()
+    nodes[0].sql("DROP TABLE IF EXISTS c")
+    nodes[0].sql(f"CREATE OR REPLACE TABLE p (i INTEGER PRIMARY KEY, x {of}, CHECK (x IS NULL OR x = {before} OR x = {after}))")
+    if rows == 10:
+        nodes[0].sql("CREATE TABLE c (i INTEGER REFERENCES p (i))")
+    nodes[0].sql(f"INSERT INTO p SELECT range, {before} FROM range({rows})")
+    if rows == 10:
+        nodes[0].sql("INSERT INTO c FROM range(3, 7)")
+    cluster.wait_equal()
+    nodes[2].sql("CHECKPOINT cp")
+    if between == "NULL":
+        nodes[0].sql("UPDATE p SET x = NULL WHERE i % 3 > 0 OR i < 15000")
+    cluster.wait_equal()
+    nodes[1].sql("CHECKPOINT cp")
+    assert nodes[0].sql(f"UPDATE p SET x = {after}") == [(rows,)]
+    cluster.wait_equal()
+    for node in nodes:
+        assert node.sql("SELECT x::VARCHAR, count(*) FROM p GROUP BY ALL") == [(shown, rows)]
+        assert node.sql("SELECT state FROM quack_raft_status()") == [("ok",)]
+
+
 @pytest.mark.parametrize("trace", ["an update that is rolled back", "a checkpoint"])
 @pytest.mark.parametrize("name", EQUAL_VALUES)
 def test_a_referenced_row_becomes_what_it_is_told_on_all_nodes(cluster, name, trace):

@@ -110,8 +110,8 @@ public:
 	RowCheck(duckdb::DuckTransaction &transaction, duckdb::DuckTableEntry &table);
 
 	//! Adds rows; returns false when the transaction does not see all of them. At most STANDARD_VECTOR_SIZE, with neighbours
-	//! in ascending order.
-	bool Add(const duckdb::Vector &row_ids, idx_t count);
+	//! in ascending order. Where the rows `are_all` of the table their order may be each node's own, and none is read whole.
+	bool Add(const duckdb::Vector &row_ids, idx_t count, bool are_all);
 	//! The sum so far, which starts anew.
 	uint64_t Finish();
 

@@ -61,8 +61,8 @@ idx_t DeleteStored(duckdb::ClientContext &context, duckdb::DuckTableEntry &table
 //! Whether a table has a primary key.
 bool HasKey(duckdb::ClientContext &context, duckdb::DataTable &storage);
 
-//! The rows that DuckDB changes where they are, and the others: those of which an indexed column changes, or one that
-//! DuckDB does not change in place, or one to a value that is equal but not the same.
+//! The rows that DuckDB changes where they are, and the others: those of which an indexed column changes, or one of a type
+//! that DuckDB does not change in place.
 void SplitInPlace(duckdb::DuckTableEntry &table, duckdb::DataChunk &old_rows, duckdb::DataChunk &new_rows,
                   duckdb::SelectionVector &in_place, idx_t &in_place_count, duckdb::SelectionVector &others,
                   idx_t &others_count);
@@ -70,16 +70,14 @@ void SplitInPlace(duckdb::DuckTableEntry &table, duckdb::DataChunk &old_rows, du
 //! Whether DuckDB changes values of this type by deleting and appending their rows.
 bool IsMovedByUpdates(const duckdb::LogicalType &type);
 
-//! Whether it depends on the values if DuckDB changes them where they are, or it never does.
-bool MayMoveByUpdate(const duckdb::LogicalType &type);
+//! Whether DuckDB may take values of this type for others: 0.0 for -0.0, a month for 30 days.
+bool MayDropUpdates(const duckdb::LogicalType &type);
 
-//! Notes which rows must be deleted and appended for one of their columns: those in which its bytes differ and SQL says
-//! that the values are equal, or `whenever_different`.
-void NoteMoved(duckdb::Vector &old_values, duckdb::Vector &new_values, bool whenever_different, duckdb::vector<bool> &moves);
-
-//! The positions of rows that do not move, and of those that do.
-void Split(const duckdb::vector<bool> &moves, duckdb::SelectionVector &in_place, idx_t &in_place_count,
-           duckdb::SelectionVector &others, idx_t &others_count);
+//! Where a vector has had no update since the last checkpoint, which is another one on each node, DuckDB drops updates to a
+//! value that is equal to the stored one: to the one that is replaced, or to one that was there before a NULL. This makes
+//! sure that the next update of a column drops none that changes anything.
+void KeepFromDropping(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, duckdb::Vector &row_ids,
+                      duckdb::PhysicalIndex column, duckdb::Vector &old_values, duckdb::Vector &new_values, idx_t count);
 
 //! Adds columns to those that change, until a CHECK has all of its columns or none. DuckDB evaluates a CHECK where it is
 //! given one of its columns, and asks for all of them then.
