@@ -190,6 +190,11 @@ static void LeadToCopy(ClientContext &context, LogicalOperator &op) {
 	}
 }
 
+static bool CopiesIntoReplicated(ClientContext &context, LogicalOperator &op) {
+	return op.type == LogicalOperatorType::LOGICAL_COPY_DATABASE &&
+	       QuackCatalog::Is(Catalog::GetCatalog(context, op.Cast<LogicalCopyDatabase>().info->target_database));
+}
+
 static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement) {
 	auto &context = input.context;
 	if (!statement.plan) {
@@ -205,6 +210,10 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 	}
 	if (statement.plan->type == LogicalOperatorType::LOGICAL_TRANSACTION) {
 		state->SetEnding(context, true);
+	}
+	if (CopiesIntoReplicated(context, *statement.plan)) {
+		// It makes one definition after the other.
+		state->collects = true;
 	}
 	KeepParameters(*state, input.binder);
 	state->returning.clear();

@@ -160,7 +160,15 @@ void OpenTransaction::BeginIndex(DuckTableEntry &entry) {
 		}
 	}
 	indexes_made = true;
+	if (!deleted_from[info].empty()) {
+		indexed_deleted.insert(info);
+	}
 	Touch(info);
+}
+
+bool OpenTransaction::HasIndexedDeleted(DuckTableEntry &entry) const {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	return indexed_deleted.count(entry.GetStorage().GetDataTableInfo().get()) > 0;
 }
 
 void OpenTransaction::Deleted(DuckTableEntry &entry, DataChunk &rows) {

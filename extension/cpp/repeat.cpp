@@ -155,6 +155,10 @@ static void Attempt(ClientContext &context, Connection &connection) {
 	if (!result->HasError()) {
 		result->Complete();
 	}
+	if (result->HasError() && result->GetErrorType() == ExceptionType::INTERNAL) {
+		// An assertion of the planner ends its statement alone; of one that runs already it would end all of the process's DuckDB.
+		throw BinderException(result->GetErrorObject().RawMessage());
+	}
 	result->ThrowIfError();
 }
 

@@ -42,7 +42,8 @@ void QuackTransactionManager::NameShared(ClientContext &context) {
 	if (name == db.GetName()) {
 		return;
 	}
-	if (!ApplierMark::IsSet(context) && DatabaseManager::Get(context).GetDatabase(name)) {
+	auto of_client = !ApplierMark::IsSet(context) && !StatementState::Get(context).internal;
+	if (of_client && DatabaseManager::Get(context).GetDatabase(name)) {
 		// What definitions call so would lead there.
 		throw BinderException("this process has a database \"%s\" of its own, and definitions in the replicated catalog \"%s\" "
 		                      "call the catalog so: DETACH that database, or attach it under another name",

@@ -123,8 +123,11 @@ impl StateMachine for Machine {
         for run in entries.split_inclusive(|next| verification(&next.entry.data).is_some()) {
             decisions.extend(self.applier.apply(run, log).map_err(|error| local(&error))?);
             if let Some(number) = run.last().and_then(|last| verification(&last.entry.data)) {
-                let snapshot = self.store.snapshot_for_hash().map_err(|error| local(&error))?;
-                self.verifications.begin(number, snapshot);
+                match self.store.snapshot_for_hash() {
+                    Ok(snapshot) => self.verifications.begin(number, snapshot),
+                    // The entry says nothing about what the node holds.
+                    Err(error) => self.verifications.fail(number, error.message),
+                }
             }
         }
         let committed = self.applier.committed().clone();

@@ -19,14 +19,23 @@ impl Verifications {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hashes a snapshot on a thread of its own: applying goes on meanwhile.
-    pub fn begin(self: &Arc<Self>, number: u64, snapshot: StateHasher) {
+    fn remember(&self, number: u64, found: Option<Result<String, String>>) {
         let mut known = self.lock();
         while known.len() >= KEPT {
             known.pop_first();
         }
-        known.insert(number, None);
-        drop(known);
+        known.insert(number, found);
+    }
+
+    /// Notes that there is nothing to hash.
+    pub fn fail(&self, number: u64, reason: String) {
+        tracing::warn!(number, reason, "a verification could not begin");
+        self.remember(number, Some(Err(reason)));
+    }
+
+    /// Hashes a snapshot on a thread of its own: applying goes on meanwhile.
+    pub fn begin(self: &Arc<Self>, number: u64, snapshot: StateHasher) {
+        self.remember(number, None);
         let this = self.clone();
         let run = move || {
             let position = snapshot.position;

@@ -46,3 +46,41 @@ def test_plain_duckdb_takes_what_was_exported_or_copied(node, tmp_path):
     node.kill_and_start()
     assert [node.sql(query) for query in QUERIES] == expected
     assert node.sql("SELECT hash FROM quack_state_hash()") == before
+
+
+SOURCE = [
+    "ATTACH ':memory:' AS source",
+    "CREATE TABLE source.a (i INTEGER, j INTEGER)",
+    "CREATE TABLE source.b (i INTEGER PRIMARY KEY)",
+    "CREATE INDEX x ON source.a (i)",
+    "CREATE INDEX y ON source.a ((i + j))",
+    "CREATE VIEW source.v AS FROM source.a",
+]
+INDEXES = "SELECT index_name FROM duckdb_indexes() WHERE database_name = 'cp' ORDER BY ALL"
+TABLES = "SELECT table_name FROM duckdb_tables() WHERE database_name = 'cp' ORDER BY ALL"
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["alone", "in a transaction"])
+def test_definitions_are_copied_with_indexes_all_or_none(node, is_open):
+    for statement in SOURCE:
+        node.sql(statement)
+    node.sql("CREATE TABLE b (another INTEGER)")
+    before = node.sql("SELECT hash FROM quack_state_hash()")
+    with pytest.raises(Exception, match='Table with name "b" already exists'):
+        node.sql("COPY FROM DATABASE source TO cp (SCHEMA)")
+    assert node.sql(TABLES) == [("b",)]
+    assert node.sql("SELECT hash FROM quack_state_hash()") == before
+    node.sql("DROP TABLE b")
+    if is_open:
+        node.sql("BEGIN")
+    node.sql("COPY FROM DATABASE source TO cp (SCHEMA)")
+    if is_open:
+        node.sql("COMMIT")
+    node.sql("INSERT INTO a SELECT range, 1 FROM range(1000)")
+    node.sql("INSERT INTO b FROM range(10)")
+    for _ in range(2):
+        assert node.sql(INDEXES) == [("x",), ("y",)]
+        assert node.value("SELECT count(*) FROM v WHERE i = 7 AND i + j = 8") == 1
+        with pytest.raises(Exception, match="Duplicate key"):
+            node.sql("INSERT INTO b VALUES (3)")
+        node.kill_and_start()

@@ -373,6 +373,21 @@ def test_a_row_that_another_one_has_changed_meanwhile_is_a_conflict_not_a_duplic
     assert node.sql("FROM kept") == [(3, 2)]
 
 
+def test_rows_that_were_updated_before_their_key_was_made_are_not_updated_again(node):
+    """It is no conflict, which would be there again whenever the transaction runs."""
+    node.sql("CREATE TABLE late (id INTEGER, n INTEGER)")
+    node.sql("INSERT INTO late VALUES (1, 0), (2, 0)")
+    for statement in ("BEGIN", "UPDATE late SET n = 1 WHERE id = 1", "ALTER TABLE late ADD PRIMARY KEY (id)"):
+        node.sql(statement, "open")
+    with pytest.raises(DatabaseError, match="has updated or deleted rows of table \"late\", and then made an index of them: COMMIT"):
+        node.sql("UPDATE late SET n = 2 WHERE id = 1", "open")
+    node.sql("ROLLBACK", "open")
+    for statement in ("BEGIN", "UPDATE late SET n = 1 WHERE id = 1", "ALTER TABLE late ADD PRIMARY KEY (id)", "COMMIT"):
+        node.sql(statement, "open")
+    node.sql("UPDATE late SET n = 2 WHERE id = 1", "open")
+    assert node.sql("FROM late ORDER BY id") == [(1, 2), (2, 0)]
+
+
 # What a client has done to an index, or to its table, when it rolls back.
 ROLLED_BACK = {
     "its comment": ["COMMENT ON INDEX by_id IS 'mine'"],

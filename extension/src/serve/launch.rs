@@ -199,6 +199,11 @@ fn of_file(error: StoreError, path: &Path) -> StoreError {
     if [ErrorKind::INVALID_INPUT, ErrorKind::CONNECTION, ErrorKind::INTERRUPT].contains(&error.kind) {
         return error;
     }
+    // The file is as it was: the process has another database of the catalog's name.
+    if error.kind == ErrorKind::BINDER {
+        let message = format!("{}: DETACH that database, or serve the catalog under another name", error.message);
+        return StoreError::new(error.kind, message);
+    }
     let message = format!(
         "the node cannot start with '{}': {}. Check the disk, move the files of the folder elsewhere, and start the node \
          with an empty folder: with peers it is rebuilt from them. A copy of the folder from an earlier time is no help: \
