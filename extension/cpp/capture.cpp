@@ -384,17 +384,13 @@ void PhysicalCaptureUpdate::Replace(ClientContext &context, DataChunk &changes) 
 	DataChunk new_rows;
 	ReferenceColumns(changes, width + 1, width, new_rows);
 	proposal->changes->Deleted(table, old_rows);
+	if (auto &open = StatementState::Get(context).open) {
+		open->NoteReplaced(table);
+	}
 	try {
 		proposal->changes->Inserted(table, new_rows);
 	} catch (ConstraintException &) {
 		if (FindTakenKeys(context, table, new_rows).AreUnseen()) {
-			auto &open = StatementState::Get(context).open;
-			if (open && open->HasIndexedDeleted(table)) {
-				// The index has the keys of those rows, and DuckDB does not know that this transaction has freed them.
-				throw NotImplementedException("this transaction has updated or deleted rows of table \"%s\", and then made an index "
-				                              "of them: COMMIT after that, and update them in the next transaction",
-				                              table.name.GetIdentifierName());
-			}
 			// In the words of DuckDB: the key may be that of the same row, as another transaction has left it.
 			throw TransactionException("Conflict on update!");
 		}

@@ -207,7 +207,7 @@ PhysicalOperator &QuackCatalog::PlanMergeInto(ClientContext &context, PhysicalPl
 	return WritePlan(context, planner, *this).MergeInto(op, plan);
 }
 
-bool QuackCatalog::BuildsIndexNatively(ClientContext &context, TableCatalogEntry &table) {
+bool QuackCatalog::BuildsIndexNatively(ClientContext &context, TableCatalogEntry &table, bool is_unique) {
 	if (ApplierMark::IsSet(context)) {
 		auto &transactions = QuackTransactionManager::Get(*this);
 		transactions.BeginWriting(table.Cast<DuckTableEntry>());
@@ -220,7 +220,7 @@ bool QuackCatalog::BuildsIndexNatively(ClientContext &context, TableCatalogEntry
 	// An index is made of all rows that the store shows, before the catalog knows of it.
 	auto &open = OpenTransactionOf(context, *this);
 	auto &entry = table.Cast<DuckTableEntry>();
-	open.BeginIndex(entry);
+	open.BeginIndex(entry, is_unique);
 	open.GoNative();
 	// Its index would not hold what the applier adds while it is made, nor what it changes where it is.
 	QuackTransactionManager::Get(*this).BeginAlter(context, open, *entry.GetStorage().GetDataTableInfo());
@@ -229,7 +229,8 @@ bool QuackCatalog::BuildsIndexNatively(ClientContext &context, TableCatalogEntry
 
 unique_ptr<LogicalOperator> QuackCatalog::BindCreateIndex(Binder &binder, CreateStatement &stmt,
                                                           TableCatalogEntry &table, unique_ptr<LogicalOperator> plan) {
-	if (BuildsIndexNatively(binder.context, table)) {
+	auto is_unique = stmt.info->Cast<CreateIndexInfo>().constraint_type == IndexConstraintType::UNIQUE;
+	if (BuildsIndexNatively(binder.context, table, is_unique)) {
 		return DuckCatalog::BindCreateIndex(binder, stmt, table, std::move(plan));
 	}
 	auto scope = ScopeOf(binder.context, *this);
@@ -240,7 +241,7 @@ unique_ptr<LogicalOperator> QuackCatalog::BindAlterAddIndex(Binder &binder, Tabl
                                                             unique_ptr<LogicalOperator> plan,
                                                             unique_ptr<CreateIndexInfo> create_info,
                                                             unique_ptr<AlterTableInfo> alter_info) {
-	if (BuildsIndexNatively(binder.context, table_entry)) {
+	if (BuildsIndexNatively(binder.context, table_entry, true)) {
 		return DuckCatalog::BindAlterAddIndex(binder, table_entry, std::move(plan), std::move(create_info),
 		                                      std::move(alter_info));
 	}

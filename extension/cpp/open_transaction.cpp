@@ -148,7 +148,7 @@ void OpenTransaction::NoteDeleted(DuckTableEntry &entry, Vector &row_ids, idx_t 
 	}
 }
 
-void OpenTransaction::BeginIndex(DuckTableEntry &entry) {
+void OpenTransaction::BeginIndex(DuckTableEntry &entry, bool is_unique) {
 	std::lock_guard<std::recursive_mutex> guard(lock);
 	auto &storage = entry.GetStorage();
 	auto info = storage.GetDataTableInfo().get();
@@ -159,16 +159,19 @@ void OpenTransaction::BeginIndex(DuckTableEntry &entry) {
 			                              entry.name.GetIdentifierName());
 		}
 	}
-	indexes_made = true;
-	if (!deleted_from[info].empty()) {
-		indexed_deleted.insert(info);
+	if (is_unique && replaced_in.count(info) > 0) {
+		// The words of DuckDB, for updates of the key. The index would have the keys of both, the old rows and the new ones.
+		throw TransactionException("Cannot create index with outstanding updates: this transaction has updated rows of table "
+		                           "\"%s\". COMMIT first, and make the key in the next transaction",
+		                           entry.name.GetIdentifierName());
 	}
+	indexes_made = true;
 	Touch(info);
 }
 
-bool OpenTransaction::HasIndexedDeleted(DuckTableEntry &entry) const {
+void OpenTransaction::NoteReplaced(DuckTableEntry &entry) {
 	std::lock_guard<std::recursive_mutex> guard(lock);
-	return indexed_deleted.count(entry.GetStorage().GetDataTableInfo().get()) > 0;
+	replaced_in.insert(entry.GetStorage().GetDataTableInfo().get());
 }
 
 void OpenTransaction::Deleted(DuckTableEntry &entry, DataChunk &rows) {

@@ -373,18 +373,18 @@ def test_a_row_that_another_one_has_changed_meanwhile_is_a_conflict_not_a_duplic
     assert node.sql("FROM kept") == [(3, 2)]
 
 
-def test_rows_that_were_updated_before_their_key_was_made_are_not_updated_again(node):
-    """It is no conflict, which would be there again whenever the transaction runs."""
-    node.sql("CREATE TABLE late (id INTEGER, n INTEGER)")
-    node.sql("INSERT INTO late VALUES (1, 0), (2, 0)")
-    for statement in ("BEGIN", "UPDATE late SET n = 1 WHERE id = 1", "ALTER TABLE late ADD PRIMARY KEY (id)"):
+@pytest.mark.parametrize("key", ["ALTER TABLE late ADD PRIMARY KEY (id)", "ALTER TABLE late ADD UNIQUE (id)", "CREATE UNIQUE INDEX x ON late (id)"])
+def test_a_key_of_rows_that_were_updated_before_is_told_to_commit_first(node, key):
+    """It would have the keys of the old rows and of the new ones, and no COMMIT would succeed."""
+    node.sql("CREATE OR REPLACE TABLE late (id INTEGER, n INTEGER)")
+    node.sql("INSERT INTO late VALUES (1, 0), (2, 0), (3, 0)")
+    for statement in ("BEGIN", "UPDATE late SET n = 1 WHERE id = 1"):
         node.sql(statement, "open")
-    with pytest.raises(DatabaseError, match="has updated or deleted rows of table \"late\", and then made an index of them: COMMIT"):
-        node.sql("UPDATE late SET n = 2 WHERE id = 1", "open")
+    with pytest.raises(DatabaseError, match="Cannot create index with outstanding updates: .* COMMIT first"):
+        node.sql(key, "open")
     node.sql("ROLLBACK", "open")
-    for statement in ("BEGIN", "UPDATE late SET n = 1 WHERE id = 1", "ALTER TABLE late ADD PRIMARY KEY (id)", "COMMIT"):
+    for statement in ("BEGIN", "DELETE FROM late WHERE id = 3", key, "UPDATE late SET n = 2 WHERE id = 1", "COMMIT"):
         node.sql(statement, "open")
-    node.sql("UPDATE late SET n = 2 WHERE id = 1", "open")
     assert node.sql("FROM late ORDER BY id") == [(1, 2), (2, 0)]
 
 

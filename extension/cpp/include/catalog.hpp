@@ -126,7 +126,7 @@ private:
 	                                                          duckdb::CreateSchemaInfo &info);
 	void DropSchemaEntry(duckdb::CatalogTransaction transaction, duckdb::DropInfo &info);
 	//! Whether an index is built by the connection's own plan: the applier's, or that of a transaction that goes on.
-	bool BuildsIndexNatively(duckdb::ClientContext &context, duckdb::TableCatalogEntry &table);
+	bool BuildsIndexNatively(duckdb::ClientContext &context, duckdb::TableCatalogEntry &table, bool is_unique);
 	void DropSchema(duckdb::ClientContext &context, duckdb::DropInfo &info) override;
 
 private:

@@ -114,10 +114,10 @@ public:
 	//! What the applier may meet of it.
 	NativeChanges ChangesInStore() const;
 	//! It is about to make an index of the table. Throws where DuckDB's commit would take rows from the index by the columns
-	//! that the table had when they were deleted.
-	void BeginIndex(duckdb::DuckTableEntry &table);
-	//! Whether an index of the table has been made after rows had gone from it.
-	bool HasIndexedDeleted(duckdb::DuckTableEntry &table) const;
+	//! that the table had when they were deleted, and where keys would be those of updated rows and of what replaces them.
+	void BeginIndex(duckdb::DuckTableEntry &table, bool is_unique);
+	//! Rows of the table are updated by replacing them.
+	void NoteReplaced(duckdb::DuckTableEntry &table);
 
 	//! Set when the applier has rolled this transaction back: another one was first.
 	duckdb::atomic<bool> doomed {false};
@@ -156,8 +156,8 @@ private:
 	std::map<duckdb::DataTableInfo *, Table> tables;
 	//! The versions of tables from which rows have gone.
 	std::map<duckdb::DataTableInfo *, std::set<duckdb::shared_ptr<duckdb::DataTable>>> deleted_from;
-	//! Tables of which indexes have been made after that.
-	std::set<duckdb::DataTableInfo *> indexed_deleted;
+	//! Tables of which rows have been replaced by updated ones.
+	std::set<duckdb::DataTableInfo *> replaced_in;
 	duckdb::atomic<bool> hides {false};
 	duckdb::atomic<bool> native {false};
 	duckdb::atomic<bool> indexes_made {false};
