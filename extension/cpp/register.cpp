@@ -9,6 +9,7 @@
 #include "host.hpp"
 #include "nesting.hpp"
 #include "network_session.hpp"
+#include "row_id_filters.hpp"
 #include "sequence.hpp"
 #include "settings.hpp"
 #include "shard.hpp"
@@ -24,6 +25,7 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	auto host = quack::RegisterStorage(loader.GetDatabaseInstance());
 	quack::RegisterConsistency(loader.GetDatabaseInstance());
 	quack::RegisterAfterBinding(loader.GetDatabaseInstance());
+	quack::RegisterRowIdFilters(loader.GetDatabaseInstance());
 	quack::RegisterSequences(loader);
 	quack::RegisterSecret(loader);
 	quack::RegisterFunctions(loader, host);
