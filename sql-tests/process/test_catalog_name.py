@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from quack_testing import node as nodes
+from quack_testing.cluster import wait_for
 from quack_testing.process import DatabaseError
 
 
@@ -118,3 +119,31 @@ def test_the_process_may_use_what_it_serves_without_a_token(node):
     """It owns the files of the store and the keys: a token would protect nothing."""
     node.sql("CREATE TABLE first.t AS SELECT 42 AS i")
     assert node.value("SELECT i FROM first.t", "other") == 42
+
+
+def test_a_verification_of_another_node_leaves_a_process_alone_that_has_a_database_of_the_name(new_cluster):
+    cluster = new_cluster().start()
+    node, other = cluster["n0"], cluster["n1"]
+    other.sql("CREATE TABLE cp.t AS SELECT 42 AS i")
+    cluster.wait_equal()
+    node.sql("ALTER DATABASE cp SET ALIAS TO renamed")
+    node.process.request("prepare_connections", statements=[])
+    node.sql("ATTACH ':memory:' AS cp", "own")
+    assert [state for (state,) in other.sql("SELECT state FROM quack_verify('cp')")] == ["equal"] * 3
+    other.sql("INSERT INTO cp.t VALUES (43)")
+    node.sql("DETACH cp", "own")
+    assert node.sql("SELECT state FROM quack_raft_status()", "own") == [("ok",)]
+    wait_for(lambda: node.value("SELECT count(*) FROM renamed.t", "own") == 2, "the row")
+
+
+def test_a_folder_whose_catalog_has_the_name_of_another_database_is_not_called_damaged(new_node):
+    node = new_node(options={"catalog": "'taken'"}).start(attach=False)
+    node.sql("CREATE TABLE taken.t AS SELECT 42 AS i")
+    node.stop_serving()
+    node.sql("ATTACH ':memory:' AS taken")
+    with pytest.raises(DatabaseError, match="already exists: DETACH that database, or serve the catalog under another name") as caught:
+        node.serve()
+    assert "empty folder" not in str(caught.value)
+    node.sql("DETACH taken")
+    node.serve()
+    assert node.value("SELECT i FROM taken.t") == 42

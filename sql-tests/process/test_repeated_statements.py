@@ -104,3 +104,32 @@ def test_a_statement_that_waits_for_another_one_heeds_its_time(node):
     node.process.submit("interrupt", connection="long")
     with pytest.raises(DatabaseError, match="Interrupted!"):
         running.result(10)
+
+
+def test_a_statement_whose_column_is_renamed_beside_ends_alone(node):
+    """DuckDB's planner asserts that the column is there. That ends a statement; of one that runs again it would end the database."""
+    node.sql("CREATE TABLE u (i BIGINT PRIMARY KEY, v VARCHAR)")
+    ended = threading.Event()
+    others = []
+
+    def write(connection):
+        while not ended.is_set():
+            try:
+                node.sql("INSERT OR REPLACE INTO u (i, v) SELECT range, 'r' FROM range(50)", connection)
+            except DatabaseError as error:
+                if 'Column with name ""v"" does not exist' not in str(error) and "onflict" not in str(error):
+                    others.append(str(error))
+
+    threads = [threading.Thread(target=write, args=(f"writer{number}",)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(150):
+        for rename in ("ALTER TABLE u RENAME v TO w", "ALTER TABLE u RENAME w TO v"):
+            node.sql(rename, "renames")
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert others == []
+    assert node.sql("SELECT state FROM quack_raft_status()") == [("ok",)]
+    node.sql("INSERT OR REPLACE INTO u (i, v) SELECT range, 'last' FROM range(50)")
+    assert node.sql("SELECT count(*), min(v), max(v) FROM u") == [(50, "last", "last")]
