@@ -1,5 +1,5 @@
-//! `quackd`, which hosts a prebuilt DuckDB, must link the constructor that registers its core functions. `quackctl` is a
-//! binary of the same package and must not: it hosts no DuckDB, and would become fifty times as large.
+//! `quackd`, which serves, and `quackctl`, which reads and writes the stores of nodes that do not run, host a prebuilt DuckDB:
+//! both must link the constructor that registers its core functions.
 
 fn main() {
     println!("cargo:rerun-if-env-changed=DUCKDB_LIB_DIR");
@@ -8,7 +8,7 @@ fn main() {
     {
         let library = std::path::Path::new(&folder).join("libduckdb_static_extension_autoregister.a");
         for argument in ["-Wl,--whole-archive", &library.to_string_lossy(), "-Wl,--no-whole-archive"] {
-            println!("cargo:rustc-link-arg-bin=quackd={argument}");
+            println!("cargo:rustc-link-arg-bins={argument}");
         }
     }
     println!("cargo:rustc-link-lib=dylib=stdc++");

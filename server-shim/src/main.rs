@@ -3,7 +3,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod duckdb;
 mod options;
 mod refresher;
 mod serve;
@@ -13,6 +12,7 @@ use std::process::ExitCode;
 
 use quack_admin::config::{self, Configuration};
 use quack_admin::{certificate, exit_code_of};
+use quack_host::duckdb;
 use rustix::fs::Mode;
 
 use crate::options::{Command, USAGE};

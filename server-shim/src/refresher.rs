@@ -8,8 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use quack_admin::status::{Board, Column, Table};
-
-use crate::duckdb::Connection;
+use quack_host::duckdb::Connection;
 
 /// How long the end of the process waits for a question that runs.
 const END_WAIT: Duration = Duration::from_secs(5);
@@ -84,7 +83,7 @@ impl Source {
             let sql = format!("SELECT column_name, column_type FROM (DESCRIBE FROM {function}())");
             let described = connection.query(&sql)?;
             let text = |value: &Option<String>| value.clone().unwrap_or_default();
-            let column = |row: &crate::duckdb::Row| match row.as_slice() {
+            let column = |row: &quack_host::duckdb::Row| match row.as_slice() {
                 [name, type_name] => Some(Column::of_type(&text(name), &text(type_name))),
                 _ => None,
             };

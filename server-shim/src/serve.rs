@@ -1,6 +1,5 @@
 //! The life of a node's process: open, load, serve, wait for a signal, stop.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -9,11 +8,12 @@ use quack_admin::config::Configuration;
 use quack_admin::http::AdminServer;
 use quack_admin::status::{Board, Phase};
 use quack_admin::{quote, serve_statement, setting_statements};
+use quack_host::duckdb::Connection;
+use quack_host::extension::load_statement;
 use quack_types::folder::REBUILD;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::duckdb::Connection;
 use crate::refresher::Refresher;
 
 /// How often it looks whether the node is to be rebuilt.
@@ -40,7 +40,7 @@ pub fn run(configuration: &Configuration) -> Result<(), String> {
     for statement in setting_statements(configuration) {
         connection.execute(&statement).map_err(|error| format!("{statement}: {error}"))?;
     }
-    connection.execute(&load_statement(configuration)?)?;
+    connection.execute(&load_statement(configuration.extension.as_deref())?)?;
     let refresher = match &admin {
         None => None,
         Some(face) => Some(Refresher::start(connection.another()?, board.clone(), face.refresh)?),
@@ -120,25 +120,4 @@ fn watch_signals(board: Arc<Board>, timeout: Duration) -> Result<Receiver<i32>, 
     let spawned = quack_types::thread::builder("quack-signals").spawn(watch);
     spawned.map_err(|error| format!("cannot start the thread that waits for signals: {error}"))?;
     Ok(receive)
-}
-
-/// The statement that loads the extension, as any user would.
-fn load_statement(configuration: &Configuration) -> Result<String, String> {
-    let file = match &configuration.extension {
-        Some(file) => file.clone(),
-        None => find_extension()?,
-    };
-    Ok(format!("LOAD {}", quote(&file.to_string_lossy())))
-}
-
-fn find_extension() -> Result<PathBuf, String> {
-    let program =
-        std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
-    let folder = program.parent().unwrap_or(&program);
-    let name = "quack.duckdb_extension";
-    let places = [folder.join(name), folder.join("../extension").join(name)];
-    let found = places.into_iter().find(|place| place.exists());
-    found.ok_or_else(|| {
-        format!("{name} is not beside this program: name it with --extension, or extension_path in the configuration")
-    })
 }

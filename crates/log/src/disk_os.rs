@@ -17,12 +17,19 @@ const STANDARD_ERROR: i32 = 2;
 #[derive(Debug, Clone)]
 pub struct DiskOs {
     folder: PathBuf,
+    /// Files are opened for reading only.
+    is_read_only: bool,
 }
 
 impl DiskOs {
     /// Uses an existing folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self { folder: folder.into(), is_read_only: false }
+    }
+
+    /// Uses an existing folder whose files are read and not written, so that a medium that is mounted read-only will do.
+    pub fn read_only(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), is_read_only: true }
     }
 
     /// The folder.
@@ -59,7 +66,7 @@ impl Disk for DiskOs {
 
     fn open(&self, name: &str) -> io::Result<FileOs> {
         Ok(FileOs(off_standard_streams(
-            OpenOptions::new().read(true).write(true).open(self.folder.join(name))?,
+            OpenOptions::new().read(true).write(!self.is_read_only).open(self.folder.join(name))?,
         )?))
     }
 

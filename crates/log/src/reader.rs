@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use quack_types::{GroupId, LogIndex, Term};
 
+use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile};
-use crate::entry::{Floor, HardState, LogEntry};
+use crate::entry::{Floor, HardState, LogEntry, LogIdentity};
 use crate::error::Error;
 use crate::format::segment::SegmentHeader;
 use crate::format::{batch, record};
 use crate::group::{Group, Position};
 use crate::index::{Index, Segment, Shared, Source};
+use crate::recovery::{self, Recovery};
 
 /// Reads are joined up to this many bytes, so that a replay does not ask the disk once per entry.
 const READ_BYTES_MAX: usize = 1 << 20;
@@ -65,6 +67,16 @@ impl<D: Disk> std::fmt::Debug for LogReader<D> {
 impl<D: Disk> LogReader<D> {
     pub(crate) fn new(shared: Arc<Shared<D::File>>) -> Self {
         Self { shared }
+    }
+
+    /// Reads a log that nothing writes to from begin to end, and leaves it as it is: what a crash left unfinished is
+    /// passed over.
+    ///
+    /// # Errors
+    /// Those of [`crate::Log::open`].
+    pub fn inspect(disk: &D, config: &LogConfig, identity: &LogIdentity) -> Result<(Self, Recovery), Error> {
+        let (index, report) = recovery::inspect(disk, config, identity)?;
+        Ok((Self::new(Arc::new(Shared::new(index))), report))
     }
 
     fn ask<T>(&self, group: GroupId, question: impl FnOnce(&Group) -> T) -> T {

@@ -9,7 +9,7 @@
 //! - the bad batch itself: its marks say whether each of its sectors was written to
 //!   its end (see `format::batch`). This decides the last one.
 //!
-//! Everything is checked before anything is changed.
+//! Everything is checked before anything is changed. [`inspect`] ends there.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -37,8 +37,10 @@ pub struct Recovery {
     pub batches: u64,
     /// Entry records that were read, including those that were replaced or compacted later.
     pub entries: u64,
-    /// Bytes of unfinished writes that were cut off the end.
+    /// Bytes of unfinished writes at the end, which opening cuts off.
     pub bytes_cut: u64,
+    /// The format of the newest segment.
+    pub format: u32,
 }
 
 /// An opened log.
@@ -66,12 +68,40 @@ enum End {
     Open(u64),
 }
 
+/// A log that was read to its end, and found to be good.
+struct Scanned<F> {
+    scan: Scan<F>,
+    /// The segment that the next batch goes to, and where it goes there.
+    last: Loaded<F>,
+    end: u64,
+    /// Files that the log does not need any more.
+    stale: Vec<String>,
+}
+
 /// Reads, checks, and only then repairs the log.
 pub(crate) fn open<D: Disk>(
     disk: &D,
     config: &LogConfig,
     identity: &LogIdentity,
 ) -> Result<Opened<D::File>, Error> {
+    let Scanned { scan, last, end, stale } = scan(disk, config, identity)?;
+    remove(disk, stale)?;
+    scan.finish(last, end)
+}
+
+/// Reads and checks the log, and leaves it as it is.
+pub(crate) fn inspect<D: Disk>(
+    disk: &D,
+    config: &LogConfig,
+    identity: &LogIdentity,
+) -> Result<(Index<D::File>, Recovery), Error> {
+    let Scanned { mut scan, last, end, .. } = scan(disk, config, identity)?;
+    scan.report.bytes_cut = unfinished_bytes(&last, end);
+    scan.keep(last, end);
+    Ok((scan.index, scan.report))
+}
+
+fn scan<D: Disk>(disk: &D, config: &LogConfig, identity: &LogIdentity) -> Result<Scanned<D::File>, Error> {
     let names = disk.list().map_err(Error::disk("list", "."))?;
     let chain = newest_chain(&names);
     let Some(last) = chain.last().copied() else { return Err(Error::Missing) };
@@ -97,7 +127,7 @@ pub(crate) fn open<D: Disk>(
             }
         }
     }
-    let Some((loaded, end)) = tail else {
+    let Some((last_read, end)) = tail else {
         let name = SegmentHeader::file_name(last + 1);
         return Err(Error::corrupt(
             &name,
@@ -110,10 +140,11 @@ pub(crate) fn open<D: Disk>(
     let keep = |name: &String| scan.sizes.keys().any(|number| SegmentHeader::file_name(*number) == *name);
     let stale = names.into_iter().filter(|name| {
         let ours = SegmentHeader::parse_name(name).is_some() || SegmentHeader::is_temporary(name);
-        ours && *name != loaded.name && !keep(name)
+        ours && *name != last_read.name && !keep(name)
     });
-    remove(disk, dropped.into_iter().chain(stale))?;
-    scan.finish(loaded, end)
+    let stale = dropped.into_iter().chain(stale).collect();
+    scan.report.format = last_read.header.version;
+    Ok(Scanned { scan, last: last_read, end, stale })
 }
 
 /// Numbers of the segments up to the newest one without a gap. Older ones are what
@@ -154,8 +185,7 @@ fn load<D: Disk>(disk: &D, number: u32, identity: &LogIdentity) -> Result<Loaded
 }
 
 /// Removes files twice named at most once, and makes that durable.
-fn remove<D: Disk>(disk: &D, names: impl Iterator<Item = String>) -> Result<(), Error> {
-    let mut names: Vec<String> = names.collect();
+fn remove<D: Disk>(disk: &D, mut names: Vec<String>) -> Result<(), Error> {
     names.sort();
     names.dedup();
     for name in &names {
@@ -392,9 +422,8 @@ impl<F: DiskFile> Scan<F> {
     /// Cuts the unfinished tail off and makes durable what is taken for durable from now on.
     fn finish(mut self, loaded: Loaded<F>, end: u64) -> Result<Opened<F>, Error> {
         let mut filled = loaded.bytes.len() as u64;
-        let rest = loaded.bytes.get(end as usize..).unwrap_or_default();
-        if let Some(last) = rest.iter().rposition(|byte| *byte != 0) {
-            self.report.bytes_cut = last as u64 + 1;
+        self.report.bytes_cut = unfinished_bytes(&loaded, end);
+        if self.report.bytes_cut > 0 {
             loaded.file.set_len(end).map_err(Error::disk("cut", &loaded.name))?;
             filled = end;
         }
@@ -412,6 +441,12 @@ impl<F: DiskFile> Scan<F> {
         let tail = Tail { segment, end, filled, sequence, synced: sequence, is_old };
         Ok(Opened { index: self.index, tail, sizes: self.sizes, report: self.report })
     }
+}
+
+/// How many bytes behind the last batch a crash has left.
+fn unfinished_bytes<F>(loaded: &Loaded<F>, end: u64) -> u64 {
+    let rest = loaded.bytes.get(end as usize..).unwrap_or_default();
+    rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
 }
 
 /// Whether a segment holds nothing but the state that it was born with.

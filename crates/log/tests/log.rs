@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use quack_log::{
     DiskOs, ENTRY_BYTES_HARD_MAX, EntryKind, Error, Floor, GroupWrite, HardState, Log, LogConfig, LogEntry,
-    LogRead,
+    LogRead, LogReader,
 };
 use quack_types::{GroupId, LogIndex, NodeId, RaftId, Term};
 use support::{DiskMemory, config, identity};
@@ -205,6 +205,29 @@ fn a_torn_tail_is_cut_and_the_log_goes_on_behind_it() {
         let (log, report) = Log::open(disk.kill(), config(), &identity()).unwrap();
         assert_eq!((report.bytes_cut, data_of(&log, ROOT, 1, 3)), (0, vec!["kept".into(), "other".into()]));
     }
+}
+
+#[test]
+fn a_log_is_inspected_as_it_would_open_and_stays_as_it_is() {
+    let disk = DiskMemory::default();
+    let mut log = Log::create(disk.clone(), config(), &identity()).unwrap();
+    for index in 1..=200 {
+        log.write(&[append(ROOT, vec![entry(1, index, vec![index as u8; 300])])], true).unwrap();
+    }
+    log.write(&[append(ROOT, vec![entry(1, 201, vec![9; 3000])])], false).unwrap();
+    let mut contents = disk.contents();
+    contents.insert("0000000099.log.new".to_owned(), vec![1; 10]);
+    let (_, bytes) = contents.iter_mut().rfind(|(name, _)| name.ends_with(".log")).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes.truncate(end - 1500);
+    let disk = DiskMemory::from_contents(&contents);
+    let (reader, inspected) = LogReader::inspect(&disk, &config(), &identity()).unwrap();
+    assert_eq!(disk.contents(), contents);
+    assert_eq!(data_of(&reader, ROOT, 1, 201).len(), 200);
+    let (log, opened) = Log::open(disk.clone(), config(), &identity()).unwrap();
+    assert_eq!((inspected, reader.last_index(ROOT)), (opened, log.last_index(ROOT)));
+    assert!(inspected.segments > 1 && inspected.bytes_cut > 0 && inspected.format > 0, "{inspected:?}");
+    assert_ne!(disk.contents(), contents, "opening has mended what was inspected");
 }
 
 #[test]

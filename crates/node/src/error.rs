@@ -26,6 +26,23 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The operating system does not let it be read.
+    #[error("cannot read '{path}': {source}. Check the path, and run this as the user that owns the folder")]
+    Read {
+        /// What was to be read.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder belongs to no member of a cluster.
+    #[error(
+        "the folder '{path}' holds no member of a cluster: it has no file 'identity'. Name a node's data folder"
+    )]
+    NoMember {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Another server works in the folder.
     #[error("the data folder '{path}' is in use by {holder}: stop that server, or choose another folder")]
     InUse {
@@ -120,6 +137,11 @@ impl Error {
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn read(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Read { path, source }
     }
 }
 

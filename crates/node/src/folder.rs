@@ -10,7 +10,7 @@
 //! <data_dir>/joining        there from when a node begins to join a cluster until its machine owns the store
 //! ```
 //!
-//! and what `superseded.rs` names, for a node that is to be rebuilt.
+//! and what `superseded.rs` names, for a node that is to be rebuilt. `view.rs` looks at a folder without using it.
 //!
 //! Without an identity, whatever lies beside `joining` is a snapshot that did not arrive: it is thrown away.
 
@@ -28,12 +28,12 @@ use crate::private::{self, FILE_MODE, create_private};
 use crate::superseded::{self, SUPERSEDED};
 use crate::{Error, random};
 
-const LOCK: &str = "lock";
-const IDENTITY: &str = "identity";
+pub(crate) const LOCK: &str = "lock";
+pub(crate) const IDENTITY: &str = "identity";
 const TEMPORARY: &str = "identity.new";
-const LOG: &str = "log";
-const STORE: &str = "store.duckdb";
-const JOINING: &str = "joining";
+pub(crate) const LOG: &str = "log";
+pub(crate) const STORE: &str = "store.duckdb";
+pub(crate) const JOINING: &str = "joining";
 const FOUNDING: &str = "founding";
 const FOUNDING_NEW: &str = "founding.new";
 const WITNESSED_NEW: &str = "witnessed.new";
@@ -280,7 +280,7 @@ impl DataFolder {
     }
 }
 
-fn log_identity(identity: &Identity) -> LogIdentity {
+pub(crate) fn log_identity(identity: &Identity) -> LogIdentity {
     let (cluster_id, incarnation) = (identity.cluster_id, identity.incarnation);
     LogIdentity { cluster_id, node: identity.node_id.clone(), incarnation }
 }
@@ -306,7 +306,7 @@ fn create(path: &Path, sync: &mut dyn FnMut(&Path) -> std::io::Result<()>) -> st
     missing.iter().rev().filter_map(|folder| above(folder)).try_for_each(|folder| sync(&folder))
 }
 
-fn has_identity(path: &Path) -> Result<bool, Error> {
+pub(crate) fn has_identity(path: &Path) -> Result<bool, Error> {
     let file = path.join(IDENTITY);
     file.try_exists().map_err(Error::io("look for", file))
 }
@@ -348,7 +348,7 @@ fn discard_snapshot(path: &Path) -> Result<(), Error> {
     discard().map_err(Error::io("throw away the unfinished snapshot in", path))
 }
 
-fn read_promise(path: &Path) -> Result<Option<u128>, Error> {
+pub(crate) fn read_promise(path: &Path) -> Result<Option<u128>, Error> {
     let name = path.join(FOUNDING);
     if !name.try_exists().map_err(Error::io("look for", &name))? {
         return Ok(None);
@@ -371,15 +371,18 @@ fn take_lock(path: &Path) -> Result<File, Error> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // Only for the message.
-            let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-            let holder = if known { holder.trim().to_owned() } else { "another server".to_owned() };
-            return Err(Error::InUse { path: path.to_owned(), holder });
+            return Err(Error::InUse { path: path.to_owned(), holder: holder_of(&mut file) });
         }
         Err(TryLockError::Error(source)) => return Err(Error::io("lock", name)(source)),
     }
     Ok(file)
+}
+
+/// Who holds a lock, as far as its text says so, for a message.
+pub(crate) fn holder_of(lock: &mut File) -> String {
+    let mut holder = String::new();
+    let known = lock.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
+    if known { holder.trim().to_owned() } else { "another server".to_owned() }
 }
 
 /// Says in the lock who holds it, for the message to others.
@@ -389,7 +392,7 @@ fn name_holder(lock: &mut File) -> std::io::Result<()> {
     writeln!(lock, "process {}", std::process::id())
 }
 
-fn read_identity(path: &Path) -> Result<Identity, Error> {
+pub(crate) fn read_identity(path: &Path) -> Result<Identity, Error> {
     let name = path.join(IDENTITY);
     let text = std::fs::read(&name).map_err(Error::io("read", &name))?;
     Identity::decode(&name, &String::from_utf8_lossy(&text))

@@ -37,6 +37,11 @@ impl Identity {
         self.node_id.raft_id(self.incarnation)
     }
 
+    /// As a store says whose it is.
+    pub fn owner(&self) -> String {
+        format!("{:032x} {} {}", self.cluster_id, self.node_id, self.incarnation)
+    }
+
     pub(crate) fn encode(&self) -> String {
         let Self { cluster_id, node_id, incarnation, boot } = self;
         let text = format!(

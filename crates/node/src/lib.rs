@@ -49,6 +49,7 @@ mod superseded;
 mod threads;
 mod traffic;
 mod transport;
+mod view;
 
 pub use config::NodeConfig;
 pub use error::{Error, MemberError, ProposeError, WaitError};
@@ -66,3 +67,4 @@ pub use shared::Promises;
 pub use status::{GroupInfo, NodeState, NodeStatus};
 pub use threads::STACK_BYTES;
 pub use transport::{NoTransport, Transport};
+pub use view::{FolderView, require_unused};

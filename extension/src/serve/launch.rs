@@ -83,7 +83,7 @@ impl Launch {
         verifications: &Arc<Verifications>,
     ) -> Result<Arc<NodeHandle>, StoreError> {
         let identity = folder.identity().clone();
-        let owner = format!("{:032x} {} {}", identity.cluster_id, identity.node_id, identity.incarnation);
+        let owner = identity.owner();
         let foreign = folder.has_foreign_store().map_err(io)?;
         let machine =
             Machine::open(store.clone(), &owner, foreign, self.cluster.clone(), verifications.clone())?;

@@ -6,9 +6,9 @@ use clap::{Args, Parser, Subcommand};
 use quack_admin::certificate::{AUTHORITY_DAYS, NODE_DAYS};
 use quack_admin::config::BASE_PORT;
 
-/// Prepares and watches nodes: certificates, configurations, status.
+/// Prepares and watches nodes, and works with their data folders: certificates, configurations, status, inspection.
 ///
-/// Exit codes: 0 done; 1 failed, or the node is not well; 2 who asks is not known; 3 not found; 4 not permitted; 5 a rule
+/// Exit codes: 0 done; 1 failed, or the node is not well, or its folder is damaged; 2 who asks is not known; 3 not found; 4 not permitted; 5 a rule
 /// is broken; 6 the node does not answer.
 #[derive(Parser)]
 #[command(name = "quackctl", version, max_term_width = 110)]
@@ -32,6 +32,15 @@ pub enum Command {
         #[command(subcommand)]
         command: CpMetadataCommand,
     },
+    /// Say what a data folder is, while its node does not run: whose, how far, which members, what is damaged
+    Inspect(DataFolder),
+}
+
+#[derive(Args)]
+pub struct DataFolder {
+    /// The node's data folder; no process may work in it
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
 }
 
 #[derive(Subcommand)]

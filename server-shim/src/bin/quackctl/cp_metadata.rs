@@ -9,7 +9,7 @@ use quack_admin::{Error, ExitCode, certificate, exit_code_of, http};
 use serde_json::{Value, json};
 
 use crate::arguments::{GenerateLocalConfigs, Status};
-use crate::output::Output;
+use crate::output::{Output, table};
 
 /// Columns of a group that the text shows, in this order. JSON has all of them.
 const COLUMNS: [&str; 9] = [
@@ -123,7 +123,7 @@ fn describe(url: &str, status: &Value, verdict: &Verdict) -> Output {
         String::new(),
     ];
     let groups = status.get("groups").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    lines.extend(table(groups));
+    lines.extend(groups_table(groups));
     let node = verdict.node_id.as_deref().unwrap_or("the node");
     let message = match (&verdict.reason, verdict.ok) {
         (_, true) => format!("{node} is well"),
@@ -136,7 +136,7 @@ fn describe(url: &str, status: &Value, verdict: &Verdict) -> Output {
     output.ending(if verdict.ok { ExitCode::Ok } else { ExitCode::Failed })
 }
 
-fn table(groups: &[Value]) -> Vec<String> {
+fn groups_table(groups: &[Value]) -> Vec<String> {
     let cell = |group: &Value, column: &str| match group.get(column) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
@@ -144,12 +144,5 @@ fn table(groups: &[Value]) -> Vec<String> {
     };
     let mut rows = vec![COLUMNS.map(str::to_owned)];
     rows.extend(groups.iter().map(|group| COLUMNS.map(|column| cell(group, column))));
-    let widths: Vec<usize> = (0..COLUMNS.len())
-        .map(|index| rows.iter().map(|row| row[index].chars().count()).max().unwrap_or(0))
-        .collect();
-    let line = |row: &[String; 9]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).chain([String::new()]).collect()
+    table(&rows).into_iter().chain([String::new()]).collect()
 }

@@ -1,11 +1,14 @@
-//! `quackctl`: makes and checks certificates and configurations, and asks a node how it is.
+//! `quackctl`: makes and checks certificates and configurations, asks a node how it is, and works with data folders in which
+//! no process does.
 //!
-//! It knows no DuckDB. Its exit codes are in `docs/exit-codes.md`.
+//! Its exit codes are in `docs/exit-codes.md`.
 
 mod arguments;
 mod certificates;
 mod cp_metadata;
+mod inspect;
 mod output;
+mod store;
 
 use std::process::ExitCode;
 
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Command::CpMetadata { command: CpMetadataCommand::Status(arguments) } => {
             cp_metadata::status(&arguments)
         }
+        Command::Inspect(folder) => inspect::inspect(&folder.data_dir),
     };
     output.print(arguments.json)
 }

@@ -3,7 +3,7 @@
 //! Every JSON object has `ok`, `code`, `exit_code` and `message`; `details` holds what was found, and a command adds its
 //! own members.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use quack_admin::{Error, ExitCode, Finding, Severity, exit_code_of};
 use serde_json::{Map, Value, json};
@@ -78,6 +78,34 @@ impl Output {
         // Whoever closed standard output wants no more of it.
         let _ = std::io::stdout().write_all(text.as_bytes());
         self.code.into()
+    }
+}
+
+/// Rows as lines, each column as wide as its widest cell.
+pub fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
+    let line = |row: &[String; COLUMNS]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+impl From<quack_offline::Error> for Output {
+    fn from(error: quack_offline::Error) -> Self {
+        let code = match &error {
+            quack_offline::Error::Folder(
+                quack_node::Error::Read { source, .. } | quack_node::Error::Io { source, .. },
+            ) => match source.kind() {
+                io::ErrorKind::NotFound => ExitCode::NotFound,
+                io::ErrorKind::PermissionDenied => ExitCode::Permission,
+                _ => ExitCode::Failed,
+            },
+            quack_offline::Error::Folder(quack_node::Error::NoMember { .. }) => ExitCode::Validation,
+            _ => ExitCode::Failed,
+        };
+        Self { code, ..Self::done(error.to_string()) }
     }
 }
 

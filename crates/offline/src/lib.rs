@@ -1,0 +1,18 @@
+//! What an operator does with a data folder in which no process works.
+//!
+//! - [`inspect`]: what the folder is, and what is wrong with it.
+//!
+//! The store is a DuckDB file, and this crate does not know DuckDB: what the store holds beside the tables comes in as
+//! [`Stored`]. Folders, locks and identities are those of `quack_node`, logs those of `quack_log`, members what the applier
+//! (`quack_apply`) makes of the log's entries; nothing of them is done here a second time.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+mod inspect;
+mod members;
+mod stored;
+
+pub use error::Error;
+pub use inspect::{GroupView, Inspection, LogView, MemberView, inspect};
+pub use stored::{Checkpoint, Stored};
