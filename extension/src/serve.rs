@@ -191,6 +191,8 @@ impl Server {
             }
             ready.map_err(io)?;
             shared.announce_boot()?;
+            // A recovered node has a store that was another identity's.
+            node.settle_store().map_err(io)?;
             opening.open();
             return Ok(());
         }

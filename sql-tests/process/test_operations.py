@@ -3,6 +3,7 @@
 import os
 
 from quack_testing.cluster import wait_for
+from quack_testing.process import pause
 from quack_testing.quackd import QUACKCTL, quackctl, run
 
 VALIDATION, NOT_FOUND, FAILED = 5, 3, 1
@@ -41,7 +42,6 @@ def test_a_stopped_node_is_inspected_and_stays_as_it_is(new_cluster):
     cluster["n0"].sql("CREATE TABLE cp.l (i BIGINT) WITH (quack_group = 'orders')")
     cluster["n0"].sql("INSERT INTO cp.l VALUES (1)")
     cluster.wait_equal()
-    wait_for(lambda: len(cluster["n2"].sql("FROM quack_nodes('cp')")) == 3, "all members in the log")
     cluster.stop()
     node = cluster["n2"]
     before = contents(node.data_dir)
@@ -124,3 +124,131 @@ def test_what_is_no_members_folder_is_named(tmp_path):
     assert done("inspect", "--data-dir", tmp_path)["kind"] == "empty"
     assert quackctl("inspect", "--data-dir", tmp_path / "absent")[0] == NOT_FOUND
     assert quackctl("inspect")[0] == VALIDATION
+
+
+# Recovering.
+
+
+def recover(node, *arguments):
+    return quackctl("recover", "--data-dir", node.data_dir, *arguments)
+
+
+def fill_groups(node):
+    """Rows in the default group and in another one."""
+    fill(node)
+    node.sql("SELECT quack_multiraft_sql_set_enabled(true)")
+    node.sql("CREATE TABLE cp.l (i BIGINT) WITH (quack_group = 'orders')")
+    for number in range(10):
+        node.sql(f"INSERT INTO cp.l VALUES ({number})")
+
+
+def counts(node):
+    return node.sql("SELECT (SELECT count(*) FROM cp.t), (SELECT count(*) FROM cp.l)")
+
+
+def roles(node):
+    return dict(node.sql("SELECT node_id, role FROM quack_nodes('cp')"))
+
+
+def test_a_survivor_becomes_a_cluster_that_the_old_folders_never_join(new_cluster):
+    cluster = new_cluster().start()
+    survivor, *others = cluster.nodes.values()
+    fill_groups(survivor)
+    cluster.wait_equal()
+    for node in cluster.nodes.values():
+        node.kill()
+    before = {path: content for path, content in contents(survivor.data_dir).items() if not path.endswith("/lock")}
+
+    code, printed = recover(survivor)
+    assert code == VALIDATION and "--force-new-cluster" in printed["message"]
+    code, printed = recover(survivor, "--force-new-cluster")
+    assert code == VALIDATION
+    for node in others:
+        assert f"'{node.name}' (quack:127.0.0.1:{node.port})" in printed["message"]
+    assert "--lost n1 --lost n2" in printed["message"]
+    code, printed = recover(survivor, "--force-new-cluster", "--lost", "n1")
+    assert code == VALIDATION and "'n2' (" in printed["message"] and "'n1' (" not in printed["message"]
+    code, printed = recover(survivor, "--force-new-cluster", "--lost", "n1", "--lost", "n7")
+    assert code == VALIDATION and "'n7' is no other voter" in printed["message"]
+    after = {path: content for path, content in contents(survivor.data_dir).items() if not path.endswith("/lock")}
+    assert after == before
+
+    former = inspect(survivor)["identity"]
+    code, printed = recover(survivor, "--force-new-cluster", "--lost", "n1", "--lost", "n2")
+    assert code == 0, printed
+    assert printed["former_cluster_id"] == former["cluster_id"] != printed["cluster_id"]
+    assert (printed["node_id"], printed["incarnation"], printed["removed"]) == ("n0", 1, ["n1", "n2"])
+    assert printed["left_out"] is None and [group["group"] for group in printed["groups"]] == [1, 2]
+    recovered = inspect(survivor)
+    assert (recovered["kind"], recovered["identity"]["cluster_id"]) == ("unsettled", printed["cluster_id"])
+    assert recovered["log"]["groups"][0]["voters"] == recovered["log"]["groups"][1]["voters"] == ["n0"]
+    code, printed = recover(survivor, "--force-new-cluster", "--lost", "n1", "--lost", "n2")
+    assert code == VALIDATION, "it is a cluster of its own already"
+
+    survivor.start()
+    assert counts(survivor) == [(20, 10)]
+    assert roles(survivor) == {"n0": "voter"}
+    survivor.sql("INSERT INTO cp.t VALUES (100, 'new cluster')")
+    survivor.sql("INSERT INTO cp.l VALUES (100)")
+    wait_for(lambda: not (survivor.data_dir / "superseded").exists(), "the store to be the new cluster's")
+    survivor.restart()
+
+    # The folders that were said to be lost come back: they go on without the survivor, or not at all.
+    for node in others:
+        node.start(attach=False)
+    for node in others:
+        node.attach()
+    others[0].sql("INSERT INTO cp.t VALUES (200, 'old cluster')")
+    for node in others:
+        survivor.sql(f"CALL quack_add_node('cp', '{node.name}:voter=quack:127.0.0.1:{node.port}')")
+    others[0].sql("INSERT INTO cp.t VALUES (201, 'old cluster')")
+    survivor.sql("INSERT INTO cp.t VALUES (101, 'new cluster')")
+    assert survivor.sql("SELECT i FROM cp.t WHERE i >= 100 ORDER BY i") == [(100,), (101,)]
+    assert others[1].sql("SELECT count(*) FROM cp.t WHERE v = 'new cluster'") == [(0,)]
+    assert roles(survivor) == {"n0": "voter", "n1": "joining", "n2": "joining"}
+    assert survivor.value("SELECT role FROM quack_raft_status() WHERE group_name = 'default'") == "leader"
+    for node in others:
+        node.kill()
+
+    # With empty folders they are members of the new one.
+    for node in others:
+        node.data_dir.rename(node.data_dir.with_name(f"{node.name}-lost"))
+        node.start()
+    wait_for(lambda: list(roles(survivor).values()) == ["voter"] * 3, "three voters")
+    cluster.wait_equal()
+    assert counts(others[1]) == [(22, 11)]
+
+
+def test_what_was_not_known_to_be_committed_is_taken(new_cluster):
+    cluster = new_cluster().start()
+    fill(cluster["n0"])
+    cluster.wait_equal()
+    survivor = cluster.leader()
+    refused = "SELECT count(*) FROM quack_multiraft_sql_contract_status() WHERE state = 'refused'"
+    wait_for(lambda: survivor.value(refused) == 0, "all members to be in the log")
+    others = cluster.others(survivor)
+    for node in others:
+        pause(node.process)
+    survivor.process.start_sql("INSERT INTO cp.t VALUES (100, 'not acknowledged')")
+    last = "SELECT last_index > commit_index FROM quack_raft_status() WHERE group_name = 'default'"
+    wait_for(lambda: survivor.sql(last, "another") == [(True,)], "the entry in the log")
+    for node in cluster.nodes.values():
+        node.kill()
+    lost = [argument for node in others for argument in ("--lost", node.name)]
+    code, printed = recover(survivor, "--force-new-cluster", *lost)
+    assert code == 0 and printed["groups"][0]["last"] > printed["groups"][0]["committed"]
+    survivor.start()
+    assert survivor.sql("SELECT v FROM cp.t WHERE i = 100") == [("not acknowledged",)]
+
+
+def test_there_is_nothing_to_recover_of_a_node_alone_or_a_running_one(new_node):
+    node = new_node().start()
+    code, printed = recover(node, "--force-new-cluster")
+    assert code == FAILED and "in use by process" in printed["message"]
+    assert node.stop() == 0
+    code, printed = recover(node, "--force-new-cluster")
+    assert code == VALIDATION and "is the only voter of its cluster" in printed["message"]
+    (node.data_dir / "rebuild").touch()
+    code, printed = recover(node, "--force-new-cluster")
+    assert code == FAILED and "it is no survivor" in printed["message"]
+    assert not (node.data_dir / "superseded").exists()

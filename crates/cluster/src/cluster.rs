@@ -379,16 +379,17 @@ impl Cluster {
             tracing::debug!(%peer, %from, "messages under an identity that is not the peer's were dropped");
             return;
         }
-        if let Some(decided) = batch.digest {
+        // What was meant for an earlier life of this node is void, and so is what its sender has decided: that life may have
+        // been in another cluster.
+        let own = running.node.identity().raft_id();
+        let mut messages = batch.messages;
+        messages.retain(|message| RaftId(message.to) == own);
+        if let Some(decided) = batch.digest.filter(|_| !messages.is_empty()) {
             let mark = Mark { root: LogIndex(decided.position), digest: decided.value };
             running.node.hear_digest(from, mark);
         }
-        let own = running.node.identity().raft_id();
-        for message in batch.messages {
-            // What was meant for an earlier life of this node is void.
-            if RaftId(message.to) == own {
-                running.node.deliver(from, GroupId(message.group), message.data);
-            }
+        for message in messages {
+            running.node.deliver(from, GroupId(message.group), message.data);
         }
     }
 

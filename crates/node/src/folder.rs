@@ -10,7 +10,8 @@
 //! <data_dir>/joining        there from when a node begins to join a cluster until its machine owns the store
 //! ```
 //!
-//! and what `superseded.rs` names, for a node that is to be rebuilt. `view.rs` looks at a folder without using it.
+//! and what `superseded.rs` names, for a node that is to be rebuilt, and `refounding.rs`, for one that becomes another
+//! cluster's. `view.rs` looks at a folder without using it.
 //!
 //! Without an identity, whatever lies beside `joining` is a snapshot that did not arrive: it is thrown away.
 
@@ -25,6 +26,7 @@ use quack_types::{GroupId, NodeId};
 
 use crate::identity::Identity;
 use crate::private::{self, FILE_MODE, create_private};
+use crate::refounding;
 use crate::superseded::{self, SUPERSEDED};
 use crate::{Error, random};
 
@@ -37,6 +39,8 @@ pub(crate) const JOINING: &str = "joining";
 const FOUNDING: &str = "founding";
 const FOUNDING_NEW: &str = "founding.new";
 const WITNESSED_NEW: &str = "witnessed.new";
+/// What was heard of peers.
+pub(crate) const OF_PEERS: [&str; 2] = [WITNESSED, WITNESSED_NEW];
 /// What a node that is to be rebuilt must not work with; its identity goes last.
 const OF_A_NODE: [&str; 5] = [LOG, STORE, JOINING, WITNESSED, WITNESSED_NEW];
 
@@ -107,6 +111,8 @@ impl Claim {
         }
         // Only now: a folder that is refused stays as it is.
         private::tighten(&path)?;
+        refounding::resume(&path)?;
+        let identity = read_identity(&path)?;
         if superseded::is_marked(&path)? {
             superseded::set_aside(&path, &OF_A_NODE, IDENTITY)?;
             tracing::warn!(folder = %path.display(), "the node is rebuilt from its cluster; its files are set aside");
@@ -399,13 +405,13 @@ pub(crate) fn read_identity(path: &Path) -> Result<Identity, Error> {
 }
 
 /// Creates an empty log.
-fn create_log(path: &Path, identity: &Identity) -> Result<Log<DiskOs>, Error> {
+pub(crate) fn create_log(path: &Path, identity: &Identity) -> Result<Log<DiskOs>, Error> {
     let log = path.join(LOG);
     private::create_new_folder(&log).map_err(Error::io("create", &log))?;
     Ok(Log::create(DiskOs::new(log), LogConfig::default(), &log_identity(identity))?)
 }
 
-fn write_identity(path: &Path, identity: &Identity) -> Result<(), Error> {
+pub(crate) fn write_identity(path: &Path, identity: &Identity) -> Result<(), Error> {
     write_whole(path, IDENTITY, TEMPORARY, identity.encode().as_bytes())
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use quack_node::{Claim, DataFolder, EmptyFolder, Error, NoTransport, NodeHandle, Seed};
+use quack_node::{Claim, DataFolder, EmptyFolder, Error, FolderView, NoTransport, NodeHandle, Seed};
 use quack_types::NodeId;
 use support::{Model, alone, config, node_id, start, write};
 
@@ -277,5 +277,76 @@ fn a_folder_of_another_user_is_refused() {
     if std::os::unix::fs::chown(folder.path(), Some(12345), None).is_ok() {
         let error = refused(folder.path(), "n0");
         assert!(matches!(error, Error::Owner { owner: 12345, .. }) && error.to_string().contains("chown -R"));
+    }
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for item in std::fs::read_dir(from).unwrap() {
+        let path = item.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+fn member(folder: &Path) -> DataFolder {
+    match Claim::take(folder, &node_id()).unwrap() {
+        Claim::Member(member) => member,
+        Claim::Empty(_) => panic!("the folder is no member's"),
+    }
+}
+
+#[test]
+fn a_folder_becomes_another_clusters_whenever_that_is_interrupted_or_stays_what_it_is() {
+    let before = used_folder();
+    std::fs::write(before.path().join("witnessed"), "peers").unwrap();
+    let former = member(before.path()).identity().clone();
+    let after = tempfile::tempdir().unwrap();
+    copy(before.path(), after.path());
+    let identity = member(after.path()).refound().unwrap().commit().unwrap();
+    assert_ne!(identity.cluster_id, former.cluster_id);
+    assert_eq!((identity.incarnation, identity.boot), (former.incarnation + 1, 0));
+
+    let dropped = tempfile::tempdir().unwrap();
+    copy(before.path(), dropped.path());
+    drop(member(dropped.path()).refound().unwrap());
+    assert!(dropped.path().join("refounding/log").exists());
+    assert_eq!(*member(dropped.path()).identity(), former, "nothing was decided");
+    assert!(!dropped.path().join("refounding").exists());
+
+    // What each step of the commit leaves on the disk, in their order.
+    let steps: [&dyn Fn(&Path); 5] = [
+        &|folder| {
+            copy(&after.path().join("log"), &folder.join("refounding/log"));
+            std::fs::copy(after.path().join("identity"), folder.join("refounding/identity")).unwrap();
+        },
+        &|folder| {
+            std::fs::create_dir(folder.join("superseded")).unwrap();
+            std::fs::rename(folder.join("log"), folder.join("superseded/log")).unwrap();
+        },
+        &|folder| std::fs::rename(folder.join("refounding/log"), folder.join("log")).unwrap(),
+        &|folder| std::fs::write(folder.join("joining"), "").unwrap(),
+        &|folder| std::fs::rename(folder.join("refounding/identity"), folder.join("identity")).unwrap(),
+    ];
+    for count in 1..=steps.len() {
+        let folder = tempfile::tempdir().unwrap();
+        copy(before.path(), folder.path());
+        steps[..count].iter().for_each(|step| step(folder.path()));
+        let taken = member(folder.path());
+        assert_eq!((taken.identity().cluster_id, taken.identity().boot), (identity.cluster_id, 1), "{count}");
+        assert!(taken.has_foreign_store().unwrap() && folder.path().join("superseded/log").exists());
+        let view = FolderView::read(folder.path()).unwrap();
+        assert!(view.read_log().is_ok(), "{count}: the log belongs to the identity");
+        assert!(!folder.path().join("refounding").exists());
+        assert_eq!(
+            folder.path().join("witnessed").exists(),
+            count == steps.len(),
+            "heard in the old cluster"
+        );
     }
 }

@@ -87,7 +87,17 @@ pub fn inspect(
     read_store: impl FnOnce(&Path) -> Result<Option<Stored>, String>,
 ) -> Result<Inspection, Error> {
     require_unused(path)?;
-    let folder = FolderView::read(path)?;
+    let found = look(FolderView::read(path)?, read_store);
+    // Otherwise what was read may be of two moments.
+    require_unused(path)?;
+    Ok(found)
+}
+
+/// Inspects a folder that no other process changes meanwhile.
+pub(crate) fn look(
+    folder: FolderView,
+    read_store: impl FnOnce(&Path) -> Result<Option<Stored>, String>,
+) -> Inspection {
     let mut found =
         Inspection { folder, log: None, checkpoint: None, members: Vec::new(), damage: Vec::new() };
     if let Some(identity) = found.folder.identity.clone() {
@@ -99,9 +109,7 @@ pub fn inspect(
             found.compare(&identity);
         }
     }
-    // Otherwise what was read may be of two moments.
-    require_unused(path)?;
-    Ok(found)
+    found
 }
 
 impl Inspection {

@@ -1,6 +1,7 @@
 //! What an operator does with a data folder in which no process works.
 //!
-//! - [`inspect`]: what the folder is, and what is wrong with it.
+//! - [`inspect`]: what the folder is, and what is wrong with it;
+//! - [`Survivor`]: a new cluster out of the last folder of another one.
 //!
 //! The store is a DuckDB file, and this crate does not know DuckDB: what the store holds beside the tables comes in as
 //! [`Stored`]. Folders, locks and identities are those of `quack_node`, logs those of `quack_log`, members what the applier
@@ -11,8 +12,10 @@
 mod error;
 mod inspect;
 mod members;
+mod recover;
 mod stored;
 
 pub use error::Error;
 pub use inspect::{GroupView, Inspection, LogView, MemberView, inspect};
+pub use recover::{LeftOut, Recovered, RecoveredGroup, Survivor};
 pub use stored::{Checkpoint, Stored};

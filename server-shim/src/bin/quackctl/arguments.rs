@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use quack_admin::certificate::{AUTHORITY_DAYS, NODE_DAYS};
 use quack_admin::config::BASE_PORT;
 
-/// Prepares and watches nodes, and works with their data folders: certificates, configurations, status, inspection.
+/// Prepares and watches nodes, and works with their data folders: certificates, configurations, status, inspection, recovery.
 ///
 /// Exit codes: 0 done; 1 failed, or the node is not well, or its folder is damaged; 2 who asks is not known; 3 not found; 4 not permitted; 5 a rule
 /// is broken; 6 the node does not answer.
@@ -34,6 +34,8 @@ pub enum Command {
     },
     /// Say what a data folder is, while its node does not run: whose, how far, which members, what is damaged
     Inspect(DataFolder),
+    /// Make a new cluster out of one data folder, when those of a majority are gone for ever
+    Recover(Recover),
 }
 
 #[derive(Args)]
@@ -142,4 +144,17 @@ pub struct Status {
     /// Seconds to wait for the answer
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub timeout: u64,
+}
+
+#[derive(Args)]
+pub struct Recover {
+    /// The survivor's data folder; no process may work in it
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Confirm that the folder becomes that of another cluster, with this node as its only voter
+    #[arg(long)]
+    pub force_new_cluster: bool,
+    /// A voter whose folder is gone for ever; given once for each. Without them the command names the voters it knows
+    #[arg(long, value_name = "NODE")]
+    pub lost: Vec<String>,
 }

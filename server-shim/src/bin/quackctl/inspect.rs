@@ -7,7 +7,7 @@ use quack_node::{FolderView, Identity};
 use quack_offline::{GroupView, Inspection, LogView, MemberView};
 use serde_json::{Value, json};
 
-use crate::output::{Output, table};
+use crate::output::{Output, line, table};
 use crate::store;
 
 /// Says what a data folder is.
@@ -67,10 +67,6 @@ fn describe(found: &Inspection) -> Output {
         .with("log", found.log.as_ref().map_or(Value::Null, log_json))
         .with("members", found.members.iter().map(member_json).collect())
         .with("damage", found.damage.iter().map(|damage| Value::from(damage.as_str())).collect())
-}
-
-fn line(name: &str, value: &dyn std::fmt::Display) -> String {
-    format!("{name:<12}{value}")
 }
 
 fn identity_lines(identity: &Identity) -> Vec<String> {

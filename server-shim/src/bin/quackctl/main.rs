@@ -8,6 +8,7 @@ mod certificates;
 mod cp_metadata;
 mod inspect;
 mod output;
+mod recover;
 mod store;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
             cp_metadata::status(&arguments)
         }
         Command::Inspect(folder) => inspect::inspect(&folder.data_dir),
+        Command::Recover(arguments) => recover::recover(&arguments),
     };
     output.print(arguments.json)
 }

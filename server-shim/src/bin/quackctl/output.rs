@@ -81,6 +81,11 @@ impl Output {
     }
 }
 
+/// A line of what was found, behind its name.
+pub fn line(name: &str, value: &dyn std::fmt::Display) -> String {
+    format!("{name:<12}{value}")
+}
+
 /// Rows as lines, each column as wide as its widest cell.
 pub fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -102,7 +107,10 @@ impl From<quack_offline::Error> for Output {
                 io::ErrorKind::PermissionDenied => ExitCode::Permission,
                 _ => ExitCode::Failed,
             },
-            quack_offline::Error::Folder(quack_node::Error::NoMember { .. }) => ExitCode::Validation,
+            quack_offline::Error::Folder(quack_node::Error::NoMember { .. })
+            | quack_offline::Error::QuorumPossible { .. }
+            | quack_offline::Error::OnlyVoter(_)
+            | quack_offline::Error::NoVoter { .. } => ExitCode::Validation,
             _ => ExitCode::Failed,
         };
         Self { code, ..Self::done(error.to_string()) }
