@@ -210,7 +210,8 @@ def test_a_survivor_becomes_a_cluster_that_the_old_folders_never_join(new_cluste
     for node in others:
         node.kill()
 
-    # With empty folders they are members of the new one.
+    # With empty folders they are members of the new one, which does not need them until they have joined.
+    survivor.restart()
     for node in others:
         node.data_dir.rename(node.data_dir.with_name(f"{node.name}-lost"))
         node.start()

@@ -87,17 +87,22 @@ impl Cluster {
     /// # Errors
     /// What the node waits for, in words.
     pub fn require_agreement(&self) -> Result<(), Error> {
+        // One that is to be a voter has no vote before it has joined, and need not be there until then.
+        let membership = self.running().map(|running| running.node.membership());
+        let votes = |member: &Member| {
+            membership.as_ref().map_or(member.voter, |membership| membership.is_voter(member.raft_id()))
+        };
         let members = self.roster.members();
-        let voters = members.iter().filter(|member| member.voter).count();
+        let voters = members.iter().filter(|member| votes(member)).count();
         let (mut alike, mut silent, mut different) = (0, Vec::new(), Vec::new());
         for (member, said) in self.ask_all(&members) {
             let Some(said) = said else {
-                alike += usize::from(member.voter);
+                alike += usize::from(votes(member));
                 continue;
             };
             match said.map(|hello| (self.settings.shared.difference(hello.shared.as_ref()), hello.serves)) {
                 Err(error) => silent.push(error),
-                Ok((None, _)) => alike += usize::from(member.voter),
+                Ok((None, _)) => alike += usize::from(votes(member)),
                 Ok((Some(difference), true)) => {
                     let message = format!(
                         "node '{}' serves this cluster already: {difference}. Stop this server, and start it as the \
