@@ -300,6 +300,14 @@ Produce PlanTransferLeader(Host &host, TableFunctionBindInput &input) {
 	return PlanChange(host, input, "lead");
 }
 
+Produce PlanBackup(Host &host, TableFunctionBindInput &input) {
+	auto catalog = TextAt(input, 0);
+	auto folder = TextAt(input, 1);
+	return [&host, catalog, folder](QuackRowSink rows, QuackError *error) {
+		quack_rs_backup(host.rust, Bytes(catalog), Bytes(folder), rows, error);
+	};
+}
+
 TableFunction Make(const char *name, vector<LogicalType> arguments, Host &host, Plan plan, vector<Column> columns) {
 	TableFunction function(name, std::move(arguments), Run, BindFunction, Init);
 	function.function_info = make_shared_ptr<FunctionInfo>(host, plan, std::move(columns));
@@ -352,6 +360,10 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	loader.RegisterFunction(Make("quack_add_node", two_texts, host, PlanAddNode, status_column));
 	loader.RegisterFunction(Make("quack_remove_node", two_texts, host, PlanRemoveNode, status_column));
 	loader.RegisterFunction(Make("quack_transfer_leader", two_texts, host, PlanTransferLeader, status_column));
+	loader.RegisterFunction(Make("quack_backup", two_texts, host, PlanBackup,
+	                             {{"folder", LogicalType::VARCHAR},
+	                              {"position", LogicalType::UBIGINT},
+	                              {"bytes", LogicalType::UBIGINT}}));
 	loader.RegisterFunction(Make("quack_verify", {LogicalType::VARCHAR}, host, PlanVerify,
 	                             {{"node_id", LogicalType::VARCHAR},
 	                              {"hash", LogicalType::VARCHAR},

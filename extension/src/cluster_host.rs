@@ -1,28 +1,25 @@
 //! What the cluster asks of this process.
 
 use std::fs::File;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use quack_cluster::Host;
 use quack_proto::log::v1::{entry::Body, outcome::Kind};
 
 use crate::proposer::{LogProposer, SharedNode};
+use crate::store_file::StoreFile;
 use crate::verifications::Verifications;
 
 /// Writes decisions about members, and opens the store for a snapshot.
 pub struct ClusterHost {
     node: Arc<SharedNode>,
     verifications: Arc<Verifications>,
-    path: PathBuf,
-    /// Opened once: to close one descriptor of a file gives up every lock that the process has on it (POSIX, fcntl),
-    /// and DuckDB has one.
-    file: Mutex<Option<Arc<File>>>,
+    file: Arc<StoreFile>,
 }
 
 impl ClusterHost {
-    pub fn new(node: Arc<SharedNode>, verifications: Arc<Verifications>, path: impl Into<PathBuf>) -> Self {
-        Self { node, verifications, path: path.into(), file: Mutex::default() }
+    pub fn new(node: Arc<SharedNode>, verifications: Arc<Verifications>, file: Arc<StoreFile>) -> Self {
+        Self { node, verifications, file }
     }
 }
 
@@ -41,12 +38,6 @@ impl Host for ClusterHost {
     }
 
     fn store_file(&self) -> Result<Arc<File>, String> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = &*file {
-            return Ok(file.clone());
-        }
-        let opened =
-            File::open(&self.path).map_err(|error| format!("the store cannot be opened: {error}"))?;
-        Ok(file.insert(Arc::new(opened)).clone())
+        self.file.open()
     }
 }

@@ -132,6 +132,20 @@ unsafe extern "C" fn quack_rs_verify(
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_backup(
+    rust_host: *mut c_void,
+    catalog: Bytes<'_>,
+    folder: Bytes<'_>,
+    rows: RowSink,
+    error: *mut Error,
+) {
+    barrier::call(error, || {
+        rows.put(&unsafe { host(rust_host) }.backup(&catalog.text(), &folder.text())?);
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_change_members(
     rust_host: *mut c_void,
     catalog: Bytes<'_>,

@@ -161,6 +161,10 @@ impl Host {
         self.server_of(catalog)?.verify_rows()
     }
 
+    pub fn backup(&self, catalog: &str, to: &str) -> Result<Vec<Option<String>>, StoreError> {
+        self.server_of(catalog)?.backup(to)
+    }
+
     pub fn change_members(&self, catalog: &str, what: &str, argument: &str) -> Result<String, StoreError> {
         let server = self.server_of(catalog)?;
         let (change, done) = match what {

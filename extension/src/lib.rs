@@ -17,6 +17,7 @@ mod serve;
 mod service;
 mod status;
 mod store;
+mod store_file;
 mod verifications;
 mod writer;
 

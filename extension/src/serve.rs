@@ -1,6 +1,7 @@
 //! Starting and stopping a server: node, store, network and cluster together.
 
 mod arguments;
+mod backup;
 mod launch;
 mod rows;
 

@@ -111,6 +111,7 @@ REFUSED = [
     "CALL quack_serve('quack:127.0.0.1:0', data_dir := 'FOLDER/n9')",
     "CALL quack_stop('quack:127.0.0.1:1')",
     "FROM quack_stop('quack:127.0.0.1:1')",
+    "CALL quack_backup('cp', 'FOLDER/backup')",
     "FROM other.t",
     "FROM memory.t",
     "SELECT (SELECT max(i) FROM other.t) FROM t",

@@ -1,9 +1,12 @@
 """docs/operations.md, rehearsed: an operator's worst day, by the very commands."""
 
+import itertools
 import os
+import threading
 
+import pytest
 from quack_testing.cluster import wait_for
-from quack_testing.process import pause
+from quack_testing.process import DatabaseError, pause
 from quack_testing.quackd import QUACKCTL, quackctl, run
 
 VALIDATION, NOT_FOUND, FAILED = 5, 3, 1
@@ -253,3 +256,121 @@ def test_there_is_nothing_to_recover_of_a_node_alone_or_a_running_one(new_node):
     code, printed = recover(node, "--force-new-cluster")
     assert code == FAILED and "it is no survivor" in printed["message"]
     assert not (node.data_dir / "superseded").exists()
+
+
+# Backing up and restoring.
+
+
+def restore(folder, name, backup, *arguments):
+    """Restores a backup as the node `name` in `folder`."""
+    return quackctl("restore", "--from", backup, "--data-dir", folder / name, *arguments)
+
+
+def test_a_backup_of_a_busy_cluster_is_one_moment_of_it_and_becomes_another_cluster(new_cluster, new_node, tmp_path):
+    cluster = new_cluster().start()
+    source, writer = cluster["n1"], cluster["n2"]
+    fill_groups(source)
+    cluster.wait_equal()
+    source.sql("CREATE TABLE cp.pair (i BIGINT)")
+    acknowledged, stop = [0], threading.Event()
+
+    def write():
+        for number in itertools.count(1):
+            if stop.is_set():
+                return
+            writer.sql(
+                f"BEGIN; INSERT INTO cp.t VALUES ({1000 + number}, 'pair'); INSERT INTO cp.pair VALUES ({number}); COMMIT",
+                "writer",
+            )
+            acknowledged[0] = number
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        wait_for(lambda: acknowledged[0] >= 20, "some writes")
+        before = acknowledged[0]
+        # What this node has applied is backed up: it has seen those writes.
+        wait_for(lambda: source.value("SELECT count(*) FROM cp.pair") >= before, "them on the other node")
+        ((folder, position, size),) = source.sql(f"CALL quack_backup('cp', '{tmp_path / 'backup'}')")
+        after = acknowledged[0]
+        wait_for(lambda: acknowledged[0] > after, "writes behind the backup")
+    finally:
+        stop.set()
+        thread.join()
+    assert folder == str(tmp_path / "backup") and size == (tmp_path / "backup" / "store.duckdb").stat().st_size
+
+    code, printed = restore(tmp_path / "restored", "n1", tmp_path / "backup")
+    assert code == 0, printed
+    assert printed["position"] >= position > 20
+    assert (printed["node_id"], printed["incarnation"], printed["removed"]) == ("n1", 1, ["n0", "n2"])
+    restored = new_node("n1")
+    restored.data_dir = tmp_path / "restored" / "n1"
+    inspected = inspect(restored)
+    assert inspected["identity"]["cluster_id"] == printed["cluster_id"] != printed["former_cluster_id"]
+    assert inspected["damage"] == []
+    restored.start()
+    pairs = [number for (number,) in restored.sql("SELECT i FROM cp.pair ORDER BY i")]
+    assert pairs == list(range(1, len(pairs) + 1)) and len(pairs) >= before
+    assert restored.sql("SELECT i - 1000 FROM cp.t WHERE v = 'pair' ORDER BY i") == [(number,) for number in pairs]
+    assert restored.value("SELECT count(*) FROM cp.l") == 10
+    restored.sql("INSERT INTO cp.l VALUES (100)")
+    restored.sql("INSERT INTO cp.pair VALUES (-1)")
+    restored.kill_and_start()
+    assert restored.value("SELECT count(*) FROM cp.pair") == len(pairs) + 1
+    # The cluster that was backed up knows nothing of it.
+    assert source.value("SELECT count(*) FROM cp.pair WHERE i = -1") == 0
+    cluster.wait_equal()
+
+
+def test_a_restored_cluster_grows(new_node, new_cluster, tmp_path):
+    node = new_node("alone").start()
+    fill(node)
+    node.sql(f"CALL quack_backup('cp', '{tmp_path / 'backup'}')")
+    assert node.stop() == 0
+    cluster = new_cluster()
+    first, *others = cluster.nodes.values()
+    endpoint = f"quack:127.0.0.1:{first.port}"
+    code, printed = restore(tmp_path, "n0", tmp_path / "backup", "--node-id", "n0", "--endpoint", endpoint)
+    assert code == 0, printed
+    first.start()
+    assert first.sql("SELECT address FROM quack_nodes('cp') WHERE role = 'voter'") == [(endpoint,)]
+    for node in others:
+        first.sql(f"CALL quack_add_node('cp', '{node.name}:voter=quack:127.0.0.1:{node.port}')")
+        node.start()
+    wait_for(lambda: list(roles(first).values()) == ["voter"] * 3, "three voters")
+    others[0].sql("INSERT INTO cp.t VALUES (100, 'later')")
+    cluster.wait_equal()
+    assert others[1].value("SELECT count(*) FROM cp.t") == 21
+
+
+def test_only_a_whole_backup_is_restored_and_only_into_an_empty_folder(node, tmp_path):
+    fill(node, 3)
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    (backup / "photo.jpg").touch()
+    with pytest.raises(DatabaseError, match="holds 'photo.jpg': a backup is written into a new or an empty folder"):
+        node.sql(f"CALL quack_backup('cp', '{backup}')")
+    (backup / "photo.jpg").unlink()
+    node.sql(f"CALL quack_backup('cp', '{backup}')")
+    with pytest.raises(DatabaseError, match="a backup is written into a new or an empty folder"):
+        node.sql(f"CALL quack_backup('cp', '{backup}')")
+    assert restore(tmp_path, "n0", tmp_path / "absent")[0] == VALIDATION
+    code, printed = restore(tmp_path, "n0", backup)
+    assert code == FAILED and "in use by process" in printed["message"]
+    assert node.stop() == 0
+    code, printed = restore(tmp_path, "n0", backup)
+    assert code == VALIDATION and "a backup is restored into a new or an empty folder" in printed["message"]
+
+    store = backup / "store.duckdb"
+    good = store.read_bytes()
+    store.write_bytes(good[:9000] + bytes([good[9000] ^ 1]) + good[9001:])
+    code, printed = restore(tmp_path, "other", backup)
+    assert code == FAILED and "is not what was backed up" in printed["message"]
+    assert not (tmp_path / "other" / "identity").exists()
+    store.write_bytes(good)
+    # A restoration that has failed, or was interrupted, is begun again.
+    assert restore(tmp_path, "other", backup)[0] == 0
+    manifest = backup / "backup"
+    manifest.unlink()
+    code, printed = restore(tmp_path, "another", backup)
+    assert code == VALIDATION and "holds no complete backup" in printed["message"]

@@ -43,6 +43,39 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A backup is not written over anything.
+    #[error(
+        "the folder '{path}' holds '{found}': a backup is written into a new or an empty folder. Name another one"
+    )]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+        /// One of the files in it.
+        found: String,
+    },
+    /// There is no backup.
+    #[error(
+        "the folder '{path}' holds no complete backup: it has no file 'backup', which is written last. Name the folder that \
+         was given to quack_backup; one whose backup was interrupted is of no use"
+    )]
+    NoBackup {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of a backup is not as it was written.
+    #[error("'{path}' is damaged: it is not what was backed up. Use another backup")]
+    BackupDamaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A node is there already.
+    #[error(
+        "the folder '{path}' is a node's: a backup is restored into a new or an empty folder. Name another one"
+    )]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Another server works in the folder.
     #[error("the data folder '{path}' is in use by {holder}: stop that server, or choose another folder")]
     InUse {

@@ -20,7 +20,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use quack_log::{DiskOs, Floor, GroupWrite, Log, LogConfig, LogIdentity};
+use quack_log::{DiskOs, Floor, GroupWrite, Log, LogConfig, LogEntry, LogIdentity};
 use quack_types::folder::{REBUILD, WITNESSED};
 use quack_types::{GroupId, NodeId};
 
@@ -91,8 +91,7 @@ impl Claim {
     /// writable is refused and left as it is.
     pub fn take(path: impl Into<PathBuf>, node_id: &NodeId) -> Result<Self, Error> {
         let path = path.into();
-        create(&path, &mut |folder| File::open(folder)?.sync_all())
-            .map_err(Error::io("create the data folder", &path))?;
+        create_durable(&path)?;
         private::check_owner(&path)?;
         if !has_identity(&path)? {
             refuse_leftovers(&path)?;
@@ -196,6 +195,27 @@ impl EmptyFolder {
 
     /// Makes it the folder of a node that has received a snapshot, whose store is durable already.
     pub fn join(self, seed: &Seed) -> Result<DataFolder, Error> {
+        self.begin_with(seed, Vec::new())
+    }
+
+    /// Makes it the folder of a new cluster that begins with a store, which is durable already (see
+    /// [`EmptyFolder::begin_join`]). The cluster's id is drawn here. `entries` follow the root's floor.
+    ///
+    /// # Errors
+    /// It was a member of a cluster, or the folder cannot be written.
+    pub fn found_with(
+        self,
+        incarnation: u64,
+        floors: Vec<(GroupId, Floor)>,
+        entries: Vec<LogEntry>,
+    ) -> Result<DataFolder, Error> {
+        if self.former.is_some() {
+            return Err(Error::Former { path: self.path });
+        }
+        self.begin_with(&Seed { cluster_id: random::draw()?, incarnation, floors }, entries)
+    }
+
+    fn begin_with(self, seed: &Seed, entries: Vec<LogEntry>) -> Result<DataFolder, Error> {
         let identity = Identity {
             cluster_id: seed.cluster_id,
             node_id: self.node_id,
@@ -204,8 +224,10 @@ impl EmptyFolder {
         };
         let mut log = create_log(&self.path, &identity)?;
         let reader = log.reader();
-        let begin =
-            |(group, floor): &(GroupId, Floor)| quack_core::reseed(&reader, *group, floor, Vec::new());
+        let begin = |(group, floor): &(GroupId, Floor)| {
+            let behind = if *group == GroupId::ROOT { entries.clone() } else { Vec::new() };
+            quack_core::reseed(&reader, *group, floor, behind)
+        };
         let writes: Vec<GroupWrite> = seed.floors.iter().map(begin).collect::<Result<_, _>>()?;
         log.write(&writes, true)?;
         drop(log);
@@ -289,6 +311,11 @@ impl DataFolder {
 pub(crate) fn log_identity(identity: &Identity) -> LogIdentity {
     let (cluster_id, incarnation) = (identity.cluster_id, identity.incarnation);
     LogIdentity { cluster_id, node: identity.node_id.clone(), incarnation }
+}
+
+/// Creates a folder, durably, and those above it that do not exist.
+pub(crate) fn create_durable(path: &Path) -> Result<(), Error> {
+    create(path, &mut |folder| File::open(folder)?.sync_all()).map_err(Error::io("create the folder", path))
 }
 
 /// Creates a folder, and those above it that do not exist. `sync` makes durable what is in a folder: without the one above
@@ -437,7 +464,7 @@ pub fn write_witnessed(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 }
 
 /// Replaces a small file as a whole, durably.
-fn write_whole(path: &Path, name: &str, temporary: &str, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_whole(path: &Path, name: &str, temporary: &str, bytes: &[u8]) -> Result<(), Error> {
     let (name, temporary) = (path.join(name), path.join(temporary));
     let write = || {
         let mut file = create_private(&temporary)?;

@@ -14,6 +14,7 @@ use std::path::Path;
 use quack_types::{NodeId, RaftId};
 
 use crate::Error;
+use crate::sealed::Sealed;
 
 const VERSION: u32 = 1;
 const TITLE: &str = "quack identity ";
@@ -44,38 +45,21 @@ impl Identity {
 
     pub(crate) fn encode(&self) -> String {
         let Self { cluster_id, node_id, incarnation, boot } = self;
-        let text = format!(
-            "{TITLE}{VERSION}\ncluster_id={cluster_id:032x}\nnode_id={node_id}\nincarnation={incarnation}\nboot={boot}\n"
-        );
-        let crc = crc32fast::hash(text.as_bytes());
-        format!("{text}crc32={crc:08x}\n")
+        let mut fields = Sealed::new(TITLE, VERSION);
+        fields.put("cluster_id", format!("{cluster_id:032x}"));
+        fields.put("node_id", node_id);
+        fields.put("incarnation", incarnation);
+        fields.put("boot", boot);
+        fields.encode()
     }
 
     pub(crate) fn decode(path: &Path, text: &str) -> Result<Self, Error> {
-        let damaged = |reason: &str| Error::Identity { path: path.to_owned(), reason: reason.to_owned() };
-        let title = text.lines().next().and_then(|line| line.strip_prefix(TITLE));
-        let found: u32 = title
-            .and_then(|version| version.parse().ok())
-            .ok_or_else(|| damaged("its first line is wrong"))?;
-        if found > VERSION {
-            return Err(Error::FromTheFuture { path: path.to_owned(), found, supported: VERSION });
-        }
-        let (covered, crc) = text.rsplit_once("crc32=").ok_or_else(|| damaged("it has no checksum"))?;
-        if u32::from_str_radix(crc.trim_end(), 16) != Ok(crc32fast::hash(covered.as_bytes())) {
-            return Err(damaged("its checksum does not match"));
-        }
-        let value = |key: &'static str| {
-            let line = covered.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-            line.ok_or_else(|| damaged(&format!("'{key}' is missing")))
-        };
-        let number =
-            |key: &'static str| value(key)?.parse().map_err(|_| damaged(&format!("'{key}' is not a number")));
+        let fields = Sealed::decode(path, text, TITLE, VERSION)?;
         Ok(Self {
-            cluster_id: u128::from_str_radix(value("cluster_id")?, 16)
-                .map_err(|_| damaged("'cluster_id' is not a number"))?,
-            node_id: NodeId::new(value("node_id")?).map_err(|error| damaged(&error.to_string()))?,
-            incarnation: number("incarnation")?,
-            boot: number("boot")?,
+            cluster_id: fields.id("cluster_id")?,
+            node_id: fields.node("node_id")?,
+            incarnation: fields.number("incarnation")?,
+            boot: fields.number("boot")?,
         })
     }
 }

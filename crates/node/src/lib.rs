@@ -29,6 +29,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod apply_loop;
+mod backup;
 mod checkpoint_loop;
 mod config;
 mod error;
@@ -44,6 +45,7 @@ mod private;
 mod raft_loop;
 mod random;
 mod refounding;
+mod sealed;
 mod shared;
 mod status;
 mod superseded;
@@ -52,6 +54,7 @@ mod traffic;
 mod transport;
 mod view;
 
+pub use backup::{Backup, BackupOrigin};
 pub use config::NodeConfig;
 pub use error::{Error, MemberError, ProposeError, WaitError};
 pub use folder::{Claim, DataFolder, EmptyFolder, Seed, read_witnessed, write_witnessed};

@@ -1,7 +1,8 @@
 //! What an operator does with a data folder in which no process works.
 //!
 //! - [`inspect`]: what the folder is, and what is wrong with it;
-//! - [`Survivor`]: a new cluster out of the last folder of another one.
+//! - [`Survivor`]: a new cluster out of the last folder of another one;
+//! - [`restore`]: a new cluster out of a backup.
 //!
 //! The store is a DuckDB file, and this crate does not know DuckDB: what the store holds beside the tables comes in as
 //! [`Stored`]. Folders, locks and identities are those of `quack_node`, logs those of `quack_log`, members what the applier
@@ -13,9 +14,11 @@ mod error;
 mod inspect;
 mod members;
 mod recover;
+mod restore;
 mod stored;
 
 pub use error::Error;
 pub use inspect::{GroupView, Inspection, LogView, MemberView, inspect};
 pub use recover::{LeftOut, Recovered, RecoveredGroup, Survivor};
+pub use restore::{Restored, restore};
 pub use stored::{Checkpoint, Stored};

@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use quack_apply::{State, entry};
 use quack_core::Cut;
 use quack_log::{EntryKind, LogEntry, LogRead};
+use quack_node::Identity;
 use quack_proto::log::v1::{Member, entry::Body};
-use quack_types::{GroupId, LogIndex, NodeId, RaftId};
+use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId, Term};
 
 use crate::Error;
 
 /// Bytes of entries that are read at once.
 pub(crate) const READ_BYTES: u64 = 8 << 20;
+
+/// Where a node is whose address its cluster never knew, because it had no peers: `quackd`'s default.
+const ENDPOINT: &str = "quack:localhost:9494";
 
 /// What the store and the log say of nodes, by name. Removed ones included.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,8 +24,7 @@ pub(crate) struct Members(BTreeMap<String, Member>);
 impl Members {
     /// Those of the store, as the log's entries behind it, through `last`, leave them.
     pub fn read(state: &State, log: &impl LogRead, last: LogIndex) -> Result<Self, Error> {
-        let known = state.origins.members().map(|member| (member.node_id.clone(), member.clone()));
-        let mut members = Self(known.collect());
+        let mut members = Self::of(state);
         let first = state.root.max(log.floor(GroupId::ROOT).index).next();
         for_each_entry(log, GroupId::ROOT, first, last, |entry| {
             if entry.kind != EntryKind::Normal || entry.data.is_empty() || is_cut(&entry) {
@@ -49,7 +52,7 @@ impl Members {
     }
 
     /// The node that Raft knows as `id`; its number where no name is known.
-    pub fn name_of(&self, id: RaftId, own: &quack_node::Identity) -> String {
+    pub fn name_of(&self, id: RaftId, own: &Identity) -> String {
         let is_it = |node: &NodeId, lives: u64| (0..=lives).any(|life| node.raft_id(life) == id);
         if is_it(&own.node_id, own.incarnation) {
             return own.node_id.to_string();
@@ -57,6 +60,44 @@ impl Members {
         let named = self.iter().filter_map(|member| Some((NodeId::new(&member.node_id).ok()?, member)));
         let mut found = named.filter(|(node, member)| is_it(node, member.incarnation));
         found.next().map_or_else(|| format!("{:016x}", id.0), |(node, _)| node.to_string())
+    }
+}
+
+impl Members {
+    /// Those of a store.
+    pub fn of(state: &State) -> Self {
+        Self(state.origins.members().map(|member| (member.node_id.clone(), member.clone())).collect())
+    }
+
+    /// The members beside this node that were not removed.
+    pub fn others(&self, own: &Identity) -> impl Iterator<Item = &Member> {
+        self.iter().filter(|member| member.node_id != own.node_id.as_str() && !member.removed)
+    }
+
+    /// The entries behind `last` that leave a new cluster with this node alone, at `endpoint`, or where it was. What the
+    /// others, and this node in an earlier life, had begun is void from there on.
+    pub fn alone(&self, own: &Identity, endpoint: Option<&str>, last: LogIndex, term: Term) -> Vec<LogEntry> {
+        let known = self.0.get(own.node_id.as_str()).cloned().unwrap_or_else(|| Member {
+            node_id: own.node_id.to_string(),
+            endpoint: ENDPOINT.to_owned(),
+            ..Member::default()
+        });
+        let endpoint = endpoint.map_or(known.endpoint, str::to_owned);
+        let member = Member { incarnation: own.incarnation, voter: true, removed: false, endpoint, ..known };
+        let others = self.others(own).map(|other| Member { removed: true, ..other.clone() });
+        let said = std::iter::once(member).chain(others);
+        let entry = |(sequence, member): (u64, Member)| {
+            // Before its first start, which has boot 1.
+            let id = ProposalId { origin: own.raft_id(), boot: 0, sequence };
+            LogEntry {
+                term,
+                index: LogIndex(last.0 + sequence),
+                kind: EntryKind::Normal,
+                data: entry::encode(id, 0, None, Body::Member(member)),
+                context: Default::default(),
+            }
+        };
+        (1..).zip(said).map(entry).collect()
     }
 }
 

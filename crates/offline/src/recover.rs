@@ -11,22 +11,17 @@
 //! Models: etcd's `--force-new-cluster`, CockroachDB's `debug recover`.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use quack_apply::{State, entry};
+use quack_apply::State;
 use quack_core::{Cut, Membership, memberships, reseed};
 use quack_log::{DiskOs, EntryKind, Floor, GroupWrite, HardState, Log, LogEntry, LogRead, LogReader};
 use quack_node::{Claim, DataFolder, FolderView, Identity, Refounding};
-use quack_proto::log::v1::{Member, entry::Body};
-use quack_types::{GroupId, LogIndex, ProposalId, RaftId, Term};
+use quack_types::{GroupId, LogIndex, RaftId, Term};
 
 use crate::inspect::look;
 use crate::members::{Members, for_each_entry};
 use crate::{Error, Inspection, Stored};
-
-/// Where a node is whose address its cluster never knew, because it had no peers: `quackd`'s default. A later start with
-/// peers records the address that it is given.
-const ENDPOINT: &str = "quack:localhost:9494";
 
 /// A folder that this process holds, to be recovered.
 #[derive(Debug)]
@@ -91,11 +86,6 @@ impl Survivor {
             Claim::Member(folder) => Ok(Self { folder, view: FolderView::read(path)? }),
             Claim::Empty(_) => Err(no_member()),
         }
-    }
-
-    /// The folder.
-    pub fn path(&self) -> PathBuf {
-        self.view.path.clone()
     }
 
     /// Makes the folder that of a new cluster. `lost` are the nodes whose folders are gone for ever.
@@ -240,7 +230,7 @@ impl NewLog<'_> {
         let mut end = last;
         if group == GroupId::ROOT {
             let term = to.term(group, last).unwrap_or(floor.term);
-            let said = self.members.entries(own, last, term);
+            let said = self.members.alone(own, None, last, term);
             end = LogIndex(last.0 + said.len() as u64);
             write(to, group, &floor, said)?;
         }
@@ -280,37 +270,5 @@ fn without_members(entry: LogEntry) -> LogEntry {
             context: Default::default(),
             ..entry
         },
-    }
-}
-
-impl Members {
-    /// The members beside this node that were not removed.
-    fn others(&self, own: &Identity) -> impl Iterator<Item = &Member> {
-        self.iter().filter(|member| member.node_id != own.node_id.as_str() && !member.removed)
-    }
-
-    /// The entries behind `last` that leave the new cluster with this node alone.
-    fn entries(&self, own: &Identity, last: LogIndex, term: Term) -> Vec<LogEntry> {
-        let known = self.iter().find(|member| member.node_id == own.node_id.as_str()).cloned();
-        let known = known.unwrap_or_else(|| Member {
-            node_id: own.node_id.to_string(),
-            endpoint: ENDPOINT.to_owned(),
-            ..Member::default()
-        });
-        let member = Member { incarnation: own.incarnation, voter: true, removed: false, ..known };
-        let others = self.others(own).map(|other| Member { removed: true, ..other.clone() });
-        let said = std::iter::once(member).chain(others);
-        let entry = |(sequence, member): (u64, Member)| {
-            // Before its first start, which has boot 1.
-            let id = ProposalId { origin: own.raft_id(), boot: 0, sequence };
-            LogEntry {
-                term,
-                index: LogIndex(last.0 + sequence),
-                kind: EntryKind::Normal,
-                data: entry::encode(id, 0, None, Body::Member(member)),
-                context: Default::default(),
-            }
-        };
-        (1..).zip(said).map(entry).collect()
     }
 }

@@ -162,6 +162,8 @@ void quack_rs_nodes(void *rust_host, QuackBytes catalog, QuackRowSink rows, Quac
 void quack_rs_contract_status(void *rust_host, QuackRowSink rows, QuackError *error);
 //! Compares the nodes of the cluster that `catalog` is of; one row a member.
 void quack_rs_verify(void *rust_host, QuackBytes catalog, QuackRowSink rows, QuackError *error);
+//! Writes a backup of the cluster that `catalog` is of into a new or an empty folder; one row.
+void quack_rs_backup(void *rust_host, QuackBytes catalog, QuackBytes folder, QuackRowSink rows, QuackError *error);
 //! Changes the members of the cluster that `catalog` is of: `what` is put, remove or lead.
 void quack_rs_change_members(void *rust_host, QuackBytes catalog, QuackBytes what, QuackBytes argument, QuackRowSink rows,
                              QuackError *error);

@@ -18,6 +18,7 @@ use crate::machine::Machine;
 use crate::proposer::SharedNode;
 use crate::service::{ClientRules, Sessions};
 use crate::store::AttachedStore;
+use crate::store_file::StoreFile;
 use crate::verifications::Verifications;
 use crate::writer::share_node;
 
@@ -29,6 +30,7 @@ pub struct Running {
     pub node: Arc<NodeHandle>,
     pub shared: Weak<SharedNode>,
     pub store: Arc<AttachedStore>,
+    pub store_file: Arc<StoreFile>,
 }
 
 /// What is needed to start a node, now or later.
@@ -59,14 +61,15 @@ impl Launch {
         // DuckDB has created it as the umask says; the folder has kept others away until now.
         quack_node::make_private(Path::new(store_path)).map_err(io)?;
         let store = Arc::new(store);
+        let store_file = Arc::new(StoreFile::new(store_path));
         let verifications = Arc::new(Verifications::default());
         match self.start_on(folder, &shared, &store, &verifications) {
             Ok(node) => {
                 if let Some(cluster) = &self.cluster {
-                    let files = ClusterHost::new(shared.clone(), verifications, store_path);
+                    let files = ClusterHost::new(shared.clone(), verifications, store_file.clone());
                     cluster.run(node.clone(), Arc::new(files));
                 }
-                Ok((Running { node, shared: Arc::downgrade(&shared), store }, shared))
+                Ok((Running { node, shared: Arc::downgrade(&shared), store, store_file }, shared))
             }
             Err(error) => {
                 store.close();

@@ -5,7 +5,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use quack_log::Floor;
-use quack_types::GroupId;
+use quack_types::{GroupId, Place};
 
 use super::{NodeHandle, POLL};
 use crate::WaitError;
@@ -16,6 +16,8 @@ use crate::shared::Command;
 pub struct CheckpointHold {
     /// Where a copy of the machine's files begins in each group, the root first.
     pub floors: Vec<(GroupId, Floor)>,
+    /// What the machine's files hold at least.
+    pub place: Place,
     _release: ReleaseCheckpoints,
 }
 
@@ -50,14 +52,14 @@ impl NodeHandle {
             });
         }
         progress.checkpoint_holds += 1;
-        let last = progress.checkpointed.releasable();
+        let (last, place) = (progress.checkpointed.releasable(), progress.checkpointed.durable.clone());
         drop(progress);
         let release = ReleaseCheckpoints(Arc::clone(self));
         let (sender, answer) = sync_channel(1);
         self.commands.send(Command::FloorsAt { last, answer: sender }).map_err(|_| self.ended())?;
         let left = deadline.saturating_duration_since(Instant::now());
         match answer.recv_timeout(left) {
-            Ok(Some(floors)) => Ok(CheckpointHold { floors, _release: release }),
+            Ok(Some(floors)) => Ok(CheckpointHold { floors, place, _release: release }),
             Ok(None) | Err(RecvTimeoutError::Timeout) => {
                 Err(WaitError::TimedOut { what: "the members at the last checkpoint" })
             }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use quack_admin::certificate::{AUTHORITY_DAYS, NODE_DAYS};
 use quack_admin::config::BASE_PORT;
 
-/// Prepares and watches nodes, and works with their data folders: certificates, configurations, status, inspection, recovery.
+/// Prepares and watches nodes, and works with their data folders: certificates, configurations, status, inspection, recovery, restoration.
 ///
 /// Exit codes: 0 done; 1 failed, or the node is not well, or its folder is damaged; 2 who asks is not known; 3 not found; 4 not permitted; 5 a rule
 /// is broken; 6 the node does not answer.
@@ -36,6 +36,8 @@ pub enum Command {
     Inspect(DataFolder),
     /// Make a new cluster out of one data folder, when those of a majority are gone for ever
     Recover(Recover),
+    /// Make a new cluster out of a backup that quack_backup has written
+    Restore(Restore),
 }
 
 #[derive(Args)]
@@ -157,4 +159,20 @@ pub struct Recover {
     /// A voter whose folder is gone for ever; given once for each. Without them the command names the voters it knows
     #[arg(long, value_name = "NODE")]
     pub lost: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Restore {
+    /// The backup's folder
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// Data folder of the new cluster's first node; made if absent
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The node's id (default: that of the node that has written the backup)
+    #[arg(long, value_name = "NODE")]
+    pub node_id: Option<String>,
+    /// Where other nodes reach the node, quack:host:port (default: where the backed up cluster knew it)
+    #[arg(long, value_name = "URI")]
+    pub endpoint: Option<String>,
 }

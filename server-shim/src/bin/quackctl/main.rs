@@ -9,6 +9,7 @@ mod cp_metadata;
 mod inspect;
 mod output;
 mod recover;
+mod restore;
 mod store;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         }
         Command::Inspect(folder) => inspect::inspect(&folder.data_dir),
         Command::Recover(arguments) => recover::recover(&arguments),
+        Command::Restore(arguments) => restore::restore(&arguments),
     };
     output.print(arguments.json)
 }

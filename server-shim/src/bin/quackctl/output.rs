@@ -107,7 +107,13 @@ impl From<quack_offline::Error> for Output {
                 io::ErrorKind::PermissionDenied => ExitCode::Permission,
                 _ => ExitCode::Failed,
             },
-            quack_offline::Error::Folder(quack_node::Error::NoMember { .. })
+            quack_offline::Error::Folder(
+                quack_node::Error::NoMember { .. }
+                | quack_node::Error::NoBackup { .. }
+                | quack_node::Error::NotANode { .. }
+                | quack_node::Error::Foreign { .. }
+                | quack_node::Error::Taken { .. },
+            )
             | quack_offline::Error::QuorumPossible { .. }
             | quack_offline::Error::OnlyVoter(_)
             | quack_offline::Error::NoVoter { .. } => ExitCode::Validation,
