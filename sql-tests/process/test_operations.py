@@ -2,11 +2,14 @@
 
 import itertools
 import os
+import re
+import shutil
 import threading
 
+import duckdb
 import pytest
 from quack_testing.cluster import wait_for
-from quack_testing.process import DatabaseError, pause
+from quack_testing.process import ROOT, DatabaseError, pause
 from quack_testing.quackd import QUACKCTL, quackctl, run
 
 VALIDATION, NOT_FOUND, FAILED = 5, 3, 1
@@ -33,6 +36,43 @@ def fill(node, rows=20):
     node.sql("CREATE TABLE cp.t (i BIGINT PRIMARY KEY, v VARCHAR)")
     for number in range(rows):
         node.sql(f"INSERT INTO cp.t VALUES ({number}, 'row')")
+
+
+def documented(folder, endpoint):
+    """The commands of the page, in their order, with the paths and the address of this test."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    commands = re.findall(r"^ {4,}(quackctl .*|CALL quack_backup.*)$", page, re.MULTILINE)
+    places = {"/var/lib/quack": str(folder), "/backup": str(folder / "backup"), "quack:n0:9494": endpoint}
+    for place, here in places.items():
+        commands = [command.replace(place, here) for command in commands]
+    return commands
+
+
+def test_the_commands_of_the_page_do_what_it_says(new_cluster, tmp_path):
+    cluster = new_cluster().start()
+    node = cluster["n0"]
+    endpoint = f"quack:127.0.0.1:{node.port}"
+    inspected, refused, recovered, backed_up, restored, exported = documented(tmp_path, endpoint)
+    fill_groups(node)
+    cluster.wait_equal()
+    for member in cluster.nodes.values():
+        member.kill()
+    for member in (cluster["n1"], cluster["n2"]):
+        shutil.rmtree(member.data_dir)
+
+    def shell(command):
+        return quackctl(*command.split()[1:])[0]
+
+    assert [shell(inspected), shell(refused), shell(recovered)] == [0, VALIDATION, 0]
+    node.start()
+    node.sql(backed_up)
+    assert node.stop() == 0
+    shutil.rmtree(node.data_dir)
+    assert [shell(restored), shell(exported)] == [0, 0]
+    node.start()
+    assert counts(node) == [(20, 10)]
+    with duckdb.connect(str(tmp_path / "backup" / "tables.duckdb")) as plain:
+        assert plain.sql("SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM l)").fetchall() == [(20, 10)]
 
 
 # Inspecting.
@@ -374,3 +414,71 @@ def test_only_a_whole_backup_is_restored_and_only_into_an_empty_folder(node, tmp
     manifest.unlink()
     code, printed = restore(tmp_path, "another", backup)
     assert code == VALIDATION and "holds no complete backup" in printed["message"]
+
+
+# Exporting.
+
+
+def export(node, file):
+    return quackctl("export", "--data-dir", node.data_dir, "--to", file)
+
+
+def test_the_tables_of_a_survivor_become_a_plain_duckdb_file(new_cluster, tmp_path):
+    cluster = new_cluster().start()
+    node, *others = cluster.nodes.values()
+    fill_groups(node)
+    node.sql("CREATE SCHEMA cp.s")
+    node.sql("CREATE SEQUENCE cp.s.q")
+    node.sql("CREATE TABLE cp.s.u (i BIGINT DEFAULT nextval('cp.s.q'), v VARCHAR CHECK (v <> ''), PRIMARY KEY (i))")
+    node.sql("INSERT INTO cp.s.u (v) VALUES ('one'), ('two')")
+    node.sql("CREATE VIEW cp.s.v AS SELECT count(*) AS n FROM cp.s.u")
+    cluster.wait_equal()
+    file = tmp_path / "exported" / "tables.duckdb"
+    file.parent.mkdir()
+    code, printed = export(node, file)
+    assert code == FAILED and "in use by process" in printed["message"]
+    for member in cluster.nodes.values():
+        member.kill()
+    for member in others:
+        shutil.rmtree(member.data_dir)
+    # A node that is to be rebuilt has tables, too.
+    (node.data_dir / "rebuild").touch()
+    before = contents(node.data_dir)
+    code, printed = export(node, file)
+    assert code == 0, printed
+    assert (printed["tables"], printed["node_id"], printed["left_out"]) == (3, "n0", None)
+    assert contents(node.data_dir) == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    with duckdb.connect(str(file)) as plain:
+        assert plain.sql("SELECT count(*) FROM t").fetchall() == [(20,)]
+        assert plain.sql("SELECT i FROM l ORDER BY i").fetchall() == [(number,) for number in range(10)]
+        assert plain.sql("FROM s.u ORDER BY i").fetchall() == [(1, "one"), (2, "two")]
+        assert plain.sql("FROM s.v").fetchall() == [(2,)]
+        plain.execute("INSERT INTO s.u (v) VALUES ('three')")
+        assert plain.sql("SELECT max(i) FROM s.u").fetchall() == [(3,)]
+        with pytest.raises(duckdb.ConstraintException):
+            plain.execute("INSERT INTO s.u VALUES (1, 'again')")
+
+
+def test_nothing_is_exported_over_a_file_or_from_what_is_no_node(new_node, tmp_path):
+    node = new_node().start()
+    fill(node, 3)
+    assert node.stop() == 0
+    file = tmp_path / "tables.duckdb"
+    file.write_text("precious")
+    code, printed = export(node, file)
+    assert code == VALIDATION and "exists already" in printed["message"] and file.read_text() == "precious"
+    file.unlink()
+    assert quackctl("export", "--data-dir", tmp_path, "--to", file)[0] == VALIDATION
+    log = node.data_dir / "log" / "0000000001.log"
+    good = log.read_bytes()
+    log.write_bytes(good[:700] + bytes([good[700] ^ 1]) + good[701:])
+    code, printed = export(node, file)
+    assert code == FAILED and "the log is corrupt" in printed["message"]
+    assert not file.exists() and not list(tmp_path.glob("*.unfinished"))
+    log.write_bytes(good)
+    assert export(node, file)[0] == 0
+    node.start()
+    assert node.value("SELECT count(*) FROM cp.t") == 3

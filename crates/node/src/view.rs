@@ -10,6 +10,7 @@ use quack_log::{DiskOs, LogConfig, LogReader, Recovery};
 use crate::Error;
 use crate::folder::{self, IDENTITY, JOINING, LOCK, LOG, STORE};
 use crate::identity::Identity;
+use crate::private;
 use crate::superseded;
 
 /// A data folder as it lies on the disk.
@@ -66,10 +67,41 @@ impl FolderView {
         Ok(LogReader::inspect(&disk, &LogConfig::default(), &folder::log_identity(identity))?)
     }
 
+    /// Copies what makes the folder a member's to a new folder: identity, log and store.
+    ///
+    /// # Errors
+    /// It is no member's; or `to` is there already, or cannot be written.
+    pub fn copy_to(&self, to: &Path) -> Result<(), Error> {
+        if self.identity.is_none() {
+            return Err(Error::NoMember { path: self.path.clone() });
+        }
+        private::create_new_folder(to).map_err(Error::io("create", to))?;
+        let log = to.join(LOG);
+        private::create_new_folder(&log).map_err(Error::io("create", &log))?;
+        let segments = self.path.join(LOG);
+        for item in std::fs::read_dir(&segments).map_err(Error::read(&segments))? {
+            let name = item.map_err(Error::read(&segments))?.file_name();
+            copy_private(&segments.join(&name), &log.join(&name))?;
+        }
+        for name in [STORE, JOINING, IDENTITY] {
+            if self.path.join(name).exists() {
+                copy_private(&self.path.join(name), &to.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Where the state machine keeps its file.
     pub fn store_path(&self) -> PathBuf {
         self.path.join(STORE)
     }
+}
+
+fn copy_private(from: &Path, to: &Path) -> Result<(), Error> {
+    let mut source = File::open(from).map_err(Error::read(from))?;
+    let mut copy = private::create_private(to).map_err(Error::io("write", to))?;
+    std::io::copy(&mut source, &mut copy).map_err(Error::io("write", to))?;
+    Ok(())
 }
 
 /// Refuses a folder in which a process works.

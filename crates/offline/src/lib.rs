@@ -2,7 +2,8 @@
 //!
 //! - [`inspect`]: what the folder is, and what is wrong with it;
 //! - [`Survivor`]: a new cluster out of the last folder of another one;
-//! - [`restore`]: a new cluster out of a backup.
+//! - [`restore`]: a new cluster out of a backup;
+//! - [`detached_copy`]: a copy of a folder that can be read to its end without its cluster.
 //!
 //! The store is a DuckDB file, and this crate does not know DuckDB: what the store holds beside the tables comes in as
 //! [`Stored`]. Folders, locks and identities are those of `quack_node`, logs those of `quack_log`, members what the applier
@@ -19,6 +20,6 @@ mod stored;
 
 pub use error::Error;
 pub use inspect::{GroupView, Inspection, LogView, MemberView, inspect};
-pub use recover::{LeftOut, Recovered, RecoveredGroup, Survivor};
+pub use recover::{LeftOut, Recovered, RecoveredGroup, Survivor, detached_copy};
 pub use restore::{Restored, restore};
 pub use stored::{Checkpoint, Stored};

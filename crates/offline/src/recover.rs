@@ -16,7 +16,7 @@ use std::path::Path;
 use quack_apply::State;
 use quack_core::{Cut, Membership, memberships, reseed};
 use quack_log::{DiskOs, EntryKind, Floor, GroupWrite, HardState, Log, LogEntry, LogRead, LogReader};
-use quack_node::{Claim, DataFolder, FolderView, Identity, Refounding};
+use quack_node::{Claim, DataFolder, FolderView, Identity, Refounding, require_unused};
 use quack_types::{GroupId, LogIndex, RaftId, Term};
 
 use crate::inspect::look;
@@ -97,21 +97,68 @@ impl Survivor {
         read_store: impl FnOnce(&Path) -> Result<Option<Stored>, String>,
         lost: &[String],
     ) -> Result<Recovered, Error> {
-        let found = look(self.view.clone(), read_store);
+        let survey = Survey::of(&self.view, read_store)?;
+        let former = self.folder.identity();
+        let committed = survey.log.hard_state(GroupId::ROOT).commit.max(survey.state.root);
+        let since = memberships(&survey.log, GroupId::ROOT)?;
+        require_no_quorum(&since, committed, &survey.members, former, lost)?;
+        survey.refound(self.folder)
+    }
+}
+
+/// Copies the data folder `from` to `to`, which is not there yet, and makes the copy a cluster of its own. Nobody is to start
+/// it, so nothing is asked of the other voters.
+///
+/// # Errors
+/// A process works in the folder, it is no member's, or damaged; or `to` cannot be written.
+pub fn detached_copy(
+    from: &Path,
+    to: &Path,
+    read_store: impl FnOnce(&Path) -> Result<Option<Stored>, String>,
+) -> Result<Recovered, Error> {
+    require_unused(from)?;
+    FolderView::read(from)?.copy_to(to)?;
+    // Otherwise the copy may be of two moments.
+    require_unused(from)?;
+    let copy = Survivor::take(to)?;
+    Survey::of(&copy.view, read_store)?.refound(copy.folder)
+}
+
+/// All that is known of a folder that is to be another cluster's.
+struct Survey {
+    found: Inspection,
+    log: LogReader<DiskOs>,
+    state: State,
+    members: Members,
+}
+
+impl Survey {
+    fn of(
+        view: &FolderView,
+        read_store: impl FnOnce(&Path) -> Result<Option<Stored>, String>,
+    ) -> Result<Self, Error> {
+        let found = look(view.clone(), read_store);
         if !found.damage.is_empty() {
             return Err(Error::Damaged(found.damage.join("; ")));
         }
-        let (log, _) = self.view.read_log()?;
-        let former = self.folder.identity().clone();
+        let (log, _) = view.read_log()?;
         let state = found.checkpoint.as_ref().map(|checkpoint| checkpoint.state.clone()).unwrap_or_default();
         let members = Members::read(&state, &log, log.last_index(GroupId::ROOT))?;
-        let committed = log.hard_state(GroupId::ROOT).commit.max(state.root);
-        require_no_quorum(&memberships(&log, GroupId::ROOT)?, committed, &members, &former, lost)?;
-        let left_out = first_gap(&log, &state)?;
-        let new = NewLog { log: &log, state: &state, members: &members, left_out: left_out.as_ref() };
-        let mut refounding = self.folder.refound()?;
-        let groups = new.write(&mut refounding, &found)?;
-        let removed = members.others(&former).map(|member| member.node_id.clone()).collect();
+        Ok(Self { found, log, state, members })
+    }
+
+    fn refound(&self, folder: DataFolder) -> Result<Recovered, Error> {
+        let former = folder.identity().clone();
+        let left_out = first_gap(&self.log, &self.state)?;
+        let new = NewLog {
+            log: &self.log,
+            state: &self.state,
+            members: &self.members,
+            left_out: left_out.as_ref(),
+        };
+        let mut refounding = folder.refound()?;
+        let groups = new.write(&mut refounding, &self.found)?;
+        let removed = self.members.others(&former).map(|member| member.node_id.clone()).collect();
         let identity = refounding.commit()?;
         Ok(Recovered { former, identity, groups, left_out, removed })
     }

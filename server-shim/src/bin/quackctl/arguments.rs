@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use quack_admin::certificate::{AUTHORITY_DAYS, NODE_DAYS};
 use quack_admin::config::BASE_PORT;
 
-/// Prepares and watches nodes, and works with their data folders: certificates, configurations, status, inspection, recovery, restoration.
+/// Prepares and watches nodes, and works with their data folders: certificates, configurations, status, inspection, recovery, restoration,
+/// export.
 ///
 /// Exit codes: 0 done; 1 failed, or the node is not well, or its folder is damaged; 2 who asks is not known; 3 not found; 4 not permitted; 5 a rule
 /// is broken; 6 the node does not answer.
@@ -38,6 +39,8 @@ pub enum Command {
     Recover(Recover),
     /// Make a new cluster out of a backup that quack_backup has written
     Restore(Restore),
+    /// Write the tables in a data folder into a DuckDB file, while its node does not run
+    Export(Export),
 }
 
 #[derive(Args)]
@@ -175,4 +178,17 @@ pub struct Restore {
     /// Where other nodes reach the node, quack:host:port (default: where the backed up cluster knew it)
     #[arg(long, value_name = "URI")]
     pub endpoint: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Export {
+    /// The node's data folder; no process may work in it
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The DuckDB file, which must not exist; beside it there must be room for a copy of the folder
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// quack.duckdb_extension (default: beside this program, or ../extension/)
+    #[arg(long, value_name = "FILE")]
+    pub extension: Option<PathBuf>,
 }

@@ -6,6 +6,7 @@
 mod arguments;
 mod certificates;
 mod cp_metadata;
+mod export;
 mod inspect;
 mod output;
 mod recover;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Inspect(folder) => inspect::inspect(&folder.data_dir),
         Command::Recover(arguments) => recover::recover(&arguments),
         Command::Restore(arguments) => restore::restore(&arguments),
+        Command::Export(arguments) => export::export(&arguments),
     };
     output.print(arguments.json)
 }

@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 
 use quack_admin::{Error, ExitCode, Finding, Severity, exit_code_of};
+use quack_offline::{LeftOut, RecoveredGroup};
 use serde_json::{Map, Value, json};
 
 /// The result of a command.
@@ -84,6 +85,50 @@ impl Output {
 /// A line of what was found, behind its name.
 pub fn line(name: &str, value: &dyn std::fmt::Display) -> String {
     format!("{name:<12}{value}")
+}
+
+/// What was taken of a group's log.
+pub fn group_line(group: &RecoveredGroup) -> String {
+    let name = group.name.clone().unwrap_or_else(|| group.group.to_string());
+    let unknown = if group.last > group.committed {
+        format!(
+            "; entries {} to {} were not known to be committed, and are taken",
+            group.committed.next(),
+            group.last
+        )
+    } else {
+        String::new()
+    };
+    line("group", &format!("{name}: taken through entry {}{unknown}", group.last))
+}
+
+/// The same in JSON.
+pub fn group_json(group: &RecoveredGroup) -> Value {
+    json!({
+        "group": group.group.0,
+        "name": group.name,
+        "committed": group.committed.0,
+        "last": group.last.0,
+    })
+}
+
+/// Which entries of the root could not be taken.
+pub fn left_out_line(left_out: &LeftOut) -> String {
+    line(
+        "left out",
+        &format!(
+            "entries {} to {} of 'default': they order entries of group {} that never reached this node",
+            left_out.first, left_out.last, left_out.group
+        ),
+    )
+}
+
+/// The same in JSON.
+pub fn left_out_json(left_out: Option<&LeftOut>) -> Value {
+    left_out.map_or(
+        Value::Null,
+        |left_out| json!({"first": left_out.first.0, "last": left_out.last.0, "group": left_out.group.0}),
+    )
 }
 
 /// Rows as lines, each column as wide as its widest cell.

@@ -1,10 +1,9 @@
 //! `quackctl recover`.
 
-use quack_offline::{Recovered, RecoveredGroup, Survivor};
-use serde_json::{Value, json};
+use quack_offline::{Recovered, Survivor};
 
 use crate::arguments::Recover;
-use crate::output::{Output, line};
+use crate::output::{Output, group_json, group_line, left_out_json, left_out_line, line};
 use crate::store;
 
 /// Makes a new cluster out of a survivor.
@@ -30,15 +29,7 @@ fn describe(recovered: &Recovered) -> Output {
         line("node", &format!("{}, incarnation {}, the only voter", identity.node_id, identity.incarnation)),
     ];
     lines.extend(recovered.groups.iter().map(group_line));
-    if let Some(left_out) = &recovered.left_out {
-        lines.push(line(
-            "left out",
-            &format!(
-                "entries {} to {} of 'default': they order entries of group {} that never reached this node",
-                left_out.first, left_out.last, left_out.group
-            ),
-        ));
-    }
+    lines.extend(recovered.left_out.as_ref().map(left_out_line));
     if !recovered.removed.is_empty() {
         lines.push(line("removed", &recovered.removed.join(", ")));
     }
@@ -58,34 +49,6 @@ fn describe(recovered: &Recovered) -> Output {
         .with("node_id", identity.node_id.as_str().into())
         .with("incarnation", identity.incarnation.into())
         .with("groups", recovered.groups.iter().map(group_json).collect())
-        .with(
-            "left_out",
-            recovered.left_out.as_ref().map_or(Value::Null, |left_out| {
-                json!({"first": left_out.first.0, "last": left_out.last.0, "group": left_out.group.0})
-            }),
-        )
+        .with("left_out", left_out_json(recovered.left_out.as_ref()))
         .with("removed", recovered.removed.iter().map(String::as_str).collect())
-}
-
-fn group_line(group: &RecoveredGroup) -> String {
-    let name = group.name.clone().unwrap_or_else(|| group.group.to_string());
-    let unknown = if group.last > group.committed {
-        format!(
-            "; entries {} to {} were not known to be committed, and are taken",
-            group.committed.next(),
-            group.last
-        )
-    } else {
-        String::new()
-    };
-    line("group", &format!("{name}: taken through entry {}{unknown}", group.last))
-}
-
-fn group_json(group: &RecoveredGroup) -> Value {
-    json!({
-        "group": group.group.0,
-        "name": group.name,
-        "committed": group.committed.0,
-        "last": group.last.0,
-    })
 }
