@@ -11,8 +11,9 @@ use bytes::Bytes;
 use common::*;
 use prost::Message as _;
 use quack_cluster::{Change, Settings, Shared};
+use quack_proto::log::v1::Digest;
 use quack_proto::peer::v1::{Admit, Admitted, Batch, Hello, Message};
-use quack_types::RaftId;
+use quack_types::{Mark, RaftId};
 
 /// Kind of the only message that this test makes by hand: raft hears it from anybody, be it a member or not.
 const APPEND: i32 = 3;
@@ -253,4 +254,34 @@ fn messages_of_an_earlier_life_and_for_an_earlier_life_are_dropped() {
     }
     eventually("the last one counts", || n0.term() >= 1_000_000);
     assert!(n0.term() < 2_000_000, "a message under or for an earlier identity has counted");
+}
+
+#[test]
+fn what_is_said_to_an_earlier_life_about_decisions_is_not_heard() {
+    let world = World::new(&["n0:voter", "n1:learner"]);
+    let mut nodes = world.found();
+    nodes.pop().unwrap().kill();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let n1 = world.puppet("n1", move |method, _| {
+        counted.fetch_add(usize::from(method == "digest"), Ordering::SeqCst);
+        Err("it is a puppet".to_owned())
+    });
+    let n0 = nodes.pop().unwrap();
+    n0.set("key", "value");
+    let (own, former, peer) = (n0.handle().raft_id(), id("n0").raft_id(1), id("n1").raft_id(0));
+    let Mark { root, digest } = n0.handle().decided().unwrap();
+    let otherwise = |addressed_to| {
+        let batch = Batch::decode(of_term(peer, own, addressed_to, 1)).unwrap();
+        let digest = Some(Digest { position: root.0, value: digest ^ 1 });
+        Bytes::from(Batch { digest, ..batch }.encode_to_vec())
+    };
+    for frame in [otherwise(former), of_term(peer, own, own, 1_000_000)] {
+        assert!(n1.peers().send(&id("n0"), frame));
+    }
+    eventually("the last one counts", || n0.term() >= 1_000_000);
+    n0.set("later", "value");
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing differs in this life's cluster");
+    assert!(n1.peers().send(&id("n0"), otherwise(own)));
+    eventually("the member is asked", || asked.load(Ordering::SeqCst) > 0);
 }
