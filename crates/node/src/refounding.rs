@@ -74,9 +74,14 @@ impl Refounding {
     }
 }
 
+/// Whether the node is another one already, and some of its files are not in their places yet.
+pub(crate) fn is_decided(path: &Path) -> bool {
+    path.join(REFOUNDING).join(IDENTITY).exists()
+}
+
 /// Brings to its end what was interrupted, forwards when the new identity is there, and back otherwise.
 pub(crate) fn resume(path: &Path) -> Result<(), Error> {
-    if path.join(REFOUNDING).join(IDENTITY).exists() { complete(path) } else { discard(path) }
+    if is_decided(path) { complete(path) } else { discard(path) }
 }
 
 fn discard(path: &Path) -> Result<(), Error> {

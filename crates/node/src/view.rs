@@ -11,6 +11,7 @@ use crate::Error;
 use crate::folder::{self, IDENTITY, JOINING, LOCK, LOG, STORE};
 use crate::identity::Identity;
 use crate::private;
+use crate::refounding;
 use crate::superseded;
 
 /// A data folder as it lies on the disk.
@@ -24,6 +25,8 @@ pub struct FolderView {
     pub is_to_be_rebuilt: bool,
     /// The store came with a snapshot, or is that of an earlier identity, and is not the node's own yet.
     pub has_foreign_store: bool,
+    /// It is becoming another cluster's: the next start brings that to its end.
+    pub is_being_refounded: bool,
     /// What the node was before its files were set aside.
     pub former: Option<Identity>,
     /// The cluster that the node is about to found.
@@ -49,6 +52,7 @@ impl FolderView {
             identity,
             is_to_be_rebuilt: superseded::is_marked(&path)?,
             has_foreign_store: is_there(JOINING)?,
+            is_being_refounded: refounding::is_decided(&path),
             former: superseded::former(&path, IDENTITY)?,
             promised: folder::read_promise(&path)?,
             path,

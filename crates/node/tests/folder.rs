@@ -337,6 +337,8 @@ fn a_folder_becomes_another_clusters_whenever_that_is_interrupted_or_stays_what_
         let folder = tempfile::tempdir().unwrap();
         copy(before.path(), folder.path());
         steps[..count].iter().for_each(|step| step(folder.path()));
+        let is_complete = count == steps.len();
+        assert_eq!(FolderView::read(folder.path()).unwrap().is_being_refounded, !is_complete);
         let taken = member(folder.path());
         assert_eq!((taken.identity().cluster_id, taken.identity().boot), (identity.cluster_id, 1), "{count}");
         assert!(taken.has_foreign_store().unwrap() && folder.path().join("superseded/log").exists());

@@ -100,7 +100,9 @@ pub(crate) fn look(
 ) -> Inspection {
     let mut found =
         Inspection { folder, log: None, checkpoint: None, members: Vec::new(), damage: Vec::new() };
-    if let Some(identity) = found.folder.identity.clone() {
+    // While it is becoming another cluster's, its files belong to two identities.
+    let identity = found.folder.identity.clone().filter(|_| !found.folder.is_being_refounded);
+    if let Some(identity) = identity {
         found.read_store(read_store);
         if let Err(error) = found.read_log(&identity) {
             found.damage.push(error.to_string());

@@ -4,13 +4,13 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use quack_apply::entry;
+use quack_apply::{State, entry};
 use quack_core::Membership;
 use quack_log::{
     DiskOs, EntryKind, Floor, GroupWrite, HardState, Log, LogConfig, LogEntry, LogIdentity, LogRead,
 };
 use quack_node::{DataFolder, FolderView};
-use quack_offline::{Error, LeftOut, Recovered, Survivor};
+use quack_offline::{Error, LeftOut, Recovered, Stored, Survivor};
 use quack_proto::log::v1::{Boot, Member, entry::Body};
 use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId, Term};
 
@@ -169,4 +169,22 @@ fn a_damaged_log_is_left_as_it_is() {
     let error = recover(folder.path(), &["n1", "n2"]).unwrap_err();
     assert!(error.to_string().contains("entry 9 is committed, and the log ends at entry 3"), "{error}");
     assert!(!folder.path().join("superseded").exists());
+}
+
+#[test]
+fn a_store_that_is_ahead_of_its_log_is_kept() {
+    let folder = folder(&["n0", "n1", "n2"], three_members(), Vec::new(), 3);
+    let state = State { root: LogIndex(7), ..State::default() }.encode();
+    let stored =
+        |_: &Path| Ok(Some(Stored { owner: "a sender".to_owned(), position: 7, state: state.clone() }));
+    std::fs::write(folder.path().join("store.duckdb"), "").unwrap();
+    // As a snapshot leaves it whose node has not run to the end of its log yet.
+    let lost = ["n1", "n2"].map(|node| format!("{:016x}", id(node).raft_id(0).0));
+    let error = Survivor::take(folder.path()).unwrap().recover(stored, &lost).unwrap_err();
+    assert!(error.to_string().contains("the store is another node's"), "{error}");
+    std::fs::write(folder.path().join("joining"), "").unwrap();
+    let recovered = Survivor::take(folder.path()).unwrap().recover(stored, &lost).unwrap();
+    assert_eq!(recovered.groups[0].last, LogIndex(7));
+    let (log, _) = FolderView::read(folder.path()).unwrap().read_log().unwrap();
+    assert_eq!((log.floor(ROOT).index, log.last_index(ROOT)), (LogIndex(7), LogIndex(8)));
 }

@@ -21,6 +21,9 @@ pub fn inspect(data_dir: &Path) -> Output {
 /// What a folder is: for scripts, and in words.
 fn kind(folder: &FolderView) -> (&'static str, &'static str) {
     match folder {
+        FolderView { is_being_refounded: true, .. } => {
+            ("recovering", "becoming a new cluster's; the next start brings that to its end")
+        }
         FolderView { identity: Some(_), is_to_be_rebuilt: true, .. } => {
             ("to_be_rebuilt", "a member that its cluster rebuilds at the next start")
         }
