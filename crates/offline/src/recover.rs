@@ -106,8 +106,8 @@ impl Survivor {
     }
 }
 
-/// Copies the data folder `from` to `to`, which is not there yet, and makes the copy a cluster of its own. Nobody is to start
-/// it, so nothing is asked of the other voters.
+/// Copies the data folder `from` to `to`, which is not there yet, and makes the copy a cluster of its own. It serves no
+/// client, so nothing is asked about the other voters.
 ///
 /// # Errors
 /// A process works in the folder, it is no member's, or damaged; or `to` cannot be written.

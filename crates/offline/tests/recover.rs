@@ -104,7 +104,7 @@ fn all_of_the_log_is_taken_and_the_other_members_are_removed() {
     assert_eq!(
         (entries[1].kind, entries[1].data.len()),
         (EntryKind::Normal, 0),
-        "nobody becomes a member by it"
+        "no node becomes a member by it"
     );
     let said = entries[2..].iter().map(|entry| entry::decode(entry.index.0, &entry.data).unwrap());
     let said: Vec<_> = said

@@ -19,7 +19,7 @@ use crate::store;
 
 /// Where the copy is served: at any port that is free.
 const LISTEN: &str = "quack:127.0.0.1:0";
-/// Nobody but the user may look into what is unfinished.
+/// Only the user may look into what is unfinished.
 const FOLDER_MODE: u32 = 0o700;
 
 /// Writes the tables of a folder into a DuckDB file.
