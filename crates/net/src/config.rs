@@ -177,7 +177,8 @@ impl Limits {
     /// These limits with another number of sessions, and the shares that follow from it.
     #[must_use]
     pub fn with_sessions(self, sessions_max: usize) -> Self {
-        let (sessions_reserved, sessions_per_address_max) = (reserved_of(sessions_max), share_of(sessions_max));
+        let (sessions_reserved, sessions_per_address_max) =
+            (reserved_of(sessions_max), share_of(sessions_max));
         Self { sessions_max, sessions_reserved, sessions_per_address_max, ..self }
     }
 

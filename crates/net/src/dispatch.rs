@@ -184,7 +184,8 @@ impl Dispatcher {
                 continue;
             }
             self.counters.without_place.count();
-            let (sessions_max, address_max) = (self.limits.sessions_max, self.limits.sessions_per_address_max);
+            let (sessions_max, address_max) =
+                (self.limits.sessions_max, self.limits.sessions_per_address_max);
             tracing::warn!(%from, ?full, sessions_max, "a client was refused: no session is left");
             let silence = self.limits.room_silence_min.as_secs();
             let (whose, most) = match full {

@@ -182,7 +182,7 @@ impl Server {
     }
 
     /// Most sessions of clients.
-    pub fn connections_max(&self) -> usize {
+    pub fn sessions_max(&self) -> usize {
         self.connections.dispatcher.limits().sessions_max
     }
 

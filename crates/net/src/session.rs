@@ -198,7 +198,10 @@ impl std::fmt::Display for Ended {
         let within = if self.in_transaction { " within a transaction, which is rolled back" } else { "" };
         let room = if self.made_room { ", to make room for another client" } else { "" };
         let seconds = self.silence.as_secs();
-        write!(f, "the server has closed this connection after {seconds} s of silence{within}{room}; connect again")
+        write!(
+            f,
+            "the server has closed this connection after {seconds} s of silence{within}{room}; connect again"
+        )
     }
 }
 
@@ -297,7 +300,8 @@ impl Sessions {
 
     /// Notes why the server closes a session.
     pub(crate) fn note_end(&self, session: &Session, made_room: bool) -> Ended {
-        let (silence, in_transaction) = (session.silent_for(), session.in_transaction.load(Ordering::Relaxed));
+        let (silence, in_transaction) =
+            (session.silent_for(), session.in_transaction.load(Ordering::Relaxed));
         let ended = Ended { silence, in_transaction, made_room };
         let mut table = lock(&self.table);
         table.ended.push_back((session.id.clone(), ended));
@@ -349,7 +353,8 @@ impl Sessions {
     /// client whose address has too many already it is one of the same address.
     pub(crate) fn longest_silent(&self, of: Option<IpAddr>) -> Option<(Arc<Session>, Turn)> {
         let time = self.limits.room_silence_min;
-        let mut silent: Vec<_> = self.all().into_iter().map(|session| (session.silent_for(), session)).collect();
+        let mut silent: Vec<_> =
+            self.all().into_iter().map(|session| (session.silent_for(), session)).collect();
         silent.retain(|(silence, session)| *silence >= time && of.is_none_or(|from| session.from == from));
         silent.sort_by_key(|(silence, _)| std::cmp::Reverse(*silence));
         silent.into_iter().find_map(|(_, session)| session.idle_turn(time).map(|turn| (session, turn)))
@@ -368,7 +373,12 @@ mod tests {
 
     #[test]
     fn an_address_has_its_share_and_this_machine_has_places_of_its_own() {
-        let limits = Limits { sessions_max: 8, sessions_reserved: 2, sessions_per_address_max: 4, ..Limits::default() };
+        let limits = Limits {
+            sessions_max: 8,
+            sessions_reserved: 2,
+            sessions_per_address_max: 4,
+            ..Limits::default()
+        };
         let sessions = Arc::new(Sessions::new(limits));
         let [here, one, other] = [[127, 0, 0, 1], [10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
         for number in 0..4 {

@@ -152,7 +152,8 @@ impl Arguments {
         let seconds = |given: u32, default| {
             if given == 0 { default } else { Duration::from_secs(given.into()) }
         };
-        limits.session_idle_time_max = seconds(self.idle_connection_timeout_secs, limits.session_idle_time_max);
+        limits.session_idle_time_max =
+            seconds(self.idle_connection_timeout_secs, limits.session_idle_time_max);
         limits.transaction_idle_time_max =
             seconds(self.idle_transaction_timeout_secs, limits.transaction_idle_time_max);
         if self.max_connections == 0 { limits } else { limits.with_sessions(self.max_connections as usize) }

@@ -204,7 +204,8 @@ fn of_file(error: StoreError, path: &Path) -> StoreError {
     }
     // The file is as it was: the process has another database of the catalog's name.
     if error.kind == ErrorKind::BINDER {
-        let message = format!("{}: DETACH that database, or serve the catalog under another name", error.message);
+        let message =
+            format!("{}: DETACH that database, or serve the catalog under another name", error.message);
         return StoreError::new(error.kind, message);
     }
     let message = format!(

@@ -22,7 +22,7 @@ impl Server {
             self.running.get().map(|running| running.store.catalog()),
             Some(self.own.to_string()),
             Some(self.data_dir.display().to_string()),
-            Some(self.network.connections_max().to_string()),
+            Some(self.network.sessions_max().to_string()),
             Some(self.network.accepts_connections().to_string()),
         ]
     }
