@@ -147,6 +147,9 @@ void Applier::Append(Target &target, DataChunk &rows) {
 		storage.InitializeLocalAppend(*append_state, *target.entry, context, target.constraints);
 	}
 	NoteText(target, rows);
+	if (target.computes_keys) {
+		TryKeys(context, *target.entry, rows);
+	}
 	storage.LocalAppend(*append_state, *target.entry, context, rows, false);
 	inserted.insert(&target);
 }

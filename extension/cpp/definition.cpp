@@ -25,6 +25,7 @@
 #include "duckdb/parser/parsed_data/create_type_info.hpp"
 #include "duckdb/parser/parsed_data/create_view_info.hpp"
 #include "duckdb/parser/parsed_data/extra_drop_info.hpp"
+#include "duckdb/parser/parsed_expression_iterator.hpp"
 #include "duckdb/parser/tableref/basetableref.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/expression.hpp"
@@ -282,6 +283,13 @@ Definition DefineCreateSchema(const DefinitionScope &scope, const CreateSchemaIn
 	return result;
 }
 
+static bool HasLambda(const ParsedExpression &expression) {
+	auto has_lambda = expression.GetExpressionClass() == ExpressionClass::LAMBDA;
+	ParsedExpressionIterator::EnumerateChildren(
+	    expression, [&](const ParsedExpression &child) { has_lambda = has_lambda || HasLambda(child); });
+	return has_lambda;
+}
+
 Definition DefineCreateIndex(const DefinitionScope &scope, TableCatalogEntry &table, const CreateIndexInfo &info) {
 	RequireNotReserved(table.ParentSchema().name);
 	DefinitionContent content;
@@ -295,6 +303,10 @@ Definition DefineCreateIndex(const DefinitionScope &scope, TableCatalogEntry &ta
 	index.names.clear();
 	for (idx_t i = 0; i < index.parsed_expressions.size(); i++) {
 		auto &expression = *index.parsed_expressions[i];
+		if (HasLambda(expression)) {
+			// They need a session, and an index has none: each commit of a row would break off.
+			throw BinderException("Index keys cannot contain lambda functions");
+		}
 		CloseEvaluated(scope, expression, "CREATE INDEX over");
 		RequireSameMeaning(scope, table.GetColumns(), table.name, *info.parsed_expressions[i], expression,
 		                   "CREATE INDEX over");

@@ -128,11 +128,11 @@ void ForEachIndex(ClientContext &context, DataTable &storage, const std::functio
 	}
 }
 
-//! Whether an index holds each of the rows: it holds none with a NULL in its key. The index evaluates its expressions for
-//! one thread at a time, so they are evaluated apart from it.
-static vector<bool> HeldBy(const BoundIndex &index, ClientContext &context, DataChunk &rows) {
+//! The keys of rows in an index. The index evaluates its expressions for one thread at a time, so they are evaluated apart
+//! from it, by an executor that has none yet.
+static void EvaluateKeys(const BoundIndex &index, ClientContext &context, ExpressionExecutor &executor, DataChunk &rows,
+                         DataChunk &keys) {
 	vector<unique_ptr<Expression>> expressions;
-	ExpressionExecutor executor(context);
 	for (idx_t i = 0; i < index.UnboundExpressionCount(); i++) {
 		auto expression = index.CopyUnboundExpression(i);
 		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
@@ -143,9 +143,27 @@ static vector<bool> HeldBy(const BoundIndex &index, ClientContext &context, Data
 		executor.AddExpression(*expression);
 		expressions.push_back(std::move(expression));
 	}
-	DataChunk keys;
 	keys.Initialize(Allocator::Get(context), index.GetLogicalTypes(), rows.size());
 	executor.Execute(rows, keys);
+}
+
+void TryKeys(ClientContext &context, DuckTableEntry &table, DataChunk &rows) {
+	auto &storage = table.GetStorage();
+	DataChunk columns;
+	ReferenceColumns(rows, 0, storage.ColumnCount(), columns);
+	ForEachIndex(context, storage, [&](const ART &index) {
+		ExpressionExecutor executor(context);
+		DataChunk keys;
+		EvaluateKeys(index, context, executor, columns, keys);
+		return true;
+	});
+}
+
+//! Whether an index holds each of the rows: it holds none with a NULL in its key.
+static vector<bool> HeldBy(const BoundIndex &index, ClientContext &context, DataChunk &rows) {
+	ExpressionExecutor executor(context);
+	DataChunk keys;
+	EvaluateKeys(index, context, executor, rows, keys);
 	vector<bool> held(rows.size(), true);
 	for (auto &column : keys.data) {
 		UnifiedVectorFormat format;

@@ -58,6 +58,10 @@ void DeleteRows(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, c
 idx_t DeleteStored(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, const BoundConstraints &constraints,
                    duckdb::Vector &row_ids, duckdb::DataChunk &rows);
 
+//! Evaluates the keys of rows in all indexes, and throws what that throws. DuckDB evaluates those of an index that is not
+//! unique when the transaction is committed, and a commit that breaks off there leaves a store that is good for nothing.
+void TryKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, duckdb::DataChunk &rows);
+
 //! Whether a table has a primary key.
 bool HasKey(duckdb::ClientContext &context, duckdb::DataTable &storage);
 
