@@ -136,6 +136,13 @@ KNOWN = [
         ends=True,
     ),
     Known(
+        "a column is the one that decides where rows of the table lie (docs/groups.md)",
+        (SUCCESS,),
+        step=r"^ALTER TABLE .* DROP COLUMN",
+        cluster=r"^Binder Error: Cannot drop column .*: it is the shard key of table",
+        ends=True,
+    ),
+    Known(
         "CREATE INDEX IF NOT EXISTS of an index that exists gives a count that DuckDB has not set",
         (ROWS,),
         step=r"^CREATE (UNIQUE )?INDEX IF NOT EXISTS",
