@@ -2,11 +2,11 @@
 
 #include "applier.hpp"
 
+#include "applier_placed.hpp"
 #include "chunk.hpp"
 #include "compat.hpp"
 #include "definition.hpp"
 #include "error.hpp"
-#include "applier_placed.hpp"
 #include "rows.hpp"
 #include "settings.hpp"
 #include "statement.hpp"

@@ -27,10 +27,7 @@ using namespace duckdb;
 namespace quack {
 
 void HiddenRows::Add(row_t row_id) {
-	auto id = NumericCast<idx_t>(row_id);
-	auto &bitmap = vectors[id / STANDARD_VECTOR_SIZE];
-	auto bit = id % STANDARD_VECTOR_SIZE;
-	bitmap[bit / WORD_BITS] |= uint64_t(1) << (bit % WORD_BITS);
+	Add(&row_id, 1);
 }
 
 void HiddenRows::Add(const row_t *row_ids, idx_t count) {

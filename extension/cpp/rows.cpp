@@ -129,10 +129,10 @@ void ForEachIndex(ClientContext &context, DataTable &storage, const std::functio
 }
 
 //! The keys of rows in an index. The index evaluates its expressions for one thread at a time, so they are evaluated apart
-//! from it, by an executor that has none yet.
-static void EvaluateKeys(const BoundIndex &index, ClientContext &context, ExpressionExecutor &executor, DataChunk &rows,
-                         DataChunk &keys) {
+//! from it.
+static void EvaluateKeys(const BoundIndex &index, ClientContext &context, DataChunk &rows, DataChunk &keys) {
 	vector<unique_ptr<Expression>> expressions;
+	ExpressionExecutor executor(context);
 	for (idx_t i = 0; i < index.UnboundExpressionCount(); i++) {
 		auto expression = index.CopyUnboundExpression(i);
 		ExpressionIterator::VisitExpressionMutable<BoundColumnRefExpression>(
@@ -152,18 +152,16 @@ void TryKeys(ClientContext &context, DuckTableEntry &table, DataChunk &rows) {
 	DataChunk columns;
 	ReferenceColumns(rows, 0, storage.ColumnCount(), columns);
 	ForEachIndex(context, storage, [&](const ART &index) {
-		ExpressionExecutor executor(context);
 		DataChunk keys;
-		EvaluateKeys(index, context, executor, columns, keys);
+		EvaluateKeys(index, context, columns, keys);
 		return true;
 	});
 }
 
 //! Whether an index holds each of the rows: it holds none with a NULL in its key.
 static vector<bool> HeldBy(const BoundIndex &index, ClientContext &context, DataChunk &rows) {
-	ExpressionExecutor executor(context);
 	DataChunk keys;
-	EvaluateKeys(index, context, executor, rows, keys);
+	EvaluateKeys(index, context, rows, keys);
 	vector<bool> held(rows.size(), true);
 	for (auto &column : keys.data) {
 		UnifiedVectorFormat format;
@@ -343,6 +341,9 @@ static void StepNumbers(Vector &values, idx_t count) {
 
 void KeepFromDropping(ClientContext &context, DuckTableEntry &table, Vector &row_ids, PhysicalIndex column,
                       Vector &old_values, Vector &new_values, idx_t count) {
+	if (!MayDropUpdates(new_values.GetType())) {
+		return;
+	}
 	const vector<bool> none(count, false);
 	vector<bool> noted(count, false);
 	old_values.Flatten();
