@@ -134,14 +134,16 @@ static void Mix(uint64_t &hash, const string &text) {
 	hash = (hash ^ 0xff) * 0x100000001b3ULL;
 }
 
-//! Type, place, name and definition of an entry. DuckDB has no text of some, and that of a sequence says how far it is.
+//! Type, place, name and definition of an entry. DuckDB has no text of some, and that of a sequence says how far it is. An
+//! entry of this very transaction needs none: the origin makes it as the client wrote it, the applier with whole names.
 static string DescriptionOf(CatalogEntry &entry) {
 	string place;
 	for (auto &schema : DependencyManager::GetSchemaPath(entry)) {
 		place += schema.GetIdentifierName() + "\x1f";
 	}
 	string definition;
-	if (entry.type != CatalogType::SEQUENCE_ENTRY) {
+	auto is_own = entry.timestamp >= TRANSACTION_ID_START;
+	if (!is_own && entry.type != CatalogType::SEQUENCE_ENTRY) {
 		try {
 			auto info = entry.GetInfo();
 			info->StripCatalogQualification();

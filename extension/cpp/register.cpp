@@ -7,9 +7,9 @@
 #include "group_statement.hpp"
 #include "groups.hpp"
 #include "host.hpp"
+#include "join_faults.hpp"
 #include "nesting.hpp"
 #include "network_session.hpp"
-#include "row_id_filters.hpp"
 #include "sequence.hpp"
 #include "settings.hpp"
 #include "shard.hpp"
@@ -25,7 +25,7 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	auto host = quack::RegisterStorage(loader.GetDatabaseInstance());
 	quack::RegisterConsistency(loader.GetDatabaseInstance());
 	quack::RegisterAfterBinding(loader.GetDatabaseInstance());
-	quack::RegisterRowIdFilters(loader.GetDatabaseInstance());
+	quack::RegisterJoinFaults(loader.GetDatabaseInstance());
 	quack::RegisterSequences(loader);
 	quack::RegisterSecret(loader);
 	quack::RegisterFunctions(loader, host);
