@@ -65,6 +65,30 @@ bool QuackCatalog::Serves() const {
 	return quack_rs_node_serves(node);
 }
 
+bool QuackCatalog::IsSealed() const {
+	lock_guard<mutex> guard(seal_lock);
+	return !seal_reason.empty();
+}
+
+bool QuackCatalog::HasFailed() const {
+	return quack_rs_node_has_failed(node);
+}
+
+void QuackCatalog::RequireRoom() const {
+	QuackError error = NoError();
+	quack_rs_node_require_room(node, &error);
+	ThrowIfError(error);
+}
+
+bool QuackCatalog::HasRoom() const {
+	try {
+		RequireRoom();
+		return true;
+	} catch (std::exception &) {
+		return false;
+	}
+}
+
 void QuackCatalog::RequireSound() const {
 	if (!IsSound()) {
 		throw IOException("the node is degraded and stores nothing of what it holds in memory: see FROM "

@@ -7,6 +7,7 @@
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/main/connection.hpp"
 #include "duckdb/parser/parsed_data/attach_info.hpp"
+#include "duckdb/storage/storage_manager.hpp"
 
 using namespace duckdb;
 
@@ -42,7 +43,15 @@ class QuackStorageExtension : public StorageExtension {
 public:
 	//! Comes before every checkpoint, also before the one that DuckDB writes when a database is closed.
 	void OnCheckpointStart(AttachedDatabase &db, CheckpointOptions) override {
-		db.GetCatalog().Cast<QuackCatalog>().RequireSound();
+		auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
+		if (catalog.IsSealed() && (!catalog.IsSound() || !catalog.HasRoom())) {
+			// The store is being closed by the last statement that has used it, which is not to be told. Without changes DuckDB
+			// writes nothing, and what is on the disk is good.
+			db.GetStorageManager().SetWALSize(0);
+			return;
+		}
+		catalog.RequireSound();
+		catalog.RequireRoom();
 	}
 };
 

@@ -98,7 +98,6 @@ static bool CloseStore(unique_ptr<Store> store) {
 		Connection connection(*instance);
 		auto &context = *connection.context;
 		auto db = std::move(store->db);
-		auto is_sound = db->GetCatalog().Cast<QuackCatalog>().IsSound();
 		context.RunFunctionInTransaction([&]() {
 			DatabaseManager::Get(context).DetachDatabase(context, db->GetName(), OnEntryNotFound::RETURN_NULL, true);
 		});
@@ -107,14 +106,7 @@ static bool CloseStore(unique_ptr<Store> store) {
 			std::this_thread::sleep_for(std::chrono::milliseconds(10));
 		}
 		closed = db.use_count() == 1;
-		try {
-			AttachedDatabase::InvokeCloseIfLastReference(db, context);
-		} catch (std::exception &) {
-			// It is closed, and nothing was stored.
-			if (is_sound) {
-				throw;
-			}
-		}
+		AttachedDatabase::InvokeCloseIfLastReference(db, context);
 	}
 	store.reset();
 	host.held--;

@@ -70,9 +70,20 @@ impl SharedNode {
             .ok_or_else(|| StoreError::new(ErrorKind::CONNECTION, "the node has not started yet"))
     }
 
-    /// Whether the node has met no error of its own. Asked for by every transaction.
+    /// Whether the node has met no error of its own, and has room on its disk. Asked for by every transaction.
     pub fn serves(&self) -> bool {
         self.handle.get().is_none_or(|node| node.serves())
+    }
+
+    /// Whether an error has latched the node.
+    pub fn has_failed(&self) -> bool {
+        self.handle.get().is_some_and(|node| node.has_failed())
+    }
+
+    /// An error when the disk has no room for a checkpoint.
+    pub fn require_room(&self) -> Result<(), StoreError> {
+        let Some(node) = self.handle.get() else { return Ok(()) };
+        node.require_room().map_err(|error| StoreError::new(ErrorKind::IO, error.to_string()))
     }
 
     /// Tells the node of an error that its store does not survive.

@@ -190,6 +190,9 @@ impl Server {
                     "this data folder belongs to a node of a cluster: give peers, cert_file, key_file and client_ca_file as before",
                 ));
             }
+            if let Some(reason) = node.lacks_room() {
+                return Err(io(format!("{reason}. Make room there, and start the server again")));
+            }
             ready.map_err(io)?;
             shared.announce_boot()?;
             // A recovered node has a store that was another identity's.

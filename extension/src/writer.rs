@@ -46,6 +46,20 @@ unsafe extern "C" fn quack_rs_node_serves(node: *const c_void) -> bool {
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_node_has_failed(node: *const c_void) -> bool {
+    // SAFETY: the catalog that passes it holds a reference.
+    unsafe { &*node.cast::<SharedNode>() }.has_failed()
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_node_require_room(node: *const c_void, error: *mut Error) {
+    barrier::call(error, || {
+        // SAFETY: the catalog that passes it holds a reference.
+        unsafe { &*node.cast::<SharedNode>() }.require_room()
+    });
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_node_admit(
     node: *const c_void,
     linearizable: bool,

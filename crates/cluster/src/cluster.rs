@@ -461,7 +461,7 @@ impl Cluster {
     fn fall_behind(&self, said_to: RaftId) {
         let Some(running) = self.running() else { return };
         // What was meant for an earlier life of this node is void.
-        if running.node.raft_id() == said_to && running.node.degraded().is_none() {
+        if running.node.raft_id() == said_to && !running.node.has_failed() {
             running.node.degrade_for_good(
                 "it was away for so long that the cluster's log no longer reaches back to it",
             );

@@ -69,11 +69,19 @@ impl Cluster {
     pub(crate) fn start_introduction(self: &Arc<Self>, node: &Arc<NodeHandle>) {
         let (this, node) = (Arc::downgrade(self), Arc::clone(node));
         let run = move || {
-            let ended = || node.degraded().is_some() || node.has_stopped();
+            let ended = || node.has_failed() || node.has_stopped();
             for begins in [false, true] {
-                if begins && let Err(error) = node.count_start() {
-                    node.fail(&error.to_string());
-                    return;
+                while begins && let Err(error) = node.count_start() {
+                    let Some(cluster) = this.upgrade().filter(|cluster| !cluster.is_stopped() && !ended())
+                    else {
+                        return;
+                    };
+                    if !error.lacks_room() {
+                        node.fail(&error.to_string());
+                        return;
+                    }
+                    cluster.say(format!("room on the disk: {error}"));
+                    cluster.wait_a_moment(ASK_INTERVAL);
                 }
                 let began = Instant::now();
                 while let Some(cluster) = this.upgrade().filter(|cluster| !cluster.is_stopped() && !ended()) {

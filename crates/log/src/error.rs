@@ -5,13 +5,24 @@ use std::io;
 use quack_types::{GroupId, LogIndex};
 
 /// Why the log refused. Only [`Error::Invalid`], [`Error::Compacted`] and
-/// [`Error::Unavailable`] are the caller's doing; after any other one of
-/// [`crate::Log::write`] the log is poisoned.
+/// [`Error::Unavailable`] are the caller's doing; after [`Error::Full`] the same write can be tried again; after any other
+/// one of [`crate::Log::write`] the log is poisoned.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The disk failed.
     #[error("the log could not {action} '{name}': {source}")]
     Disk {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        name: String,
+        /// The disk's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk, the user's share of it, or the file, has no room for a write. Nothing of it counts as written.
+    #[error("the log could not {action} '{name}': {source}")]
+    Full {
         /// What was tried.
         action: &'static str,
         /// The file.
@@ -109,7 +120,27 @@ impl Error {
         move |source| Self::Disk { action, name, source }
     }
 
+    /// For what may be tried again: no sync of bytes that the log has.
+    pub(crate) fn disk_or_full(action: &'static str, name: &str) -> impl FnOnce(io::Error) -> Self {
+        let name = name.to_owned();
+        move |source| {
+            if is_full(&source) {
+                Self::Full { action, name, source }
+            } else {
+                Self::Disk { action, name, source }
+            }
+        }
+    }
+
     pub(crate) fn corrupt(name: &str, offset: u64, reason: impl Into<String>) -> Self {
         Self::Corrupt { name: name.to_owned(), offset, reason: reason.into() }
     }
+}
+
+/// Whether a write failed for want of room: on the disk, in the user's share of it, or in the file.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }

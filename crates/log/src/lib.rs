@@ -38,7 +38,7 @@ pub use config::LogConfig;
 pub use disk::{Disk, DiskFile, SECTOR_BYTES};
 pub use disk_os::{DiskOs, FileOs};
 pub use entry::{EntryKind, Floor, GroupEntry, GroupWrite, HardState, LogEntry, LogIdentity};
-pub use error::Error;
+pub use error::{Error, is_full};
 pub use log::{ENTRY_BYTES_HARD_MAX, Log};
 pub use reader::{LogRead, LogReader};
 pub use recovery::Recovery;

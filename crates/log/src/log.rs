@@ -9,7 +9,7 @@ use quack_types::{GroupId, LogIndex, Term};
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile, SECTOR_BYTES};
 use crate::entry::{Floor, GroupWrite, HardState, LogEntry, LogIdentity};
-use crate::error::Error;
+use crate::error::{Error, is_full};
 use crate::format::batch::Place;
 use crate::format::segment::SegmentHeader;
 use crate::format::{FORMAT_VERSION, batch, record, segment};
@@ -31,7 +31,7 @@ pub const ENTRY_BYTES_HARD_MAX: usize = ENTRY_BYTES_MAX + (1 << 20);
 /// - every segment but the last is complete, durable and ends in a seal;
 /// - every segment begins with the state of all groups at that moment, so that
 ///   older segments are needed for the entries in them only;
-/// - once a write or sync failed, nothing is written any more.
+/// - once a write or sync failed, nothing is written any more; only a write for which there was no room may be repeated.
 pub struct Log<D: Disk> {
     disk: D,
     config: LogConfig,
@@ -130,13 +130,16 @@ impl<D: Disk> Log<D> {
     ///
     /// # Errors
     /// [`Error::Invalid`] when a write does not fit to the log or is too large:
-    /// nothing was written. Any other error stops the log: what is on the disk
-    /// is unknown until it is opened again (Rebello et al., ATC'20).
+    /// nothing was written. [`Error::Full`] when there is no room for it: the caller
+    /// repeats the same write, or writes nothing any more. Any other error stops the
+    /// log: what is on the disk is unknown until it is opened again (Rebello et al., ATC'20).
     pub fn write(&mut self, writes: &[GroupWrite], sync: bool) -> Result<(), Error> {
         self.shared.check_poison()?;
         self.check(writes)?;
         let result = self.write_checked(writes, sync);
-        result.map_err(|error| self.shared.poison(error))
+        result.map_err(
+            |error| if matches!(error, Error::Full { .. }) { error } else { self.shared.poison(error) },
+        )
     }
 
     fn check(&self, writes: &[GroupWrite]) -> Result<(), Error> {
@@ -218,14 +221,20 @@ impl<D: Disk> Log<D> {
         let unsynced = u32::try_from(tail.sequence - tail.synced).unwrap_or(u32::MAX);
         let (salt, offset, sequence) = (tail.segment.salt, tail.end, tail.sequence + 1);
         batch::build(&mut self.buffer, &self.records, &Place { salt, offset, sequence, unsynced });
-        let end = tail.end + self.buffer.len() as u64;
+        let bytes = self.buffer.len();
+        let end = tail.end + bytes as u64;
         // A large batch pays for its own allocation; zeros would only double the bytes.
-        if end > tail.filled && self.buffer.len() <= zero_ahead_bytes / 4 {
-            self.buffer.resize(self.buffer.len() + zero_ahead_bytes, 0);
+        if end > tail.filled && bytes <= zero_ahead_bytes / 4 {
+            self.buffer.resize(bytes + zero_ahead_bytes, 0);
         }
-        let filled = tail.filled.max(tail.end + self.buffer.len() as u64);
         let name = tail.segment.name();
-        tail.segment.file.write_at(tail.end, &self.buffer).map_err(Error::disk("write", &name))?;
+        let mut written = tail.segment.file.write_at(tail.end, &self.buffer);
+        if self.buffer.len() > bytes && written.as_ref().is_err_and(is_full) {
+            self.buffer.truncate(bytes);
+            written = tail.segment.file.write_at(tail.end, &self.buffer);
+        }
+        written.map_err(Error::disk_or_full("write", &name))?;
+        let filled = tail.filled.max(tail.end + self.buffer.len() as u64);
         (tail.sequence, tail.end, tail.filled) = (tail.sequence + 1, end, filled);
         self.sizes.insert(tail.segment.number, filled);
         // One huge write must not hold its memory for ever.
@@ -345,14 +354,27 @@ fn begin_segment<D: Disk>(
     // Under its own name the segment is complete from the first moment.
     let (name, temporary) =
         (SegmentHeader::file_name(header.number), SegmentHeader::temporary_name(header.number));
-    let file = disk.create(&temporary).map_err(Error::disk("create", &temporary))?;
-    file.write_at(0, &bytes).map_err(Error::disk("write", &temporary))?;
-    file.sync().map_err(Error::disk("sync", &temporary))?;
+    let file = match begin_file(disk, &temporary, &bytes) {
+        Ok(file) => file,
+        Err(error) => {
+            // It would be in the way of the next attempt. Opening the log removes it, too.
+            let _ = disk.remove(&temporary);
+            return Err(error);
+        }
+    };
     disk.rename(&temporary, &name).map_err(Error::disk("rename", &temporary))?;
     disk.sync_directory().map_err(Error::disk("sync", "."))?;
     let end = bytes.len() as u64;
     let segment = Arc::new(Segment { number: header.number, salt, file });
     Ok(Tail { segment, end, filled: end, sequence, synced: sequence, is_old: false })
+}
+
+/// Creates a file that nothing depends on yet, durably.
+fn begin_file<D: Disk>(disk: &D, name: &str, bytes: &[u8]) -> Result<D::File, Error> {
+    let file = disk.create(name).map_err(Error::disk_or_full("create", name))?;
+    file.write_at(0, bytes).map_err(Error::disk_or_full("write", name))?;
+    file.sync().map_err(Error::disk_or_full("sync", name))?;
+    Ok(file)
 }
 
 impl<D: Disk> LogRead for Log<D> {

@@ -96,3 +96,52 @@ fn a_failed_call_while_opening_leaves_a_log_that_opens() {
     }
     assert!(failures > 8, "only {failures} calls");
 }
+
+#[test]
+fn a_write_without_room_is_repeated_and_nothing_is_lost() {
+    let mut dice = Dice(7);
+    let mut waits = 0;
+    // To create the log takes the first two.
+    for first in 3.. {
+        let mut of_work = Dice(11);
+        let disk = DiskMemory::default();
+        disk.fill(first..first + 3);
+        let mut log = Log::create(disk.clone(), config(), &identity()).unwrap();
+        let mut states = vec![Model::new()];
+        let before = waits;
+        for round in 0..40 {
+            let mut state = states.last().unwrap().clone();
+            let writes = random_writes(&state, &mut of_work, 700);
+            apply(&mut state, &writes);
+            let sync = round % 3 != 0;
+            states.push(state);
+            while let Err(error) = log.write(&writes, sync) {
+                assert!(matches!(error, Error::Full { .. }), "{error}");
+                waits += 1;
+                assert_eq!(
+                    read_all(&log).unwrap(),
+                    states[states.len() - 2],
+                    "what is not written does not show"
+                );
+                for image in [disk.kill(), disk.crash(&mut dice), disk.lose_power()] {
+                    image.fill(0..0);
+                    let (log, _) = Log::open(image, config(), &identity()).unwrap();
+                    assert!(states.contains(&read_all(&log).unwrap()), "call {first}, round {round}");
+                }
+            }
+            if sync {
+                states.drain(..states.len() - 1);
+            }
+            if round % 7 == 6 {
+                log.release().unwrap();
+            }
+        }
+        assert_eq!(&read_all(&log).unwrap(), states.last().unwrap());
+        let (log, _) = Log::open(disk.kill(), config(), &identity()).unwrap();
+        assert_eq!(&read_all(&log).unwrap(), states.last().unwrap());
+        if waits == before {
+            break;
+        }
+    }
+    assert!(waits > 80, "only {waits} waits");
+}

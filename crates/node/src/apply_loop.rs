@@ -19,7 +19,8 @@ use quack_types::{Claim, Digests, GroupId, LogIndex, RaftId};
 use crate::lanes::LaneTable;
 use crate::machine::{Applied, StateMachine};
 use crate::outcomes::FalseClaim;
-use crate::shared::{Command, Shared};
+use crate::room::{ROOM_POLL, Room};
+use crate::shared::{Command, Shared, Writer};
 use crate::traffic::Traffic;
 
 /// What an entry counts for besides its bytes, where it is decided when a checkpoint is due: to replay ten thousand
@@ -48,6 +49,7 @@ pub(crate) struct ApplyLoop {
     pub lanes: Arc<LaneTable>,
     /// How far each of them is applied.
     pub lanes_applied: BTreeMap<GroupId, LogIndex>,
+    pub room: Room,
     /// Those that the log does not know, with the root's entry that created each.
     pub missing: Vec<(GroupId, LogIndex)>,
 }
@@ -265,6 +267,7 @@ impl ApplyLoop {
         let Batch { entries, bytes, root, lanes, traffic } = std::mem::take(batch);
         let mut outcomes = Vec::new();
         if !entries.is_empty() {
+            self.wait_for_room(bytes as u64)?;
             let read = |group: GroupId, index: LogIndex| self.read(group, index);
             let began = Instant::now();
             let applied = machine.apply(&entries, &read);
@@ -290,6 +293,20 @@ impl ApplyLoop {
         self.answer(outcomes);
         // Whoever has just been answered need not ask again.
         self.retire_lanes(self.lanes.dropped_since(&before), root.unwrap_or_default())?;
+        Ok(())
+    }
+
+    /// DuckDB writes rows of large entries at once.
+    fn wait_for_room(&self, bytes: u64) -> Result<(), Stopped> {
+        while let Err(reason) = self.room.for_batch(bytes) {
+            self.shared.fill(Writer::Store, &reason);
+            let progress = self.shared.progress();
+            if progress.stop_apply || progress.degraded.is_some() {
+                return Err(Stopped);
+            }
+            drop(self.shared.wait(&self.shared.apply_wakes, progress, ROOM_POLL));
+        }
+        self.shared.find_room(Writer::Store);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use quack_types::{GroupId, LogIndex};
 
 use crate::machine::Checkpointer;
+use crate::room::Room;
 use crate::shared::{Command, Shared};
 
 /// A missed wake-up costs this much at most.
@@ -26,6 +27,7 @@ pub(crate) struct CheckpointLoop {
     /// Whether the end of the node makes one due.
     pub on_stop: bool,
     pub kept: KeptLog,
+    pub room: Room,
 }
 
 /// Of each group, the last entry that is not needed.
@@ -67,14 +69,28 @@ impl CheckpointLoop {
     /// Runs until the node stops or is degraded.
     pub fn run(&mut self) {
         while let Some(is_last) = self.next() {
+            self.room.take_reserve();
             let asked = self.shared.progress().checkpoints_asked;
-            if let Err(reason) = self.checkpoint() {
-                self.shared.fail(&reason);
-                return;
+            let mut postponed = self.obstacle();
+            if postponed.is_none()
+                && let Err(reason) = self.checkpoint()
+            {
+                // The machine looks for room, too, and says so itself when it does not survive what it has met.
+                postponed = self.obstacle().filter(|_| !self.shared.is_degraded());
+                if postponed.is_none() {
+                    self.shared.fail(&reason);
+                    return;
+                }
             }
             let mut progress = self.shared.progress();
             progress.checkpoints_ended = asked;
             progress.checkpointing = false;
+            if let Some(reason) = &postponed {
+                // The log has all that it would have stored. Try again soon, but not in a circle.
+                progress.checkpoint_due = progress.log_bytes + (self.log_bytes / 16).max(1);
+                tracing::warn!(reason, "the checkpoint is postponed, and the log grows until there is room");
+            }
+            progress.postponed = postponed;
             drop(progress);
             self.shared.moved.notify_all();
             if is_last {
@@ -102,6 +118,11 @@ impl CheckpointLoop {
             }
             progress = self.shared.wait(&self.shared.checkpoint_wakes, progress, IDLE);
         }
+    }
+
+    /// Why no checkpoint can be made now.
+    fn obstacle(&self) -> Option<String> {
+        self.room.for_checkpoint(self.shared.progress().log_bytes).err()
     }
 
     fn checkpoint(&mut self) -> Result<(), String> {

@@ -167,6 +167,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the disk had no room: to try again may help.
+    pub fn lacks_room(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => quack_log::is_full(source),
+            Self::Log(error) => matches!(error, quack_log::Error::Full { .. }),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }
@@ -245,6 +254,12 @@ pub enum WaitError {
     /// The caller was interrupted.
     #[error("interrupted")]
     Interrupted,
+    /// The disk has no room for it; the node goes on without.
+    #[error("{reason}. Nothing is lost: make room on the disk")]
+    NoRoom {
+        /// How much is missing.
+        reason: String,
+    },
     /// The read was refused, for instance because no quorum is reachable.
     #[error("the read was refused: {0}")]
     Refused(Refusal),

@@ -28,7 +28,7 @@ use crate::identity::Identity;
 use crate::private::{self, FILE_MODE, create_private};
 use crate::refounding;
 use crate::superseded::{self, SUPERSEDED};
-use crate::{Error, random};
+use crate::{Error, random, room};
 
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const IDENTITY: &str = "identity";
@@ -97,6 +97,7 @@ impl Claim {
             refuse_leftovers(&path)?;
         }
         let mut lock = take_lock(&path)?;
+        room::make_room(&path);
         name_holder(&mut lock).map_err(Error::io("write", path.join(LOCK)))?;
         // Another server may have created the folder before the lock was ours.
         if !has_identity(&path)? {
@@ -350,7 +351,9 @@ fn refuse_leftovers(path: &Path) -> Result<(), Error> {
     for item in std::fs::read_dir(path).map_err(Error::io("list", path))? {
         let name = item.map_err(Error::io("list", path))?.file_name();
         let of_snapshot = joining && [JOINING, LOG, STORE, TEMPORARY].iter().any(|known| name == *known);
-        let of_node = [LOCK, FOUNDING, FOUNDING_NEW, REBUILD, SUPERSEDED].iter().any(|known| name == *known);
+        let of_node = [LOCK, FOUNDING, FOUNDING_NEW, REBUILD, SUPERSEDED, room::RESERVE]
+            .iter()
+            .any(|known| name == *known);
         if !of_node && !of_snapshot {
             let found = name.to_string_lossy().into_owned();
             return Err(Error::NotANode { path: path.to_owned(), found });

@@ -22,6 +22,7 @@ use crate::lanes::LaneTable;
 use crate::metrics::Sample;
 use crate::outcomes::{DigestAt, Suspicions};
 use crate::pending::{Proposal, Waiter};
+use crate::room::Room;
 use crate::shared::{Command, Shared};
 use crate::status::{self, GroupInfo, NodeStatus};
 use crate::threads::Thread;
@@ -36,6 +37,7 @@ pub struct NodeHandle {
     config: NodeConfig,
     identity: Identity,
     shared: Arc<Shared>,
+    room: Room,
     commands: SyncSender<Command>,
     read_tags: AtomicU64,
     member_tags: AtomicU64,
@@ -97,6 +99,9 @@ impl NodeHandle {
             let (bytes, max) = (data.len(), ENTRY_BYTES_MAX);
             return Err(ProposeError::Refused(Refusal::TooLarge { bytes, max }));
         }
+        if self.shared.is_full() {
+            return Err(self.refusal());
+        }
         let (bytes_max, wait) = (self.config.proposed_bytes_max, self.config.proposed_wait);
         let pending = &self.shared.pending;
         let proposal = Proposal { group, id, data: &data };
@@ -111,8 +116,8 @@ impl NodeHandle {
     }
 
     fn refusal(&self) -> ProposeError {
-        match &self.shared.progress().degraded {
-            Some(reason) => ProposeError::Degraded { reason: reason.clone() },
+        match self.shared.progress().trouble() {
+            Some(reason) => ProposeError::Degraded { reason },
             None => ProposeError::Stopped,
         }
     }
@@ -180,7 +185,7 @@ impl NodeHandle {
                 Ok(Err(reason)) => return Err(WaitError::Refused(reason)),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let gives_up = if self.shared.has_ended() {
+            let gives_up = if self.shared.is_silent() {
                 Some(self.ended())
             } else if left.is_zero() {
                 Some(WaitError::TimedOut { what: "the leader's word on what is committed" })
@@ -197,8 +202,8 @@ impl NodeHandle {
     }
 
     fn ended(&self) -> WaitError {
-        match &self.shared.progress().degraded {
-            Some(reason) => WaitError::Degraded { reason: reason.clone() },
+        match self.shared.progress().trouble() {
+            Some(reason) => WaitError::Degraded { reason },
             None => WaitError::Stopped,
         }
     }
@@ -218,7 +223,18 @@ impl NodeHandle {
         self.shared.wait_until(timeout, interrupted, "a checkpoint", |progress| {
             progress.checkpoints_ended >= number
         })?;
-        Ok(self.shared.progress().checkpointed.durable.root)
+        let progress = self.shared.progress();
+        match &progress.postponed {
+            Some(reason) => Err(WaitError::NoRoom { reason: reason.clone() }),
+            None => Ok(progress.checkpointed.durable.root),
+        }
+    }
+
+    /// # Errors
+    /// [`WaitError::NoRoom`] when the disk has no room for a checkpoint of the machine.
+    pub fn require_room(&self) -> Result<(), WaitError> {
+        let bytes = self.shared.progress().log_bytes;
+        self.room.for_checkpoint(bytes).map_err(|reason| WaitError::NoRoom { reason })
     }
 
     /// Latches the node degraded, for an error of this node that its host has found.
@@ -304,14 +320,24 @@ impl NodeHandle {
         self.shared.progress().stopped
     }
 
-    /// Whether no error has latched the node. Takes no lock.
+    /// Whether no error has latched the node, and its disk is not full. Takes no lock.
     pub fn serves(&self) -> bool {
-        !self.shared.is_degraded()
+        !self.shared.is_degraded() && !self.shared.is_full()
     }
 
-    /// The error that has latched the node, if one has.
+    /// Why the node does not serve: an error has latched it, or its disk is full.
     pub fn degraded(&self) -> Option<String> {
-        self.shared.progress().degraded.clone()
+        self.shared.progress().trouble()
+    }
+
+    /// What the disk has no room for.
+    pub fn lacks_room(&self) -> Option<String> {
+        self.shared.progress().full.values().next().cloned()
+    }
+
+    /// Whether an error has latched the node: it serves no more until it is started again.
+    pub fn has_failed(&self) -> bool {
+        self.shared.is_degraded()
     }
 
     /// For a node that has joined with a snapshot: the store of a snapshot may be ahead of the log that came with it;

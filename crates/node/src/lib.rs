@@ -45,6 +45,7 @@ mod private;
 mod raft_loop;
 mod random;
 mod refounding;
+mod room;
 mod sealed;
 mod shared;
 mod status;

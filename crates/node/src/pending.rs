@@ -19,9 +19,9 @@ use crate::shared::Command;
 /// below a tenth of a second; twenty wake-ups a second per waiting client cost nothing.
 const POLL: Duration = Duration::from_millis(50);
 
-/// A waiting client is told after so long a time without a leader. An election takes a second at most when a quorum
-/// can be reached.
-const LEADERLESS_MAX: Duration = Duration::from_secs(10);
+/// A waiting client is told after so long a time without a leader, or without room on the disk. An election takes a second
+/// at most when a quorum can be reached.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a proposal occupies besides its data; it bounds the count of tiny ones.
 const OVERHEAD_BYTES: usize = 256;
@@ -46,6 +46,8 @@ struct Table {
     closed: Option<ProposeError>,
     /// Since when there has been no leader.
     leaderless: Option<Instant>,
+    /// Since when there has been no room on the disk.
+    full: Option<Instant>,
 }
 
 /// Proposals on their way.
@@ -88,8 +90,25 @@ impl Pending {
         table.leaderless = if is_there { None } else { table.leaderless.or_else(|| Some(Instant::now())) };
     }
 
-    fn is_leaderless(&self) -> bool {
-        self.table().leaderless.is_some_and(|since| since.elapsed() > LEADERLESS_MAX)
+    /// Says whether the disk is full.
+    pub fn note_full(&self, is_full: bool) {
+        let mut table = self.table();
+        table.full = if is_full { table.full.or_else(|| Some(Instant::now())) } else { None };
+    }
+
+    /// What has kept proposals from their outcome for so long that those who wait are told.
+    fn obstacle(&self) -> Option<&'static str> {
+        let table = self.table();
+        let lasts = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > PATIENCE);
+        if lasts(table.full) {
+            Some("the disk of the node's data folder is full: make room, and the node goes on by itself")
+        } else if lasts(table.leaderless) {
+            Some(
+                "the cluster has no leader: see FROM quack_raft_status(), and start the nodes that are missing",
+            )
+        } else {
+            None
+        }
     }
 
     /// Enters a proposal of a group; waits for room until the deadline. Its withdrawal goes to `commands`.
@@ -259,10 +278,8 @@ impl Waiter {
             if interrupted() {
                 return unknown("interrupted while waiting for it");
             }
-            if self.pending.is_leaderless() {
-                return unknown(
-                    "the cluster has no leader: see FROM quack_raft_status(), and start the nodes that are missing",
-                );
+            if let Some(obstacle) = self.pending.obstacle() {
+                return unknown(obstacle);
             }
         }
     }

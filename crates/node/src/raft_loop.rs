@@ -4,7 +4,7 @@
 //! one write and one fsync. While the disk works, more arrives: under load the
 //! turns grow by themselves and nobody waits for a timer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -15,7 +15,8 @@ use quack_log::{DiskOs, GroupWrite, Log, LogEntry, LogReader};
 use quack_types::{GroupId, LogIndex, RaftId, Term};
 
 use crate::Error;
-use crate::shared::{Command, Shared};
+use crate::room::{ROOM_POLL, Room};
+use crate::shared::{Command, Shared, Writer};
 use crate::transport::Transport;
 
 /// Commands taken in one turn. It bounds how much one write of the log holds.
@@ -45,6 +46,11 @@ pub(crate) struct RaftLoop {
     pub is_silent: bool,
     /// This start.
     pub boot: u64,
+    pub room: Room,
+    /// What this node's own threads have asked for while the disk was full.
+    pub postponed: VecDeque<Command>,
+    /// The node stops while its disk is full.
+    pub stops: bool,
 }
 
 impl RaftLoop {
@@ -61,7 +67,8 @@ impl RaftLoop {
         self.turn().map_err(|error| error.to_string())?;
         while !self.shared.is_degraded() {
             let wait = next_tick.saturating_duration_since(Instant::now());
-            let first = match self.commands.recv_timeout(wait) {
+            let first = match self.postponed.pop_front().map_or_else(|| self.commands.recv_timeout(wait), Ok)
+            {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
                 // The handle is gone without a stop: nobody can ask for anything any more.
@@ -70,7 +77,7 @@ impl RaftLoop {
             let goes_on = self.take(first).map_err(|error| error.to_string())?;
             self.take_ticks(&mut next_tick).map_err(|error| error.to_string())?;
             self.turn().map_err(|error| error.to_string())?;
-            if !goes_on {
+            if !goes_on || self.stops {
                 return Ok(());
             }
         }
@@ -96,19 +103,19 @@ impl RaftLoop {
                     let floor = |(group, index)| Some((group, self.core.floor_at(group, index)?));
                     // A waiter that gave up does not want it.
                     let _ = answer.send(last.into_iter().map(floor).collect());
-                    next = self.commands.try_recv().ok();
+                    next = self.next_command();
                     continue;
                 }
                 Command::Promises { answer } => {
                     // A waiter that gave up does not want it.
                     let _ = answer.send(self.core.promises());
-                    next = self.commands.try_recv().ok();
+                    next = self.next_command();
                     continue;
                 }
                 Command::Begin => {
                     self.is_silent = false;
                     self.core.begin();
-                    next = self.commands.try_recv().ok();
+                    next = self.next_command();
                     continue;
                 }
                 Command::CreateLanes { lanes, done } => {
@@ -116,7 +123,7 @@ impl RaftLoop {
                         self.core.handle(Event::CreateLane { group, at })?;
                     }
                     self.created.push(done);
-                    next = self.commands.try_recv().ok();
+                    next = self.next_command();
                     continue;
                 }
                 Command::RetireLane { group, at } => {
@@ -124,7 +131,7 @@ impl RaftLoop {
                     Event::RetireLane { group }
                 }
                 Command::Deliver { .. } if self.is_silent => {
-                    next = self.commands.try_recv().ok();
+                    next = self.next_command();
                     continue;
                 }
                 Command::Deliver { from, group, bytes: message } => {
@@ -135,7 +142,7 @@ impl RaftLoop {
                 Command::ReadIndex { tag } => Event::ReadIndex { group: GroupId::ROOT, tag },
                 Command::Compact { durable, through, needed } => {
                     self.compact(durable, through, &needed)?;
-                    next = self.commands.try_recv().ok();
+                    next = self.next_command();
                     continue;
                 }
                 Command::Stop => return Ok(false),
@@ -145,9 +152,13 @@ impl RaftLoop {
             if count >= COMMANDS_MAX || bytes >= COMMAND_BYTES_MAX {
                 break;
             }
-            next = self.commands.try_recv().ok();
+            next = self.next_command();
         }
         Ok(true)
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
+        self.postponed.pop_front().or_else(|| self.commands.try_recv().ok())
     }
 
     fn compact(
@@ -219,7 +230,10 @@ impl RaftLoop {
             let moves_floor = writes.iter().any(|write| write.floor.is_some());
             let brings_lanes =
                 writes.iter().any(|write| write.group != GroupId::ROOT && !write.entries.is_empty());
-            self.write(&effects.persist.writes, effects.persist.must_sync)?;
+            if !self.write(&effects.persist.writes, effects.persist.must_sync)? {
+                self.stops = true;
+                return Ok(());
+            }
             let durable = self.core.persisted(effects.persist)?;
             // Before anybody is answered, so that a client finds its own write in the status.
             self.publish();
@@ -241,11 +255,63 @@ impl RaftLoop {
         Ok(())
     }
 
-    fn write(&mut self, writes: &[GroupWrite], must_sync: bool) -> Result<(), Error> {
-        let began = Instant::now();
-        self.log.write(writes, must_sync)?;
+    /// Writes as soon as there is room on the disk; false when the node is to stop before. To its peers a node that waits
+    /// is one that does not answer: another one leads meanwhile.
+    fn write(&mut self, writes: &[GroupWrite], must_sync: bool) -> Result<bool, Error> {
+        let mut began = Instant::now();
+        loop {
+            match self.log.write(writes, must_sync) {
+                Ok(()) => break,
+                Err(error @ quack_log::Error::Full { .. }) => {
+                    if self.room.give_reserve() {
+                        continue;
+                    }
+                    let reason = format!("there is no room on the disk of the data folder: {error}");
+                    self.shared.fill(Writer::Log, &reason);
+                    if !self.goes_on_without_room() {
+                        return Ok(false);
+                    }
+                    began = Instant::now();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if self.shared.is_full() {
+            self.shared.find_room(Writer::Log);
+        }
         self.shared.metrics.appended(writes, must_sync, began.elapsed());
-        Ok(())
+        Ok(true)
+    }
+
+    /// Waits a moment; false when the node is to stop. What others say is not heard, as if the node was paused. What its own
+    /// threads ask for is postponed, and what its clients ask for is refused: none of it has reached the core.
+    fn goes_on_without_room(&mut self) -> bool {
+        let until = Instant::now() + ROOM_POLL;
+        while !self.shared.progress().stop_apply {
+            let wait = until.saturating_duration_since(Instant::now());
+            match self.commands.recv_timeout(wait) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => return true,
+                Ok(Command::Propose { id, .. }) => self.shared.refuse_proposal(id),
+                Ok(Command::ReadIndex { tag }) => self.shared.end_read(tag, Err(Refusal::Poisoned)),
+                Ok(
+                    command @ (Command::Withdraw { .. }
+                    | Command::Begin
+                    | Command::Compact { .. }
+                    | Command::CreateLanes { .. }
+                    | Command::RetireLane { .. }),
+                ) => self.postponed.push_back(command),
+                Ok(
+                    Command::Deliver { .. }
+                    | Command::Unreachable { .. }
+                    | Command::Members { .. }
+                    | Command::Transfer { .. }
+                    | Command::FloorsAt { .. }
+                    | Command::Promises { .. },
+                ) => {}
+            }
+        }
+        false
     }
 
     fn publish(&mut self) {

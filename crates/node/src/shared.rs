@@ -16,6 +16,7 @@ use crate::lanes::LaneTable;
 use crate::metrics::Metrics;
 use crate::outcomes::Outcomes;
 use crate::pending::Pending;
+use crate::room::GOES_ON;
 use crate::superseded;
 use crate::traffic::Traffic;
 use crate::{Checkpointed, ProposeError, WaitError};
@@ -133,11 +134,28 @@ pub(crate) struct Progress {
     pub stopped: bool,
     /// The first local error.
     pub degraded: Option<String>,
+    /// Who has no room on the disk, and why: the node serves again when there is some.
+    pub full: BTreeMap<Writer, String>,
+    /// Why the last checkpoint that was due was not made.
+    pub postponed: Option<String>,
     /// The groups as the raft thread saw them last.
     pub groups: BTreeMap<GroupId, GroupStatus>,
 }
 
+/// What of a node writes to its disk, and waits for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Writer {
+    Log,
+    Store,
+}
+
 impl Progress {
+    /// Why the node does not serve: an error that has latched it, or a full disk.
+    pub fn trouble(&self) -> Option<String> {
+        let full = || self.full.values().next().map(|reason| format!("{reason}. {GOES_ON}"));
+        self.degraded.clone().or_else(full)
+    }
+
     /// The root group as the raft thread saw it last.
     pub fn root(&self) -> Option<&GroupStatus> {
         self.groups.get(&GroupId::ROOT)
@@ -154,6 +172,8 @@ pub(crate) struct Shared {
     progress: Mutex<Progress>,
     /// Set with `Progress::degraded`, for those who ask often.
     is_degraded: AtomicBool,
+    /// Whether `Progress::full` says why.
+    is_full: AtomicBool,
     /// There may be something to apply.
     pub apply_wakes: Condvar,
     /// There may be a checkpoint to make.
@@ -233,10 +253,45 @@ impl Shared {
         self.is_degraded.load(Ordering::Acquire)
     }
 
-    /// Whether the node serves no more.
-    pub fn has_ended(&self) -> bool {
+    /// Whether the node does not serve.
+    pub fn is_silent(&self) -> bool {
         let progress = self.progress();
-        progress.stopped || progress.degraded.is_some()
+        progress.stopped || progress.degraded.is_some() || !progress.full.is_empty()
+    }
+
+    /// The node does not serve until there is room on its disk.
+    pub fn fill(&self, writer: Writer, reason: &str) {
+        let mut progress = self.progress();
+        if progress.full.insert(writer, reason.to_owned()).is_none() {
+            tracing::error!(reason, "the disk is full: the node waits for room");
+        }
+        self.is_full.store(true, Ordering::Release);
+        drop(progress);
+        self.pending.note_full(true);
+        self.moved.notify_all();
+        self.refuse_reads(&Refusal::Poisoned);
+    }
+
+    /// There is room again.
+    pub fn find_room(&self, writer: Writer) {
+        let mut progress = self.progress();
+        let Some(reason) = progress.full.remove(&writer) else { return };
+        tracing::info!(reason, "there is room on the disk again: the node goes on");
+        let is_full = !progress.full.is_empty();
+        self.is_full.store(is_full, Ordering::Release);
+        drop(progress);
+        self.pending.note_full(is_full);
+        self.wake_all();
+    }
+
+    /// Answers a proposal that has reached no log: it was not taken.
+    pub fn refuse_proposal(&self, id: ProposalId) {
+        let reason = self.progress().trouble().unwrap_or_default();
+        self.pending.complete([(id, Err(ProposeError::Degraded { reason }))]);
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
     }
 
     pub fn wake_all(&self) {
@@ -259,8 +314,8 @@ impl Shared {
             if ready(&progress) {
                 return Ok(());
             }
-            if let Some(reason) = &progress.degraded {
-                return Err(WaitError::Degraded { reason: reason.clone() });
+            if let Some(reason) = progress.trouble() {
+                return Err(WaitError::Degraded { reason });
             }
             if progress.stopped {
                 return Err(WaitError::Stopped);

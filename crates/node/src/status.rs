@@ -12,7 +12,8 @@ pub enum NodeState {
     Ok,
     /// It has no leader yet, or has not applied yet what it knows to be committed.
     Joining,
-    /// A local error has latched it: it applies and accepts nothing until it is restarted.
+    /// It applies and accepts nothing: a local error has latched it until it is restarted, or its disk is full, and it goes
+    /// on when there is room.
     Degraded,
     /// It was stopped.
     Stopped,
@@ -190,8 +191,8 @@ fn applied(progress: &Progress, group: GroupId) -> LogIndex {
 }
 
 fn state_of(progress: &Progress, group: &GroupStatus) -> (NodeState, Option<String>) {
-    if let Some(reason) = &progress.degraded {
-        return (NodeState::Degraded, Some(reason.clone()));
+    if let Some(reason) = progress.trouble() {
+        return (NodeState::Degraded, Some(reason));
     }
     if let GroupState::Poisoned { reason } = &group.state {
         return (NodeState::Degraded, Some(reason.clone()));

@@ -171,8 +171,12 @@ void quack_rs_change_members(void *rust_host, QuackBytes catalog, QuackBytes wha
 //! Gives back the reference to a node that `quack_cpp_store_open` took.
 void quack_rs_node_release(const void *node);
 
-//! Whether the node has met no error of its own.
+//! Whether the node has met no error of its own, and has room on its disk.
 bool quack_rs_node_serves(const void *node);
+//! Whether an error has latched the node: it stores nothing any more.
+bool quack_rs_node_has_failed(const void *node);
+//! An error when the disk has no room for a checkpoint.
+void quack_rs_node_require_room(const void *node, QuackError *error);
 //! An error when the node does not serve. Where reads are linearizable, returns when everything that was acknowledged
 //! anywhere in the cluster before the call is applied here.
 void quack_rs_node_admit(const void *node, bool linearizable, QuackInterrupt interrupt, QuackError *error);

@@ -74,6 +74,7 @@ public:
 	const void *Node() const;
 	//! Refuses every further write with `reason`.
 	void Seal(const duckdb::string &reason);
+	bool IsSealed() const;
 	//! Whether the server is letting go of the store, so that DETACH may pass.
 	void AllowDetach() {
 		detachable = true;
@@ -83,8 +84,14 @@ public:
 	bool is_named = false;
 	//! Tells the node of an error that its store does not survive.
 	void Fail(const duckdb::string &reason) const;
-	//! Whether the node has met no error of its own.
+	//! Whether the node has met no error of its own, and has room on its disk.
 	bool Serves() const;
+	//! Whether an error has latched the node.
+	bool HasFailed() const;
+	//! Throws where the disk has no room for a checkpoint. DuckDB does not survive one that breaks off.
+	void RequireRoom() const;
+	//! Whether it has room for one.
+	bool HasRoom() const;
 	//! A commit has failed half-way: what is in memory is not what the log says.
 	void Spoil() {
 		spoilt = true;
@@ -92,7 +99,7 @@ public:
 	//! Whether a checkpoint would store what the log says. Where not, the store that is on disk is good, and a restart
 	//! applies to it what follows in the log.
 	bool IsSound() const {
-		return !spoilt && Serves();
+		return !spoilt && !HasFailed();
 	}
 	//! Throws where it would not.
 	void RequireSound() const;

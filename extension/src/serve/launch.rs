@@ -24,6 +24,8 @@ use crate::writer::share_node;
 
 /// How often a node that may not serve asks whether it may.
 const AGREEMENT_PERIOD: Duration = Duration::from_millis(200);
+/// How often a node that was not ready tries again.
+const READY_POLL: Duration = Duration::from_millis(50);
 
 /// What runs once the node is a member of its cluster.
 pub struct Running {
@@ -156,9 +158,12 @@ impl Opening {
                 .and_then(|()| shared.announce_boot())
             {
                 Ok(()) => break,
-                Err(error) => tracing::debug!(reason = %error.message, "not ready yet"),
+                Err(error) => {
+                    tracing::debug!(reason = %error.message, "not ready yet");
+                    std::thread::sleep(READY_POLL);
+                }
             }
-            if node.degraded().is_some() || node.has_stopped() || cluster.is_stopped() {
+            if node.has_failed() || node.has_stopped() || cluster.is_stopped() {
                 return Ok(());
             }
         }
@@ -168,7 +173,7 @@ impl Opening {
 
     /// Lets clients in as soon as the members that were started otherwise are no obstacle.
     fn agree(&self, cluster: &Cluster, node: &NodeHandle) {
-        while node.degraded().is_none() && !node.has_stopped() && !cluster.is_stopped() {
+        while !node.has_failed() && !node.has_stopped() && !cluster.is_stopped() {
             let reason = match cluster.require_agreement() {
                 Ok(()) => {
                     *lock(&self.refusing) = None;

@@ -1,25 +1,13 @@
 """Wall clocks of single processes that a test sets as it likes; see clock_shim.cpp."""
 
-import functools
 import os
 import struct
-import subprocess
-import tempfile
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("clock_shim.cpp")
+from quack_testing.preload import preloaded
+
 HOUR = 3600
 DAY = 24 * HOUR
-
-
-@functools.cache
-def _built():
-    """The library, built once for all tests of a run; the folder ends with the run."""
-    folder = tempfile.TemporaryDirectory(prefix="quack-clock-")
-    library = Path(folder.name) / "clock_shim.so"
-    compiler = os.environ.get("CXX", "g++")
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, SOURCE], check=True, capture_output=True)
-    return folder, library
 
 
 class Clock:
@@ -28,7 +16,7 @@ class Clock:
     def __init__(self, folder, name, seconds=0):
         self.path = Path(folder) / f"{name}.clock"
         self.set(seconds)
-        self.environment = {"LD_PRELOAD": str(_built()[1]), "QUACK_CLOCK_OFFSET": str(self.path)}
+        self.environment = {"LD_PRELOAD": preloaded("clock_shim"), "QUACK_CLOCK_OFFSET": str(self.path)}
 
     def set(self, seconds):
         """A jump: to so many seconds ahead of the true time."""

@@ -67,6 +67,9 @@ struct World {
     names_durable: BTreeMap<String, usize>,
     calls: u64,
     fail_at: Option<u64>,
+    /// Calls that need room, and which of them find none.
+    growths: u64,
+    full: std::ops::Range<u64>,
     syncs: u64,
     writes: u64,
 }
@@ -76,6 +79,13 @@ impl World {
     fn call(&mut self) -> io::Result<()> {
         self.calls += 1;
         if self.fail_at == Some(self.calls) { Err(io::Error::other("injected failure")) } else { Ok(()) }
+    }
+
+    /// Counts a call that needs room.
+    fn grow(&mut self) -> io::Result<()> {
+        self.call()?;
+        self.growths += 1;
+        if self.full.contains(&self.growths) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn find(&self, name: &str) -> io::Result<usize> {
@@ -102,6 +112,13 @@ impl DiskMemory {
         let mut world = self.world();
         world.calls = 0;
         world.fail_at = call;
+    }
+
+    /// Lets the calls with these numbers, counted from now among those that need room, find none.
+    pub fn fill(&self, calls: std::ops::Range<u64>) {
+        let mut world = self.world();
+        world.growths = 0;
+        world.full = calls;
     }
 
     pub fn calls(&self) -> u64 {
@@ -189,7 +206,7 @@ impl Disk for DiskMemory {
 
     fn create(&self, name: &str) -> io::Result<FileMemory> {
         let mut world = self.world();
-        world.call()?;
+        world.grow()?;
         if world.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -244,7 +261,7 @@ impl DiskFile for FileMemory {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut world = self.world.lock().unwrap();
-        let result = world.call();
+        let result = world.grow();
         world.writes += 1;
         // A failed write may have written a part.
         let bytes = if result.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };

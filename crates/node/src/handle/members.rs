@@ -47,7 +47,7 @@ impl NodeHandle {
             if let Some(reason) = self.shared.take_members_refusal(tag) {
                 return Err(MemberError::Refused(reason));
             }
-            if self.shared.has_ended() {
+            if self.shared.is_silent() {
                 return Err(MemberError::Waiting(self.ended()));
             }
             if Instant::now() >= deadline {

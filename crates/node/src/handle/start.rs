@@ -1,6 +1,6 @@
 //! How a node begins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
@@ -15,6 +15,7 @@ use crate::checkpoint_loop::{CheckpointLoop, KeptLog};
 use crate::folder::DataFolder;
 use crate::machine::{Checkpointed, StateMachine};
 use crate::raft_loop::RaftLoop;
+use crate::room::Room;
 use crate::shared::Shared;
 use crate::transport::Transport;
 use crate::{Error, NodeConfig, random, threads};
@@ -79,6 +80,8 @@ impl NodeHandle {
         progress.groups = core.statuses().into_iter().map(|status| (status.group, status)).collect();
         drop(progress);
 
+        let room = Room::new(folder.path(), folder.store_path());
+        room.take_reserve();
         let (commands, receiver) = sync_channel(COMMANDS_MAX);
         let (tick, apply_bytes_max) = (config.tick, config.apply_bytes_max);
         let checkpoints = CheckpointLoop {
@@ -88,6 +91,7 @@ impl NodeHandle {
             log_bytes: config.checkpoint_log_bytes,
             on_stop: config.checkpoint_on_stop,
             kept: KeptLog::new(config.keep_log_bytes, place.groups().collect(), log.bytes_on_disk()),
+            room: room.clone(),
         };
         let groups = reader.groups();
         let missing = lanes.lanes.iter().filter(|(group, _)| !groups.contains(group));
@@ -101,6 +105,7 @@ impl NodeHandle {
             tick,
             lanes,
             lanes_applied: place.lanes,
+            room: room.clone(),
             missing,
         };
         let raft = RaftLoop {
@@ -116,12 +121,16 @@ impl NodeHandle {
             created: Vec::new(),
             is_silent: is_introduced,
             boot: identity.boot,
+            room: room.clone(),
+            postponed: VecDeque::new(),
+            stops: false,
         };
         let running = spawn_all(&shared, raft, applies, machine, checkpoints, folder)?;
         Ok(Arc::new(Self {
             config,
             identity,
             shared,
+            room,
             commands,
             read_tags: AtomicU64::new(0),
             member_tags: AtomicU64::new(0),

@@ -1,0 +1,155 @@
+//! Room on the disk of the data folder.
+//!
+//! The log asks the disk: a write without room has no effect and is repeated (see [`quack_log::Error::Full`]). The state
+//! machine's own files are DuckDB's, which does not survive every write that fails: here the node looks before it writes.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::process::{Resource, getrlimit};
+
+/// How often a node without room looks for it.
+pub(crate) const ROOM_POLL: Duration = Duration::from_millis(200);
+
+/// What becomes of a node without room, for people.
+pub(crate) const GOES_ON: &str = "Nothing is lost, and nothing needs to be restarted: make room on the disk of the data \
+                                  folder, and the node goes on by itself";
+
+/// Occupied from the beginning on, and given back when the disk is full: the log's write that met the full disk, and a start
+/// on a full disk, take no more.
+pub(crate) const RESERVE: &str = "reserve";
+const RESERVE_BYTES: u64 = 1 << 20;
+/// The reserve is taken when so much else is left.
+const PLENTY_BYTES: u64 = 8 * RESERVE_BYTES;
+
+/// What is left for others, whatever DuckDB writes: the log, and what DuckDB writes besides rows.
+const LEFT_BYTES: u64 = 4 << 20;
+/// Batches of fewer bytes are kept in memory until the next checkpoint.
+const WRITTEN_BYTES_MIN: u64 = 16 << 10;
+/// A checkpoint writes again what of the store has changed, which is not known; of a small store it may be all.
+const REWRITTEN_BYTES_MAX: u64 = 256 << 20;
+
+/// The room of one data folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    folder: PathBuf,
+    /// The file that grows.
+    store: PathBuf,
+}
+
+impl Room {
+    pub fn new(folder: &Path, store: PathBuf) -> Self {
+        Self { folder: folder.to_owned(), store }
+    }
+
+    /// Bytes by which the store can grow. A disk that does not say has room.
+    fn bytes(&self) -> u64 {
+        let on_disk =
+            statvfs(&self.folder).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let of_file =
+            getrlimit(Resource::Fsize).current.map_or(u64::MAX, |max| max.saturating_sub(self.stored()));
+        on_disk.min(of_file)
+    }
+
+    /// Bytes of the store.
+    fn stored(&self) -> u64 {
+        std::fs::metadata(&self.store).map_or(0, |file| file.len())
+    }
+
+    /// # Errors
+    /// Why a batch of entries with so many bytes is not applied now.
+    pub fn for_batch(&self, bytes: u64) -> Result<(), String> {
+        if bytes < WRITTEN_BYTES_MIN {
+            Ok(())
+        } else {
+            self.require(2 * bytes + LEFT_BYTES, "to apply the next entries")
+        }
+    }
+
+    /// # Errors
+    /// Why no checkpoint is made now of what entries with so many bytes have changed.
+    pub fn for_checkpoint(&self, bytes: u64) -> Result<(), String> {
+        let rewritten = self.stored().min(REWRITTEN_BYTES_MAX);
+        self.require(2 * bytes + rewritten + LEFT_BYTES, "for a checkpoint")
+    }
+
+    fn require(&self, needed: u64, what: &str) -> Result<(), String> {
+        let left = self.bytes();
+        if left >= needed {
+            return Ok(());
+        }
+        Err(format!(
+            "there is no room on the disk of the data folder {what}: {needed} bytes are needed, {left} are left"
+        ))
+    }
+
+    /// Takes the reserve if there is plenty of room. Without one the node works as well.
+    pub fn take_reserve(&self) {
+        let path = self.folder.join(RESERVE);
+        if path.exists() || self.bytes() < PLENTY_BYTES {
+            return;
+        }
+        let taken = || -> io::Result<()> {
+            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            fallocate(&file, FallocateFlags::empty(), 0, RESERVE_BYTES)?;
+            Ok(())
+        };
+        if let Err(error) = taken() {
+            tracing::debug!(%error, "no reserve was taken");
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+
+    /// Gives the reserve back; says whether there was one.
+    pub fn give_reserve(&self) -> bool {
+        std::fs::remove_file(self.folder.join(RESERVE)).is_ok()
+    }
+}
+
+/// For a start: gives the reserve back if the disk has no room without it.
+pub(crate) fn make_room(folder: &Path) {
+    let room = Room::new(folder, PathBuf::new());
+    if room.bytes() < RESERVE_BYTES && room.give_reserve() {
+        tracing::warn!(folder = %folder.display(), "the disk is full: the node starts with what it has kept in reserve");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_is_taken_once_and_given_back_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::new(folder.path(), folder.path().join("store"));
+        assert!(!room.give_reserve());
+        for _ in 0..2 {
+            room.take_reserve();
+            let reserve = std::fs::metadata(folder.path().join(RESERVE)).unwrap();
+            assert_eq!(reserve.len(), RESERVE_BYTES);
+        }
+        // A start on a disk with room leaves it.
+        make_room(folder.path());
+        assert!(room.give_reserve());
+        assert!(!room.give_reserve());
+    }
+
+    #[test]
+    fn what_is_small_is_taken_and_what_no_disk_holds_is_refused_with_both_sizes() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::new(folder.path(), folder.path().join("store"));
+        assert_eq!(room.for_batch(WRITTEN_BYTES_MIN - 1), Ok(()));
+        assert_eq!(room.for_batch(WRITTEN_BYTES_MIN), Ok(()));
+        assert_eq!(room.for_checkpoint(0), Ok(()));
+        let bytes = u64::MAX / 4;
+        for refused in [room.for_batch(bytes), room.for_checkpoint(bytes)] {
+            let reason = refused.unwrap_err();
+            assert!(reason.contains("there is no room on the disk of the data folder"), "{reason}");
+            assert!(reason.contains(&(2 * bytes + LEFT_BYTES).to_string()), "{reason}");
+        }
+    }
+}
