@@ -41,7 +41,6 @@ Applier::~Applier() {
 	found.clear();
 	store.host.memory_room.GiveBack(*context.db);
 	connection.reset();
-	store.host.held--;
 }
 
 void Applier::Run(const string &sql) {

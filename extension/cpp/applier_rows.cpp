@@ -107,10 +107,13 @@ void Applier::FlushAppend() {
 
 void Applier::ReadRows(Target &target, QuackBytes bytes, const vector<vector<LogicalType>> &expected, DataChunk &chunk) {
 	auto accept = [&](idx_t rows, const vector<LogicalType> &types) {
-		if (rows > STANDARD_VECTOR_SIZE || std::find(expected.begin(), expected.end(), types) == expected.end()) {
+		auto found = std::find_if(expected.begin(), expected.end(),
+		                          [&](const vector<LogicalType> &meant) { return WithCodes(meant) == types; });
+		if (rows > STANDARD_VECTOR_SIZE || found == expected.end()) {
 			throw InvalidInputException("the rows for table \"%s\" do not have the types of its columns",
 			                            target.entry->name.GetIdentifierName());
 		}
+		return *found;
 	};
 	try {
 		DeserializeChunk(context, bytes, chunk, accept);

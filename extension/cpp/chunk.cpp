@@ -29,23 +29,63 @@ static SerializationOptions OptionsFor(const char *version) {
 	return options;
 }
 
-static unique_ptr<MemoryStream> Serialize(DataChunk &chunk, const SerializationOptions &options) {
-	auto stream = make_uniq<MemoryStream>();
-	BinarySerializer serializer(*stream, options);
-	serializer.Begin();
-	chunk.Serialize(serializer);
-	serializer.End();
-	return stream;
+//! The type with the codes of ENUMs for the ENUMs, which a vector holds in the same way.
+static LogicalType WithCodes(const LogicalType &type) {
+	if (!TypeVisitor::Contains(type, LogicalTypeId::ENUM)) {
+		return type;
+	}
+	return TypeVisitor::VisitReplace(type, [](const LogicalType &part) {
+		if (part.id() != LogicalTypeId::ENUM) {
+			return part;
+		}
+		switch (part.InternalType()) {
+		case PhysicalType::UINT8:
+			return LogicalType(LogicalTypeId::UTINYINT);
+		case PhysicalType::UINT16:
+			return LogicalType(LogicalTypeId::USMALLINT);
+		default:
+			return LogicalType(LogicalTypeId::UINTEGER);
+		}
+	});
+}
+
+vector<LogicalType> WithCodes(const vector<LogicalType> &types) {
+	vector<LogicalType> result;
+	for (auto &type : types) {
+		result.push_back(WithCodes(type));
+	}
+	return result;
 }
 
 unique_ptr<MemoryStream> SerializeChunk(DataChunk &chunk) {
 	static const auto OPTIONS = OptionsFor(LOG_VERSION);
-	return Serialize(chunk, OPTIONS);
+	auto stream = make_uniq<MemoryStream>();
+	BinarySerializer serializer(*stream, OPTIONS);
+	// As `DataChunk::Serialize`, which would write all values of an ENUM with every chunk.
+	serializer.Begin();
+	serializer.WriteProperty<sel_t>(100, "rows", NumericCast<sel_t>(chunk.size()));
+	serializer.WriteList(101, "types", chunk.ColumnCount(), [&](Serializer::List &list, idx_t i) {
+		list.WriteElement(WithCodes(chunk.data[i].GetType()));
+	});
+	serializer.WriteList(102, "columns", chunk.ColumnCount(), [&](Serializer::List &list, idx_t i) {
+		list.WriteObject([&](Serializer &object) {
+			Vector column(chunk.data[i].GetType());
+			column.Reference(chunk.data[i]);
+			column.Serialize(object);
+		});
+	});
+	serializer.End();
+	return stream;
 }
 
 unique_ptr<MemoryStream> SerializeChunkForClient(DataChunk &chunk) {
 	static const auto OPTIONS = OptionsFor(CLIENT_VERSION);
-	return Serialize(chunk, OPTIONS);
+	auto stream = make_uniq<MemoryStream>();
+	BinarySerializer serializer(*stream, OPTIONS);
+	serializer.Begin();
+	chunk.Serialize(serializer);
+	serializer.End();
+	return stream;
 }
 
 unique_ptr<MemoryStream> SerializeTypeForClient(const LogicalType &type) {
@@ -70,7 +110,7 @@ void DeserializeChunk(ClientContext &context, QuackBytes bytes, DataChunk &chunk
 	vector<LogicalType> types;
 	deserializer.ReadList(101, "types",
 	                      [&](Deserializer::List &list, idx_t) { types.push_back(list.ReadElement<LogicalType>()); });
-	accept(rows, types);
+	types = accept(rows, types);
 	chunk.Initialize(Allocator::DefaultAllocator(), types, MaxValue<idx_t>(rows, STANDARD_VECTOR_SIZE));
 	idx_t columns = 0;
 	deserializer.ReadList(102, "columns", [&](Deserializer::List &list, idx_t i) {

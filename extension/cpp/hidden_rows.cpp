@@ -185,6 +185,8 @@ void HideRowsIn(Hiding transaction, unique_ptr<LogicalOperator> &op) {
 	if (transaction && !transaction->HiddenIn(*table->GetStorage().GetDataTableInfo())) {
 		return;
 	}
+	// DuckDB 2.0.0 cannot read the rows of a LIMIT late where a filter is on their row ids.
+	get.function.late_materialization = false;
 	auto filter = make_uniq<LogicalFilter>(VisibilityOf(get, table->GetStorage().GetDataTableInfo()));
 	filter->children.push_back(std::move(op));
 	op = std::move(filter);

@@ -22,10 +22,15 @@ shared_ptr<DatabaseInstance> Host::Instance() const {
 	return result;
 }
 
-unique_ptr<Connection> Host::Connect() {
+void CloseHeld::operator()(Connection *connection) const {
+	delete connection;
+	host->held--;
+}
+
+HeldConnection Host::Connect() {
 	auto connection = make_uniq<Connection>(*Instance());
 	held++;
-	return connection;
+	return HeldConnection(connection.release(), CloseHeld {this});
 }
 
 Host &Host::Get(optional_ptr<StorageExtensionInfo> info) {

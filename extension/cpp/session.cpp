@@ -52,7 +52,6 @@ private:
 		stream.reset();
 		result.reset();
 		connection.reset();
-		host.held--;
 	}
 	void Run(unique_ptr<SQLStatement> statement, bool is_last, bool may_stream);
 	unique_ptr<QueryResult> Submit(unique_ptr<SQLStatement> statement, bool may_stream, bool &streams);
@@ -67,7 +66,7 @@ private:
 	//! Outlives the session: the server closes its sessions before the store.
 	Store &store;
 	Host &host;
-	unique_ptr<Connection> connection;
+	HeldConnection connection;
 	ClientContext &context;
 	string catalog_name;
 	//! The result being read: as a stream where possible, else whole.
@@ -242,6 +241,7 @@ void Session::Append(const string &schema, const string &table, QuackBytes bytes
 				for (auto &type : types) {
 					CheckType(type);
 				}
+				return types;
 			});
 			auto &catalog = ReplicatedCatalog();
 			auto changes = OpenChanges(context, catalog);

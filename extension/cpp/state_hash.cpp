@@ -39,11 +39,6 @@ public:
 			    StateForLog(sequence.GetData());
 		});
 	}
-	~StateHasher() {
-		connection.reset();
-		store.host.held--;
-	}
-
 	string Hash();
 	uint64_t Position();
 
@@ -57,7 +52,7 @@ private:
 	string WithoutCatalog(const string &text) const;
 
 	Store &store;
-	unique_ptr<Connection> connection;
+	HeldConnection connection;
 	ClientContext &context;
 	//! What the catalog holds, but for sequences' values.
 	vector<string> definitions;

@@ -11,6 +11,8 @@
 #include "transaction_manager.hpp"
 #include "one_nan.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
+#include "duckdb/common/type_visitor.hpp"
+#include "duckdb/common/vector/flat_vector.hpp"
 #include "duckdb/main/prepared_statement_data.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
@@ -382,14 +384,34 @@ static void Mix(uint64_t &hash, const string &text) {
 	hash = (hash ^ 0xff) * 0x100000001b3ULL;
 }
 
-uint64_t ShapeOf(const TableCatalogEntry &table) {
+//! What the codes of the ENUMs in a type stand for: a type that has a name does not say.
+static void MixEnums(uint64_t &hash, const LogicalType &type) {
+	TypeVisitor::Contains(type, [&](const LogicalType &part) {
+		if (part.id() == LogicalTypeId::ENUM) {
+			auto &values = EnumType::GetValuesInsertOrder(part);
+			auto texts = FlatVector::GetData<string_t>(values);
+			for (idx_t i = 0; i < EnumType::GetSize(part); i++) {
+				Mix(hash, texts[i].GetString());
+			}
+		}
+		return false;
+	});
+}
+
+uint64_t ComputeShape(const TableCatalogEntry &table) {
 	uint64_t hash = 0xcbf29ce484222325ULL;
 	for (auto &column : table.GetColumns().Physical()) {
 		Mix(hash, column.Name().GetIdentifierName());
 		Mix(hash, column.Type().ToString());
+		MixEnums(hash, column.Type());
 	}
 	// Zero means "not checked".
 	return hash == 0 ? 1 : hash;
+}
+
+uint64_t ShapeOf(const TableCatalogEntry &table) {
+	auto ours = dynamic_cast<const QuackTableEntry *>(&table);
+	return ours ? ours->Shape() : ComputeShape(table);
 }
 
 } // namespace quack

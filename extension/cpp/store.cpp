@@ -23,7 +23,7 @@ Store::Store(Host &host, shared_ptr<AttachedDatabase> db_p)
 	host.held++;
 }
 
-unique_ptr<Connection> Store::Connect(bool internal) {
+HeldConnection Store::Connect(bool internal) {
 	auto connection = host.Connect();
 	StatementState::Get(*connection->context).internal = internal;
 	UseStore(*connection->context, CatalogName());
@@ -76,7 +76,6 @@ static unique_ptr<Store> OpenStore(Host &host, const string &path, const string 
 		error = ErrorData(ex);
 	}
 	connection.reset();
-	host.held--;
 	{
 		lock_guard<mutex> guard(host.opening_lock);
 		host.opening.erase(key);
@@ -161,7 +160,6 @@ extern "C" void quack_cpp_store_checkpoint(void *store_p, QuackError *error) {
 			failure = ErrorData(ex);
 		}
 		connection.reset();
-		store.host.held--;
 		if (failure.HasError()) {
 			failure.Throw();
 		}

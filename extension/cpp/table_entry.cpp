@@ -5,6 +5,7 @@
 #include "catalog.hpp"
 #include "compat.hpp"
 #include "exported_entry.hpp"
+#include "statement.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
 #include "duckdb/parser/constraints/foreign_key_constraint.hpp"
@@ -65,6 +66,15 @@ unique_ptr<CreateInfo> QuackTableEntry::GetInfo() const {
 		placed->options = placement.ToOptions();
 	}
 	return std::move(placed);
+}
+
+uint64_t QuackTableEntry::Shape() const {
+	auto known = shape.load();
+	if (known == 0) {
+		known = ComputeShape(*this);
+		shape = known;
+	}
+	return known;
 }
 
 unique_ptr<CatalogEntry> QuackTableEntry::Wrap(unique_ptr<CatalogEntry> made, const Placement &after) const {

@@ -6,7 +6,7 @@ use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind, step};
 use quack_types::{LogIndex, Mark, ProposalId, RaftId};
 
 /// The format of entries, and of what the applier stores beside the tables. Every entry carries it, and no other is read.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// What to do with what another release has left behind.
 pub(crate) const OLDER: &str = "written by an older release: start with an empty folder";

@@ -10,6 +10,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -45,6 +47,17 @@ const CLIENT_WAIT: Duration = Duration::from_secs(1);
 const PLAIN_FROM_AFAR: &str =
     "this server takes plain HTTP from its own machine only: connect with TLS (https)";
 const PLAIN_OFF: &str = "plain HTTP is switched off on this server: connect with TLS (https)";
+
+/// So many of the files that a process may open are not for connections: a checkpoint that cannot open its files ends the
+/// store, and clients must not be able to bring that about.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// Whether a socket has one of the last descriptors that the process may have: the system gives out the lowest that is free.
+fn is_of_reserve(socket: &TcpStream) -> bool {
+    let Some(max) = getrlimit(Resource::Nofile).current else { return false };
+    let of_connections = max - DESCRIPTORS_RESERVED.min(max / 4);
+    u64::try_from(socket.as_raw_fd()).is_ok_and(|descriptor| descriptor >= of_connections)
+}
 
 /// What all connections of a server share.
 pub(crate) struct Connections {
@@ -132,6 +145,12 @@ impl Connections {
                 biased;
                 () = stopped(&mut stopping) => return,
                 next = listener.accept() => match next {
+                    Ok((socket, from)) if is_of_reserve(&socket) => {
+                        tracing::warn!(%from, "a connection is closed: the rest of the files that the process may open \
+                                               (ulimit -n) is for the node's own");
+                        drop(socket);
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                     Ok((socket, from)) => self.spawn(socket, from),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");

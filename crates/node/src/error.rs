@@ -254,10 +254,10 @@ pub enum WaitError {
     /// The caller was interrupted.
     #[error("interrupted")]
     Interrupted,
-    /// The disk has no room for it; the node goes on without.
-    #[error("{reason}. Nothing is lost: make room on the disk")]
+    /// The disk has no room for it, or the process may open no more files; the node goes on without.
+    #[error("{reason}")]
     NoRoom {
-        /// How much is missing.
+        /// What is missing, and what helps.
         reason: String,
     },
     /// The read was refused, for instance because no quorum is reachable.

@@ -3,7 +3,7 @@
 //! The log asks the disk: a write without room has no effect and is repeated (see [`quack_log::Error::Full`]). The state
 //! machine's own files are DuckDB's, which does not survive every write that fails: here the node looks before it writes.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,8 @@ const PLENTY_BYTES: u64 = 8 * RESERVE_BYTES;
 const LEFT_BYTES: u64 = 4 << 20;
 /// Batches of fewer bytes are kept in memory until the next checkpoint.
 const WRITTEN_BYTES_MIN: u64 = 16 << 10;
+/// Files that a checkpoint opens at a time, and some more.
+const CHECKPOINT_FILES: usize = 8;
 /// A checkpoint writes again what of the store has changed, which is not known; of a small store it may be all.
 const REWRITTEN_BYTES_MAX: u64 = 256 << 20;
 
@@ -73,8 +75,16 @@ impl Room {
     /// # Errors
     /// Why no checkpoint is made now of what entries with so many bytes have changed.
     pub fn for_checkpoint(&self, bytes: u64) -> Result<(), String> {
+        let opened: io::Result<Vec<File>> = (0..CHECKPOINT_FILES).map(|_| File::open(&self.folder)).collect();
+        if let Err(error) = opened {
+            return Err(format!(
+                "a checkpoint cannot open its files: {error}. Nothing is lost: it is made when the process may open more \
+                 (ulimit -n), or when clients have closed connections"
+            ));
+        }
         let rewritten = self.stored().min(REWRITTEN_BYTES_MAX);
         self.require(2 * bytes + rewritten + LEFT_BYTES, "for a checkpoint")
+            .map_err(|reason| format!("{reason}. Nothing is lost: make room there"))
     }
 
     fn require(&self, needed: u64, what: &str) -> Result<(), String> {

@@ -131,7 +131,7 @@ private:
 	void NoteText(Target &target, duckdb::DataChunk &rows);
 
 	Store &store;
-	duckdb::unique_ptr<duckdb::Connection> connection;
+	HeldConnection connection;
 	//! Whether the running transaction, or the one that was rolled back last, has run a statement.
 	bool ran_statement = false;
 	bool keeps_checkpoints_away = false;

@@ -9,6 +9,17 @@
 
 namespace quack {
 
+class Host;
+
+//! Closes a connection of a host, which counts it no longer.
+struct CloseHeld {
+	void operator()(duckdb::Connection *connection) const;
+
+	Host *host = nullptr;
+};
+
+using HeldConnection = std::unique_ptr<duckdb::Connection, CloseHeld>;
+
 //! One per DuckDB instance, owned by its storage extension.
 //!
 //! Invariant: a host never keeps its instance alive by itself; only open stores, appliers and sessions do, and each
@@ -20,8 +31,8 @@ public:
 
 	//! The instance; throws when it is being closed.
 	duckdb::shared_ptr<duckdb::DatabaseInstance> Instance() const;
-	//! A new connection, counted in `held`.
-	duckdb::unique_ptr<duckdb::Connection> Connect();
+	//! A new connection, counted in `held` for as long as it is there.
+	HeldConnection Connect();
 
 	static Host &Get(duckdb::optional_ptr<duckdb::StorageExtensionInfo> info);
 	//! The host of a connection's instance.

@@ -172,7 +172,9 @@ void ReadNoMore(duckdb::DuckTransaction &transaction);
 //! Commits changes of the catalog that are a transaction of their own.
 void FinishWriter(duckdb::ClientContext &context, QuackCatalog &catalog, Writer &writer);
 
-//! Fingerprint of a table's column names and types (FNV-1a, 64 bits), see `Rows.shape`.
+//! Fingerprint of a table's column names and types, with all values of their ENUMs (FNV-1a, 64 bits), see `Rows.shape`.
+uint64_t ComputeShape(const duckdb::TableCatalogEntry &table);
+//! The same, which a table of ours knows.
 uint64_t ShapeOf(const duckdb::TableCatalogEntry &table);
 
 } // namespace quack

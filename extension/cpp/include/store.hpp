@@ -19,7 +19,7 @@ public:
 		return db->GetName().GetIdentifierName();
 	}
 	//! A connection with the store as its default database: a client's, or an `internal` one of the node itself.
-	duckdb::unique_ptr<duckdb::Connection> Connect(bool internal);
+	HeldConnection Connect(bool internal);
 
 	Host &host;
 	duckdb::shared_ptr<duckdb::DatabaseInstance> instance;

@@ -6,6 +6,8 @@
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/parser/parsed_data/comment_on_column_info.hpp"
 
+#include <atomic>
+
 namespace quack {
 
 //! Invariant: every table of a `QuackCatalog` is one of these. They come to be where a table is created
@@ -25,6 +27,8 @@ public:
 	duckdb::unique_ptr<duckdb::CatalogEntry> Copy(duckdb::ClientContext &context) const override;
 
 	static const Placement &PlacementOf(const duckdb::TableCatalogEntry &table);
+	//! `ComputeShape`, which an entry has for good: with large ENUMs it takes a while.
+	uint64_t Shape() const;
 
 private:
 	//! The entry that DuckDB has made, as one of these, with the given placement.
@@ -32,6 +36,8 @@ private:
 	                                              const Placement &placement) const;
 
 	Placement placement;
+	//! 0 until it is asked for.
+	mutable std::atomic<uint64_t> shape {0};
 };
 
 //! Changes nothing but the placement. DuckDB lets nothing be altered that an index or a view depends on, but for what

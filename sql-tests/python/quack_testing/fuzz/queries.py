@@ -39,7 +39,9 @@ class Queries:
         tables = [table for table in model.tables if table.columns]
         if not tables:
             return None
-        kinds = [self.plain, self.plain, self.grouped, self.joined, self.windowed, self.union, self.catalog, self.look_up]
+        kinds = [
+            self.plain, self.plain, self.grouped, self.joined, self.windowed, self.union, self.catalog, self.look_up, self.first,
+        ]  # fmt: skip
         return self.random.choice(kinds)(model, self.random.choice(tables))
 
     def choose_alone(self, model):
@@ -71,6 +73,20 @@ class Queries:
             of = table.column(name).type
             terms.append(f"{name} = {self.expressions.constant(of, 0)}::{of.text}")
         return Step(f"SELECT * FROM {table.full_name} WHERE {' AND '.join(terms)}")
+
+    def first(self, model, table):
+        """The first rows in the order of a key, of all or of each group: DuckDB finds them by few columns, and reads the rest."""
+        if not table.keys:
+            return self.plain(model, table)
+        names = self.random.choice(table.keys)
+        by, where = ", ".join(names), " AND ".join(f"{name} IS NOT NULL" for name in names)
+        if self.random.random() < 0.7:
+            offset = f" OFFSET {self.random.randint(1, 3000)}" if self.random.random() < 0.3 else ""
+            limit = f"LIMIT {self.random.randint(1, 8)}{offset}"
+            return Step(f"SELECT * FROM {table.full_name} WHERE {where} ORDER BY {by} {limit}", ordered=True)
+        group = self.random.choice(scope_of(table))[0]
+        numbered = f"SELECT *, row_number() OVER (PARTITION BY {group} ORDER BY {by}) AS rn FROM {table.full_name} WHERE {where}"
+        return Step(f"SELECT * FROM ({numbered}) WHERE rn <= {self.random.randint(1, 3)}")
 
     def grouped(self, model, table):
         scope = scope_of(table)
