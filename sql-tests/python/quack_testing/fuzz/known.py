@@ -40,6 +40,14 @@ KNOWN = [
         ends=True,
     ),
     Known(
+        "keys that an UPDATE gives and takes are looked at in the end; DuckDB refuses those that the transaction has written itself",
+        (SUCCESS,),
+        step=r"^(EXECUTE|UPDATE|MERGE|WITH)",
+        native=r"^Constraint Error: (PRIMARY KEY or UNIQUE constraint violation|Duplicate key)",
+        cluster=r"^(?!\w[\w ]* Error: )",
+        ends=True,
+    ),
+    Known(
         "what a failed or undone statement has drawn from a sequence stays drawn, on a plain file only until it is opened "
         "again (ARCHITECTURE.md: the log decides who gets which value, and a statement that fails gives nothing back)",
         (ROWS,),

@@ -8,6 +8,10 @@ from quack_testing.fuzz.values import value
 BORDERS = (0, 1, 2047, 2048, 2049, 122_879, 122_880, 122_881, 300_000)
 
 
+# Rows that DuckDB works on at a time.
+ONE_VECTOR = 2000
+
+
 class Writes:
     def __init__(self, random, expressions):
         self.random = random
@@ -62,13 +66,15 @@ class Writes:
     def target(self, table, columns):
         return f"{table.full_name} ({', '.join(column.name for column in columns)})"
 
-    def source(self, model, table, columns):
-        """A query with a row for these columns, in an order that decides which row comes first."""
+    def source(self, model, columns, clashes=False):
+        """A query with a row for these columns, in an order that decides which row comes first. Where two of them may clash
+        there are few: of more rows than a vector holds, DuckDB's threads decide which of two is stored.
+        """
         other = self.random.choice(model.tables)
         scope = scope_of(other)
         values = ", ".join(self.expressions.of_type(column.type, scope) + f" AS {column.name}" for column in columns)
         where = f" WHERE {self.expressions.predicate(scope)}" if scope and self.random.random() < 0.6 else ""
-        return f"SELECT {values} FROM {other.full_name}{where} ORDER BY ALL"
+        return f"SELECT {values} FROM {other.full_name}{where} ORDER BY ALL{f' LIMIT {ONE_VECTOR}' if clashes else ''}"
 
     def insert_values(self, model, table):
         columns = self.columns_to_write(table)
@@ -107,10 +113,11 @@ class Writes:
 
     def insert_select(self, model, table):
         columns = self.columns_to_write(table)
-        source = self.source(model, table, columns)
         if self.random.random() < 0.2:
+            source = self.source(model, columns)
             return Step(f"INSERT INTO {table.full_name} BY NAME ({source}){self.returning(scope_of(table))}")
         clash = self.clash(table)
+        source = self.source(model, columns, clash != "")
         return Step(f"INSERT{clash} INTO {self.target(table, columns)} {source}{self.returning(scope_of(table))}")
 
     def insert_defaults(self, model, table):
@@ -131,7 +138,7 @@ class Writes:
             where = f" WHERE {self.expressions.predicate(scope)}" if self.random.random() < 0.3 else ""
             action = f"UPDATE SET {changes}{where}"
         conflict = f"ON CONFLICT ({', '.join(key)}) DO {action}"
-        source = f"VALUES {rows}" if self.random.random() < 0.8 else self.source(model, table, columns)
+        source = f"VALUES {rows}" if self.random.random() < 0.8 else self.source(model, columns, clashes=True)
         return Step(f"INSERT INTO {self.target(table, columns)} {source} {conflict}{self.returning(scope_of(table))}")
 
     def changes(self, table, scope):
