@@ -187,6 +187,22 @@ void Applier::Reached(const QuackRevisions &revisions) {
 	QuackTransactionManager::Get(store.Catalog()).NoteRevisions(revisions);
 }
 
+//! Whether an error is about the disk, the memory or the end of this process.
+static bool IsOfThisNode(ExceptionType type) {
+	switch (type) {
+	case ExceptionType::IO:
+	case ExceptionType::OUT_OF_MEMORY:
+	case ExceptionType::PERMISSION:
+	case ExceptionType::INTERRUPT:
+	case ExceptionType::NETWORK:
+	case ExceptionType::HTTP:
+	case ExceptionType::FATAL:
+		return true;
+	default:
+		return false;
+	}
+}
+
 void Applier::CommitTransaction() {
 	// DuckDB would wait for the tables' locks inside its commit, with the lock held that every other transaction needs to
 	// begin. They are kept per transaction, so the commit finds them taken.
@@ -219,7 +235,9 @@ void Applier::CommitTransaction() {
 			// the midst of a commit: what is in memory is good for nothing any more, and no outcome.
 			catalog.Spoil();
 			if (error.Type() != ExceptionType::DATA_CORRUPTION) {
-				error = ErrorData(ExceptionType::IO, error.RawMessage());
+				// Any other error may be the entry's, and is looked at more closely by the next start.
+				auto type = IsOfThisNode(error.Type()) ? ExceptionType::IO : ExceptionType::FATAL;
+				error = ErrorData(type, error.RawMessage());
 			}
 		}
 		error.Throw();

@@ -1,14 +1,16 @@
 //! The state machine of the node: the applier over DuckDB, and its checkpoints.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use prost::Message;
 use quack_apply::entry::verification;
-use quack_apply::{Applier, Committed, Lane, StoreError, store::ErrorKind};
+use quack_apply::{Applier, Broken, Committed, Lane, StoreError, store::ErrorKind};
 use quack_cluster::Cluster;
 use quack_node::{
     Applied, Checkpointed, Checkpointer, GroupEntry, LaneInfo, LaneTable, LocalError, ReadLog, StateMachine,
+    read_broken, write_broken,
 };
 use quack_proto::log::v1::Member;
 use quack_types::{Digests, GroupId, Place};
@@ -19,6 +21,8 @@ use crate::verifications::Verifications;
 /// Applies entries to DuckDB.
 pub struct Machine {
     applier: Applier<DuckDbStore>,
+    /// The node's data folder.
+    folder: PathBuf,
     lanes: Arc<LaneTable>,
     /// Hears what the log says about members.
     cluster: Option<Arc<Cluster>>,
@@ -41,6 +45,7 @@ impl Machine {
     /// snapshot, becomes `owner`'s.
     pub fn open(
         store: Arc<AttachedStore>,
+        folder: &Path,
         owner: &str,
         foreign: bool,
         cluster: Option<Arc<Cluster>>,
@@ -51,7 +56,8 @@ impl Machine {
             // Nothing in the log says whose the store is: only a checkpoint makes it durable.
             store.checkpoint()?;
         }
-        let applier = Applier::open(tables, position, &state)?;
+        let mut applier = Applier::open(tables, position, &state)?;
+        remember_broken(&mut applier, folder)?;
         let committed = applier.committed().clone();
         let last = checkpointed(&committed);
         let checkpoints =
@@ -59,10 +65,29 @@ impl Machine {
         let checkpoints = Arc::new(checkpoints);
         let members = Vec::new();
         let lanes = Arc::default();
-        let mut machine = Self { applier, lanes, cluster, members, store, verifications, checkpoints };
+        let folder = folder.to_owned();
+        let mut machine =
+            Self { applier, folder, lanes, cluster, members, store, verifications, checkpoints };
         machine.tell_members();
         machine.note_lanes();
         Ok(machine)
+    }
+
+    /// Notes a commit that has broken off, so that the next start finds out which entry it was, or refuses it.
+    fn note_broken(&self, error: &StoreError) -> LocalError {
+        if error.kind != ErrorKind::FATAL {
+            return local(error);
+        }
+        let text = self.applier.broken().encode();
+        tracing::error!(error = error.message, entries = text, "a commit has broken off");
+        match write_broken(&self.folder, &text) {
+            Ok(()) => LocalError::new(format!(
+                "a commit has broken off: {}. The next start of this node applies what it was to hold entry by entry, and \
+                 the start after one that has broken off by itself refuses that entry, as on every other node",
+                error.message
+            )),
+            Err(failed) => LocalError::new(format!("a commit has broken off: {}. {failed}", error.message)),
+        }
     }
 
     /// Keeps the lanes for whoever asks, when there is anything new.
@@ -100,6 +125,19 @@ impl Machine {
     }
 }
 
+/// Reads which commits have broken off in earlier starts, and forgets those that are over.
+fn remember_broken(applier: &mut Applier<DuckDbStore>, folder: &Path) -> Result<(), StoreError> {
+    let io = |error: quack_node::Error| StoreError::new(ErrorKind::IO, error.to_string());
+    let text = read_broken(folder).map_err(io)?;
+    let Some(broken) = Broken::decode(&text) else {
+        let message = format!("the file 'broken' in '{}' is damaged: remove it", folder.display());
+        return Err(StoreError::new(ErrorKind::IO, message));
+    };
+    applier.remember(broken);
+    let left = applier.broken().encode();
+    if left == text { Ok(()) } else { write_broken(folder, &left).map_err(io) }
+}
+
 fn checkpointed(committed: &Committed) -> Checkpointed {
     Checkpointed { durable: committed.place.clone(), needed: committed.needed_from.clone() }
 }
@@ -121,7 +159,8 @@ impl StateMachine for Machine {
         let mut decisions = Vec::with_capacity(entries.len());
         // A verification sees what was applied before it, and nothing later.
         for run in entries.split_inclusive(|next| verification(&next.entry.data).is_some()) {
-            decisions.extend(self.applier.apply(run, log).map_err(|error| local(&error))?);
+            let applied = self.applier.apply(run, log);
+            decisions.extend(applied.map_err(|error| self.note_broken(&error))?);
             if let Some(number) = run.last().and_then(|last| verification(&last.entry.data)) {
                 match self.store.snapshot_for_hash() {
                     Ok(snapshot) => self.verifications.begin(number, snapshot),

@@ -20,6 +20,7 @@ use quack_proto::log::v1::{
 };
 use quack_types::{Claim, Digests, EntryOutcome, GroupId, LogIndex, Mark, OutcomeRecord, Place, ProposalId};
 
+use crate::broken::Broken;
 use crate::entry::{self, Decoded};
 use crate::origins::Admission;
 use crate::refusal;
@@ -121,6 +122,8 @@ pub struct Applier<S> {
     digests: Digests,
     /// This node's own error that ended it.
     failed: Option<StoreError>,
+    /// Entries whose commit has broken off, in earlier starts and in this one.
+    broken: Broken,
 }
 
 /// Most entries in one store transaction. Measured: more than 32 chunks in a transaction gain nothing; single-row
@@ -157,7 +160,20 @@ impl<S: Store> Applier<S> {
             uncommitted_bytes: 0,
             digests: Digests::default(),
             failed: None,
+            broken: Broken::default(),
         })
+    }
+
+    /// Whose commit has broken off in earlier starts. What the store holds already is forgotten.
+    pub fn remember(&mut self, broken: Broken) {
+        self.broken = broken;
+        let state = &self.state;
+        self.broken.keep(|(group, index)| state.applied(*group).is_none_or(|applied| *index > applied));
+    }
+
+    /// What the next start is to [`remember`](Self::remember).
+    pub fn broken(&self) -> &Broken {
+        &self.broken
     }
 
     /// What a restart would find in the store.
@@ -229,7 +245,8 @@ impl<S: Store> Applier<S> {
                 self.digests.claims.push(Claim { origin: id.origin, mark });
             }
             let pending = Pending { group: *group, index: entry.index, decoded };
-            if pending.decoded.as_ref().is_none_or(|decoded| may_share(&decoded.body)) {
+            let is_alone = self.broken.is_alone(&(pending.group, pending.index));
+            if !is_alone && pending.decoded.as_ref().is_none_or(|decoded| may_share(&decoded.body)) {
                 batch.push(pending);
                 if batch.len() >= self.batch_entries {
                     self.flush(&mut batch, &mut made, log)?;
@@ -313,7 +330,7 @@ impl<S: Store> Applier<S> {
             match self.try_shared(pending, made) {
                 Ok(Shared::Done(_)) => {}
                 // What came before is good as it stands.
-                Ok(Shared::Untouched) if place > 0 => return self.commit_together(place),
+                Ok(Shared::Untouched) if place > 0 => return self.commit_together(&entries[..place]),
                 Ok(Shared::Untouched | Shared::Spoilt) => {
                     self.store.rollback();
                     return Ok(Together::RolledBack(place));
@@ -324,17 +341,20 @@ impl<S: Store> Applier<S> {
                 }
             }
         }
-        self.commit_together(entries.len())
+        self.commit_together(entries)
     }
 
-    fn commit_together(&mut self, count: usize) -> Result<Together, StoreError> {
+    fn commit_together(&mut self, entries: &[Pending]) -> Result<Together, StoreError> {
         match self.store.commit(self.state.root, &self.state.encode()) {
             Ok(()) => {
                 self.note_commit();
-                Ok(Together::Committed(count))
+                Ok(Together::Committed(entries.len()))
             }
             Err(error) => {
                 self.store.rollback();
+                if error.kind == ErrorKind::FATAL {
+                    self.broken.note(entries.iter().map(|entry| (entry.group, entry.index)));
+                }
                 if error.kind.is_tried_alone() { Ok(Together::RolledBack(0)) } else { Err(error) }
             }
         }
@@ -469,6 +489,9 @@ impl<S: Store> Applier<S> {
             let message = "a statement that changes the catalog is not in the root";
             return Ok(Err(refusal::of_transaction(message)));
         }
+        if self.broken.is_refused(&at) {
+            return Ok(Err(refusal::broken()));
+        }
         loop {
             let begun = self.store.begin();
             let revisions = &self.state.revisions;
@@ -497,6 +520,9 @@ impl<S: Store> Applier<S> {
             };
             self.store.rollback();
             // After any other error what the store has in memory may be good for nothing.
+            if error.kind == ErrorKind::FATAL {
+                self.broken.note(std::iter::once(at));
+            }
             if !error.kind.is_tried_alone() {
                 return Err(error);
             }

@@ -129,7 +129,7 @@ mod tests {
         };
         assert_eq!(with(|entry| entry.version = VERSION + 1), Error::Future { index: 7, found: VERSION + 1 });
         let older = with(|entry| entry.version = VERSION - 1);
-        let text = "log entry 7 has format 5 and was written by an older release: start with an empty folder";
+        let text = "log entry 7 has format 6 and was written by an older release: start with an empty folder";
         assert_eq!(older.to_string(), text);
         let damages: [fn(&mut proto::Entry); 3] =
             [|entry| entry.version = 0, |entry| entry.id = None, |entry| entry.body = None];

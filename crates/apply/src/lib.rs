@@ -12,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod applier;
+mod broken;
 mod digest;
 pub mod entry;
 pub mod lanes;
@@ -26,6 +27,7 @@ pub mod store;
 pub mod writer;
 
 pub use applier::{Applier, Committed, Decision};
+pub use broken::Broken;
 pub use digest::Digest;
 pub use lanes::{Lane, Lanes, Placement};
 pub use revisions::Revisions;

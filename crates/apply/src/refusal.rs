@@ -24,6 +24,13 @@ pub(crate) fn of_transaction(message: impl Into<String>) -> proto::Refused {
     of_error(&StoreError::new(ErrorKind::TRANSACTION, message), false)
 }
 
+/// Its commit has broken off, more than once.
+pub(crate) fn broken() -> proto::Refused {
+    let message = "DuckDB cannot commit this: the commit has broken off on this node, before and after a restart. Report it \
+                   with the statement";
+    of_error(&StoreError::new(ErrorKind::INTERNAL, message), false)
+}
+
 /// A row that a transaction changes is not there any more.
 pub(crate) fn conflict() -> proto::Refused {
     let message = "Conflict: a row that the statement changes has been changed or deleted since it was read";

@@ -23,6 +23,8 @@ impl ErrorKind {
     pub const BINDER: Self = Self(24);
     pub const IO: Self = Self(28);
     pub const INTERRUPT: Self = Self(29);
+    /// A commit has broken off, for a reason that is known to be neither the entry's nor this node's own.
+    pub const FATAL: Self = Self(30);
     pub const INTERNAL: Self = Self(31);
     pub const INVALID_INPUT: Self = Self(32);
     pub const OUT_OF_MEMORY: Self = Self(33);

@@ -39,10 +39,15 @@ pub(crate) const JOINING: &str = "joining";
 const FOUNDING: &str = "founding";
 const FOUNDING_NEW: &str = "founding.new";
 const WITNESSED_NEW: &str = "witnessed.new";
+/// Entries whose commit has broken off.
+const BROKEN: &str = "broken";
+const BROKEN_NEW: &str = "broken.new";
+/// What is noted about entries of the log.
+pub(crate) const OF_THE_LOG: [&str; 2] = [BROKEN, BROKEN_NEW];
 /// What was heard of peers.
 pub(crate) const OF_PEERS: [&str; 2] = [WITNESSED, WITNESSED_NEW];
 /// What a node that is to be rebuilt must not work with; its identity goes last.
-const OF_A_NODE: [&str; 5] = [LOG, STORE, JOINING, WITNESSED, WITNESSED_NEW];
+const OF_A_NODE: [&str; 7] = [LOG, STORE, JOINING, WITNESSED, WITNESSED_NEW, BROKEN, BROKEN_NEW];
 
 /// A data folder that this process holds until the value is dropped.
 #[derive(Debug)]
@@ -464,6 +469,34 @@ pub fn read_witnessed(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 /// The file cannot be written.
 pub fn write_witnessed(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_whole(path, WITNESSED, WITNESSED_NEW, bytes)
+}
+
+/// What is kept in a folder about entries whose commit has broken off; empty when there is nothing.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_broken(path: &Path) -> Result<String, Error> {
+    let name = path.join(BROKEN);
+    match std::fs::read_to_string(&name) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(Error::io("read", name)(error)),
+    }
+}
+
+/// Replaces it, durably; nothing to keep removes it.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_broken(path: &Path, text: &str) -> Result<(), Error> {
+    if !text.is_empty() {
+        return write_whole(path, BROKEN, BROKEN_NEW, text.as_bytes());
+    }
+    let name = path.join(BROKEN);
+    match std::fs::remove_file(&name) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", name)(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Replaces a small file as a whole, durably.

@@ -58,7 +58,9 @@ mod view;
 pub use backup::{Backup, BackupOrigin};
 pub use config::NodeConfig;
 pub use error::{Error, MemberError, ProposeError, WaitError};
-pub use folder::{Claim, DataFolder, EmptyFolder, Seed, read_witnessed, write_witnessed};
+pub use folder::{
+    Claim, DataFolder, EmptyFolder, Seed, read_broken, read_witnessed, write_broken, write_witnessed,
+};
 pub use handle::{CheckpointHold, NodeHandle};
 pub use identity::Identity;
 pub use lanes::{LaneInfo, LaneTable};

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use quack_log::{DiskOs, Log};
 
-use crate::folder::{self, DataFolder, IDENTITY, JOINING, LOG, OF_PEERS};
+use crate::folder::{self, DataFolder, IDENTITY, JOINING, LOG, OF_PEERS, OF_THE_LOG};
 use crate::identity::Identity;
 use crate::private::{self, create_private};
 use crate::superseded::SUPERSEDED;
@@ -108,7 +108,7 @@ fn complete(path: &Path) -> Result<(), Error> {
             std::fs::rename(new.join(LOG), path.join(LOG))?;
         }
         create_private(&path.join(JOINING))?.sync_all()?;
-        for name in OF_PEERS {
+        for name in OF_PEERS.iter().chain(&OF_THE_LOG) {
             let file = path.join(name);
             if file.try_exists()? {
                 std::fs::remove_file(file)?;

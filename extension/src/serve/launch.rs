@@ -90,8 +90,14 @@ impl Launch {
         let identity = folder.identity().clone();
         let owner = identity.owner();
         let foreign = folder.has_foreign_store().map_err(io)?;
-        let machine =
-            Machine::open(store.clone(), &owner, foreign, self.cluster.clone(), verifications.clone())?;
+        let machine = Machine::open(
+            store.clone(),
+            folder.path(),
+            &owner,
+            foreign,
+            self.cluster.clone(),
+            verifications.clone(),
+        )?;
         let own = identity.raft_id();
         let transport: Box<dyn Transport> = match &self.cluster {
             Some(cluster) => cluster.transport(own).ok_or_else(|| io("the network has not started"))?,

@@ -67,6 +67,8 @@ pub struct ModelStore {
     holes: bool,
     /// Operations until one fails by an error of this node's own.
     pub fails_in: Cell<Option<usize>>,
+    /// A row that cannot be committed, which shows late.
+    pub breaks_off: Option<Row>,
     /// Whether operations run out of memory now and then, until there is room for the entry.
     is_short_of_memory: bool,
     has_room: bool,
@@ -116,6 +118,7 @@ impl ModelStore {
             dice: Dice(seed),
             holes,
             fails_in: Cell::new(None),
+            breaks_off: None,
             is_short_of_memory: false,
             has_room: false,
             snapshots: vec![snapshot.clone()],
@@ -216,6 +219,12 @@ impl Store for ModelStore {
         self.operation()?;
         if let Some(violation) = self.open_transaction().violation.clone() {
             return Err(violation);
+        }
+        let breaks_off = self.breaks_off;
+        let holds =
+            |table: &Table| breaks_off.is_some_and(|row| table.rows.values().any(|held| *held == row));
+        if self.open_transaction().tables.tables.values().any(holds) {
+            return Err(StoreError::new(ErrorKind::FATAL, "a commit that breaks off"));
         }
         let mut transaction = self.transaction.take().unwrap();
         assert!(transaction.found.is_empty(), "commit with rows that were found and not changed");
