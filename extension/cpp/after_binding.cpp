@@ -123,6 +123,17 @@ static void KeepParameters(StatementState &state, Binder &binder) {
 	}
 }
 
+static void LookForVariables(ClientContext &context, const LogicalOperator &op) {
+	if (op.type != LogicalOperatorType::LOGICAL_CREATE_VIEW && op.type != LogicalOperatorType::LOGICAL_CREATE_MACRO) {
+		return;
+	}
+	auto &info = *op.Cast<LogicalCreate>().info;
+	auto &catalog = Catalog::GetCatalog(context, info.GetQualifiedName().Catalog());
+	if (QuackCatalog::Is(catalog)) {
+		RequireNoVariables(ScopeOf(context, catalog), info);
+	}
+}
+
 //! A trigger belongs to its table's entry, not to a schema that could lead the change to the log.
 static void LeadTriggers(ClientContext &context, BoundStatement &statement) {
 	auto &op = *statement.plan;
@@ -219,6 +230,7 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 	state->returning.clear();
 	state->goes_on_after_write = GoesOnAfterWrite(*state, *statement.plan);
 	HideRows(context, statement, state->goes_on_after_write);
+	LookForVariables(context, *statement.plan);
 	LeadTriggers(context, statement);
 	if (state->goes_on_after_write) {
 		LeadWholeStatement(statement);

@@ -5,6 +5,7 @@
 #include "shared_extensions.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/common/enums/on_entry_not_found.hpp"
+#include "duckdb/function/replacement_scan.hpp"
 #include "duckdb/function/scalar_macro_function.hpp"
 #include "duckdb/function/table_macro_function.hpp"
 #include "duckdb/parser/constraints/check_constraint.hpp"
@@ -125,13 +126,6 @@ void NameCloser::CloseName(CatalogType type, QualifiedName &name) {
 	}
 }
 
-void NameCloser::CloseTable(QualifiedName &name) {
-	if (name.Path().size() == 1 && with_names.count(name.Name()) > 0) {
-		return;
-	}
-	CloseName(CatalogType::TABLE_ENTRY, name);
-}
-
 //! The constant text that is the only argument, or the first one.
 static optional_ptr<unique_ptr<ParsedExpression>> TextArgument(FunctionExpression &function) {
 	auto &arguments = function.GetArgumentsMutable();
@@ -144,6 +138,53 @@ static optional_ptr<unique_ptr<ParsedExpression>> TextArgument(FunctionExpressio
 	}
 	auto value = argument->Cast<ConstantExpression>().GetLiteral().ToValue();
 	return !value.IsNull() && value.type().id() == LogicalTypeId::VARCHAR ? &argument : nullptr;
+}
+
+void NameCloser::CloseTable(QualifiedName &name) {
+	if (name.Path().size() == 1 && with_names.count(name.Name()) > 0) {
+		return;
+	}
+	if (!Find(CatalogType::TABLE_ENTRY, name)) {
+		RequireNoVariable(name);
+	}
+	CloseName(CatalogType::TABLE_ENTRY, name);
+}
+
+//! What DuckDB reads in the place of a table that there is not: a file, or a variable of the process such as a DataFrame.
+static unique_ptr<TableRef> ReplacementOf(ClientContext &context, const QualifiedName &name) {
+	ReplacementScanInput input(name);
+	for (auto &scan : context.config.replacement_scans) {
+		if (auto found = scan->function(context, input, scan->data.get())) {
+			return found;
+		}
+	}
+	for (auto &scan : DBConfig::GetConfig(context).replacement_scans.Snapshot()) {
+		if (auto found = scan->function(context, input, scan->data.get())) {
+			return found;
+		}
+	}
+	return nullptr;
+}
+
+void NameCloser::RequireNoVariable(const QualifiedName &name) {
+	auto &context = retriever.GetContext();
+	if (!context.config.use_replacement_scans) {
+		return;
+	}
+	auto found = ReplacementOf(context, name);
+	if (!found) {
+		return;
+	}
+	if (found->type == TableReferenceType::TABLE_FUNCTION) {
+		auto &function = found->Cast<TableFunctionRef>().function->Cast<FunctionExpression>();
+		if (TextArgument(function)) {
+			// A path: the file is there, or is not, when the view is read.
+			return;
+		}
+	}
+	throw NotImplementedException("%s uses \"%s\", which is a variable of this process: other nodes of the replicated catalog do "
+	                              "not have it. Make a table of it first",
+	                              clause, name.Name().GetIdentifierName());
 }
 
 static bool NamesSequence(const FunctionExpression &function) {
@@ -185,7 +226,11 @@ void NameCloser::CloseArgument(FunctionExpression &function) {
 		QualifiedName parsed;
 		string error;
 		if (QualifiedName::TryParse(text, parsed, error)) {
-			CloseName(is_sequence ? CatalogType::SEQUENCE_ENTRY : CatalogType::TABLE_ENTRY, parsed);
+			if (is_sequence) {
+				CloseName(CatalogType::SEQUENCE_ENTRY, parsed);
+			} else {
+				CloseTable(parsed);
+			}
 			closed = parsed.ToString();
 		}
 	}

@@ -205,13 +205,30 @@ static void CloseCreate(const DefinitionScope &scope, const SchemaCatalogEntry &
 		break;
 	case CatalogType::TRIGGER_ENTRY: {
 		auto &trigger = info.Cast<CreateTriggerInfo>();
-		NameCloser(scope.context, scope.catalog, Reach::QUALIFIED, "the trigger").Close(*trigger.trigger_action);
+		NameCloser closer(scope.context, scope.catalog, Reach::QUALIFIED, "the trigger");
+		closer.Know(trigger.referencing_new_table);
+		closer.Know(trigger.referencing_old_table);
+		closer.Close(*trigger.trigger_action);
 		trigger.base_table->SetQualifiedName(NameIn(scope.catalog, schema, trigger.base_table->GetQualifiedName().Name()));
 		break;
 	}
 	default:
 		break;
 	}
+}
+
+void RequireNoVariables(const DefinitionScope &scope, const CreateInfo &info) {
+	auto copy = info.Copy();
+	if (info.type != CatalogType::VIEW_ENTRY) {
+		CloseMacro(scope, copy->Cast<CreateMacroInfo>());
+		return;
+	}
+	NameCloser closer(scope.context, scope.catalog, Reach::CHECKED, "the view");
+	auto schema = FindSchema(scope.catalog.GetCatalogTransaction(scope.context), scope.catalog, info.GetQualifiedName().Parent());
+	if (schema) {
+		closer.SearchFirst(*schema);
+	}
+	closer.Close(*copy->Cast<CreateViewInfo>().query->node);
 }
 
 //! The text of a definition, for people: without the catalog's name, which is each node's own.

@@ -39,12 +39,19 @@ public:
 	void Close(duckdb::ParsedExpression &expression);
 	void Close(duckdb::QueryNode &node);
 
+	//! A name of the statement's own, as WITH gives them.
+	void Know(const duckdb::Identifier &name) {
+		with_names.insert(name);
+	}
+
 private:
 	void CloseName(duckdb::CatalogType type, duckdb::QualifiedName &name);
 	void CloseFunction(duckdb::FunctionExpression &function);
 	void CloseTableFunction(duckdb::FunctionExpression &function);
 	//! Text in an argument that DuckDB reads as a name or as a query.
 	void CloseArgument(duckdb::FunctionExpression &function);
+	//! Refuses what DuckDB finds among the variables of the process.
+	void RequireNoVariable(const duckdb::QualifiedName &name);
 	void CloseTable(duckdb::QualifiedName &name);
 	void CollectWithNames(duckdb::QueryNode &node);
 	void CollectWithNames(duckdb::ParsedExpression &expression);

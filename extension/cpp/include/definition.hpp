@@ -35,6 +35,9 @@ struct DefinitionScope {
 //! by the same code, in the same closed scope. `schema` is where the entry is, or is to be.
 Definition DefineCreate(const DefinitionScope &scope, const duckdb::SchemaCatalogEntry &schema,
                         const duckdb::CreateInfo &info);
+//! Refuses a view or a macro over variables of the process, such as a DataFrame. Python looks for them in the thread of the
+//! client's code, so that this comes while the statement is bound, and finds nothing later.
+void RequireNoVariables(const DefinitionScope &scope, const duckdb::CreateInfo &info);
 Definition DefineCreateSchema(const DefinitionScope &scope, const duckdb::CreateSchemaInfo &info);
 Definition DefineCreateIndex(const DefinitionScope &scope, duckdb::TableCatalogEntry &table,
                              const duckdb::CreateIndexInfo &info);
