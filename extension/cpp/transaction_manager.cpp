@@ -244,6 +244,9 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 			// DuckDB answers nothing more from this store, whoever has asked for the checkpoint.
 			auto reason = "checkpoint failed: " + ErrorData(ex).RawMessage();
 			db.GetCatalog().Cast<QuackCatalog>().Fail(reason);
+			// DuckDB's own advice is to detach the database, which is the server's.
+			ValidChecker::Invalidate(db, "this node is degraded and answers nobody: " + reason +
+			                                 ". Stop the server and start it again with the same arguments");
 		}
 		throw;
 	}

@@ -196,6 +196,29 @@ def test_a_disk_that_is_full_at_a_commit_refuses_no_entry(new_cluster, tmp_path,
     cluster.wait_equal()
 
 
+def test_a_checkpoint_that_breaks_off_says_what_to_do(new_node, tmp_path):
+    """DuckDB says to detach the database, which is the server's."""
+    without_room = tmp_path / "without room"
+    without_room.touch()
+    node = new_node(default_catalog=False)
+    node.environment = {"LD_PRELOAD": preloaded("quota_shim"), "QUACK_FILE_WITHOUT_ROOM": str(without_room)}
+    node.start()
+    node.sql("CREATE TABLE cp.t AS SELECT range AS i FROM range(1000)")
+    without_room.write_text("store.duckdb")
+    with pytest.raises(DatabaseError, match=FULL):
+        node.sql("CHECKPOINT cp")
+    for statement in ("SELECT count(*) FROM cp.t", "INSERT INTO cp.t VALUES (1)", "BEGIN; FROM cp.t"):
+        with pytest.raises(DatabaseError, match="this node is degraded.*start") as caught:
+            node.sql(statement, "another")
+        assert "etach" not in str(caught.value)
+    node.sql("ROLLBACK", "another")
+    without_room.write_text("")
+    node.sql(f"CALL quack_stop('{node.uri}')")
+    node.serve()
+    node.attach()
+    assert node.value("SELECT count(*) FROM cp.t") == 1000
+
+
 def without_room_in_the_store(new_cluster, key=""):
     """A cluster, one that writes, and a node of it whose files have room, but for the store, which is the largest."""
     cluster = new_cluster(**LINEARIZABLE).start()
