@@ -271,7 +271,8 @@ void Applier::LoadNumbers() {
 	if (!all || list.added.size() != numbers.size()) {
 		throw InvalidInputException("the file '%s' has been written by an older release since this one has used it: it lists "
 		                            "other tables than it holds. In a cluster, remove this node's data folder, and it is "
-		                            "rebuilt from the other nodes; otherwise restore the folder from a backup",
+		                            "rebuilt from the other nodes; otherwise restore a backup into an empty folder (quackctl "
+		                            "restore)",
 		                            store.db->GetCatalog().GetDBPath());
 	}
 	list.rows_after = list.rows;

@@ -146,7 +146,7 @@ fn a_cluster_of_one_that_replays_to_something_else_stops() {
         let node = world.start("n0");
         let reason = wait_stopped(&node);
         assert!(reason.contains("differs from what clients were told: at entry"), "{reason}");
-        assert!(reason.contains("restore its data folder from a backup"), "{reason}");
+        assert!(reason.contains("restore a backup into an empty folder"), "{reason}");
     }
     std::fs::remove_file(refuses).unwrap();
     let node = world.start("n0");

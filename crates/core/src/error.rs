@@ -16,7 +16,8 @@ pub enum Error {
     /// The log and the state machine's position do not belong together.
     #[error(
         "group {group}: the state machine has applied entry {applied}, but the log ends at {last}: \
-         the log has lost entries. Restore the log folder, or remove this node and let it join again"
+         the log has lost entries. Move the files of the node's folder elsewhere, and start it with an empty folder: with \
+         peers it is rebuilt from its cluster"
     )]
     LogBehindState {
         /// The group.
@@ -29,8 +30,8 @@ pub enum Error {
     /// The state machine is older than the start of the log.
     #[error(
         "group {group}: the state machine has applied up to entry {applied} only, but the log starts \
-         behind {floor}: the entries between are gone. Restore the store file, or remove this node \
-         and let it join again"
+         behind {floor}: the entries between are gone. Move the files of the node's folder \
+         elsewhere, and start it with an empty folder: with peers it is rebuilt from its cluster"
     )]
     StateBehindFloor {
         /// The group.
@@ -41,7 +42,10 @@ pub enum Error {
         floor: LogIndex,
     },
     /// The durable Raft state of a group contradicts itself.
-    #[error("group {group}: the log is not consistent: {what}. Restore the log folder")]
+    #[error(
+        "group {group}: the log is not consistent: {what}. Move the files of the node's folder elsewhere, and start it with \
+         an empty folder: with peers it is rebuilt from its cluster"
+    )]
     LogInconsistent {
         /// The group.
         group: GroupId,

@@ -39,8 +39,8 @@ pub enum Error {
     },
     /// There is no log.
     #[error(
-        "the folder holds no log: its files are lost, or it was never created. Restore them, or \
-             rebuild the node from an empty folder"
+        "the folder holds no log: its files are lost, or it was never created. Move what is left elsewhere, and start the node \
+         with an empty folder: with peers it is rebuilt from its cluster"
     )]
     Missing,
     /// The log belongs to somebody else.

@@ -32,7 +32,7 @@ const IDLE: Duration = Duration::from_secs(1);
 const LANE_POLL: Duration = Duration::from_millis(5);
 /// What helps a cluster of one, which nothing can be rebuilt from.
 const ALONE: &str = "Its log is whole. Start it with the release of the extension, and of DuckDB, that it ran with when \
-                     that entry was written; if it still differs, restore its data folder from a backup";
+                     that entry was written; if it still differs, restore a backup into an empty folder (quackctl restore)";
 /// After so many ticks it says that it waits, and gives up when another member has forgotten the lane.
 const LANE_PATIENCE_TICKS: u32 = 100;
 

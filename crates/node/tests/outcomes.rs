@@ -47,7 +47,7 @@ fn a_cluster_of_one_that_replays_to_something_else_stops_for_good_and_keeps_its_
         node.wait_until_ready(LONG, &never).unwrap_err();
         let reason = node.degraded().unwrap();
         assert!(reason.contains("differs from what clients were told: at entry 2 of the log"), "{reason}");
-        assert!(reason.contains("restore its data folder from a backup"), "{reason}");
+        assert!(reason.contains("restore a backup into an empty folder"), "{reason}");
         assert!(write(&node, "more").is_err());
         node.stop();
         assert_eq!(control.checkpoints.load(Ordering::Relaxed), 0, "it makes no checkpoint of that");
