@@ -22,9 +22,9 @@ pub(crate) const GOES_ON: &str = "Nothing is lost, and nothing needs to be resta
 /// Occupied from the beginning on, and given back when the disk is full: the log's write that met the full disk, and a start
 /// on a full disk, take no more.
 pub(crate) const RESERVE: &str = "reserve";
-const RESERVE_BYTES: u64 = 1 << 20;
+const RESERVE_BYTES: u64 = 256 << 10;
 /// The reserve is taken when so much else is left.
-const PLENTY_BYTES: u64 = 8 * RESERVE_BYTES;
+const PLENTY_BYTES: u64 = 8 << 20;
 
 /// What is left for others, whatever DuckDB writes: the log, and what DuckDB writes besides rows.
 const LEFT_BYTES: u64 = 4 << 20;
