@@ -18,6 +18,9 @@ use quack_types::{Digests, GroupId, Place};
 use crate::store::{AttachedStore, DuckDbStore};
 use crate::verifications::Verifications;
 
+/// How DuckDB says that a block does not check; it does not say of which file.
+const DAMAGED: &str = "Corrupt database file";
+
 /// Applies entries to DuckDB.
 pub struct Machine {
     applier: Applier<DuckDbStore>,
@@ -75,6 +78,10 @@ impl Machine {
 
     /// Notes a commit that has broken off, so that the next start finds out which entry it was, or refuses it.
     fn note_broken(&self, error: &StoreError) -> LocalError {
+        if error.message.contains(DAMAGED) {
+            let folder = self.folder.display();
+            return LocalError::new(format!("{} (the file 'store.duckdb' in '{folder}')", error.message));
+        }
         if error.kind != ErrorKind::FATAL {
             return local(error);
         }
