@@ -109,21 +109,22 @@ QualifiedName NameCloser::FullName(CatalogEntry &entry, const QualifiedName &wri
 	return entry.ParentSchema().GetQualifiedName(entry.name).WithCatalog(catalog.SharedName());
 }
 
-void NameCloser::CloseName(CatalogType type, QualifiedName &name) {
+bool NameCloser::CloseName(CatalogType type, QualifiedName &name) {
 	auto entry = Find(type, name);
 	if (!entry) {
 		// DuckDB's binder has said what it thinks of it.
-		return;
+		return false;
 	}
 	Require(*entry);
 	if (reach == Reach::CHECKED || (reach == Reach::QUALIFIED && name.Path().size() < 2)) {
-		return;
+		return true;
 	}
 	if (!IsOfDuckDB(*entry)) {
 		name = FullName(*entry, name);
 	} else if (reach == Reach::EVALUATED) {
 		name = QualifiedName(name.Name());
 	}
+	return true;
 }
 
 //! The constant text that is the only argument, or the first one.
@@ -144,10 +145,9 @@ void NameCloser::CloseTable(QualifiedName &name) {
 	if (name.Path().size() == 1 && with_names.count(name.Name()) > 0) {
 		return;
 	}
-	if (!Find(CatalogType::TABLE_ENTRY, name)) {
+	if (!CloseName(CatalogType::TABLE_ENTRY, name)) {
 		RequireNoVariable(name);
 	}
-	CloseName(CatalogType::TABLE_ENTRY, name);
 }
 
 //! What DuckDB reads in the place of a table that there is not: a file, or a variable of the process such as a DataFrame.

@@ -218,17 +218,10 @@ static void CloseCreate(const DefinitionScope &scope, const SchemaCatalogEntry &
 }
 
 void RequireNoVariables(const DefinitionScope &scope, const CreateInfo &info) {
-	auto copy = info.Copy();
-	if (info.type != CatalogType::VIEW_ENTRY) {
-		CloseMacro(scope, copy->Cast<CreateMacroInfo>());
-		return;
-	}
-	NameCloser closer(scope.context, scope.catalog, Reach::CHECKED, "the view");
 	auto schema = FindSchema(scope.catalog.GetCatalogTransaction(scope.context), scope.catalog, info.GetQualifiedName().Parent());
 	if (schema) {
-		closer.SearchFirst(*schema);
+		CloseCreate(scope, *schema, *info.Copy());
 	}
-	closer.Close(*copy->Cast<CreateViewInfo>().query->node);
 }
 
 //! The text of a definition, for people: without the catalog's name, which is each node's own.

@@ -245,7 +245,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 			auto reason = "checkpoint failed: " + ErrorData(ex).RawMessage();
 			db.GetCatalog().Cast<QuackCatalog>().Fail(reason);
 			// DuckDB's own advice is to detach the database, which is the server's.
-			ValidChecker::Invalidate(db, "this node is degraded and answers nobody: " + reason +
+			ValidChecker::Invalidate(db, "this node is degraded and answers no statement: " + reason +
 			                                 ". Stop the server and start it again with the same arguments");
 		}
 		throw;

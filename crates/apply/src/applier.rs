@@ -519,10 +519,10 @@ impl<S: Store> Applier<S> {
                 Err(failed) => failed,
             };
             self.store.rollback();
-            // After any other error what the store has in memory may be good for nothing.
             if error.kind == ErrorKind::FATAL {
                 self.broken.note(std::iter::once(at));
             }
+            // After any other error what the store has in memory may be good for nothing.
             if !error.kind.is_tried_alone() {
                 return Err(error);
             }

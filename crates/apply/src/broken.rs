@@ -53,10 +53,6 @@ impl Broken {
         text
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.alone.is_empty() && self.refused.is_empty()
-    }
-
     /// Forgets what a store holds durably.
     pub(crate) fn keep(&mut self, is_needed: impl Fn(&At) -> bool) {
         self.alone.retain(&is_needed);

@@ -23,7 +23,7 @@ impl ErrorKind {
     pub const BINDER: Self = Self(24);
     pub const IO: Self = Self(28);
     pub const INTERRUPT: Self = Self(29);
-    /// A commit has broken off, for a reason that is known to be neither the entry's nor this node's own.
+    /// A commit has broken off, for a reason that may be the entry's and is not known to be this node's own.
     pub const FATAL: Self = Self(30);
     pub const INTERNAL: Self = Self(31);
     pub const INVALID_INPUT: Self = Self(32);

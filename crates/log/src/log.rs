@@ -354,14 +354,10 @@ fn begin_segment<D: Disk>(
     // Under its own name the segment is complete from the first moment.
     let (name, temporary) =
         (SegmentHeader::file_name(header.number), SegmentHeader::temporary_name(header.number));
-    let file = match begin_file(disk, &temporary, &bytes) {
-        Ok(file) => file,
-        Err(error) => {
-            // It would be in the way of the next attempt. Opening the log removes it, too.
-            let _ = disk.remove(&temporary);
-            return Err(error);
-        }
-    };
+    let file = begin_file(disk, &temporary, &bytes).inspect_err(|_| {
+        // It would be in the way of the next attempt. Opening the log removes it, too.
+        let _ = disk.remove(&temporary);
+    })?;
     disk.rename(&temporary, &name).map_err(Error::disk("rename", &temporary))?;
     disk.sync_directory().map_err(Error::disk("sync", "."))?;
     let end = bytes.len() as u64;

@@ -455,12 +455,7 @@ pub(crate) fn write_identity(path: &Path, identity: &Identity) -> Result<(), Err
 /// # Errors
 /// The file cannot be read.
 pub fn read_witnessed(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let name = path.join(WITNESSED);
-    match std::fs::read(&name) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", name)(error)),
-    }
+    read_if_there(path, WITNESSED)
 }
 
 /// Replaces it, durably.
@@ -476,12 +471,8 @@ pub fn write_witnessed(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// # Errors
 /// The file cannot be read.
 pub fn read_broken(path: &Path) -> Result<String, Error> {
-    let name = path.join(BROKEN);
-    match std::fs::read_to_string(&name) {
-        Ok(text) => Ok(text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(Error::io("read", name)(error)),
-    }
+    let bytes = read_if_there(path, BROKEN)?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Replaces it, durably; nothing to keep removes it.
@@ -496,6 +487,15 @@ pub fn write_broken(path: &Path, text: &str) -> Result<(), Error> {
     match std::fs::remove_file(&name) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", name)(error)),
         _ => Ok(()),
+    }
+}
+
+fn read_if_there(path: &Path, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    let name = path.join(name);
+    match std::fs::read(&name) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", name)(error)),
     }
 }
 

@@ -185,7 +185,7 @@ impl NodeHandle {
                 Ok(Err(reason)) => return Err(WaitError::Refused(reason)),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let gives_up = if self.shared.is_silent() {
+            let gives_up = if self.shared.is_out_of_service() {
                 Some(self.ended())
             } else if left.is_zero() {
                 Some(WaitError::TimedOut { what: "the leader's word on what is committed" })

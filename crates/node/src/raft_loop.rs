@@ -48,7 +48,7 @@ pub(crate) struct RaftLoop {
     pub boot: u64,
     pub room: Room,
     /// What this node's own threads have asked for while the disk was full.
-    pub postponed: VecDeque<Command>,
+    pub deferred: VecDeque<Command>,
     /// The node stops while its disk is full.
     pub stops: bool,
 }
@@ -67,8 +67,7 @@ impl RaftLoop {
         self.turn().map_err(|error| error.to_string())?;
         while !self.shared.is_degraded() {
             let wait = next_tick.saturating_duration_since(Instant::now());
-            let first = match self.postponed.pop_front().map_or_else(|| self.commands.recv_timeout(wait), Ok)
-            {
+            let first = match self.deferred.pop_front().map_or_else(|| self.commands.recv_timeout(wait), Ok) {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
                 // The handle is gone without a stop: nobody can ask for anything any more.
@@ -158,7 +157,7 @@ impl RaftLoop {
     }
 
     fn next_command(&mut self) -> Option<Command> {
-        self.postponed.pop_front().or_else(|| self.commands.try_recv().ok())
+        self.deferred.pop_front().or_else(|| self.commands.try_recv().ok())
     }
 
     fn compact(
@@ -276,15 +275,13 @@ impl RaftLoop {
                 Err(error) => return Err(error.into()),
             }
         }
-        if self.shared.is_full() {
-            self.shared.find_room(Writer::Log);
-        }
+        self.shared.find_room(Writer::Log);
         self.shared.metrics.appended(writes, must_sync, began.elapsed());
         Ok(true)
     }
 
     /// Waits a moment; false when the node is to stop. What others say is not heard, as if the node was paused. What its own
-    /// threads ask for is postponed, and what its clients ask for is refused: none of it has reached the core.
+    /// threads ask for is deferred, and what its clients ask for is refused: none of it has reached the core.
     fn goes_on_without_room(&mut self) -> bool {
         let until = Instant::now() + ROOM_POLL;
         while !self.shared.progress().stop_apply {
@@ -300,7 +297,7 @@ impl RaftLoop {
                     | Command::Compact { .. }
                     | Command::CreateLanes { .. }
                     | Command::RetireLane { .. }),
-                ) => self.postponed.push_back(command),
+                ) => self.deferred.push_back(command),
                 Ok(
                     Command::Deliver { .. }
                     | Command::Unreachable { .. }

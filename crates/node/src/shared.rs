@@ -254,7 +254,7 @@ impl Shared {
     }
 
     /// Whether the node does not serve.
-    pub fn is_silent(&self) -> bool {
+    pub fn is_out_of_service(&self) -> bool {
         let progress = self.progress();
         progress.stopped || progress.degraded.is_some() || !progress.full.is_empty()
     }
@@ -272,8 +272,11 @@ impl Shared {
         self.refuse_reads(&Refusal::Poisoned);
     }
 
-    /// There is room again.
+    /// There is room, again or still. Called before each write; only a full disk takes the lock.
     pub fn find_room(&self, writer: Writer) {
+        if !self.is_full() {
+            return;
+        }
         let mut progress = self.progress();
         let Some(reason) = progress.full.remove(&writer) else { return };
         tracing::info!(reason, "there is room on the disk again: the node goes on");

@@ -45,7 +45,8 @@ public:
 	}
 
 private:
-	void CloseName(duckdb::CatalogType type, duckdb::QualifiedName &name);
+	//! False when there is no such entry.
+	bool CloseName(duckdb::CatalogType type, duckdb::QualifiedName &name);
 	void CloseFunction(duckdb::FunctionExpression &function);
 	void CloseTableFunction(duckdb::FunctionExpression &function);
 	//! Text in an argument that DuckDB reads as a name or as a query.

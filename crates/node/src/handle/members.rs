@@ -47,7 +47,7 @@ impl NodeHandle {
             if let Some(reason) = self.shared.take_members_refusal(tag) {
                 return Err(MemberError::Refused(reason));
             }
-            if self.shared.is_silent() {
+            if self.shared.is_out_of_service() {
                 return Err(MemberError::Waiting(self.ended()));
             }
             if Instant::now() >= deadline {

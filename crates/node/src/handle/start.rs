@@ -122,7 +122,7 @@ impl NodeHandle {
             is_silent: is_introduced,
             boot: identity.boot,
             room: room.clone(),
-            postponed: VecDeque::new(),
+            deferred: VecDeque::new(),
             stops: false,
         };
         let running = spawn_all(&shared, raft, applies, machine, checkpoints, folder)?;
