@@ -309,6 +309,7 @@ def test_a_referenced_row_becomes_what_it_is_told_on_all_nodes(cluster, name, tr
     n0, n1 = cluster["n0"], cluster["n1"]
     for text in REFERENCED:
         n0.sql(text)
+    cluster.wait_equal()
     if trace == "a checkpoint":
         n0.sql(f"UPDATE p SET {other} WHERE i = 0")
         cluster.wait_equal()
