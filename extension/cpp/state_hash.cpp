@@ -11,6 +11,7 @@
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/type_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_set.hpp"
+#include "duckdb/catalog/dependency_manager.hpp"
 #include "duckdb/common/type_visitor.hpp"
 #include "duckdb/parser/parsed_data/create_view_info.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -46,6 +47,7 @@ private:
 	void Mix(const string &text);
 	void Describe(CatalogEntry &entry, const string &schema);
 	void DescribeTable(DuckTableEntry &table, const string &schema);
+	void DescribeDependencies();
 	void MixCatalog();
 	void MixSequences();
 	void MixTables();
@@ -184,6 +186,25 @@ void StateHasher::DescribeTable(DuckTableEntry &table, const string &schema) {
 	tables.emplace(make_pair(schema, table.name.GetIdentifierName()), table);
 }
 
+//! The type, the schemas and the name of an entry.
+static string PlaceOf(CatalogEntry &entry) {
+	vector<string> parts = {CatalogTypeToString(entry.type)};
+	for (auto &schema : DependencyManager::GetSchemaPath(entry)) {
+		parts.push_back(schema.GetIdentifierName());
+	}
+	parts.push_back(entry.name.GetIdentifierName());
+	return StringUtil::Join(parts, string(1, '\x1f'));
+}
+
+//! They decide what a DROP or an ALTER does.
+void StateHasher::DescribeDependencies() {
+	store.Catalog().GetDependencyManager()->Scan(
+	    context, [&](CatalogEntry &object, CatalogEntry &dependent, const DependencyDependentFlags &flags) {
+		    vector<string> parts = {"dependency", PlaceOf(object), PlaceOf(dependent), flags.ToString()};
+		    definitions.push_back(StringUtil::Join(parts, string(1, '\0')));
+	    });
+}
+
 void StateHasher::MixCatalog() {
 	store.Catalog().DuckCatalog::ScanSchemas(context, [&](SchemaCatalogEntry &schema) {
 		if (schema.name == INTERNAL_SCHEMA) {
@@ -208,6 +229,7 @@ void StateHasher::MixCatalog() {
 			}
 		});
 	});
+	DescribeDependencies();
 	std::sort(definitions.begin(), definitions.end());
 	for (auto &definition : definitions) {
 		Mix(definition);

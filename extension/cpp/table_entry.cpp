@@ -130,28 +130,37 @@ static void KeepReferences(ClientContext &context, const CatalogEntry &altered, 
 	}
 }
 
+unique_ptr<CatalogEntry> QuackTableEntry::WithDependencies(unique_ptr<CatalogEntry> altered, const AlterInfo &info) const {
+	if (altered && altered->type == CatalogType::TABLE_ENTRY) {
+		altered->Cast<DuckTableEntry>().dependencies = info.new_dependencies ? *info.new_dependencies : dependencies;
+	}
+	return altered;
+}
+
 unique_ptr<CatalogEntry> QuackTableEntry::AlterEntry(ClientContext &context, AlterInfo &info) {
 	auto change = dynamic_cast<PlacementChange *>(&info);
 	if (change) {
-		return Wrap(DuckTableEntry::Copy(context), change->placement);
+		return Wrap(WithDependencies(DuckTableEntry::Copy(context), info), change->placement);
 	}
 	auto after = Following(placement, name, info);
 	auto altered = DuckTableEntry::AlterEntry(context, info);
 	if (altered && info.new_dependencies) {
 		KeepReferences(context, *altered, info);
 	}
-	return Wrap(std::move(altered), after);
+	return Wrap(WithDependencies(std::move(altered), info), after);
 }
 
 unique_ptr<CatalogEntry> QuackTableEntry::AlterEntry(CatalogTransaction transaction, AlterInfo &info) {
 	if (transaction.HasContext()) {
 		return AlterEntry(transaction.GetContext(), info);
 	}
-	return Wrap(DuckTableEntry::AlterEntry(transaction, info), placement);
+	return Wrap(WithDependencies(DuckTableEntry::AlterEntry(transaction, info), info), placement);
 }
 
 unique_ptr<CatalogEntry> QuackTableEntry::Copy(ClientContext &context) const {
-	return Wrap(DuckTableEntry::Copy(context), placement);
+	auto copy = DuckTableEntry::Copy(context);
+	copy->Cast<DuckTableEntry>().dependencies = dependencies;
+	return Wrap(std::move(copy), placement);
 }
 
 void ForEachTable(ClientContext &context, QuackCatalog &catalog,

@@ -35,6 +35,11 @@ private:
 	duckdb::unique_ptr<duckdb::CatalogEntry> Wrap(duckdb::unique_ptr<duckdb::CatalogEntry> made,
 	                                              const Placement &placement) const;
 
+	//! The entry that DuckDB has made of this one, with the dependencies that a checkpoint writes. DuckDB keeps those of some
+	//! changes in its memory only: of a table that another one comes to refer to, it would write none.
+	duckdb::unique_ptr<duckdb::CatalogEntry> WithDependencies(duckdb::unique_ptr<duckdb::CatalogEntry> altered,
+	                                                          const duckdb::AlterInfo &info) const;
+
 	Placement placement;
 	//! 0 until it is asked for.
 	mutable std::atomic<uint64_t> shape {0};
