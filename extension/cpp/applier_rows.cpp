@@ -6,6 +6,7 @@
 #include "compat.hpp"
 #include "definition.hpp"
 #include "error.hpp"
+#include "row_bytes.hpp"
 #include "row_identity.hpp"
 #include "rows.hpp"
 #include "statement.hpp"

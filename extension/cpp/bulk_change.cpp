@@ -5,6 +5,7 @@
 #include "chunk.hpp"
 #include "one_nan.hpp"
 #include "repeat.hpp"
+#include "row_bytes.hpp"
 #include "rows.hpp"
 #include "statement.hpp"
 #include "transaction_manager.hpp"
@@ -106,26 +107,21 @@ static TransactionException RowIsGone(const DuckTableEntry &table) {
 	                            table.name.GetIdentifierName());
 }
 
-void BulkChange::WriteUpdated(Vector &row_ids, idx_t count, DataChunk &values) {
-	auto bytes = SerializeChunk(values);
-	if (bytes->GetPosition() > PIECE_BYTES && count > 1) {
-		auto half = count / 2;
-		for (auto &range : {std::make_pair(idx_t(0), half), std::make_pair(half, count)}) {
-			Vector ids(row_ids, range.first, range.second);
-			ids.Flatten();
-			WriteUpdated(ids, range.second - range.first, *SliceOf(values, range.first, range.second));
-		}
-		return;
-	}
-	PlaceWriter runs;
+void BulkChange::WriteUpdated(Vector &row_ids, DataChunk &values) {
 	auto ids = FlatVector::GetData<row_t>(row_ids);
-	for (idx_t i = 0; i < count; i++) {
-		runs.Add(Places().PlaceOf(ids[i]), 1);
+	for (auto &range : Cut(values, values.size(), PIECE_BYTES)) {
+		PlaceWriter runs;
+		for (auto i = range.begin; i < range.end; i++) {
+			runs.Add(Places().PlaceOf(ids[i]), 1);
+		}
+		Vector changed(row_ids, range.begin, range.end);
+		changed.Flatten();
+		if (!Check().Add(changed, range.end - range.begin, false)) {
+			throw RowIsGone(table);
+		}
+		auto bytes = SerializeChunk(*PieceOf(values, range));
+		Write(runs, false, QuackBytes {bytes->GetData(), bytes->GetPosition()});
 	}
-	if (!Check().Add(row_ids, count, false)) {
-		throw RowIsGone(table);
-	}
-	Write(runs, false, QuackBytes {bytes->GetData(), bytes->GetPosition()});
 }
 
 //! Puts rows in the order of their ids.
@@ -190,7 +186,7 @@ void BulkChange::WriteSorted(Vector &row_ids, idx_t count, DataChunk &values) {
 	UnifyNans(sorted);
 	Vector ids(Vector::Ref(row_ids));
 	Sort(ids, count, sorted);
-	WriteUpdated(ids, count, sorted);
+	WriteUpdated(ids, sorted);
 }
 
 void BulkChange::Delete(Vector &row_ids, idx_t count) {

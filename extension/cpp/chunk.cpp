@@ -7,11 +7,6 @@
 #include "duckdb/common/serializer/binary_serializer.hpp"
 #include "duckdb/common/storage_compatibility.hpp"
 #include "duckdb/common/type_visitor.hpp"
-#include "duckdb/common/vector/array_vector.hpp"
-#include "duckdb/common/vector/flat_vector.hpp"
-#include "duckdb/common/vector/list_vector.hpp"
-#include "duckdb/common/vector/struct_vector.hpp"
-#include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/main/client_context.hpp"
 
 using namespace duckdb;
@@ -128,76 +123,6 @@ void DeserializeChunk(ClientContext &context, QuackBytes bytes, DataChunk &chunk
 		CheckVector(column);
 	}
 	chunk.SetChildCardinality(rows);
-}
-
-unique_ptr<DataChunk> SliceOf(DataChunk &chunk, idx_t begin, idx_t end) {
-	// Copied, not referenced: a slice of lists would drag the elements of all rows along.
-	auto slice = make_uniq<DataChunk>();
-	slice->Initialize(Allocator::DefaultAllocator(), chunk.GetTypes(), end - begin);
-	for (idx_t i = 0; i < chunk.ColumnCount(); i++) {
-		VectorOperations::Copy(chunk.data[i], slice->data[i], end, begin, 0);
-	}
-	slice->SetChildCardinality(end - begin);
-	return slice;
-}
-
-static bool HasText(const LogicalType &type) {
-	return TypeVisitor::Contains(type, [](const LogicalType &part) { return part.InternalType() == PhysicalType::VARCHAR; });
-}
-
-static double TextBytes(const Vector &values, idx_t count) {
-	if (count == 0 || !HasText(values.GetType())) {
-		return 0;
-	}
-	if (values.GetType().InternalType() != PhysicalType::VARCHAR) {
-		// Of what several rows share, each has its own.
-		values.Flatten();
-	}
-	switch (values.GetType().InternalType()) {
-	case PhysicalType::VARCHAR: {
-		UnifiedVectorFormat format;
-		values.ToUnifiedFormat(format);
-		auto texts = UnifiedVectorFormat::GetData<string_t>(format);
-		double bytes = 0;
-		for (idx_t i = 0; i < count; i++) {
-			auto index = format.sel->get_index(i);
-			if (format.validity.RowIsValid(index) && !texts[index].IsInlined()) {
-				bytes += texts[index].GetSize();
-			}
-		}
-		return bytes;
-	}
-	case PhysicalType::LIST: {
-		auto lists = FlatVector::GetData<list_entry_t>(values);
-		auto &validity = FlatVector::Validity(values);
-		double elements = 0;
-		for (idx_t i = 0; i < count; i++) {
-			elements += validity.RowIsValid(i) ? lists[i].length : 0;
-		}
-		// Several lists may share elements: by what an element holds on average.
-		auto size = ListVector::GetListSize(values);
-		return size == 0 ? 0 : TextBytes(ListVector::GetChild(values), size) * (elements / size);
-	}
-	case PhysicalType::ARRAY:
-		return TextBytes(ArrayVector::GetChild(values), count * ArrayType::GetSize(values.GetType()));
-	case PhysicalType::STRUCT: {
-		double bytes = 0;
-		for (auto &entry : StructVector::GetEntries(values)) {
-			bytes += TextBytes(entry, count);
-		}
-		return bytes;
-	}
-	default:
-		throw InternalException("a type holds text in a way that is not known");
-	}
-}
-
-idx_t TextBytes(const DataChunk &rows) {
-	double bytes = 0;
-	for (auto &column : rows.data) {
-		bytes += TextBytes(column, rows.size());
-	}
-	return LossyNumericCast<idx_t>(bytes);
 }
 
 } // namespace quack

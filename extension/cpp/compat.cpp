@@ -153,6 +153,18 @@ struct CastProviders {
 };
 template struct Reveal<CastProviders, &CastFunctionSet::registered_bind_functions>;
 
+struct CastConfig {
+	using type = optional_ptr<DBConfig> CastFunctionSet::*;
+	friend type Member(CastConfig);
+};
+template struct Reveal<CastConfig, &CastFunctionSet::config>;
+
+struct CastCosts {
+	using type = optional_ptr<MapCastInfo> CastFunctionSet::*;
+	friend type Member(CastCosts);
+};
+template struct Reveal<CastCosts, &CastFunctionSet::map_info>;
+
 struct TableTriggers {
 	using type = shared_ptr<CatalogSet> DuckTableEntry::*;
 	friend type Member(TableTriggers);
@@ -268,8 +280,16 @@ void Reattach(ClientContext &context, AttachedDatabase &db) {
 	(manager.*Member(Databases()))[db.GetName()] = db.shared_from_this();
 }
 
-void ProvideCasts(DatabaseInstance &db, bind_cast_function_t bind) {
-	(CastFunctionSet::Get(db).*Member(CastProviders())).emplace_back(bind);
+vector<BindCastFunction> &CastProvidersOf(CastFunctionSet &casts) {
+	return casts.*Member(CastProviders());
+}
+
+optional_ptr<DBConfig> &ConfigOf(CastFunctionSet &casts) {
+	return casts.*Member(CastConfig());
+}
+
+void ShareCosts(const CastFunctionSet &from, CastFunctionSet &to) {
+	to.*Member(CastCosts()) = from.*Member(CastCosts());
 }
 
 shared_ptr<CatalogSet> TriggersOf(const DuckTableEntry &table) {

@@ -351,10 +351,11 @@ static void RequireConverted(const DefinitionScope &scope, const ColumnList &col
 static void CloseAlter(const DefinitionScope &scope, const SchemaCatalogEntry &schema, AlterTableInfo &alter,
                        SettingValues &travelling) {
 	auto table = EntryIn(scope, schema, CatalogType::TABLE_ENTRY, alter.GetQualifiedName().Name());
+	// DuckDB binds the defaults of all columns with every change.
+	travelling = TravellingSettings(scope.context);
 	switch (alter.alter_table_type) {
 	case AlterTableType::ADD_COLUMN: {
 		auto &column = alter.Cast<AddColumnInfo>().new_column;
-		travelling = TravellingSettings(scope.context);
 		RequireEverywhere(scope.catalog, NeededBy(column.Type()), COLUMN_TYPE);
 		if (!column.Generated() && column.HasDefaultValue()) {
 			RequireConverted(scope, ColumnList(), CastExpression(column.Type(), column.DefaultValue().Copy()),
@@ -376,7 +377,6 @@ static void CloseAlter(const DefinitionScope &scope, const SchemaCatalogEntry &s
 	}
 	case AlterTableType::ALTER_COLUMN_TYPE: {
 		auto &change = alter.Cast<ChangeColumnTypeInfo>();
-		travelling = TravellingSettings(scope.context);
 		RequireEverywhere(scope.catalog, NeededBy(change.target_type), COLUMN_TYPE);
 		if (change.expression) {
 			if (table && table->type == CatalogType::TABLE_ENTRY) {

@@ -274,7 +274,7 @@ void LimitGroupObject(ExtensionLoader &loader) {
 } // namespace
 
 void LimitNesting(ExtensionLoader &loader) {
-	ProvideCasts(loader.GetDatabaseInstance(), BindLimitedCast);
+	CastProvidersOf(CastFunctionSet::Get(loader.GetDatabaseInstance())).emplace_back(BindLimitedCast);
 	ChangeScalar(loader, "json_contains", CheckArguments);
 	ChangeScalar(loader, "json_deserialize_sql", CheckArguments);
 	for (auto name : {"json_transform", "json_transform_strict", "from_json", "from_json_strict"}) {

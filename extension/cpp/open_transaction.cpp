@@ -2,10 +2,11 @@
 
 #include "open_transaction.hpp"
 
-#include "chunk.hpp"
 #include "compat.hpp"
 #include "definition.hpp"
 #include "error.hpp"
+#include "own_rows.hpp"
+#include "row_bytes.hpp"
 #include "statement.hpp"
 #include "taken_keys.hpp"
 #include "transaction_manager.hpp"
@@ -201,6 +202,7 @@ void OpenTransaction::Inserted(DuckTableEntry &entry, DataChunk &rows) {
 	// applier behind it.
 	DataChunk appended;
 	ReferenceColumns(rows, 0, rows.ColumnCount(), appended);
+	FollowNewIndexes(LocalStorage::Get(context, catalog), entry.GetStorage());
 	try {
 		entry.GetStorage().LocalAppend(entry, context, appended, table.constraints);
 	} catch (ConstraintException &) {
@@ -328,32 +330,6 @@ static bool RefersToItself(const DuckTableEntry &table) {
 	});
 }
 
-//! The rows that a transaction has added to a table, in their order.
-static void ScanOwnRows(LocalStorage &local, DataTable &table, const std::function<void(DataChunk &rows)> &callback) {
-	auto own = local.GetStorage(table);
-	if (!own || own->GetCollection().GetTotalRows() == 0) {
-		return;
-	}
-	vector<StorageIndex> column_ids;
-	for (idx_t i = 0; i < table.ColumnCount(); i++) {
-		column_ids.emplace_back(i);
-	}
-	TableScanState state;
-	state.Initialize(column_ids);
-	local.InitializeScan(table, state.local_state, nullptr);
-	DataChunk rows;
-	rows.Initialize(Allocator::Get(table.db), table.GetTypes());
-	while (true) {
-		rows.Reset();
-		local.Scan(state.local_state, column_ids, rows);
-		if (rows.size() == 0) {
-			return;
-		}
-		rows.Flatten();
-		callback(rows);
-	}
-}
-
 //! The tables to which the transaction has added rows, those that foreign keys refer to before those that refer.
 static vector<reference<DuckTableEntry>> InsertionOrder(LocalStorage &local) {
 	vector<reference<DuckTableEntry>> unordered;
@@ -409,9 +385,9 @@ void OpenTransaction::WriteDifference(DuckTransaction &transaction, Writer &writ
 	auto &local = transaction.GetLocalStorage();
 	for (auto &table : InsertionOrder(local)) {
 		auto at_a_time = RefersToItself(table) ? 1 : STANDARD_VECTOR_SIZE;
-		ScanOwnRows(local, table.get().GetStorage(), [&](DataChunk &rows) {
+		ScanOwnRows(local, table.get().GetStorage(), false, [&](DataChunk &rows) {
 			for (idx_t i = 0; i < rows.size(); i += at_a_time) {
-				writer.Inserted(table, at_a_time == 1 ? *SliceOf(rows, i, i + 1) : rows);
+				writer.Inserted(table, at_a_time == 1 ? *SliceOf(rows, {i, i + 1}) : rows);
 			}
 		});
 	}

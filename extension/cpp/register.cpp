@@ -13,6 +13,7 @@
 #include "sequence.hpp"
 #include "settings.hpp"
 #include "shard.hpp"
+#include "union_casts.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 
 extern "C" void quack_cpp_register(void *loader_p) {
@@ -35,4 +36,5 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	quack::RegisterSettings(loader);
 	quack::GuardFunctions(loader);
 	quack::LimitNesting(loader);
+	quack::ProvideUnionCasts(loader);
 }

@@ -2,6 +2,7 @@
 
 #include "rows.hpp"
 
+#include "own_rows.hpp"
 #include "row_identity.hpp"
 #include "duckdb/common/type_visitor.hpp"
 #include "duckdb/common/vector/flat_vector.hpp"
@@ -79,6 +80,7 @@ void FreeKeys(ClientContext &context, DuckTableEntry &table, const BoundConstrai
 	ReferenceColumns(rows, 0, storage.ColumnCount(), keys);
 	LocalAppendState state;
 	storage.InitializeLocalStorage(state, table, context, constraints);
+	FollowNewIndexes(LocalStorage::Get(context, table.ParentCatalog()), storage);
 	state.storage->AppendToDeleteIndexes(row_ids, keys);
 }
 

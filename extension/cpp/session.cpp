@@ -4,6 +4,7 @@
 #include "consistency.hpp"
 #include "error.hpp"
 #include "network_session.hpp"
+#include "row_bytes.hpp"
 #include "statement.hpp"
 #include "store.hpp"
 #include "value_check.hpp"
@@ -14,6 +15,9 @@
 using namespace duckdb;
 
 namespace quack {
+
+//! An answer holds so much, and a quarter more, unless one row is larger: far more than a message costs, and little memory.
+constexpr idx_t ANSWER_BYTES = idx_t(8) << 20;
 
 //! One client: a connection whose default database is the store, and the result that the client is reading.
 //!
@@ -38,6 +42,7 @@ public:
 	}
 
 	void Query(const string &sql, QuackSink types, QuackSink names);
+	//! Emits up to so many chunks, of `ANSWER_BYTES` together unless one row has more; returns whether there may be more.
 	bool Fetch(size_t chunks_max, QuackSink chunks);
 	void Append(const string &schema, const string &table, QuackBytes chunk);
 	void Interrupt() {
@@ -49,10 +54,12 @@ public:
 
 private:
 	void Close() {
-		stream.reset();
-		result.reset();
+		EndResult();
 		connection.reset();
 	}
+	//! Makes `fetched` the next rows of the result; returns false, and ends the result, when there are none.
+	bool FetchRows();
+	void EndResult();
 	void Run(unique_ptr<SQLStatement> statement, bool is_last, bool may_stream);
 	unique_ptr<QueryResult> Submit(unique_ptr<SQLStatement> statement, bool may_stream, bool &streams);
 	QuackCatalog &ReplicatedCatalog();
@@ -72,6 +79,10 @@ private:
 	//! The result being read: as a stream where possible, else whole.
 	unique_ptr<QueryResultStream<>> stream;
 	unique_ptr<QueryResult> result;
+	//! The rows of it that are on their way, and which of their pieces is the next.
+	unique_ptr<DataChunk> fetched;
+	vector<RowRange> pieces;
+	idx_t next_piece = 0;
 	vector<LogicalType> result_types;
 	vector<Identifier> result_names;
 	bool has_result = false;
@@ -159,8 +170,7 @@ void Session::Run(unique_ptr<SQLStatement> statement, bool is_last, bool may_str
 }
 
 void Session::Query(const string &sql, QuackSink types, QuackSink names) {
-	stream.reset();
-	result.reset();
+	EndResult();
 	has_result = false;
 	result_types.clear();
 	result_names.clear();
@@ -177,26 +187,45 @@ void Session::Query(const string &sql, QuackSink types, QuackSink names) {
 	}
 }
 
-bool Session::Fetch(size_t chunks_max, QuackSink chunks) {
-	for (size_t i = 0; i < chunks_max; i++) {
-		unique_ptr<DataChunk> chunk;
-		if (stream) {
-			chunk = stream->Fetch();
-			if (stream->HasError()) {
-				stream->GetErrorObject().Throw();
-			}
-		} else if (result) {
-			chunk = result->FetchRaw();
+bool Session::FetchRows() {
+	unique_ptr<DataChunk> chunk;
+	if (stream) {
+		chunk = stream->Fetch();
+		if (stream->HasError()) {
+			stream->GetErrorObject().Throw();
 		}
-		if (!chunk || chunk->size() == 0) {
-			stream.reset();
-			result.reset();
+	} else if (result) {
+		chunk = result->FetchRaw();
+	}
+	if (!chunk || chunk->size() == 0) {
+		EndResult();
+		return false;
+	}
+	fetched = std::move(chunk);
+	pieces = Cut(*fetched, fetched->size(), ANSWER_BYTES / 4);
+	next_piece = 0;
+	return true;
+}
+
+bool Session::Fetch(size_t chunks_max, QuackSink chunks) {
+	idx_t bytes_sent = 0;
+	for (size_t i = 0; i < chunks_max && bytes_sent < ANSWER_BYTES; i++) {
+		if (next_piece == pieces.size() && !FetchRows()) {
 			return false;
 		}
-		auto bytes = SerializeChunkForClient(*chunk);
+		auto bytes = SerializeChunkForClient(*PieceOf(*fetched, pieces[next_piece++]));
 		chunks.take(chunks.context, QuackBytes {bytes->GetData(), bytes->GetPosition()});
+		bytes_sent += bytes->GetPosition();
 	}
 	return true;
+}
+
+void Session::EndResult() {
+	stream.reset();
+	result.reset();
+	fetched.reset();
+	pieces.clear();
+	next_piece = 0;
 }
 
 void Session::AppendRows(Changes &changes, const string &schema, const string &table, DataChunk &rows) {
@@ -227,8 +256,7 @@ void Session::AppendRows(Changes &changes, const string &schema, const string &t
 }
 
 void Session::Append(const string &schema, const string &table, QuackBytes bytes) {
-	stream.reset();
-	result.reset();
+	EndResult();
 	FollowName();
 	auto &state = StatementState::Get(context);
 	try {
@@ -246,8 +274,8 @@ void Session::Append(const string &schema, const string &table, QuackBytes bytes
 			auto &catalog = ReplicatedCatalog();
 			auto changes = OpenChanges(context, catalog);
 			// Some clients send a whole batch of rows as one chunk.
-			for (idx_t begin = 0; begin < rows.size(); begin += STANDARD_VECTOR_SIZE) {
-				auto piece = SliceOf(rows, begin, MinValue<idx_t>(begin + STANDARD_VECTOR_SIZE, rows.size()));
+			for (auto &range : Cut(rows, STANDARD_VECTOR_SIZE, PIECE_BYTES)) {
+				auto piece = PieceOf(rows, range);
 				piece->Flatten();
 				AppendRows(*changes, schema.empty() ? string(DEFAULT_SCHEMA) : schema, table, *piece);
 			}

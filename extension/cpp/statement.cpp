@@ -6,6 +6,7 @@
 #include "compat.hpp"
 #include "definition.hpp"
 #include "error.hpp"
+#include "row_bytes.hpp"
 #include "rows.hpp"
 #include "table_entry.hpp"
 #include "transaction_manager.hpp"
@@ -34,26 +35,18 @@ Writer::~Writer() {
 }
 
 void Writer::Rows(Put put, const QuackTable &table, const Route &route, DataChunk &chunk) {
-	if (chunk.size() == 0) {
-		return;
-	}
 	UnifyNans(chunk);
-	auto bytes = SerializeChunk(chunk);
-	if (bytes->GetPosition() > PIECE_BYTES && chunk.size() > 1) {
-		// Wide rows: in halves, until a piece fits or is a single row.
-		auto half = chunk.size() / 2;
-		auto front = SliceOf(chunk, 0, half);
-		auto back = SliceOf(chunk, half, chunk.size());
-		Rows(put, table, route, *front);
-		Rows(put, table, route, *back);
-		return;
-	}
-	vector<pair<string, uint64_t>> weights;
-	route.Weigh(chunk, bytes->GetPosition(), [&](const string &group, uint64_t weight) { weights.emplace_back(group, weight); });
-	lock_guard<mutex> guard(lock);
-	Send(put, table, QuackBytes {bytes->GetData(), bytes->GetPosition()}, chunk.size());
-	for (auto &weight : weights) {
-		quack_rs_writer_weigh(handle, Bytes(weight.first), weight.second);
+	for (auto &range : Cut(chunk, chunk.size(), PIECE_BYTES)) {
+		auto piece = PieceOf(chunk, range);
+		auto bytes = SerializeChunk(*piece);
+		vector<pair<string, uint64_t>> weights;
+		route.Weigh(*piece, bytes->GetPosition(),
+		            [&](const string &group, uint64_t weight) { weights.emplace_back(group, weight); });
+		lock_guard<mutex> guard(lock);
+		Send(put, table, QuackBytes {bytes->GetData(), bytes->GetPosition()}, piece->size());
+		for (auto &weight : weights) {
+			quack_rs_writer_weigh(handle, Bytes(weight.first), weight.second);
+		}
 	}
 }
 

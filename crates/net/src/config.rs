@@ -98,6 +98,9 @@ pub struct Limits {
     pub body_bytes_max: usize,
     /// Most bytes of request bodies that are being received or worked on, all clients together.
     pub bodies_bytes_max: usize,
+    /// Most bytes of memory in which rows that clients append are read at a time, all clients together. Further appends
+    /// wait; one that needs more is read alone.
+    pub appends_bytes_max: usize,
     /// Largest request head (request line and headers) in bytes.
     pub head_bytes_max: usize,
     /// Longest time that a client may take to send a request head, from its first byte; also
@@ -136,6 +139,8 @@ impl Default for Limits {
             body_bytes_max: limits::REQUEST_BYTES_MAX,
             // Sixteen of the largest bodies. Ordinary ones have a few hundred kilobytes.
             bodies_bytes_max: 16 * limits::REQUEST_BYTES_MAX,
+            // Two that need the most that a chunk may; some hundreds of ordinary ones.
+            appends_bytes_max: 2 * quack_wire::skim::MEMORY_BYTES_MAX as usize,
             // The stock client sends about 200 bytes, plus the headers that its user adds (bearer
             // tokens, typically).
             head_bytes_max: 64 << 10,
@@ -187,6 +192,7 @@ impl Limits {
         let counts = [
             ("body_bytes_max", self.body_bytes_max, 1024),
             ("bodies_bytes_max", self.bodies_bytes_max, self.body_bytes_max),
+            ("appends_bytes_max", self.appends_bytes_max, 1 << 20),
             // The HTTP library does not work with less.
             ("head_bytes_max", self.head_bytes_max, 8192),
             ("connections_max", self.connections_max, 1),

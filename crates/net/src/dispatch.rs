@@ -11,7 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use quack_wire::protocol_1::{self, Batch, Connected, Connecting, Request, Response};
 use quack_wire::{Header, ResultId, SessionId};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::browser::Browsers;
 use crate::counts::{SessionCounters, SessionCounts};
@@ -40,6 +40,9 @@ const STACK_TRACE: &str = "Stack Trace:";
 /// statements that it ends, nor for those of others.
 pub(crate) const CLOSINGS_MAX: usize = 4;
 
+/// Memory is given out in pieces of so many bytes.
+const MEMORY_UNIT: usize = 64 << 10;
+
 /// Answers messages. Shared by all connections.
 pub(crate) struct Dispatcher {
     service: Arc<dyn Service>,
@@ -48,6 +51,8 @@ pub(crate) struct Dispatcher {
     calls: Arc<Semaphore>,
     /// The same for the calls that close a session.
     closings: Arc<Semaphore>,
+    /// Memory for the rows that clients append, in units of [`MEMORY_UNIT`].
+    memory: Arc<Semaphore>,
     browsers: Browsers,
     token: String,
     guesses: Guesses,
@@ -65,6 +70,7 @@ impl Dispatcher {
             sessions: Arc::new(Sessions::new(config.limits.clone())),
             calls: Arc::new(Semaphore::new(config.limits.requests_max)),
             closings: Arc::new(Semaphore::new(CLOSINGS_MAX)),
+            memory: Arc::new(Semaphore::new(config.limits.appends_bytes_max / MEMORY_UNIT)),
             browsers: Browsers::new(&config.allow_origins, &names),
             token: config.token.clone(),
             guesses: Guesses::default(),
@@ -261,13 +267,26 @@ impl Dispatcher {
                 self.work(session, turn, move |service, turn| fetch(service, &id, turn, result)).await
             }
             Request::Append(append) => {
+                let memory = self.memory_for(append.chunk.memory_bytes).await?;
                 let call = move |service: &dyn Service, _: &mut Turn| {
-                    service.append(id.as_str(), &append.schema, &append.table, append.chunk)
+                    let result =
+                        service.append(id.as_str(), &append.schema, &append.table, append.chunk.bytes);
+                    drop(memory);
+                    result
                 };
                 self.work(session, turn, call).await.map(|()| Response::Success)
             }
             Request::Disconnect => self.close(session, turn).await.map(|()| Response::Success),
         }
+    }
+
+    /// Waits until so many bytes are free, of those in which appended rows are read.
+    async fn memory_for(&self, bytes: u64) -> Result<OwnedSemaphorePermit, ServiceError> {
+        let all = self.limits.appends_bytes_max / MEMORY_UNIT;
+        let units = usize::try_from(bytes).unwrap_or(usize::MAX).div_ceil(MEMORY_UNIT).min(all);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let stopping = |_| ServiceError::new("Connection", "the server is stopping");
+        self.memory.clone().acquire_many_owned(units).await.map_err(stopping)
     }
 
     /// Makes a call of a client's request, and notes whether it leaves a transaction open.

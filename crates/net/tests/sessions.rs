@@ -234,12 +234,41 @@ fn a_client_that_goes_away_interrupts_its_own_statement_only() {
     assert!(fake.events().contains(&"interrupted wait 5000".to_owned()));
 }
 
+/// A chunk of as many rows, all of which are the text `x`. `rows` is encoded as LEB128.
+fn constant_rows(rows: &[u8]) -> quack_wire::skim::Chunk {
+    let column = b"e\0\x01d\0\x19\xff\xfff\0\x01Z\0\x02d\0\0f\0\x01\x01x\xff\xff\xff\xff";
+    let bytes = bytes::Bytes::from([b"d\0", rows, column].concat());
+    quack_wire::skim::check_chunk(&bytes).unwrap()
+}
+
+#[test]
+fn appends_wait_for_the_memory_in_which_they_are_read() {
+    // 30,000 rows, of which two megabytes hold two chunks; and 1,048,575, which are read alone.
+    for (rows, at_a_time) in [(&[0xb0, 0xea, 0x01], 2), (&[0xff, 0xff, 0x3f], 1)] {
+        let (server, fake) = start(Limits { appends_bytes_max: 2 << 20, ..limits() });
+        let append = Request::Append(quack_wire::protocol_1::Append {
+            schema: "main".into(),
+            table: "slow".into(),
+            chunk: constant_rows(rows),
+        });
+        let mut clients: Vec<_> = (0..5).map(|_| Client::new(server.local_address())).collect();
+        let sessions: Vec<_> = clients.iter_mut().map(Client::open).collect();
+        thread::scope(|scope| {
+            for (client, session) in clients.iter_mut().zip(&sessions) {
+                scope.spawn(|| assert_eq!(client.request(session, &append).response().1, Response::Success));
+            }
+        });
+        assert_eq!(fake.running_max(), at_a_time);
+    }
+}
+
 #[test]
 fn appends_reach_the_service_with_their_chunk() {
     let (server, fake) = start(limits());
     let mut client = Client::new(server.local_address());
     let id = client.open();
-    let append = |chunk| {
+    let append = |bytes| {
+        let chunk = quack_wire::skim::Chunk { bytes, rows: 1, memory_bytes: 0 };
         Request::Append(quack_wire::protocol_1::Append { schema: "main".into(), table: "t".into(), chunk })
     };
     let whole = append(bytes::Bytes::from_static(CHUNK));

@@ -50,8 +50,10 @@ fn request() -> impl Strategy<Value = Request> {
             Request::Connect(Connecting { token, duckdb_version, platform, version_min, version_max })
         },
     );
-    let append = (".{0,20}", ".{0,20}", chunk())
-        .prop_map(|(schema, table, chunk)| Request::Append(Append { schema, table, chunk }));
+    let append = (".{0,20}", ".{0,20}", chunk()).prop_map(|(schema, table, bytes)| {
+        let chunk = quack_wire::skim::check_chunk(&bytes).unwrap();
+        Request::Append(Append { schema, table, chunk })
+    });
     prop_oneof![
         connect,
         ".{0,200}".prop_map(|sql| Request::Prepare { sql }),

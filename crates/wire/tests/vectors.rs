@@ -116,7 +116,7 @@ fn a_result_reads_as_types_names_chunks_and_batches() {
     assert_eq!(prepared.types, [Bytes::from_static(b"d\0\x0a\xff\xff")]);
     assert_eq!(prepared.names, ["b"]);
     assert!(prepared.needs_more_fetch);
-    let rows = |chunks: &[Bytes]| chunks.iter().map(|chunk| skim::check_chunk(chunk).unwrap()).collect();
+    let rows = |chunks: &[Bytes]| chunks.iter().map(|chunk| skim::check_chunk(chunk).unwrap().rows).collect();
     let inline: Vec<u64> = rows(&prepared.chunks);
     assert_eq!(inline, [2048; 12]);
     let mut fetched = Vec::new();
@@ -146,7 +146,8 @@ fn an_append_reads_as_a_table_and_a_chunk() {
     ] {
         let Request::Append(append) = request(name).1 else { panic!("{name}") };
         assert_eq!((append.schema.as_str(), append.table.as_str()), ("main", table), "{name}");
-        assert_eq!(skim::check_chunk(&append.chunk), Ok(rows), "{name}");
+        assert_eq!(append.chunk.rows, rows, "{name}");
+        assert_eq!(skim::check_chunk(&append.chunk.bytes), Ok(append.chunk), "{name}");
     }
 }
 

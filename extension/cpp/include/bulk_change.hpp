@@ -35,7 +35,7 @@ private:
 	BulkChange(duckdb::ClientContext &context, const PhysicalCapture &op, duckdb::DuckTableEntry &table,
 	           const duckdb::vector<duckdb::PhysicalIndex> &columns, uint64_t revision, bool is_ordered, idx_t rows_min);
 
-	void WriteUpdated(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values);
+	void WriteUpdated(duckdb::Vector &row_ids, duckdb::DataChunk &values);
 	void WriteSorted(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values);
 	void WriteKept();
 	void ForEachKept(duckdb::ColumnDataCollection &rows, const Take &take);

@@ -24,9 +24,4 @@ using AcceptTypes =
 //! of what the bytes say. The values are as they come: value_check.hpp.
 void DeserializeChunk(duckdb::ClientContext &context, QuackBytes bytes, duckdb::DataChunk &chunk, const AcceptTypes &accept);
 
-//! The rows from `begin` to before `end`, as a chunk of their own.
-duckdb::unique_ptr<duckdb::DataChunk> SliceOf(duckdb::DataChunk &chunk, idx_t begin, idx_t end);
-//! How many bytes of text and the like the rows hold beside their columns, each row counted by itself.
-idx_t TextBytes(const duckdb::DataChunk &rows);
-
 } // namespace quack

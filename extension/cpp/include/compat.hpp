@@ -77,8 +77,13 @@ enum class RepeatedRows : uint8_t {
 };
 RepeatedRows RepeatedRowsOf(const duckdb::LogicalUpdate &update);
 
-//! Asks `bind` for a cast before all others. DuckDB's own way to register casts decides which of them are implicit, too.
-void ProvideCasts(duckdb::DatabaseInstance &db, duckdb::bind_cast_function_t bind);
+//! What is asked for a cast, the last one first, before DuckDB's own. Its own way to register casts decides which of them are
+//! implicit, too.
+duckdb::vector<duckdb::BindCastFunction> &CastProvidersOf(duckdb::CastFunctionSet &casts);
+//! The settings that decide about casts of the set.
+duckdb::optional_ptr<duckdb::DBConfig> &ConfigOf(duckdb::CastFunctionSet &casts);
+//! Gives a set the costs of the casts that are registered with another one, which must outlive it.
+void ShareCosts(const duckdb::CastFunctionSet &from, duckdb::CastFunctionSet &to);
 
 //! The triggers of a table, which its next version takes over.
 duckdb::shared_ptr<duckdb::CatalogSet> TriggersOf(const duckdb::DuckTableEntry &table);

@@ -16,7 +16,7 @@ namespace quack {
 
 struct Definition;
 
-//! Largest serialized chunk that is not split. A quarter of a part of a transaction (`PART_BYTES` in crates/types).
+//! Rows that are written at a time hold no more bytes, unless one row does. A quarter of a part of a transaction (`PART_BYTES` in crates/types).
 constexpr idx_t PIECE_BYTES = 1 << 20;
 
 //! See `Places` in proto/quack/log/v1/entry.proto.

@@ -158,6 +158,9 @@ impl Service for Fake {
     fn append(&self, session: &str, schema: &str, table: &str, chunk: Bytes) -> Result<(), ServiceError> {
         self.call(session, || {
             self.note(format!("append {schema}.{table} {}", chunk.len()));
+            if table == "slow" {
+                thread::sleep(Duration::from_millis(100));
+            }
             Ok(())
         })
     }

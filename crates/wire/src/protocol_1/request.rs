@@ -65,9 +65,8 @@ pub struct Append {
     pub schema: String,
     /// The table.
     pub table: String,
-    /// A whole serialized DataChunk object, with the 0xFFFF that closes it. Decoding has
-    /// checked its structure (see [`skim`]), and neither its types nor its values.
-    pub chunk: Bytes,
+    /// The rows. Decoding has checked their structure (see [`skim`]), and neither their types nor their values.
+    pub chunk: skim::Chunk,
 }
 
 impl Request {
@@ -167,7 +166,7 @@ impl Append {
         writer.text_field(1, &self.schema);
         writer.text_field(2, &self.table);
         writer.field(3);
-        encode_chunk(writer, &self.chunk);
+        encode_chunk(writer, &self.chunk.bytes);
     }
 }
 

@@ -201,7 +201,7 @@ fn decode_chunks(reader: &mut Reader, field: u16) -> Result<Vec<Bytes>, Error> {
             return Err(Error::Invalid { what: "result chunk" });
         }
         reader.field(CHUNK_FIELD)?;
-        chunks.push(skim::take_chunk(reader)?);
+        chunks.push(skim::take_chunk(reader)?.bytes);
         reader.end()?;
     }
     Ok(chunks)

@@ -33,9 +33,15 @@ pub const NESTING_MAX: usize = 128;
 pub const TYPES_MAX: usize = 16_384;
 
 /// Most bytes of memory that DuckDB may be made to take for a chunk by what the chunk says about
-/// itself: vectors for its types and its row count, before any data is seen, and the expansion
-/// of constant and sequence vectors. A record batch of a million rows and thirty columns fits.
+/// itself: vectors for its types and its row count, before any data is seen, for the elements of its
+/// lists, and for the expansion of constants, dictionaries and sequences. A record batch of a million
+/// rows and thirty columns fits.
 pub const MEMORY_BYTES_MAX: u64 = 512 << 20;
+
+/// Most bytes that the rows of one chunk may hold when each has its own values: two megabytes for each
+/// row of a vector. Rows of a small chunk can share a constant, values of a dictionary, elements of lists;
+/// each of them is checked and written by itself, though.
+pub const VALUES_BYTES_MAX: u64 = u32::MAX as u64 - 1;
 
 /// Most items of an ARRAY type, as DuckDB has it (`ArrayType::MAX_ARRAY_SIZE`).
 pub const ARRAY_ITEMS_MAX: u64 = 100_000;
@@ -55,6 +61,10 @@ impl Budget {
         Self { types: TYPES_MAX, memory_bytes: MEMORY_BYTES_MAX }
     }
 
+    fn taken(&self) -> u64 {
+        MEMORY_BYTES_MAX - self.memory_bytes
+    }
+
     /// Accounts for memory that the receiver takes without having received as much.
     fn take(&mut self, count: u64, bytes_each: u64) -> Result<(), Error> {
         let found = count.saturating_mul(bytes_each.max(1));
@@ -64,13 +74,26 @@ impl Budget {
     }
 }
 
-/// Checks that `bytes` are exactly one serialized DataChunk object, with the 0xFFFF
-/// that closes it, and returns its number of rows.
-pub fn check_chunk(bytes: &Bytes) -> Result<u64, Error> {
+/// A chunk whose structure is sound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// The whole serialized DataChunk object, with the 0xFFFF that closes it.
+    pub bytes: Bytes,
+    /// Its number of rows.
+    pub rows: u64,
+    /// Bytes of memory that the receiver takes to read it, its own bytes among them.
+    pub memory_bytes: u64,
+}
+
+/// Checks that `bytes` are exactly one serialized DataChunk object.
+///
+/// # Errors
+/// What is wrong with them, or what of them is beyond a limit.
+pub fn check_chunk(bytes: &Bytes) -> Result<Chunk, Error> {
     let mut reader = Reader::new(bytes.clone());
-    let rows = skip_chunk(&mut reader)?;
+    let chunk = take_chunk(&mut reader)?;
     reader.finish()?;
-    Ok(rows)
+    Ok(chunk)
 }
 
 /// Cuts a serialized LogicalType object off the input.
@@ -81,14 +104,16 @@ pub(crate) fn take_type(reader: &mut Reader) -> Result<Bytes, Error> {
 }
 
 /// Cuts a serialized DataChunk object off the input.
-pub(crate) fn take_chunk(reader: &mut Reader) -> Result<Bytes, Error> {
+pub(crate) fn take_chunk(reader: &mut Reader) -> Result<Chunk, Error> {
     let from = reader.position();
-    skip_chunk(reader)?;
-    Ok(reader.slice(from, reader.position()))
+    let mut budget = Budget::new();
+    let rows = skip_chunk(reader, &mut budget)?;
+    let bytes = reader.slice(from, reader.position());
+    let memory_bytes = budget.taken().saturating_add(bytes.len() as u64);
+    Ok(Chunk { bytes, rows, memory_bytes })
 }
 
-fn skip_chunk(reader: &mut Reader) -> Result<u64, Error> {
-    let mut budget = Budget::new();
+fn skip_chunk(reader: &mut Reader, budget: &mut Budget) -> Result<u64, Error> {
     reader.field(100)?;
     let rows = reader.unsigned("chunk rows")?;
     if rows > CHUNK_ROWS_MAX {
@@ -101,7 +126,7 @@ fn skip_chunk(reader: &mut Reader) -> Result<u64, Error> {
     }
     let mut shapes = Vec::new();
     for _ in 0..columns {
-        shapes.push(Shape::read(reader, &mut budget, 0)?);
+        shapes.push(Shape::read(reader, budget, 0)?);
     }
     reader.field(102)?;
     if reader.length("chunk columns", TYPES_MAX)? != columns {
@@ -110,8 +135,17 @@ fn skip_chunk(reader: &mut Reader) -> Result<u64, Error> {
     for shape in &shapes {
         budget.take(rows.max(VECTOR_ROWS), shape.row_bytes())?;
     }
+    let mut values_bytes = 0_u64;
     for shape in &shapes {
-        vector::skip(reader, shape, rows, &mut budget)?;
+        let sizes = vector::skip(reader, shape, rows, budget)?;
+        values_bytes = values_bytes.saturating_add(sizes.total(rows));
+    }
+    if values_bytes > VALUES_BYTES_MAX {
+        return Err(Error::TooLong {
+            what: "values of the rows",
+            found: values_bytes,
+            max: VALUES_BYTES_MAX,
+        });
     }
     reader.end()?;
     Ok(rows)

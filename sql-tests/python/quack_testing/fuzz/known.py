@@ -191,7 +191,8 @@ KNOWN = [
         (ROWS,),
         step=r"^(EXECUTE|UPDATE|MERGE|WITH|DELETE)",
         native=r"only here: \[\]$",
-        cluster=r"'(122880|245760)'",
+        # Those of the last vector of a row group.
+        cluster=r"'(12[0-2]|24[345])\d{3}'",
     ),
     Known(
         "a column is the one that decides where rows of the table lie (docs/groups.md)",
