@@ -161,7 +161,10 @@ class Definitions:
         return Step(f"ALTER TABLE {table.full_name} {change}")
 
     def add_column(self, model, table, column):
-        definition, _ = self.tables.column(model, self.new_name("n"))
+        name, definition = self.new_name("n"), "nextval"
+        # Which row draws which number follows from the order of the rows, which an upsert changes.
+        while "nextval" in definition:
+            definition, _ = self.tables.column(model, name)
         return f"ADD COLUMN {self.random.choice(['', 'IF NOT EXISTS '])}{definition}"
 
     def drop_column(self, model, table, column):
