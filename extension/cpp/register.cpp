@@ -1,6 +1,7 @@
 //! What LOAD does.
 
 #include "after_binding.hpp"
+#include "client_listing.hpp"
 #include "compat.hpp"
 #include "consistency.hpp"
 #include "error.hpp"
@@ -33,6 +34,7 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	quack::RegisterGroupStatements(loader.GetDatabaseInstance());
 	quack::RegisterGroups(loader, *host);
 	quack::RegisterShard(loader);
+	quack::RegisterClientListing(loader);
 	quack::RegisterSettings(loader);
 	quack::GuardFunctions(loader);
 	quack::LimitNesting(loader);

@@ -1,6 +1,7 @@
 //! Sessions of clients that are served over the network.
 
 #include "chunk.hpp"
+#include "client_listing.hpp"
 #include "consistency.hpp"
 #include "error.hpp"
 #include "network_session.hpp"
@@ -86,6 +87,8 @@ private:
 	vector<LogicalType> result_types;
 	vector<Identifier> result_names;
 	bool has_result = false;
+	//! Whether the result lists the catalog's tables.
+	bool is_listing = false;
 };
 
 //! An ATTACH of the host gives the catalog another name.
@@ -175,7 +178,9 @@ void Session::Query(const string &sql, QuackSink types, QuackSink names) {
 	result_types.clear();
 	result_names.clear();
 	FollowName();
-	auto statements = connection->ExtractStatements(sql);
+	auto listing = ListingFor(sql);
+	is_listing = !listing.empty();
+	auto statements = connection->ExtractStatements(is_listing ? listing : sql);
 	if (statements.empty()) {
 		throw InvalidInputException("Query did not return any columns");
 	}
@@ -209,7 +214,8 @@ bool Session::FetchRows() {
 
 bool Session::Fetch(size_t chunks_max, QuackSink chunks) {
 	idx_t bytes_sent = 0;
-	for (size_t i = 0; i < chunks_max && bytes_sent < ANSWER_BYTES; i++) {
+	// A client reads the first answer of its listing alone.
+	for (size_t i = 0; is_listing || (i < chunks_max && bytes_sent < ANSWER_BYTES); i++) {
 		if (next_piece == pieces.size() && !FetchRows()) {
 			return false;
 		}

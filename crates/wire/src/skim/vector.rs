@@ -114,13 +114,12 @@ fn skip_dictionary(
     count: u64,
     budget: &mut Budget,
 ) -> Result<Sizes, Error> {
-    // Made flat, it has a value for each code.
-    budget.take(count, shape.row_bytes())?;
     reader.field(91)?;
     let selection = blob(reader, "dictionary selection", count.checked_mul(4))?.to_vec();
     let codes = || selection.as_chunks::<4>().0.iter().map(|code| u32::from_le_bytes(*code));
     reader.field(92)?;
     let size = reader.unsigned("dictionary size")?;
+    budget.take(size, shape.row_bytes())?;
     if !codes().all(|code| u64::from(code) < size) {
         return Err(Error::Invalid { what: "dictionary selection" });
     }
