@@ -7,13 +7,15 @@
 //! <data_dir>/store.duckdb   the state machine's; not touched here, but for a node that joins
 //! <data_dir>/witnessed      what the node has heard of its peers
 //! <data_dir>/founding       id of the cluster that this node is about to found
+//! <data_dir>/creating       there from when the node of a new cluster gets its first files until it has an identity
 //! <data_dir>/joining        there from when a node begins to join a cluster until its machine owns the store
 //! ```
 //!
 //! and what `superseded.rs` names, for a node that is to be rebuilt, and `refounding.rs`, for one that becomes another
 //! cluster's. `view.rs` looks at a folder without using it.
 //!
-//! Without an identity, whatever lies beside `joining` is a snapshot that did not arrive: it is thrown away.
+//! Without an identity, whatever lies beside `joining` is a snapshot that did not arrive, and what lies beside `creating` are
+//! first files of a node that never was: both are thrown away.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -38,6 +40,7 @@ pub(crate) const STORE: &str = "store.duckdb";
 pub(crate) const JOINING: &str = "joining";
 const FOUNDING: &str = "founding";
 const FOUNDING_NEW: &str = "founding.new";
+const CREATING: &str = "creating";
 const WITNESSED_NEW: &str = "witnessed.new";
 /// Entries whose commit has broken off.
 const BROKEN: &str = "broken";
@@ -116,6 +119,7 @@ impl Claim {
         }
         // Only now: a folder that is refused stays as it is.
         private::tighten(&path)?;
+        discard_beginnings(&path)?;
         refounding::resume(&path)?;
         let identity = read_identity(&path)?;
         if superseded::is_marked(&path)? {
@@ -128,6 +132,7 @@ impl Claim {
 
     fn empty(path: PathBuf, node_id: &NodeId, lock: File) -> Result<EmptyFolder, Error> {
         discard_snapshot(&path)?;
+        discard_first_files(&path)?;
         superseded::unmark(&path).map_err(Error::io("remove", path.join(REBUILD)))?;
         let promised = read_promise(&path)?;
         let former = superseded::former(&path, IDENTITY)?.map(|identity| identity.cluster_id);
@@ -173,12 +178,10 @@ impl EmptyFolder {
         // Of a cluster that it was about to join.
         discard_snapshot(&self.path)?;
         let identity = Identity { cluster_id, node_id: self.node_id, incarnation: 0, boot: 0 };
+        mark(&self.path, CREATING)?;
         drop(create_log(&self.path, &identity)?);
         write_identity(&self.path, &identity)?;
-        if self.promised.is_some() {
-            let promise = self.path.join(FOUNDING);
-            std::fs::remove_file(&promise).map_err(Error::io("remove", promise))?;
-        }
+        discard_beginnings(&self.path)?;
         Ok(DataFolder::new(self.path, identity, self.lock))
     }
 
@@ -190,12 +193,7 @@ impl EmptyFolder {
     /// Begins to join a cluster: returns where the snapshot's store is to be written. Until
     /// [`EmptyFolder::join`], a new start finds the folder empty again.
     pub fn begin_join(&self) -> Result<PathBuf, Error> {
-        let marker = self.path.join(JOINING);
-        let mark = || {
-            create_private(&marker)?.sync_all()?;
-            File::open(&self.path)?.sync_all()
-        };
-        mark().map_err(Error::io("write", &marker))?;
+        mark(&self.path, JOINING)?;
         Ok(self.path.join(STORE))
     }
 
@@ -350,16 +348,18 @@ pub(crate) fn has_identity(path: &Path) -> Result<bool, Error> {
     file.try_exists().map_err(Error::io("look for", file))
 }
 
-/// A folder without an identity must hold nothing but a lock, or a snapshot that did not arrive.
+/// A folder without an identity must hold nothing but a lock, a snapshot that did not arrive, or first files.
 fn refuse_leftovers(path: &Path) -> Result<(), Error> {
-    let joining = path.join(JOINING).try_exists().map_err(Error::io("look for", path))?;
+    let is_there = |name: &str| path.join(name).try_exists().map_err(Error::io("look for", path));
+    let (joining, creating) = (is_there(JOINING)?, is_there(CREATING)?);
     for item in std::fs::read_dir(path).map_err(Error::io("list", path))? {
         let name = item.map_err(Error::io("list", path))?.file_name();
         let of_snapshot = joining && [JOINING, LOG, STORE, TEMPORARY].iter().any(|known| name == *known);
         let of_node = [LOCK, FOUNDING, FOUNDING_NEW, REBUILD, SUPERSEDED, room::RESERVE]
             .iter()
             .any(|known| name == *known);
-        if !of_node && !of_snapshot {
+        let is_first = creating && [CREATING, LOG, TEMPORARY].iter().any(|known| name == *known);
+        if !of_node && !of_snapshot && !is_first {
             let found = name.to_string_lossy().into_owned();
             return Err(Error::NotANode { path: path.to_owned(), found });
         }
@@ -369,24 +369,58 @@ fn refuse_leftovers(path: &Path) -> Result<(), Error> {
 
 /// Throws away what a node had of a snapshot when it was interrupted.
 fn discard_snapshot(path: &Path) -> Result<(), Error> {
-    if !path.join(JOINING).try_exists().map_err(Error::io("look for", path))? {
+    discard_beside(path, JOINING, &[STORE, TEMPORARY])
+        .map_err(Error::io("throw away the unfinished snapshot in", path))
+}
+
+/// Throws away the first files of a node that had no identity yet: it has said and promised nothing.
+fn discard_first_files(path: &Path) -> Result<(), Error> {
+    discard_beside(path, CREATING, &[TEMPORARY])
+        .map_err(Error::io("throw away the unfinished files in", path))
+}
+
+/// Takes away what a member has no use for: how its folder began. A promise that is kept would have the node take members
+/// of its own cluster for nodes without one, should it be rebuilt.
+fn discard_beginnings(path: &Path) -> Result<(), Error> {
+    for name in [FOUNDING, FOUNDING_NEW, CREATING] {
+        let file = path.join(name);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", file)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes an empty file, durably.
+fn mark(path: &Path, name: &str) -> Result<(), Error> {
+    let marker = path.join(name);
+    let write = || {
+        create_private(&marker)?.sync_all()?;
+        File::open(path)?.sync_all()
+    };
+    write().map_err(Error::io("write", &marker))
+}
+
+/// Throws away the log and these `files`, when a marker says that they are no node's.
+fn discard_beside(path: &Path, marker: &str, files: &[&str]) -> std::io::Result<()> {
+    if !path.join(marker).try_exists()? {
         return Ok(());
     }
-    let discard = || {
-        let log = path.join(LOG);
-        if log.try_exists()? {
-            std::fs::remove_dir_all(log)?;
+    let log = path.join(LOG);
+    if log.try_exists()? {
+        std::fs::remove_dir_all(log)?;
+    }
+    // The marker goes last: it is what permits to throw the others away.
+    for name in files.iter().chain([&marker]) {
+        let file = path.join(name);
+        if file.try_exists()? {
+            std::fs::remove_file(file)?;
         }
-        // The marker goes last: it is what permits to throw the others away.
-        for name in [STORE, TEMPORARY, JOINING] {
-            let file = path.join(name);
-            if file.try_exists()? {
-                std::fs::remove_file(file)?;
-            }
-        }
-        Ok(())
-    };
-    discard().map_err(Error::io("throw away the unfinished snapshot in", path))
+    }
+    Ok(())
 }
 
 pub(crate) fn read_promise(path: &Path) -> Result<Option<u128>, Error> {

@@ -105,6 +105,49 @@ fn a_folder_with_something_else_in_it_or_half_created_is_refused() {
     }
 }
 
+/// What a crash leaves of a new node between any two of its first files.
+#[test]
+fn a_node_that_was_interrupted_at_its_first_files_begins_again() {
+    let whole = tempfile::tempdir().unwrap();
+    drop(DataFolder::open(whole.path(), &node_id()).unwrap());
+    let cluster = member(whole.path()).identity().cluster_id;
+    let steps: [&dyn Fn(&Path); 5] = [
+        &|folder| std::fs::write(folder.join("lock"), "process 1").unwrap(),
+        &|folder| std::fs::write(folder.join("creating"), "").unwrap(),
+        &|folder| std::fs::create_dir(folder.join("log")).unwrap(),
+        &|folder| copy(&whole.path().join("log"), &folder.join("log")),
+        &|folder| std::fs::write(folder.join("identity.new"), "half").unwrap(),
+    ];
+    for count in 0..=steps.len() {
+        let folder = tempfile::tempdir().unwrap();
+        steps[..count].iter().for_each(|step| step(folder.path()));
+        drop(claim(folder.path()));
+        assert!(!folder.path().join("log").exists() && !folder.path().join("creating").exists(), "{count}");
+        steps[..count].iter().for_each(|step| step(folder.path()));
+        let (node, _) = start(folder.path());
+        write(&node, "a row").unwrap();
+        node.stop();
+        assert_ne!(member(folder.path()).identity().cluster_id, cluster, "{count}");
+        assert!(!folder.path().join("creating").exists(), "{count}");
+    }
+}
+
+/// A founder that dies behind its identity has its promise still.
+#[test]
+fn a_member_has_no_promise_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut empty = claim(folder.path());
+    let id = empty.promise().unwrap();
+    let promise = std::fs::read(folder.path().join("founding")).unwrap();
+    drop(empty.found(id).unwrap());
+    for name in ["founding", "creating"] {
+        std::fs::write(folder.path().join(name), &promise).unwrap();
+    }
+    // Rebuilt, it would take its own cluster for one that it is about to found.
+    let empty = member(folder.path()).set_aside().unwrap();
+    assert_eq!((empty.promised(), empty.former()), (None, Some(id)));
+}
+
 #[test]
 fn a_path_that_cannot_be_a_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
