@@ -9,7 +9,7 @@ use prost::Message;
 use quack_apply::stock::Stock;
 use quack_apply::store::ErrorKind;
 use quack_apply::writer::DEFAULT_GROUP;
-use quack_apply::{Proposer, StoreError, entry};
+use quack_apply::{Answered, LAG, Proposer, StoreError, entry};
 use quack_cluster::{Cluster, Feature};
 use quack_node::{NodeHandle, ProposeError, Refusal, WaitError, Waiter};
 use quack_proto::log::v1::{Boot, Outcome, entry::Body};
@@ -168,8 +168,8 @@ impl LogProposer {
 
     /// Proposes one entry and waits for its outcome.
     pub fn run(&self, body: Body) -> Result<Outcome, StoreError> {
-        let (id, answered_through) = self.draw();
-        let data = entry::encode(id, answered_through, self.mark(), body);
+        let (id, answered) = self.draw();
+        let data = entry::encode(id, answered, self.mark(), body);
         let pending = self.propose(DEFAULT_GROUP, id, data)?;
         self.wait(pending)
     }
@@ -193,18 +193,17 @@ impl Proposer for LogProposer {
     type Pending = Waiter;
     type Error = StoreError;
 
-    fn draw(&self) -> (ProposalId, u64) {
+    fn draw(&self) -> (ProposalId, Answered) {
         let Some(node) = self.node.handle.get() else {
             // `propose` will say that there is no node yet.
             let nobody = ProposalId { origin: quack_types::RaftId(0), boot: 0, sequence: 0 };
-            return (nobody, 0);
+            return (nobody, Answered::default());
         };
         let mut outstanding = self.node.outstanding.lock().unwrap_or_else(PoisonError::into_inner);
         // Drawn under the lock, so that no smaller sequence can appear after this.
         let id = node.next_proposal_id();
         outstanding.insert(id.sequence);
-        let oldest = outstanding.first().copied().unwrap_or(id.sequence);
-        (id, oldest.saturating_sub(1))
+        (id, Answered::of(&outstanding, LAG))
     }
 
     fn mark(&self) -> Option<Mark> {

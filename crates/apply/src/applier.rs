@@ -41,6 +41,8 @@ pub struct Decision {
 struct Pending {
     group: GroupId,
     index: LogIndex,
+    /// What it counts for in the log.
+    bytes: u64,
     /// `None` for an entry of the consensus core's own, which moves the place only.
     decoded: Option<Decoded>,
 }
@@ -134,7 +136,7 @@ const BATCH_ENTRIES_MAX: usize = 1024;
 /// the position is committed by itself, so that the log before it can be released and a restart stays short.
 const UNCOMMITTED_BYTES_MAX: usize = 16 << 20;
 
-/// What a small entry counts for in [`UNCOMMITTED_BYTES_MAX`]: applying it again takes time, too.
+/// What an entry counts for besides its bytes, on every node alike: applying it again takes time, and the log has more of it.
 const ENTRY_OVERHEAD_BYTES: usize = 1024;
 
 /// So much of a statement, and of a reason, is kept for people.
@@ -232,7 +234,8 @@ impl<S: Store> Applier<S> {
             if self.state.applied(*group).is_none_or(|applied| entry.index <= applied) {
                 continue;
             }
-            self.uncommitted_bytes += entry.size_bytes() + ENTRY_OVERHEAD_BYTES;
+            let bytes = entry.size_bytes() + ENTRY_OVERHEAD_BYTES;
+            self.uncommitted_bytes += bytes;
             let is_proposal = entry.kind == EntryKind::Normal && !entry.data.is_empty();
             if !is_proposal && batch.is_empty() {
                 self.state.advance(*group, entry.index);
@@ -244,7 +247,7 @@ impl<S: Store> Applier<S> {
             if let Some((id, mark)) = decoded.as_ref().and_then(|decoded| Some((decoded.id, decoded.mark?))) {
                 self.digests.claims.push(Claim { origin: id.origin, mark });
             }
-            let pending = Pending { group: *group, index: entry.index, decoded };
+            let pending = Pending { group: *group, index: entry.index, bytes: bytes as u64, decoded };
             let is_alone = self.broken.is_alone(&(pending.group, pending.index));
             if !is_alone && pending.decoded.as_ref().is_none_or(|decoded| may_share(&decoded.body)) {
                 batch.push(pending);
@@ -361,14 +364,14 @@ impl<S: Store> Applier<S> {
     }
 
     fn try_shared(&mut self, pending: &Pending, made: &mut Made) -> Result<Shared, StoreError> {
-        let Some(Decoded { id, answered_through, body, .. }) = &pending.decoded else {
+        let Some(Decoded { id, answered, body, .. }) = &pending.decoded else {
             self.state.advance(pending.group, pending.index);
             made.note(pending.group, &self.state);
             return Ok(Shared::Done(Done::default()));
         };
         let Body::Transaction(transaction) = body else { return Ok(Shared::Untouched) };
         let mut changed = Changed::default();
-        let outcome = match self.state.origins.admission(*id, *answered_through) {
+        let outcome = match self.state.origins.admission(*id, answered) {
             Admission::Void => None,
             Admission::Repeated(outcome) => Some(outcome),
             // Parts that it does not count: it is refused there.
@@ -383,7 +386,8 @@ impl<S: Store> Applier<S> {
             },
         };
         // Only now: the state that is committed with the entries before this one must not know of it.
-        let is_new = self.state.origins.admit(*id, *answered_through) == Admission::New;
+        self.state.grow(pending.bytes);
+        let is_new = self.state.origins.admit(*id, answered) == Admission::New;
         if is_new {
             self.state.origins.record(*id, None);
             self.state.digest.wrote(body);
@@ -406,12 +410,13 @@ impl<S: Store> Applier<S> {
         log: &ReadLog<'_>,
     ) -> Result<(), StoreError> {
         let at = (pending.group, pending.index);
-        let Some(Decoded { id, answered_through, body, .. }) = &pending.decoded else {
+        let Some(Decoded { id, answered, body, .. }) = &pending.decoded else {
             self.state.advance(at.0, at.1);
             made.note(at.0, &self.state);
             return Ok(());
         };
-        let (outcome, is_repeated) = match self.state.origins.admit(*id, *answered_through) {
+        self.state.grow(pending.bytes);
+        let (outcome, is_repeated) = match self.state.origins.admit(*id, answered) {
             Admission::Void => (None, false),
             Admission::Repeated(outcome) => (Some(outcome), true),
             Admission::New => {
@@ -428,7 +433,7 @@ impl<S: Store> Applier<S> {
                         self.state.origins.abort(*id, abort.transaction);
                         None
                     }
-                    Body::Part(part) => self.state.origins.take_part(*id, part, at),
+                    Body::Part(part) => self.state.origins.take_part(*id, part, at, self.state.log_bytes),
                     Body::Transaction(transaction) => {
                         match self.run_alone(*id, body, transaction, at, log)? {
                             // All of it is in the state that was committed with the rows.

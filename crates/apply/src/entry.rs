@@ -5,8 +5,10 @@ use prost::Message;
 use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind, step};
 use quack_types::{LogIndex, Mark, ProposalId, RaftId};
 
+use crate::answered::Answered;
+
 /// The format of entries, and of what the applier stores beside the tables. Every entry carries it, and no other is read.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// What to do with what another release has left behind.
 pub(crate) const OLDER: &str = "written by an older release: start with an empty folder";
@@ -47,10 +49,18 @@ pub(crate) fn is_ddl(step: &proto::Step) -> bool {
 }
 
 /// Encodes an entry; `mark` is the origin's digest now.
-pub fn encode(id: ProposalId, answered_through: u64, mark: Option<Mark>, body: Body) -> Bytes {
+pub fn encode(id: ProposalId, answered: impl Into<Answered>, mark: Option<Mark>, body: Body) -> Bytes {
+    let Answered { through, except } = answered.into();
     let id = proto::ProposalId { origin: id.origin.0, boot: id.boot, sequence: id.sequence };
     let digest = mark.map(|mark| proto::Digest { position: mark.root.0, value: mark.digest });
-    let entry = proto::Entry { version: VERSION, id: Some(id), answered_through, digest, body: Some(body) };
+    let entry = proto::Entry {
+        version: VERSION,
+        id: Some(id),
+        answered_through: through,
+        unanswered: except,
+        digest,
+        body: Some(body),
+    };
     entry.encode_to_vec().into()
 }
 
@@ -58,7 +68,7 @@ pub fn encode(id: ProposalId, answered_through: u64, mark: Option<Mark>, body: B
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {
     pub id: ProposalId,
-    pub answered_through: u64,
+    pub answered: Answered,
     /// The origin's digest as of when it proposed the entry.
     pub mark: Option<Mark>,
     pub body: Body,
@@ -81,7 +91,8 @@ pub fn decode(index: u64, data: &Bytes) -> Result<Decoded, Error> {
     let body = entry.body.ok_or_else(|| damaged("it has no body"))?;
     let id = ProposalId { origin: RaftId(id.origin), boot: id.boot, sequence: id.sequence };
     let mark = entry.digest.map(|said| Mark { root: LogIndex(said.position), digest: said.value });
-    Ok(Decoded { id, answered_through: entry.answered_through, mark, body })
+    let answered = Answered { through: entry.answered_through, except: entry.unanswered };
+    Ok(Decoded { id, answered, mark, body })
 }
 
 /// The number of a verification, when an entry is one. Cheap for all others.
@@ -119,7 +130,7 @@ mod tests {
         let id = ProposalId { origin: RaftId(1), boot: 2, sequence: 3 };
         let (body, mark) = (Body::Boot(proto::Boot {}), Some(Mark { root: LogIndex(4), digest: 5 }));
         let data = encode(id, 1, mark, body.clone());
-        let decoded = Decoded { id, answered_through: 1, mark, body: body.clone() };
+        let decoded = Decoded { id, answered: 1.into(), mark, body: body.clone() };
         assert_eq!(decode(7, &data), Ok(decoded));
         assert_eq!(decode(7, &encode(id, 1, None, body)).unwrap().mark, None);
         let with = |change: fn(&mut proto::Entry)| {
@@ -129,7 +140,7 @@ mod tests {
         };
         assert_eq!(with(|entry| entry.version = VERSION + 1), Error::Future { index: 7, found: VERSION + 1 });
         let older = with(|entry| entry.version = VERSION - 1);
-        let text = "log entry 7 has format 6 and was written by an older release: start with an empty folder";
+        let text = "log entry 7 has format 7 and was written by an older release: start with an empty folder";
         assert_eq!(older.to_string(), text);
         let damages: [fn(&mut proto::Entry); 3] =
             [|entry| entry.version = 0, |entry| entry.id = None, |entry| entry.body = None];

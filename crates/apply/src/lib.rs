@@ -11,6 +11,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answered;
 pub mod applier;
 mod broken;
 mod digest;
@@ -26,6 +27,7 @@ pub mod stock;
 pub mod store;
 pub mod writer;
 
+pub use answered::{Answered, LAG};
 pub use applier::{Applier, Committed, Decision};
 pub use broken::Broken;
 pub use digest::Digest;

@@ -5,19 +5,26 @@
 //!
 //! Invariants:
 //! - of one origin only its latest boot is remembered: a process that has started again asks for nothing older;
-//! - `applied`, `refused` and `open` hold sequences above `answered_through` only;
-//! - a transaction is open or decided, never both: nothing holds back the log for a transaction that cannot come;
+//! - `applied`, `refused` and `open` hold sequences that are not answered only: those above `answered_through`, and the
+//!   `unanswered` below;
+//! - a transaction is open or decided, never both: nothing holds back the log for a transaction that cannot come, nor for
+//!   one of which nothing comes: its node may be gone for good, or its rows may come out of a pipe that hangs;
 //! - everything here is a function of the log up to the position it is stored with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quack_proto::log::v1::{self as proto, step::Kind as StepKind};
-use quack_types::{GroupId, LogIndex, NodeId, ProposalId};
+use quack_types::{GroupId, LogIndex, NodeId, ProposalId, RaftId};
 
+use crate::answered::Answered;
 use crate::{entry, refusal};
 
-/// Earlier lives of a node that are looked for when it comes back. Each of them was looked for once before.
+/// Earlier lives of a node that are remembered when it comes back, so that nothing of them is taken for new.
 const LIVES_MAX: u64 = 8;
+
+/// So many bytes of the log may come behind the last part of an open transaction. It is what an unfinished statement costs
+/// each disk at most, besides its own rows; a few minutes of a busy cluster.
+pub const OPEN_BYTES_MAX: u64 = 1 << 30;
 
 /// A part of an open transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +43,8 @@ pub struct Open {
     pub parts: BTreeMap<u32, OpenPart>,
     /// Whether any part deletes or updates rows.
     pub changes: bool,
+    /// Bytes of the log when the last of them came.
+    pub since: u64,
 }
 
 impl Open {
@@ -59,7 +68,9 @@ impl Open {
 struct Origin {
     boot: u64,
     answered_through: u64,
-    /// First to last sequence of each range, in ascending order, not touching.
+    /// Of these, the ones that somebody still waits for.
+    unanswered: BTreeSet<u64>,
+    /// First to last sequence of each range, in ascending order.
     applied: BTreeMap<u64, u64>,
     refused: BTreeMap<u64, proto::Refused>,
     open: BTreeMap<u64, Open>,
@@ -70,9 +81,13 @@ impl Origin {
         self.applied.range(..=sequence).next_back().is_some_and(|(_, last)| *last >= sequence)
     }
 
+    fn is_answered(&self, sequence: u64) -> bool {
+        sequence <= self.answered_through && !self.unanswered.contains(&sequence)
+    }
+
     /// Whether nothing can become of a transaction with this sequence any more.
     fn is_over(&self, sequence: u64) -> bool {
-        sequence <= self.answered_through || self.has_applied(sequence)
+        self.is_answered(sequence) || self.has_applied(sequence)
     }
 
     fn add(&mut self, sequence: u64, refused: Option<&proto::Refused>) {
@@ -97,26 +112,26 @@ impl Origin {
         self.applied.insert(first, last);
     }
 
-    fn forget_through(&mut self, sequence: u64) {
-        if sequence <= self.answered_through {
+    /// Forgets what has been answered. What was answered before stays so, whatever an entry says that was under way for
+    /// longer.
+    fn forget(&mut self, answered: &Answered) {
+        let (before, through) = (self.answered_through, answered.through);
+        if through < before || through == before && self.unanswered.is_empty() {
             return;
         }
-        self.answered_through = sequence;
-        let kept = sequence.saturating_add(1);
-        self.refused = self.refused.split_off(&kept);
+        let is_kept = |sequence: &u64| *sequence > before || self.unanswered.contains(sequence);
+        let except = answered.except.iter().copied().filter(|sequence| *sequence <= through);
+        let unanswered: BTreeSet<u64> = except.filter(is_kept).collect();
+        let is_needed = |sequence: &u64| *sequence > through || unanswered.contains(sequence);
+        self.refused.retain(|sequence, _| is_needed(sequence));
         // Nobody waits for these transactions: their own entries would be void.
-        self.open = self.open.split_off(&kept);
-        while let Some(range) = self.applied.first_entry() {
-            let (first, last) = (*range.key(), *range.get());
-            if first > sequence {
-                break;
-            }
-            range.remove();
-            if last > sequence {
-                self.applied.insert(kept, last);
-                break;
-            }
-        }
+        self.open.retain(|sequence, _| is_needed(sequence));
+        let single = |sequence: &u64| self.has_applied(*sequence).then_some((*sequence, *sequence));
+        let above =
+            |(first, last): (&u64, &u64)| (*last > through).then_some((through.max(first - 1) + 1, *last));
+        let below: Vec<(u64, u64)> = unanswered.iter().filter_map(single).collect();
+        self.applied = below.into_iter().chain(self.applied.iter().filter_map(above)).collect();
+        (self.answered_through, self.unanswered) = (through, unanswered);
     }
 }
 
@@ -141,13 +156,13 @@ pub struct Origins {
 
 impl Origins {
     /// Whether the entry `id` is new.
-    pub fn admission(&self, id: ProposalId, answered_through: u64) -> Admission {
+    pub fn admission(&self, id: ProposalId, answered: &Answered) -> Admission {
         let known = self.origins.get(&id.origin.0).filter(|origin| origin.boot >= id.boot);
         let void = match known {
-            Some(origin) => origin.boot > id.boot || id.sequence <= origin.answered_through,
+            Some(origin) => origin.boot > id.boot || origin.is_answered(id.sequence),
             None => false,
         };
-        if void || id.sequence <= answered_through {
+        if void || answered.covers(id.sequence) {
             return Admission::Void;
         }
         match known
@@ -162,20 +177,20 @@ impl Origins {
 
     /// Takes note of what the entry `id` says about its origin. An id of a later boot drops what is remembered of
     /// earlier ones.
-    pub fn hear(&mut self, id: ProposalId, answered_through: u64) {
+    pub fn hear(&mut self, id: ProposalId, answered: &Answered) {
         let origin = self.origins.entry(id.origin.0).or_default();
         if id.boot > origin.boot {
             *origin = Origin { boot: id.boot, ..Origin::default() };
         }
         if id.boot == origin.boot {
-            origin.forget_through(answered_through);
+            origin.forget(answered);
         }
     }
 
     /// [`admission`](Self::admission), then [`hear`](Self::hear).
-    pub fn admit(&mut self, id: ProposalId, answered_through: u64) -> Admission {
-        let admission = self.admission(id, answered_through);
-        self.hear(id, answered_through);
+    pub fn admit(&mut self, id: ProposalId, answered: &Answered) -> Admission {
+        let admission = self.admission(id, answered);
+        self.hear(id, answered);
         admission
     }
 
@@ -185,11 +200,13 @@ impl Origins {
     }
 
     /// Adds the part that the admitted entry `id`, which lies at `at`, carries to its open transaction, unless it is refused.
+    /// `log_bytes` is how much the log has brought so far.
     pub fn take_part(
         &mut self,
         id: ProposalId,
         part: &proto::Part,
         at: (GroupId, LogIndex),
+        log_bytes: u64,
     ) -> Option<proto::Refused> {
         let origin = self.origins.entry(id.origin.0).or_default();
         if origin.is_over(part.transaction) || part.transaction >= id.sequence {
@@ -205,6 +222,7 @@ impl Origins {
         }
         let (group, index) = at;
         open.parts.insert(part.number, OpenPart { group, index, step: part.step });
+        open.since = log_bytes;
         open.changes |=
             part.write.as_ref().is_some_and(|write| !write.deleted.is_empty() || !write.updated.is_empty());
         None
@@ -227,15 +245,27 @@ impl Origins {
         self.origins.entry(id.origin.0).or_default().add(transaction, Some(&refused));
     }
 
+    /// Gives up the open transactions of which nothing has come for long, at a place of the log behind `log_bytes` of it.
+    pub fn expire(&mut self, log_bytes: u64) {
+        let is_late = |open: &Open| log_bytes.saturating_sub(open.since) > OPEN_BYTES_MAX;
+        for origin in self.origins.values_mut().filter(|origin| !origin.open.is_empty()) {
+            let late: Vec<u64> =
+                origin.open.iter().filter(|(_, open)| is_late(open)).map(|(sequence, _)| *sequence).collect();
+            for sequence in late {
+                origin.add(sequence, Some(&refusal::late()));
+            }
+        }
+    }
+
+    /// Of each origin that has open transactions, the first entry of each group that they still need.
+    pub fn open(&self) -> impl Iterator<Item = (RaftId, BTreeMap<GroupId, LogIndex>)> + '_ {
+        let opened = self.origins.iter().filter(|(_, origin)| !origin.open.is_empty());
+        opened.map(|(id, origin)| (RaftId(*id), first_of_each(origin.open.values())))
+    }
+
     /// Of each group, the first entry that an open transaction still needs.
     pub fn needed_from(&self) -> BTreeMap<GroupId, LogIndex> {
-        let open = self.origins.values().flat_map(|origin| origin.open.values());
-        let mut needed = BTreeMap::new();
-        for part in open.flat_map(|open| open.parts.values()) {
-            let first = needed.entry(part.group).or_insert(part.index);
-            *first = part.index.min(*first);
-        }
-        needed
+        first_of_each(self.origins.values().flat_map(|origin| origin.open.values()))
     }
 
     /// Nodes that entries have changed since the cluster was founded, in the order of their names.
@@ -250,19 +280,23 @@ impl Origins {
             return Some(refusal::of_transaction("the name of the node is not valid"));
         };
         let known = self.members.get(&member.node_id).map_or(0, |known| known.incarnation);
-        if member.incarnation < known {
+        if member.incarnation < known || member.begins && member.incarnation == known {
             return Some(refusal::of_transaction(format!(
                 "node '{node}' has been admitted under a later incarnation, {known}"
             )));
         }
         let over = if member.removed { member.incarnation.saturating_add(1) } else { member.incarnation };
+        // A node that comes back again and again leaves no more behind than one that has come back a few times.
+        for incarnation in known.saturating_sub(LIVES_MAX)..over.saturating_sub(LIVES_MAX).min(known + 1) {
+            self.origins.remove(&node.raft_id(incarnation).0);
+        }
         for incarnation in over.saturating_sub(LIVES_MAX)..over {
             // No boot comes after this one: what is still on its way to the log is void, too, or a part of it would
             // hold back the log for ever.
             let ended = Origin { boot: u64::MAX, ..Origin::default() };
             self.origins.insert(node.raft_id(incarnation).0, ended);
         }
-        self.members.insert(member.node_id.clone(), member.clone());
+        self.members.insert(member.node_id.clone(), proto::Member { begins: false, ..member.clone() });
         None
     }
 
@@ -272,6 +306,7 @@ impl Origins {
             origin: *id,
             boot: origin.boot,
             answered_through: origin.answered_through,
+            unanswered: origin.unanswered.iter().copied().collect(),
             applied: origin
                 .applied
                 .iter()
@@ -289,7 +324,7 @@ impl Origins {
                         group: part.group.0,
                     };
                     let parts = open.parts.iter().map(part).collect();
-                    (*transaction, proto::OpenTransaction { parts, changes: open.changes })
+                    (*transaction, proto::OpenTransaction { parts, changes: open.changes, since: open.since })
                 })
                 .collect(),
         });
@@ -307,12 +342,17 @@ impl Origins {
                 };
                 (
                     transaction,
-                    Open { parts: open.parts.into_iter().map(part).collect(), changes: open.changes },
+                    Open {
+                        parts: open.parts.into_iter().map(part).collect(),
+                        changes: open.changes,
+                        since: open.since,
+                    },
                 )
             });
             let memory = Origin {
                 boot: origin.boot,
                 answered_through: origin.answered_through,
+                unanswered: origin.unanswered.into_iter().collect(),
                 applied: origin.applied.iter().map(|range| (range.first, range.last)).collect(),
                 refused: origin.refused,
                 open: open.collect(),
@@ -325,12 +365,19 @@ impl Origins {
     }
 }
 
+fn first_of_each<'a>(open: impl Iterator<Item = &'a Open>) -> BTreeMap<GroupId, LogIndex> {
+    let mut needed = BTreeMap::new();
+    for part in open.flat_map(|open| open.parts.values()) {
+        let first = needed.entry(part.group).or_insert(part.index);
+        *first = part.index.min(*first);
+    }
+    needed
+}
+
 #[cfg(test)]
 mod tests {
-    use prost::Message;
-    use quack_types::RaftId;
-
     use super::*;
+    use prost::Message;
 
     const NOTHING: BTreeMap<GroupId, LogIndex> = BTreeMap::new();
 
@@ -351,24 +398,24 @@ mod tests {
     #[test]
     fn a_repeated_proposal_gets_its_first_outcome() {
         let mut origins = Origins::default();
-        assert_eq!(origins.admit(id(1, 1), 0), Admission::New);
+        assert_eq!(origins.admit(id(1, 1), &Answered::from(0)), Admission::New);
         origins.record(id(1, 1), None);
         let refused = proto::Refused { error_kind: 18, message: "no".into(), conflict: false };
-        assert_eq!(origins.admit(id(1, 2), 0), Admission::New);
+        assert_eq!(origins.admit(id(1, 2), &Answered::from(0)), Admission::New);
         origins.record(id(1, 2), Some(&refused));
-        assert_eq!(origins.admit(id(1, 1), 0), Admission::Repeated(entry::applied()));
-        assert_eq!(origins.admit(id(1, 2), 0), Admission::Repeated(entry::refused(refused)));
+        assert_eq!(origins.admit(id(1, 1), &Answered::from(0)), Admission::Repeated(entry::applied()));
+        assert_eq!(origins.admit(id(1, 2), &Answered::from(0)), Admission::Repeated(entry::refused(refused)));
     }
 
     #[test]
     fn an_answered_proposal_is_void_and_takes_no_room() {
         let mut origins = Origins::default();
         for sequence in 1..=1000 {
-            assert_eq!(origins.admit(id(1, sequence), sequence - 1), Admission::New);
+            assert_eq!(origins.admit(id(1, sequence), &Answered::from(sequence - 1)), Admission::New);
             let refused = refusal::of_transaction("no");
             origins.record(id(1, sequence), Some(&refused).filter(|_| sequence % 3 == 0));
         }
-        assert_eq!(origins.admit(id(1, 999), 999), Admission::Void);
+        assert_eq!(origins.admit(id(1, 999), &Answered::from(999)), Admission::Void);
         let bytes = stored(&origins).encoded_len();
         assert!(bytes < 40, "{bytes}");
     }
@@ -377,17 +424,17 @@ mod tests {
     fn gaps_stay_open_and_ranges_join() {
         let mut origins = Origins::default();
         for sequence in [1, 2, 5, 4, 9] {
-            assert_eq!(origins.admit(id(1, sequence), 0), Admission::New);
+            assert_eq!(origins.admit(id(1, sequence), &Answered::from(0)), Admission::New);
             origins.record(id(1, sequence), None);
         }
-        assert_eq!(origins.admit(id(1, 3), 0), Admission::New);
+        assert_eq!(origins.admit(id(1, 3), &Answered::from(0)), Admission::New);
         origins.record(id(1, 3), None);
         for sequence in 1..=5 {
-            assert_ne!(origins.admit(id(1, sequence), 0), Admission::New);
+            assert_ne!(origins.admit(id(1, sequence), &Answered::from(0)), Admission::New);
         }
         assert_eq!(origins.origins[&7].applied, BTreeMap::from([(1, 5), (9, 9)]));
-        assert_eq!(origins.admit(id(1, 7), 4), Admission::New);
-        assert_eq!(origins.admit(id(1, 5), 4), Admission::Repeated(entry::applied()));
+        assert_eq!(origins.admit(id(1, 7), &Answered::from(4)), Admission::New);
+        assert_eq!(origins.admit(id(1, 5), &Answered::from(4)), Admission::Repeated(entry::applied()));
         assert_eq!(Origins::decode(&mut stored(&origins)), origins);
     }
 
@@ -398,8 +445,8 @@ mod tests {
     /// Origins in which transaction 4 is open with a part at index 10.
     fn with_open_transaction() -> Origins {
         let mut origins = Origins::default();
-        assert_eq!(origins.admit(id(1, 5), 0), Admission::New);
-        assert_eq!(origins.take_part(id(1, 5), &part(4, 0), in_root(10)), None);
+        assert_eq!(origins.admit(id(1, 5), &Answered::from(0)), Admission::New);
+        assert_eq!(origins.take_part(id(1, 5), &part(4, 0), in_root(10), 0), None);
         origins.record(id(1, 5), None);
         assert_eq!(origins.needed_from(), BTreeMap::from([in_root(10)]));
         origins
@@ -408,22 +455,22 @@ mod tests {
     #[test]
     fn a_new_boot_voids_what_the_old_one_left() {
         let mut origins = with_open_transaction();
-        assert_eq!(origins.admit(id(2, 1), 0), Admission::New);
+        assert_eq!(origins.admit(id(2, 1), &Answered::from(0)), Admission::New);
         assert_eq!(origins.needed_from(), NOTHING);
-        assert_eq!(origins.admit(id(1, 6), 0), Admission::Void);
+        assert_eq!(origins.admit(id(1, 6), &Answered::from(0)), Admission::Void);
     }
 
     #[test]
     fn a_transaction_that_is_answered_or_given_up_holds_back_nothing() {
         let mut origins = with_open_transaction();
-        origins.hear(id(1, 7), 4);
+        origins.hear(id(1, 7), &Answered::from(4));
         assert_eq!(origins.needed_from(), NOTHING);
 
         let mut origins = with_open_transaction();
         origins.abort(id(1, 7), 4);
         assert_eq!(origins.needed_from(), NOTHING);
         assert!(
-            matches!(origins.admit(id(1, 4), 0), Admission::Repeated(outcome) if outcome != entry::applied())
+            matches!(origins.admit(id(1, 4), &Answered::from(0)), Admission::Repeated(outcome) if outcome != entry::applied())
         );
     }
 
@@ -431,10 +478,10 @@ mod tests {
     fn a_part_of_a_transaction_that_is_over_is_refused() {
         let mut origins = with_open_transaction();
         origins.abort(id(1, 7), 4);
-        assert!(origins.take_part(id(1, 6), &part(4, 1), in_root(11)).is_some());
-        assert_eq!(origins.admit(id(1, 8), 7), Admission::New);
-        assert!(origins.take_part(id(1, 8), &part(4, 1), in_root(12)).is_some());
-        assert!(origins.take_part(id(1, 8), &part(8, 0), in_root(12)).is_some(), "a part of itself");
+        assert!(origins.take_part(id(1, 6), &part(4, 1), in_root(11), 0).is_some());
+        assert_eq!(origins.admit(id(1, 8), &Answered::from(7)), Admission::New);
+        assert!(origins.take_part(id(1, 8), &part(4, 1), in_root(12), 0).is_some());
+        assert!(origins.take_part(id(1, 8), &part(8, 0), in_root(12), 0).is_some(), "a part of itself");
         assert_eq!(origins.needed_from(), NOTHING);
     }
 
@@ -443,8 +490,8 @@ mod tests {
         let node = NodeId::new("n1").unwrap();
         let old = ProposalId { origin: node.raft_id(0), boot: 1, sequence: 5 };
         let mut origins = Origins::default();
-        assert_eq!(origins.admit(old, 0), Admission::New);
-        assert_eq!(origins.take_part(old, &part(4, 0), in_root(10)), None);
+        assert_eq!(origins.admit(old, &Answered::from(0)), Admission::New);
+        assert_eq!(origins.take_part(old, &part(4, 0), in_root(10), 0), None);
         let member = |incarnation| proto::Member {
             node_id: "n1".to_owned(),
             incarnation,
@@ -456,30 +503,112 @@ mod tests {
         assert_eq!(origins.set_member(&member(1)), None);
         assert_eq!(origins.needed_from(), NOTHING);
         let late = ProposalId { boot: 2, sequence: 6, ..old };
-        assert_eq!(origins.admit(late, 0), Admission::Void, "its last words come too late");
+        assert_eq!(origins.admit(late, &Answered::from(0)), Admission::Void, "its last words come too late");
         assert!(origins.set_member(&member(0)).is_some());
         assert_eq!(origins.members().collect::<Vec<_>>(), [&member(1)]);
         assert_eq!(Origins::decode(&mut stored(&origins)), origins);
     }
 
     #[test]
+    fn an_open_statement_does_not_keep_the_outcomes_of_all_others() {
+        let mut origins = with_open_transaction();
+        let waits = |through: u64| Answered { through, except: vec![4] };
+        let refused = refusal::of_transaction("no");
+        for sequence in 6..=10_000 {
+            assert_eq!(origins.admit(id(1, sequence), &waits(sequence - 1)), Admission::New);
+            origins.record(id(1, sequence), Some(&refused).filter(|_| sequence % 2 == 0));
+        }
+        let bytes = stored(&origins).encoded_len();
+        assert!(bytes < 150, "{bytes}");
+        assert_eq!(Origins::decode(&mut stored(&origins)), origins);
+        assert_eq!(origins.admit(id(1, 9_000), &waits(5)), Admission::Void);
+        // An entry that was under way for long says what is not so any more.
+        assert_eq!(
+            origins.admit(id(1, 10_001), &Answered { through: 10_000, except: vec![4, 7] }),
+            Admission::New
+        );
+        assert_eq!(
+            origins.admit(id(1, 7), &Answered { through: 10_000, except: vec![4, 7] }),
+            Admission::Void
+        );
+        // The statement goes on and ends, and is remembered until its end was heard.
+        assert_eq!(origins.admit(id(1, 4), &waits(10_000)), Admission::New);
+        assert!(origins.close(id(1, 4)).unwrap().is_complete(1));
+        origins.record(id(1, 4), None);
+        assert_eq!(origins.admit(id(1, 4), &waits(10_000)), Admission::Repeated(entry::applied()));
+        assert_eq!(origins.admit(id(1, 10_002), &waits(10_001)), Admission::New);
+        assert_eq!(origins.admit(id(1, 4), &waits(10_001)), Admission::Repeated(entry::applied()));
+        origins.hear(id(1, 10_003), &Answered::from(10_001));
+        assert_eq!(origins.admit(id(1, 4), &waits(10_001)), Admission::Void);
+    }
+
+    #[test]
+    fn a_transaction_of_which_nothing_comes_gives_the_log_back() {
+        let mut origins = with_open_transaction();
+        origins.expire(OPEN_BYTES_MAX);
+        assert_eq!(origins.needed_from(), BTreeMap::from([in_root(10)]));
+        // Whoever goes on is waited for.
+        assert_eq!(origins.take_part(id(1, 7), &part(4, 1), in_root(11), OPEN_BYTES_MAX), None);
+        origins.expire(2 * OPEN_BYTES_MAX);
+        assert_eq!(origins.open().count(), 1);
+        origins.expire(2 * OPEN_BYTES_MAX + 1);
+        assert_eq!((origins.needed_from(), origins.open().count()), (NOTHING, 0));
+        assert!(origins.take_part(id(1, 8), &part(4, 2), in_root(12), 0).is_some());
+        let Admission::Repeated(outcome) = origins.admit(id(1, 4), &Answered::from(0)) else { panic!() };
+        assert!(
+            format!("{outcome:?}").contains("was given up, and nothing of it has happened"),
+            "{outcome:?}"
+        );
+    }
+
+    /// The node `n1` in its first lives.
+    fn life(incarnation: u64) -> proto::Member {
+        proto::Member { node_id: "n1".to_owned(), incarnation, begins: true, ..proto::Member::default() }
+    }
+
+    #[test]
+    fn a_node_that_joins_again_and_again_leaves_no_more_behind() {
+        let (node, mut origins) = (NodeId::new("n1").unwrap(), Origins::default());
+        for incarnation in 1..=100 {
+            assert_eq!(origins.set_member(&life(incarnation)), None);
+            let own = ProposalId { origin: node.raft_id(incarnation), boot: 1, sequence: 1 };
+            assert_eq!(origins.admit(own, &Answered::from(0)), Admission::New);
+            let former = ProposalId { origin: node.raft_id(incarnation - 1), ..own };
+            assert_eq!(origins.admit(former, &Answered::from(0)), Admission::Void);
+        }
+        assert_eq!(stored(&origins).origins.len() as u64, LIVES_MAX + 1);
+    }
+
+    #[test]
+    fn no_life_is_given_twice() {
+        let mut origins = Origins::default();
+        assert!(origins.set_member(&life(0)).is_some(), "a founder has it");
+        assert_eq!(origins.set_member(&life(1)), None);
+        assert!(origins.set_member(&life(1)).is_some());
+        // What is said of a life later does not begin it.
+        assert_eq!(origins.set_member(&proto::Member { begins: false, ..life(1) }), None);
+        assert_eq!(origins.set_member(&life(2)), None);
+        assert!(origins.members().all(|member| !member.begins));
+    }
+
+    #[test]
     fn a_proposal_that_calls_itself_answered_is_void() {
         let mut origins = Origins::default();
-        assert_eq!(origins.admission(id(1, 3), 3), Admission::Void);
-        assert_eq!(origins.admit(id(1, 3), 5), Admission::Void);
-        assert_eq!(origins.admit(id(1, 5), 0), Admission::Void);
-        assert_eq!(origins.admit(id(1, 6), 0), Admission::New);
+        assert_eq!(origins.admission(id(1, 3), &Answered::from(3)), Admission::Void);
+        assert_eq!(origins.admit(id(1, 3), &Answered::from(5)), Admission::Void);
+        assert_eq!(origins.admit(id(1, 5), &Answered::from(0)), Admission::Void);
+        assert_eq!(origins.admit(id(1, 6), &Answered::from(0)), Admission::New);
     }
 
     #[test]
     fn parts_come_in_any_order_but_each_once() {
         let mut origins = with_open_transaction();
-        assert_eq!(origins.take_part(id(1, 7), &part(4, 2), in_root(11)), None);
-        assert!(origins.take_part(id(1, 8), &part(4, 2), in_root(12)).is_some());
+        assert_eq!(origins.take_part(id(1, 7), &part(4, 2), in_root(11), 0), None);
+        assert!(origins.take_part(id(1, 8), &part(4, 2), in_root(12), 0).is_some());
         assert_eq!(Origins::decode(&mut stored(&origins)), origins);
         let open = origins.clone().close(id(1, 4)).unwrap();
         assert!(!open.is_complete(2) && !open.is_complete(3));
-        assert_eq!(origins.take_part(id(1, 9), &part(4, 1), in_root(13)), None);
+        assert_eq!(origins.take_part(id(1, 9), &part(4, 1), in_root(13), 0), None);
         let open = origins.close(id(1, 4)).unwrap();
         assert!(!open.is_complete(2) && open.is_complete(3) && !open.is_complete(4));
         let order: Vec<u64> = open.parts.values().map(|part| part.index.0).collect();

@@ -24,6 +24,14 @@ pub(crate) fn of_transaction(message: impl Into<String>) -> proto::Refused {
     of_error(&StoreError::new(ErrorKind::TRANSACTION, message), false)
 }
 
+/// Nothing more has come of it for too long.
+pub(crate) fn late() -> proto::Refused {
+    of_transaction(
+        "the statement was given up, and nothing of it has happened: since it last sent rows, 1 GiB of other writes have come, \
+         and the log of every node cannot be released before it ends. Run it again, with rows that are at hand",
+    )
+}
+
 /// Its commit has broken off, more than once.
 pub(crate) fn broken() -> proto::Refused {
     let message = "DuckDB cannot commit this: the commit has broken off on this node, before and after a restart. Report it \

@@ -46,6 +46,8 @@ pub struct State {
     pub revisions: Revisions,
     /// Of all outcomes up to here.
     pub digest: Digest,
+    /// Bytes of the proposals that the log has brought so far, each with an overhead.
+    pub log_bytes: u64,
 }
 
 impl State {
@@ -86,6 +88,12 @@ impl State {
         if group == GroupId::ROOT { self.root = index } else { self.lanes.advance(group, index) }
     }
 
+    /// The log has brought a proposal. Whoever has not gone on for long gives way.
+    pub(crate) fn grow(&mut self, bytes: u64) {
+        self.log_bytes += bytes;
+        self.origins.expire(self.log_bytes);
+    }
+
     /// As bytes. The root's position is stored beside them.
     pub fn encode(&self) -> Vec<u8> {
         let mut state = proto::ApplierState {
@@ -93,6 +101,7 @@ impl State {
             version: entry::VERSION,
             digest: self.digest.0,
             catalog_version: self.catalog_version,
+            log_bytes: self.log_bytes,
             ..proto::ApplierState::default()
         };
         self.origins.encode(&mut state);
@@ -117,6 +126,7 @@ impl State {
             _ => return Err(StateError::Older),
         }
         let (digest, catalog_version) = (Digest(state.digest), state.catalog_version);
+        let log_bytes = state.log_bytes;
         let (lanes, groups_enabled) = (Lanes::decode(&state), state.groups_enabled);
         let revisions = Revisions::decode(&state);
         Ok(Self {
@@ -127,6 +137,7 @@ impl State {
             catalog_version,
             revisions,
             digest,
+            log_bytes,
         })
     }
 }
@@ -137,7 +148,13 @@ mod tests {
 
     #[test]
     fn it_survives_being_stored_and_another_format_is_refused_in_words() {
-        let state = State { root: LogIndex(9), catalog_version: 3, digest: Digest(77), ..State::default() };
+        let state = State {
+            root: LogIndex(9),
+            catalog_version: 3,
+            digest: Digest(77),
+            log_bytes: 5,
+            ..State::default()
+        };
         assert_eq!(State::decode(LogIndex(9), &state.encode()), Ok(state.clone()));
         assert_eq!(State::decode(LogIndex(0), &[]), Ok(State::default()));
         let of = |version| {

@@ -15,6 +15,7 @@ use quack_proto::log::v1::{self as proto, entry::Body, outcome::Kind, step::Kind
 use quack_types::limits::{ENTRY_BYTES_MAX, PART_BYTES};
 use quack_types::{Mark, ProposalId};
 
+use crate::answered::Answered;
 use crate::entry;
 
 /// The way to the log, as the writer needs it.
@@ -24,8 +25,8 @@ pub trait Proposer {
     /// Why a proposal has no outcome.
     type Error;
 
-    /// Draws the next proposal id, and says up to which sequence everything has been settled.
-    fn draw(&self) -> (ProposalId, u64);
+    /// Draws the next proposal id, and says which ones have been settled.
+    fn draw(&self) -> (ProposalId, Answered);
     /// This node's digest of outcomes now, which its entries carry.
     fn mark(&self) -> Option<Mark>;
     /// Hands an entry over to a group, by its name; returns at once, unless too much is under way. A group that does not
@@ -72,7 +73,7 @@ pub struct Writer<P: Proposer> {
     /// Bytes of rows for each group's tables. Whichever it is, the entries take effect alike: a group is a road.
     weights: BTreeMap<String, u64>,
     /// The transaction's own id: drawn with the first part, or at commit.
-    transaction: Option<(ProposalId, u64)>,
+    transaction: Option<(ProposalId, Answered)>,
     /// Parts that were sent, or should have been: without all of them the transaction is refused.
     parts: u32,
     under_way: VecDeque<(ProposalId, P::Pending)>,
@@ -194,9 +195,9 @@ impl<P: Proposer> Writer<P> {
         }
     }
 
-    fn transaction_id(&mut self) -> (ProposalId, u64) {
+    fn transaction_id(&mut self) -> (ProposalId, Answered) {
         let proposer = &self.proposer;
-        *self.transaction.get_or_insert_with(|| proposer.draw())
+        self.transaction.get_or_insert_with(|| proposer.draw()).clone()
     }
 
     /// Sends all rows that are held as parts, one for each step that has any.
@@ -222,8 +223,8 @@ impl<P: Proposer> Writer<P> {
         while self.under_way.len() >= PARTS_UNDER_WAY_MAX {
             self.settle_oldest()?;
         }
-        let (id, answered_through) = self.proposer.draw();
-        let data = entry::encode(id, answered_through, self.proposer.mark(), Body::Part(part));
+        let (id, answered) = self.proposer.draw();
+        let data = entry::encode(id, answered, self.proposer.mark(), Body::Part(part));
         let pending = self.proposer.propose(self.group_for(id), id, data)?;
         self.under_way.push_back((id, pending));
         Ok(())
@@ -259,9 +260,9 @@ impl<P: Proposer> Writer<P> {
         if let Some(outcome) = self.refused.take() {
             return Ok(outcome);
         }
-        let (id, answered_through) = self.transaction_id();
+        let (id, answered) = self.transaction_id();
         let body = proto::Transaction { parts: self.parts, steps: std::mem::take(&mut self.steps) };
-        let data = entry::encode(id, answered_through, self.proposer.mark(), Body::Transaction(body));
+        let data = entry::encode(id, answered, self.proposer.mark(), Body::Transaction(body));
         if data.len() > ENTRY_BYTES_MAX {
             return Err(self.proposer.too_large(data.len(), ENTRY_BYTES_MAX));
         }
@@ -285,11 +286,11 @@ impl<P: Proposer> Writer<P> {
         }
         let Some((transaction, _)) = self.transaction.take() else { return };
         if self.parts > 0 {
-            let (id, answered_through) = self.proposer.draw();
+            let (id, answered) = self.proposer.draw();
             let body = Body::Abort(proto::Abort { transaction: transaction.sequence });
             // When this cannot be proposed, or comes late, the next entry of the origin voids the parts: it says that
             // nobody waits for the transaction.
-            let data = entry::encode(id, answered_through, self.proposer.mark(), body);
+            let data = entry::encode(id, answered, self.proposer.mark(), body);
             let _ = self.proposer.propose(DEFAULT_GROUP, id, data);
             self.proposer.give_up(id);
         }

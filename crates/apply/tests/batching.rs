@@ -11,6 +11,7 @@ use model::rows::inserted;
 use model::store::{Met, ModelStore, Snapshot};
 use model::{Dice, of_root};
 use proptest::prelude::*;
+use quack_apply::origins::OPEN_BYTES_MAX;
 use quack_apply::{Applier, Committed, State, entry};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
@@ -245,6 +246,7 @@ fn random_histories_meet_every_fate() {
         "an old boot after a new one",
         "an old life after a new one",
         "parts of several origins side by side",
+        "names what it waits for",
     ] {
         assert!(oddities.get(oddity).is_some_and(|count| *count > 4), "{oddity} is rare: {oddities:#?}");
     }
@@ -311,6 +313,47 @@ fn the_position_is_committed_even_when_every_entry_is_refused() {
         assert!(applier.committed().place.root.0 + 20 > sequence, "{:?} at {sequence}", applier.committed());
     }
     assert!(applier.store().snapshots.len() < 5);
+}
+
+/// Its node is gone for good, or its rows come out of a pipe that hangs.
+#[test]
+fn a_statement_of_which_nothing_comes_holds_the_log_for_a_while_only_on_all_nodes_alike() {
+    let large = vec![proto::Step {
+        kind: Some(Kind::Write(proto::Write {
+            inserted: vec![inserted("no table", &[(1, 1)], 31 << 20)],
+            ..Default::default()
+        })),
+    }];
+    let entry = |sequence: u64, origin: u64, body: Body| {
+        let id = ProposalId { origin: RaftId(origin), boot: 1, sequence };
+        LogEntry { data: entry::encode(id, 0, None, body), ..transaction(sequence, Vec::new()) }
+    };
+    let entries = (1..=40).map(|index| match index {
+        1 => entry(1, 9, Body::Boot(proto::Boot {})),
+        2 => {
+            let part = proto::Part { transaction: 1, number: 0, step: 0, write: None };
+            entry(2, 8, Body::Part(part))
+        }
+        index => transaction(index, large.clone()),
+    });
+    let new = || Applier::open(ModelStore::new(0, false), LogIndex(0), &[]).unwrap();
+    let (mut single, mut together, mut batch) = (new(), new(), Vec::new());
+    let nothing = |_: GroupId, _: LogIndex| Err("no parts".to_owned());
+    let (mut released, mut bytes) = (None, 0);
+    for entry in entries {
+        bytes += entry.size_bytes() as u64;
+        single.apply(&of_root(std::slice::from_ref(&entry)), &nothing).unwrap();
+        if single.state().root >= LogIndex(2) && single.state().origins.needed_from().is_empty() {
+            released.get_or_insert(bytes);
+        }
+        batch.push(entry);
+        if batch.len() == 3 {
+            together.apply(&of_root(&std::mem::take(&mut batch)), &nothing).unwrap();
+            assert_eq!(together.state().encode(), single.state().encode());
+        }
+    }
+    assert!(released.is_some_and(|bytes| bytes.abs_diff(OPEN_BYTES_MAX) < 40 << 20), "{released:?}");
+    assert_eq!(single.committed().needed_from, BTreeMap::new());
 }
 
 #[test]

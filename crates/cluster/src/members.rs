@@ -305,7 +305,9 @@ impl Cluster {
             duckdb_version: admit.duckdb_version.clone(),
             extensions: admit.extensions.clone(),
         });
-        running.host.propose(Body::Member(member.to_proto()))?;
+        // Another leader may have admitted it meanwhile, or this one with an entry whose outcome it does not know.
+        let begins = quack_proto::log::v1::Member { begins: true, ..member.to_proto() };
+        running.host.propose(Body::Member(begins))?;
         let mut changes = vec![MemberChange::Learner(member.raft_id())];
         if membership.is_voter(before) || membership.learners.contains(&before) {
             changes.push(MemberChange::Remove(before));

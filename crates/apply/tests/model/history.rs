@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quack_apply::{Applier, Decision, TABLE_MADE_HERE, entry, sequence};
+use quack_apply::{Answered, Applier, Decision, TABLE_MADE_HERE, entry, sequence};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, outcome, step::Kind};
 use quack_types::{GroupId, LogIndex, Mark, NodeId, ProposalId, Term};
@@ -74,6 +74,8 @@ pub struct Builder {
 const TABLES: [(&str, Key); 4] =
     [("bag", Key::None), ("keyed", Key::Unique), ("late", Key::UniqueAtCommit), ("other", Key::Unique)];
 const KEYS: usize = 8;
+/// Proposals that are behind by more are named.
+const LAG: u64 = 4;
 
 const SEQUENCES: [&str; 3] = ["counter", "around", "missing"];
 
@@ -184,7 +186,7 @@ impl Builder {
         }
     }
 
-    fn draw(&mut self, origin: usize) -> (ProposalId, u64) {
+    fn draw(&mut self, origin: usize) -> (ProposalId, Answered) {
         let memory = &mut self.origins[origin];
         memory.sequence += 1;
         memory.outstanding.insert(memory.sequence);
@@ -193,13 +195,13 @@ impl Builder {
             boot: memory.boot,
             sequence: memory.sequence,
         };
-        (id, memory.outstanding.first().unwrap() - 1)
+        (id, Answered::of(&memory.outstanding, LAG))
     }
 
-    fn send(&mut self, origin: usize, (id, answered_through): (ProposalId, u64), body: Body) {
+    fn send(&mut self, origin: usize, (id, answered): (ProposalId, Answered), body: Body) {
         // As an origin says it that has applied everything.
         let mark = self.history.marks.last().copied();
-        self.on_the_way.push(Sent { origin, id, data: entry::encode(id, answered_through, mark, body) });
+        self.on_the_way.push(Sent { origin, id, data: entry::encode(id, answered, mark, body) });
     }
 
     fn propose(&mut self, origin: usize, body: Body) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use quack_apply::Answered;
 use quack_apply::entry::Decoded;
 use quack_proto::log::v1::entry::Body;
 use quack_types::NodeId;
@@ -10,7 +11,7 @@ use quack_types::NodeId;
 #[derive(Default)]
 struct Seen {
     sequences: BTreeSet<u64>,
-    answered_through: u64,
+    answered: Answered,
     /// Transactions whose own entry has been there, or their end.
     ended: BTreeSet<u64>,
     /// Numbers of the parts of each transaction.
@@ -43,6 +44,7 @@ impl Oddities {
         let others_open =
             self.seen.iter().any(|((other, _), seen)| *other != origin && !seen.parts.is_empty());
         let seen = self.seen.entry((origin, boot)).or_default();
+        odd.extend((!decoded.answered.except.is_empty()).then_some("names what it waits for"));
         odd.extend(seen.note_repetition(&decoded));
         odd.extend(seen.note_body(decoded.id.sequence, decoded.body, others_open));
         for what in odd {
@@ -54,8 +56,10 @@ impl Oddities {
 impl Seen {
     fn note_repetition(&mut self, decoded: &Decoded) -> Vec<&'static str> {
         let sequence = decoded.id.sequence;
-        let is_answered = sequence <= self.answered_through;
-        self.answered_through = self.answered_through.max(decoded.answered_through);
+        let is_answered = self.answered.covers(sequence);
+        if decoded.answered.through > self.answered.through {
+            self.answered = decoded.answered.clone();
+        }
         if self.sequences.insert(sequence) {
             return is_answered.then_some("for the first time after it was given up").into_iter().collect();
         }

@@ -35,9 +35,17 @@ impl Fate {
 struct Origin {
     boot: u64,
     answered_through: u64,
+    /// Of these, the ones that every entry has named so far.
+    unanswered: BTreeSet<u64>,
     fates: HashMap<u64, Fate>,
     /// Parts by transaction and number.
     parts: BTreeMap<(u64, u32), proto::Part>,
+}
+
+impl Origin {
+    fn is_answered(&self, sequence: u64) -> bool {
+        sequence <= self.answered_through && !self.unanswered.contains(&sequence)
+    }
 }
 
 /// What is known of the order of rows. Nothing of it is ever forgotten.
@@ -131,8 +139,16 @@ impl Oracle {
         if id.boot > origin.boot {
             *origin = Origin { boot: id.boot, ..Origin::default() };
         }
-        origin.answered_through = origin.answered_through.max(entry.answered_through);
-        if id.sequence <= origin.answered_through {
+        let said = entry.unanswered.iter().all(|sequence| *sequence != id.sequence);
+        let is_void = origin.is_answered(id.sequence) || said && id.sequence <= entry.answered_through;
+        if entry.answered_through >= origin.answered_through {
+            let before = std::mem::replace(&mut origin.answered_through, entry.answered_through);
+            let former = std::mem::take(&mut origin.unanswered);
+            let named =
+                entry.unanswered.iter().copied().filter(|sequence| *sequence <= entry.answered_through);
+            origin.unanswered = named.filter(|named| *named > before || former.contains(named)).collect();
+        }
+        if is_void {
             return Fate::Void;
         }
         if let Some(fate) = origin.fates.get(&id.sequence) {
@@ -140,7 +156,15 @@ impl Oracle {
         }
         let fate = match entry.body.unwrap() {
             Body::Boot(_) | Body::Verify(_) | Body::Settings(_) => Fate::Applied,
-            Body::Member(member) => set_member(&mut self.incarnations, &mut self.ended, member),
+            Body::Member(member) => {
+                let (fate, forgotten) = set_member(&mut self.incarnations, &mut self.ended, member);
+                forgotten.iter().filter(|life| **life != id.origin).for_each(|life| {
+                    self.origins.remove(life);
+                });
+                let origin = self.origins.entry(id.origin).or_default();
+                origin.fates.insert(id.sequence, fate);
+                return fate;
+            }
             Body::Abort(abort) => {
                 origin.fates.entry(abort.transaction).or_insert(GONE);
                 Fate::Applied
@@ -178,32 +202,36 @@ impl Oracle {
         let living = self.origins.iter().filter(|(id, _)| !self.ended.contains(id)).map(|(_, origin)| origin);
         living.flat_map(|origin| origin.parts.keys().map(move |(transaction, _)| (origin, transaction))).any(
             |(origin, transaction)| {
-                *transaction > origin.answered_through && !origin.fates.contains_key(transaction)
+                !origin.is_answered(*transaction) && !origin.fates.contains_key(transaction)
             },
         )
     }
 }
 
-/// An earlier life of a node proposes nothing any more.
+/// An earlier life of a node proposes nothing any more; returns those that are so old that they are forgotten.
 fn set_member(
     incarnations: &mut HashMap<String, u64>,
     ended: &mut HashSet<u64>,
     member: proto::Member,
-) -> Fate {
+) -> (Fate, Vec<u64>) {
     let known = incarnations.get(&member.node_id).copied().unwrap_or(0);
-    if member.incarnation < known {
-        return GONE;
+    if member.incarnation < known || member.begins && member.incarnation == known {
+        return (GONE, Vec::new());
     }
     let node = NodeId::new(member.node_id.as_str()).unwrap();
     let over = member.incarnation + u64::from(member.removed);
-    ended.extend((0..over).map(|incarnation| node.raft_id(incarnation).0));
+    let forgotten: Vec<u64> = (0..over.saturating_sub(8)).map(|life| node.raft_id(life).0).collect();
+    forgotten.iter().for_each(|life| {
+        ended.remove(life);
+    });
+    ended.extend((over.saturating_sub(8)..over).map(|incarnation| node.raft_id(incarnation).0));
     incarnations.insert(member.node_id, member.incarnation);
-    Fate::Applied
+    (Fate::Applied, forgotten)
 }
 
 fn take_part(origin: &mut Origin, sequence: u64, part: proto::Part) -> Fate {
     let transaction = part.transaction;
-    let over = transaction <= origin.answered_through || origin.fates.contains_key(&transaction);
+    let over = origin.is_answered(transaction) || origin.fates.contains_key(&transaction);
     if over || transaction >= sequence || origin.parts.contains_key(&(transaction, part.number)) {
         return GONE;
     }

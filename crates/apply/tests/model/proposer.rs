@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use quack_apply::{Applier, Proposer, entry};
+use quack_apply::{Answered, Applier, Proposer, entry};
 use quack_log::{EntryKind, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body};
 use quack_types::{GroupId, LogIndex, Mark, ProposalId, RaftId, Term};
@@ -154,12 +154,12 @@ impl Proposer for LogProposer {
     type Pending = u64;
     type Error = Failure;
 
-    fn draw(&self) -> (ProposalId, u64) {
+    fn draw(&self) -> (ProposalId, Answered) {
         let mut log = self.0.borrow_mut();
         log.sequence += 1;
         let sequence = log.sequence;
         log.outstanding.insert(sequence);
-        (ProposalId { origin: RaftId(1), boot: 1, sequence }, log.outstanding.first().unwrap() - 1)
+        (ProposalId { origin: RaftId(1), boot: 1, sequence }, Answered::of(&log.outstanding, 4))
     }
 
     fn mark(&self) -> Option<Mark> {
