@@ -1,6 +1,6 @@
 //! The whole: what a node is at the moment, and what it answers its peers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -25,6 +25,10 @@ use crate::witness::Witness;
 
 /// How long a peer may take to say what it is.
 pub(crate) const HELLO_TIME: Duration = Duration::from_secs(1);
+
+/// A member that has sent something within this time is at work. Of a machine that has gone no end of its connections is
+/// heard: for so long its successor has to wait.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
 /// What a peer hears that was a member.
 pub(crate) const REMOVED: &str = "it was removed from this cluster";
@@ -134,6 +138,8 @@ pub struct Cluster {
     pub(crate) start: u64,
     /// Who has heard of it, durably; nothing before the node has begun.
     pub(crate) told: Mutex<Option<BTreeSet<RaftId>>>,
+    /// When each peer has sent something last, and as whom. A peer to which the connection was lost since is not in it.
+    heard: Mutex<BTreeMap<NodeId, (RaftId, Instant)>>,
 }
 
 impl Cluster {
@@ -158,6 +164,7 @@ impl Cluster {
             witness: OnceLock::new(),
             start: draw(),
             told: Mutex::default(),
+            heard: Mutex::default(),
         })
     }
 
@@ -368,6 +375,28 @@ impl Cluster {
         }
     }
 
+    fn heard(&self) -> MutexGuard<'_, BTreeMap<NodeId, (RaftId, Instant)>> {
+        // Every change of it is one insertion or removal.
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the process of a member is at work, in the life that the cluster knows. Two signs, because each may be
+    /// missing: a leader that has just been elected has heard of few, and a member may be asked where it is not.
+    pub(crate) fn is_at_work(&self, running: &Running, member: &Member) -> bool {
+        let last = self.heard().get(&member.node).copied();
+        let has_sent =
+            |(from, at): (RaftId, Instant)| from == member.raft_id() && at.elapsed() < SIGN_OF_LIFE;
+        if last.is_some_and(has_sent) {
+            return true;
+        }
+        let ours = running.node.identity().cluster_id.to_be_bytes();
+        self.ask(member).is_ok_and(|hello| {
+            hello.cluster_id[..] == ours
+                && hello.incarnation == member.incarnation
+                && hello.degraded.is_empty()
+        })
+    }
+
     fn deliver(&self, peer: &NodeId, frame: Bytes) {
         let Some(running) = self.running() else { return };
         let Ok(batch) = Batch::decode(frame) else {
@@ -379,6 +408,7 @@ impl Cluster {
             tracing::debug!(%peer, %from, "messages under an identity that is not the peer's were dropped");
             return;
         }
+        self.heard().insert(peer.clone(), (from, Instant::now()));
         // What was meant for an earlier life of this node is void, and so is what its sender has decided: that life may have
         // been in another cluster.
         let own = running.node.identity().raft_id();
@@ -507,6 +537,7 @@ impl PeerHandler for Cluster {
         if reachable {
             return;
         }
+        self.heard().remove(peer);
         if let (Some(member), Some(running)) = (self.roster.get(peer), self.running()) {
             running.node.peer_unreachable(member.raft_id());
         }

@@ -295,6 +295,13 @@ impl Cluster {
         let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut member = self.roster.get(peer).ok_or_else(|| format!("node '{peer}' is no member"))?;
         let before = member.raft_id();
+        if self.is_at_work(&running, &member) {
+            tracing::warn!(node = %peer, "a process with an empty data folder asks for the place of a node that is at work");
+            return Err(format!(
+                "node '{peer}' is at work already, in another process: if this data folder should not be empty, its disk may \
+                 not be mounted; if that process has just ended, this one is admitted in a moment"
+            ));
+        }
         let membership = running.node.membership();
         if membership.is_voter(before) {
             self.require_quorum_without(&membership, Some(before))?;

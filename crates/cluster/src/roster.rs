@@ -54,6 +54,7 @@ impl Member {
             entry_version: self.release.as_ref().map_or(0, |release| release.entry_version),
             duckdb_version: self.release.as_ref().map(|r| r.duckdb_version.clone()).unwrap_or_default(),
             extensions: self.release.as_ref().map(|r| r.extensions.clone()).unwrap_or_default(),
+            begins: false,
         }
     }
 

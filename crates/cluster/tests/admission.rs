@@ -85,6 +85,27 @@ fn whoever_does_not_fit_is_not_admitted_and_whoever_does_gets_a_new_incarnation_
     assert_eq!(membership.learners, [id("n1").raft_id(2)]);
 }
 
+/// Its folder is not mounted, and a second process of its name finds an empty one.
+#[test]
+fn an_empty_twin_does_not_take_the_place_of_a_node_that_is_at_work() {
+    let world = World::new(&["n0:voter", "n1:learner"]);
+    let mut nodes = world.found();
+    let twin = world.puppet_at(&world.member("n1:learner"), |_, _| Err("it is a puppet".to_owned()));
+    for _ in 0..3 {
+        eventually("it is refused", || match ask(&twin, "n0", admit("n1")) {
+            Ok(incarnation) => panic!("admitted as incarnation {incarnation}"),
+            // A server has one connection from each node: the two take it from each other.
+            Err(error) => error.contains("node 'n1' is at work already, in another process"),
+        });
+        nodes[0].set("key", "value");
+    }
+    eventually("the node goes on", || nodes[1].get("key").as_deref() == Some("value"));
+    assert_eq!((nodes[0].member("n1").unwrap().incarnation, nodes[1].handle().degraded()), (0, None));
+    // When it has ended, an empty folder may be what it has.
+    nodes.pop().unwrap().kill();
+    eventually("it is admitted", || ask(&twin, "n0", admit("n1")) == Ok(1));
+}
+
 #[test]
 fn who_is_no_member_is_not_heard_until_it_is_added() {
     let mut world = World::new(&["n0:voter", "n1:learner"]);

@@ -169,9 +169,18 @@ impl World {
         name: &str,
         answer: impl Fn(&str, bytes::Bytes) -> Result<bytes::Bytes, String> + Send + Sync + 'static,
     ) -> Puppet {
+        self.puppet_at(&self.spec(name), answer)
+    }
+
+    /// One that is somewhere else than the cluster believes it to be.
+    pub fn puppet_at(
+        &self,
+        spec: &PeerSpec,
+        answer: impl Fn(&str, bytes::Bytes) -> Result<bytes::Bytes, String> + Send + Sync + 'static,
+    ) -> Puppet {
         let addresses: Vec<_> =
             self.peers.iter().map(|peer| (peer.node.clone(), peer.endpoint.clone())).collect();
-        Puppet::start(self.config(&self.spec(name)), &addresses, answer)
+        Puppet::start(self.config(spec), &addresses, answer)
     }
 }
 
