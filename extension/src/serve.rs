@@ -112,6 +112,7 @@ impl Server {
                 own: own.clone(),
                 peers: peers.clone(),
                 entry_version: quack_apply::entry::VERSION,
+                verify_entries: Settings::VERIFY_ENTRIES,
                 duckdb_version: DUCKDB_VERSION.to_owned(),
                 extensions: arguments.extensions.clone(),
                 shared: Shared { catalog: arguments.catalog.clone(), token: token.clone() },

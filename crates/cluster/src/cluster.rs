@@ -69,6 +69,13 @@ pub struct Settings {
     pub extensions: Vec<String>,
     /// What all nodes must be started with alike.
     pub shared: Shared,
+    /// Entries between two verifications that nobody asked for.
+    pub verify_entries: u64,
+}
+
+impl Settings {
+    /// Each verification reads everything that the nodes hold.
+    pub const VERIFY_ENTRIES: u64 = 1_000_000;
 }
 
 /// What a node is.

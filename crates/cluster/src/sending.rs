@@ -16,6 +16,23 @@ use quack_types::NodeId;
 pub(crate) const PIECE_BYTES: u32 = 1 << 20;
 /// A receiver that is silent for so long has gone.
 const IDLE: Duration = Duration::from_secs(30);
+/// A receiver that is slower than this keeps the place from all others, for days.
+const BYTES_PER_SECOND_MIN: u64 = 64 << 10;
+
+/// What keeps checkpoints away until it is dropped, or is over.
+pub(crate) trait Hold {
+    /// Whether checkpoints are made again: a copy is none any more.
+    fn is_over(&self) -> bool;
+}
+
+impl Hold for CheckpointHold {
+    fn is_over(&self) -> bool {
+        CheckpointHold::is_over(self)
+    }
+}
+
+/// What a receiver hears whose snapshot is not there any more.
+const OVER: &str = "that snapshot is over: begin another one";
 
 /// The snapshot that is being sent; there is one at a time. `H` keeps checkpoints away until it is dropped.
 #[derive(Debug)]
@@ -47,16 +64,16 @@ pub(crate) struct Source<H> {
     pub(crate) began: Instant,
     /// When a piece was asked for last.
     pub(crate) used: Instant,
-    pub(crate) _hold: H,
+    pub(crate) hold: H,
 }
 
 /// A place that was taken for a snapshot; given back unless the snapshot is there.
-pub(crate) struct Reserved<'a, H> {
+pub(crate) struct Reserved<'a, H: Hold> {
     snapshots: &'a Snapshots<H>,
     pub(crate) number: u64,
 }
 
-impl<H> Drop for Reserved<'_, H> {
+impl<H: Hold> Drop for Reserved<'_, H> {
     fn drop(&mut self) {
         let mut slot = self.snapshots.lock();
         if slot.sending.as_ref().is_some_and(|other| other.number == self.number && other.source.is_none()) {
@@ -80,7 +97,15 @@ impl<H> Default for Snapshots<H> {
     }
 }
 
-impl<H> Snapshots<H> {
+impl<H> Source<H> {
+    /// Whether the receiver takes too long, all in all.
+    fn is_slow(&self, now: Instant) -> bool {
+        let time = Duration::from_secs(self.length / BYTES_PER_SECOND_MIN);
+        now.saturating_duration_since(self.began) > 2 * IDLE + time
+    }
+}
+
+impl<H: Hold> Snapshots<H> {
     fn lock(&self) -> MutexGuard<'_, Slot<H>> {
         // Every change of it is one assignment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -113,7 +138,7 @@ impl<H> Snapshots<H> {
             let source = sending
                 .and_then(|sending| sending.source.as_mut())
                 .filter(|source| source.id == request.id)
-                .ok_or("that snapshot is over: begin another one")?;
+                .ok_or(OVER)?;
             source.used = now;
             (Arc::clone(&source.file), source.length)
         };
@@ -125,6 +150,13 @@ impl<H> Snapshots<H> {
         let mut data = vec![0; bytes as usize];
         file.read_exact_at(&mut data, offset)
             .map_err(|error| format!("the store cannot be read: {error}"))?;
+        // Behind the reading: a checkpoint may have come in between.
+        let is_there = |sending: &Sending<H>| {
+            sending.source.as_ref().is_some_and(|source| source.id == request.id && !source.hold.is_over())
+        };
+        if !self.lock().sending.as_ref().is_some_and(is_there) {
+            return Err(OVER.to_owned());
+        }
         let crc32 = checksum(request.id, request.number, &data);
         Ok(Piece { data: data.into(), crc32 })
     }
@@ -135,10 +167,13 @@ impl<H> Snapshots<H> {
         ended.source.map(|source| source.began)
     }
 
-    /// Lets go of a snapshot that nobody fetches any more.
+    /// Lets go of a snapshot that nobody fetches any more, or not fast enough.
     pub(crate) fn expire(&self, now: Instant) {
-        if self.let_go(|_, source| now.saturating_duration_since(source.used) > IDLE).is_some() {
-            tracing::info!("nobody fetches the snapshot any more");
+        if let Some(gone) = self.let_go(|_, source| now.saturating_duration_since(source.used) > IDLE) {
+            tracing::info!(to = %gone.to, "nobody fetches the snapshot any more");
+        }
+        if let Some(slow) = self.let_go(|_, source| source.is_slow(now) || source.hold.is_over()) {
+            tracing::warn!(to = %slow.to, "the snapshot is given up: it is fetched too slowly");
         }
     }
 
@@ -160,7 +195,7 @@ impl<H> Snapshots<H> {
     }
 }
 
-impl<H> Reserved<'_, H> {
+impl<H: Hold> Reserved<'_, H> {
     /// The snapshot is there.
     pub(crate) fn publish(&self, source: Source<H>) -> Result<(), String> {
         let mut slot = self.snapshots.lock();
@@ -174,27 +209,35 @@ impl<H> Reserved<'_, H> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     fn id(name: &str) -> NodeId {
         NodeId::new(name).unwrap()
     }
 
+    impl Hold for Arc<AtomicBool> {
+        fn is_over(&self) -> bool {
+            self.load(Ordering::Relaxed)
+        }
+    }
+
     /// What a snapshot is sent out of: a file with these bytes, and a hold that can be counted.
-    fn source(id: u64, bytes: &[u8], used: Instant, hold: &Arc<()>) -> Source<Arc<()>> {
+    fn source(id: u64, bytes: &[u8], used: Instant, hold: &Arc<AtomicBool>) -> Source<Arc<AtomicBool>> {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(bytes, 0).unwrap();
         let (file, length) = (Arc::new(file), bytes.len() as u64);
-        Source { id, file, length, began: used, used, _hold: Arc::clone(hold) }
+        Source { id, file, length, began: used, used, hold: Arc::clone(hold) }
     }
 
-    fn is_held(hold: &Arc<()>) -> bool {
+    fn is_held(hold: &Arc<AtomicBool>) -> bool {
         Arc::strong_count(hold) > 1
     }
 
     #[test]
     fn the_place_is_taken_while_the_checkpoint_is_made_and_given_back_when_it_fails() {
-        let (snapshots, now) = (Snapshots::<Arc<()>>::default(), Instant::now());
+        let (snapshots, now) = (Snapshots::<Arc<AtomicBool>>::default(), Instant::now());
         let reserved = snapshots.reserve(&id("n1"), now).unwrap();
         let Err(error) = snapshots.reserve(&id("n2"), now) else { panic!("two places") };
         assert!(error.contains("it sends a snapshot to node 'n1'"), "{error}");
@@ -207,7 +250,7 @@ mod tests {
 
     #[test]
     fn one_that_is_begun_again_takes_the_place_of_the_former_one() {
-        let (snapshots, now, hold) = (Snapshots::default(), Instant::now(), Arc::new(()));
+        let (snapshots, now, hold) = (Snapshots::default(), Instant::now(), Arc::new(AtomicBool::new(false)));
         let first = snapshots.reserve(&id("n1"), now).unwrap();
         let second = snapshots.reserve(&id("n1"), now).unwrap();
         assert_ne!(first.number, second.number);
@@ -228,7 +271,8 @@ mod tests {
 
     #[test]
     fn a_receiver_that_falls_silent_loses_its_place_and_one_that_asks_keeps_it() {
-        let (snapshots, start, hold) = (Snapshots::default(), Instant::now(), Arc::new(()));
+        let (snapshots, start, hold) =
+            (Snapshots::default(), Instant::now(), Arc::new(AtomicBool::new(false)));
         let begun = snapshots.reserve(&id("n1"), start).unwrap();
         begun.publish(source(1, b"bytes", start, &hold)).unwrap();
         drop(begun);
@@ -249,8 +293,33 @@ mod tests {
     }
 
     #[test]
+    fn a_receiver_that_asks_slowly_for_ever_loses_its_place_and_so_does_one_whose_hold_is_over() {
+        let (snapshots, start, hold) =
+            (Snapshots::default(), Instant::now(), Arc::new(AtomicBool::new(false)));
+        let begin = |bytes: &[u8], id| {
+            let begun = snapshots.reserve(&self::id("n1"), start).unwrap();
+            begun.publish(source(id, bytes, start, &hold)).unwrap();
+        };
+        begin(&vec![0; 2 << 20], 1);
+        let request = PieceRequest { id: 1, number: 0 };
+        let seconds = (1..1000).take_while(|seconds| {
+            let now = start + Duration::from_secs(*seconds);
+            snapshots.expire(now);
+            snapshots.piece(&id("n1"), &request, now).is_ok()
+        });
+        assert_eq!(seconds.count(), 60 + 32, "as long as 2 MiB may take");
+        assert!(!is_held(&hold));
+
+        begin(b"bytes", 2);
+        hold.store(true, Ordering::Relaxed);
+        assert_eq!(snapshots.piece(&id("n1"), &PieceRequest { id: 2, number: 0 }, start).unwrap_err(), OVER);
+        snapshots.expire(start);
+        assert!(!is_held(&hold));
+    }
+
+    #[test]
     fn nothing_is_held_after_the_end_and_nothing_after_the_close() {
-        let (snapshots, now, hold) = (Snapshots::default(), Instant::now(), Arc::new(()));
+        let (snapshots, now, hold) = (Snapshots::default(), Instant::now(), Arc::new(AtomicBool::new(false)));
         let begun = snapshots.reserve(&id("n1"), now).unwrap();
         begun.publish(source(1, b"bytes", now, &hold)).unwrap();
         drop(begun);

@@ -59,7 +59,10 @@ impl Cluster {
         let reserved = self.snapshots.reserve(to, Instant::now())?;
         running.node.checkpoint(BEGIN_TIME, &|| self.is_stopped()).map_err(|error| error.to_string())?;
         let file = running.host.store_file()?;
-        let hold = running.node.hold_checkpoints(BEGIN_TIME).map_err(|error| error.to_string())?;
+        let hold = running
+            .node
+            .hold_checkpoints(&format!("a snapshot to node '{to}'"), BEGIN_TIME)
+            .map_err(|error| error.to_string())?;
         let length = file.metadata().map_err(|error| format!("the store cannot be read: {error}"))?.len();
         let identity = running.node.identity();
         let Some(((_, root), lanes)) = hold.floors.split_first() else {
@@ -81,7 +84,7 @@ impl Cluster {
         };
         tracing::info!(to = %to, index = snapshot.index, bytes = length, "sending a snapshot");
         let now = Instant::now();
-        reserved.publish(Source { id, file, length, began: now, used: now, _hold: hold })?;
+        reserved.publish(Source { id, file, length, began: now, used: now, hold })?;
         Ok(snapshot)
     }
 

@@ -2,6 +2,7 @@
 //! member runs is recorded.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use quack_net::PeerStatus;
@@ -15,8 +16,6 @@ use crate::roster::{Member, Release};
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How often the members are asked what they run, once that is known of all.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(5);
-/// Entries between two verifications that nobody asked for. Each reads everything that the nodes hold.
-const VERIFY_ENTRIES: u64 = 1_000_000;
 /// A learner that is behind by no more entries than this has caught up: what is left takes a moment.
 const CAUGHT_UP_ENTRIES: u64 = 1000;
 
@@ -26,9 +25,10 @@ impl Cluster {
         let this = Arc::downgrade(self);
         let run = move || {
             let (mut verified_at, mut releases_at, mut saved_at) = (None, None, Instant::now());
+            let verifies = Arc::default();
             while let Some(cluster) = this.upgrade() {
                 let Some(running) = cluster.running() else { return };
-                cluster.verify_when_due(&running, &mut verified_at);
+                cluster.verify_when_due(&running, &mut verified_at, &verifies);
                 if let Err(error) = running.node.settle_store() {
                     tracing::warn!(%error, "the mark of a node that joins could not be removed");
                 }
@@ -50,17 +50,31 @@ impl Cluster {
         }
     }
 
-    /// Compares the nodes after every so many entries, on the leader.
-    fn verify_when_due(&self, running: &Running, verified_at: &mut Option<u64>) {
+    /// Compares the nodes after every so many entries, on the leader. It takes minutes, while everything else goes on.
+    fn verify_when_due(
+        self: &Arc<Self>,
+        running: &Running,
+        verified_at: &mut Option<u64>,
+        verifies: &Arc<AtomicBool>,
+    ) {
         let committed = running.node.commit_index().0;
         let before = *verified_at.get_or_insert(committed);
-        if committed < before + VERIFY_ENTRIES || !running.node.is_leader() {
+        let is_due = committed >= before.saturating_add(self.settings.verify_entries);
+        if !is_due || !running.node.is_leader() || verifies.swap(true, Ordering::Relaxed) {
             return;
         }
         *verified_at = Some(committed);
-        match self.verify() {
-            Ok(verdicts) => tracing::info!(?verdicts, "verified"),
-            Err(error) => tracing::warn!(%error, "not verified"),
+        let (this, ends) = (Arc::clone(self), Arc::clone(verifies));
+        let run = move || {
+            match this.verify() {
+                Ok(verdicts) => tracing::info!(?verdicts, "verified"),
+                Err(error) => tracing::warn!(%error, "not verified"),
+            }
+            ends.store(false, Ordering::Relaxed);
+        };
+        if let Err(error) = quack_types::thread::builder("quack-verify").spawn(run) {
+            tracing::warn!(%error, "not verified");
+            verifies.store(false, Ordering::Relaxed);
         }
     }
 

@@ -4,11 +4,12 @@
 
 mod common;
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::*;
 use prost::Message as _;
-use quack_cluster::Verdict;
+use quack_cluster::{Change, Verdict};
 use quack_proto::peer::v1::{Diverged, VerificationHash, Verified, VerifiedRequest, diverged::Found};
 
 /// All that verifications of these tests look at is there.
@@ -127,4 +128,27 @@ fn a_node_looks_itself_before_it_believes_that_it_has_diverged() {
     assert!(nodes[0].handle().degraded().is_some());
     let ended = nodes[0].handle().linearize(Duration::from_secs(1), &|| false);
     assert!(ended.is_err(), "it answers nobody");
+}
+
+/// What the leader sees to meanwhile: learners that have caught up, snapshots that nobody fetches.
+#[test]
+fn a_verification_that_takes_minutes_holds_up_nothing_else() {
+    let world = World::new(&["n0:voter"]);
+    let mut settings = world.settings("n0");
+    settings.verify_entries = 20;
+    let n0 = world.start_with(settings);
+    n0.ready();
+    n0.values().hashes_slowly.store(true, Ordering::Relaxed);
+    for round in 0..40 {
+        n0.set(&format!("key-{round}"), "value");
+    }
+    std::thread::sleep(Duration::from_millis(600));
+    let spec = world.member("n1:voter");
+    n0.change(&Change::Put(spec.clone()));
+    let mut settings = world.settings("n0");
+    settings.own = id("n1");
+    settings.peers.push(spec);
+    let n1 = world.start_with(settings);
+    n1.ready();
+    eventually("the learner votes", || n0.handle().membership().is_voter(id("n1").raft_id(1)));
 }

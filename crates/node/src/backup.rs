@@ -38,6 +38,9 @@ pub struct BackupOrigin {
     pub incarnation: u64,
 }
 
+const GIVEN_UP: &str = "so much was written meanwhile that the copy was given up, because the log cannot be released before its \
+                        end. Name a folder on a faster disk, or try again when less is written";
+
 /// A complete backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
@@ -52,15 +55,16 @@ pub struct Backup {
 
 impl Backup {
     /// Copies a store, the first `length` bytes of a file that does not change meanwhile, into a folder that is created, or
-    /// is empty. All of it is durable on return; until then it is no backup.
+    /// is empty. All of it is durable on return; until then it is no backup. `is_over` says that the file may have changed.
     ///
     /// # Errors
-    /// The folder holds something, or cannot be written.
+    /// The folder holds something, or cannot be written; or the file may have changed.
     pub fn write(
         to: impl Into<PathBuf>,
         origin: BackupOrigin,
         store: &File,
         length: u64,
+        is_over: &dyn Fn() -> bool,
     ) -> Result<Self, Error> {
         let to = to.into();
         folder::create_durable(&to)?;
@@ -68,7 +72,7 @@ impl Backup {
             let found = item.map_err(Error::io("list", &to))?.file_name().to_string_lossy().into_owned();
             return Err(Error::NotEmpty { path: to, found });
         }
-        let crc32 = copy(&mut At { file: store, offset: 0, end: length }, &to.join(STORE))?;
+        let crc32 = copy(&mut At { file: store, offset: 0, end: length, is_over }, &to.join(STORE))?;
         let backup = Self { folder: to, origin, length, crc32 };
         folder::write_whole(&backup.folder, MANIFEST, MANIFEST_NEW, backup.manifest().encode().as_bytes())?;
         Ok(backup)
@@ -134,12 +138,16 @@ struct At<'a> {
     file: &'a File,
     offset: u64,
     end: u64,
+    is_over: &'a dyn Fn() -> bool,
 }
 
 impl Read for At<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let wanted = buffer.len().min(usize::try_from(self.end - self.offset).unwrap_or(usize::MAX));
         let count = self.file.read_at(&mut buffer[..wanted], self.offset)?;
+        if (self.is_over)() {
+            return Err(std::io::Error::other(GIVEN_UP));
+        }
         self.offset += count as u64;
         Ok(count)
     }

@@ -112,7 +112,7 @@ impl CheckpointLoop {
             }
             let asked = progress.checkpoints_asked > progress.checkpoints_ended;
             let due = asked || progress.log_bytes >= progress.checkpoint_due;
-            if due && progress.checkpoint_holds == 0 {
+            if due && progress.may_checkpoint() {
                 progress.checkpointing = true;
                 return Some(false);
             }

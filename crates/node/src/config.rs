@@ -37,6 +37,9 @@ pub struct NodeConfig {
     /// Bytes of log that are kept behind the last checkpoint, for peers that were away for a while: what is gone
     /// makes them take a snapshot of everything.
     pub keep_log_bytes: u64,
+    /// Bytes of log, besides the length of the machine's file, that may come while somebody copies that file, see
+    /// [`crate::NodeHandle::hold_checkpoints`]. Then the copy is given up, because the log cannot be released before its end.
+    pub held_log_bytes_max: u64,
     /// Whether [`crate::NodeHandle::stop`] makes a last checkpoint, so that the next start has nothing to replay.
     pub checkpoint_on_stop: bool,
     /// How long [`crate::NodeHandle::stop`] waits for the threads before it leaves them to themselves.
@@ -54,6 +57,7 @@ impl Default for NodeConfig {
             apply_bytes_max: 16 << 20,
             checkpoint_log_bytes: 16 << 20,
             keep_log_bytes: 0,
+            held_log_bytes_max: 1 << 30,
             checkpoint_on_stop: true,
             stop_wait: Duration::from_secs(60),
             log: LogConfig::default(),

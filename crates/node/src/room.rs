@@ -58,7 +58,7 @@ impl Room {
     }
 
     /// Bytes of the store.
-    fn stored(&self) -> u64 {
+    pub fn stored(&self) -> u64 {
         std::fs::metadata(&self.store).map_or(0, |file| file.len())
     }
 

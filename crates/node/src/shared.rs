@@ -121,8 +121,10 @@ pub(crate) struct Progress {
     pub checkpointed: Checkpointed,
     /// A checkpoint is being made.
     pub checkpointing: bool,
-    /// Those who keep the next checkpoint away.
-    pub checkpoint_holds: usize,
+    /// Those who keep the next checkpoint away, by their numbers.
+    pub checkpoint_holds: BTreeMap<u64, Hold>,
+    /// How many there have been.
+    pub holds_begun: u64,
     /// Checkpoints that were asked for, and that have ended.
     pub checkpoints_asked: u64,
     pub checkpoints_ended: u64,
@@ -142,6 +144,17 @@ pub(crate) struct Progress {
     pub groups: BTreeMap<GroupId, GroupStatus>,
 }
 
+/// Somebody who keeps checkpoints away, and with them the log.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// For people.
+    pub owner: String,
+    /// So many bytes of log may come meanwhile.
+    pub log_bytes_max: u64,
+    /// They have, and checkpoints are made again.
+    pub is_over: Arc<AtomicBool>,
+}
+
 /// What of a node writes to its disk, and waits for room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Writer {
@@ -150,6 +163,26 @@ pub(crate) enum Writer {
 }
 
 impl Progress {
+    /// Ends the holds that have lasted too long; says whether checkpoints may be made.
+    pub fn may_checkpoint(&mut self) -> bool {
+        let log_bytes = self.log_bytes;
+        self.checkpoint_holds.retain(|_, hold| {
+            let stays = log_bytes <= hold.log_bytes_max;
+            if !stays {
+                // Before any checkpoint: who copies looks behind each piece.
+                hold.is_over.store(true, Ordering::Release);
+                let owner = &hold.owner;
+                tracing::warn!(
+                    owner,
+                    log_bytes,
+                    "it has kept checkpoints away for too long, and is given up"
+                );
+            }
+            stays
+        });
+        self.checkpoint_holds.is_empty()
+    }
+
     /// Why the node does not serve: an error that has latched it, or a full disk.
     pub fn trouble(&self) -> Option<String> {
         let full = || self.full.values().next().map(|reason| format!("{reason}. {GOES_ON}"));

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use quack_node::{Backup, BackupOrigin, Claim, DataFolder, Error};
-use support::node_id;
+use support::{never, node_id};
 
 fn origin() -> BackupOrigin {
     BackupOrigin { cluster_id: 0xabc, node_id: node_id(), incarnation: 3 }
@@ -25,7 +25,8 @@ fn store(folder: &Path) -> (PathBuf, Vec<u8>) {
 fn backed_up(folder: &Path) -> (PathBuf, Vec<u8>) {
     let (path, bytes) = store(folder);
     let to = folder.join("a/backup");
-    let written = Backup::write(&to, origin(), &File::open(path).unwrap(), bytes.len() as u64).unwrap();
+    let written =
+        Backup::write(&to, origin(), &File::open(path).unwrap(), bytes.len() as u64, &never).unwrap();
     assert_eq!(Backup::open(&to).unwrap(), written);
     (to, bytes)
 }
@@ -49,7 +50,7 @@ fn a_backup_is_written_over_nothing_and_one_without_its_last_file_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let (backup, _) = backed_up(folder.path());
     let source = File::open(folder.path().join("live.duckdb")).unwrap();
-    let again = |to: &Path| Backup::write(to, origin(), &source, 10).unwrap_err();
+    let again = |to: &Path| Backup::write(to, origin(), &source, 10, &never).unwrap_err();
     assert!(matches!(again(&backup), Error::NotEmpty { .. }));
     std::fs::remove_file(backup.join("backup")).unwrap();
     assert!(matches!(Backup::open(&backup).unwrap_err(), Error::NoBackup { .. }), "as a crash leaves it");

@@ -225,7 +225,7 @@ fn a_node_to_be_rebuilt_keeps_what_it_had_until_its_new_store_is_its_own() {
     let peer = used_folder();
     let (node, _) = start(peer.path());
     write(&node, "a row").unwrap();
-    let floors = node.hold_checkpoints(Duration::from_secs(10)).unwrap().floors.clone();
+    let floors = node.hold_checkpoints("a test", Duration::from_secs(10)).unwrap().floors.clone();
     node.stop();
     let folder = marked_folder();
     let before = std::fs::read(folder.path().join("identity")).unwrap();

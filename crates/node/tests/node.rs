@@ -225,6 +225,33 @@ fn a_blocked_checkpoint_is_repeated_without_spinning() {
 }
 
 #[test]
+fn whoever_copies_the_store_keeps_checkpoints_away_for_a_bounded_log_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        NodeConfig { checkpoint_log_bytes: 20_000, held_log_bytes_max: 100_000, ..support::config() };
+    let (node, control) = start_with(folder.path(), config);
+    write(&node, "a row").unwrap();
+    let hold = node.hold_checkpoints("a test", LONG).unwrap();
+    let made = control.checkpoints.load(Ordering::Relaxed);
+    for _ in 0..4 {
+        write(&node, &"x".repeat(20_000)).unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!((hold.is_over(), control.checkpoints.load(Ordering::Relaxed)), (false, made));
+    for _ in 0..4 {
+        write(&node, &"x".repeat(20_000)).unwrap();
+    }
+    let deadline = Instant::now() + LONG;
+    while control.checkpoints.load(Ordering::Relaxed) == made {
+        assert!(Instant::now() < deadline, "the log is kept for ever");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(hold.is_over(), "before the checkpoint, so that no copy has a part of it");
+    drop(hold);
+    assert!(!node.hold_checkpoints("a test", LONG).unwrap().is_over());
+}
+
+#[test]
 fn a_local_error_latches_the_node_and_its_files_stay() {
     for (text, expected) in
         [("fail", "the disk of the store is full"), ("panic", "a bug in the state machine")]

@@ -24,7 +24,7 @@ impl Server {
         }
         node.checkpoint(BEGIN_TIME, &|| false).map_err(io)?;
         let file = store_file.open().map_err(io)?;
-        let hold = node.hold_checkpoints(BEGIN_TIME).map_err(io)?;
+        let hold = node.hold_checkpoints(&format!("a backup into '{to}'"), BEGIN_TIME).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         let identity = node.identity();
         let origin = BackupOrigin {
@@ -32,7 +32,7 @@ impl Server {
             node_id: identity.node_id.clone(),
             incarnation: identity.incarnation,
         };
-        let backup = Backup::write(Path::new(to), origin, &file, length).map_err(io)?;
+        let backup = Backup::write(Path::new(to), origin, &file, length, &|| hold.is_over()).map_err(io)?;
         tracing::info!(folder = to, position = %hold.place.root, bytes = backup.length, "backup written");
         Ok(vec![Some(to.to_owned()), Some(hold.place.root.to_string()), Some(backup.length.to_string())])
     }

@@ -97,6 +97,7 @@ impl World {
             duckdb_version: DUCKDB.to_owned(),
             extensions: Vec::new(),
             shared: shared(),
+            verify_entries: Settings::VERIFY_ENTRIES,
         }
     }
 
