@@ -138,11 +138,13 @@ fn a_verification_that_takes_minutes_holds_up_nothing_else() {
     settings.verify_entries = 20;
     let n0 = world.start_with(settings);
     n0.ready();
+    eventually("what it runs is recorded", || n0.member("n0").is_some_and(|member| member.release.is_some()));
     n0.values().hashes_slowly.store(true, Ordering::Relaxed);
-    for round in 0..40 {
-        n0.set(&format!("key-{round}"), "value");
-    }
-    std::thread::sleep(Duration::from_millis(600));
+    let began = || n0.values().verifications_begun.load(Ordering::Relaxed) > 0;
+    eventually("a verification has begun", || {
+        n0.set("key", "value");
+        began()
+    });
     let spec = world.member("n1:voter");
     n0.change(&Change::Put(spec.clone()));
     let mut settings = world.settings("n0");

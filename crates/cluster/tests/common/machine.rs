@@ -69,6 +69,7 @@ pub struct Values {
     pub refuses: Mutex<Option<String>>,
     /// It takes for ever to hash what it holds.
     pub hashes_slowly: AtomicBool,
+    pub verifications_begun: AtomicU64,
     /// Whoever holds it holds up the next checkpoint.
     pub gate: Mutex<()>,
     path: PathBuf,
@@ -247,6 +248,7 @@ impl StateMachine for Machine {
             let applied = self.applier.apply(std::slice::from_ref(entry), log);
             decisions.extend(applied.map_err(|error| LocalError::new(error.message))?);
             let number = entry::verification(&entry.entry.data);
+            self.values.verifications_begun.fetch_add(u64::from(number.is_some()), Ordering::Relaxed);
             if let Some(number) = number.filter(|_| !self.values.hashes_slowly.load(Ordering::Relaxed)) {
                 self.values.hashes.lock().unwrap().insert(number, self.values.hash());
             }
