@@ -443,7 +443,8 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	                              {"initialized", LogicalType::BOOLEAN},
 	                              {"linearizable_read_safe", LogicalType::BOOLEAN},
 	                              {"state", LogicalType::VARCHAR},
-	                              {"reason", LogicalType::VARCHAR}}));
+	                              {"reason", LogicalType::VARCHAR},
+	                              {"log_held_by", LogicalType::VARCHAR}}));
 }
 
 } // namespace quack

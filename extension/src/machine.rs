@@ -146,7 +146,8 @@ fn remember_broken(applier: &mut Applier<DuckDbStore>, folder: &Path) -> Result<
 }
 
 fn checkpointed(committed: &Committed) -> Checkpointed {
-    Checkpointed { durable: committed.place.clone(), needed: committed.needed_from.clone() }
+    let Committed { place, needed_from, unfinished } = committed.clone();
+    Checkpointed { durable: place, needed: needed_from, unfinished }
 }
 
 fn local(error: &StoreError) -> LocalError {

@@ -37,6 +37,7 @@ pub fn raft_row(status: &NodeStatus, refusing: Option<&str>) -> Vec<Option<Strin
         Some(status.linearizable_read_safe.to_string()),
         Some(state.to_owned()),
         reason,
+        (!status.log_held_by.is_empty()).then(|| status.log_held_by.join("; ")),
     ]
 }
 
@@ -66,7 +67,7 @@ pub fn waiting_row(node: &NodeId, failed: Option<String>, waiting: &str) -> Vec<
     row.extend([Some("learner".to_owned()), None]);
     row.extend(std::iter::repeat_n(Some("0".to_owned()), 5));
     row.extend([Some("[]".to_owned()), Some("[]".to_owned())]);
-    row.extend([Some("false".to_owned()), Some("false".to_owned()), Some(state.to_owned()), Some(reason)]);
+    row.extend([Some("false".to_owned()), Some("false".to_owned()), Some(state.to_owned()), Some(reason), None]);
     row
 }
 

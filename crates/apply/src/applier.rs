@@ -18,7 +18,7 @@ use quack_log::{EntryKind, GroupEntry};
 use quack_proto::log::v1::{
     self as proto, entry::Body, outcome::Kind as OutcomeKind, step::Kind as StepKind,
 };
-use quack_types::{Claim, Digests, EntryOutcome, GroupId, LogIndex, Mark, OutcomeRecord, Place, ProposalId};
+use quack_types::{Claim, Digests, EntryOutcome, GroupId, LogIndex, Mark, OutcomeRecord, Place, ProposalId, RaftId};
 
 use crate::broken::Broken;
 use crate::entry::{self, Decoded};
@@ -108,6 +108,19 @@ pub struct Committed {
     pub place: Place,
     /// Of each group, the first entry that a transaction which comes in parts still needs.
     pub needed_from: BTreeMap<GroupId, LogIndex>,
+    /// Of each origin that has such transactions, what they need.
+    pub unfinished: Vec<(RaftId, BTreeMap<GroupId, LogIndex>)>,
+}
+
+impl Committed {
+    fn of(state: &State) -> Self {
+        let origins = &state.origins;
+        Self {
+            place: state.place(),
+            needed_from: origins.needed_from(),
+            unfinished: origins.open().collect(),
+        }
+    }
 }
 
 /// Owns the store and what is remembered beside it.
@@ -152,7 +165,7 @@ impl<S: Store> Applier<S> {
             };
             StoreError::new(kind, error.to_string())
         })?;
-        let committed = Committed { place: state.place(), needed_from: state.origins.needed_from() };
+        let committed = Committed::of(&state);
         store.reached(&state.revisions);
         Ok(Self {
             store,
@@ -459,8 +472,7 @@ impl<S: Store> Applier<S> {
     }
 
     fn note_commit(&mut self) {
-        let needed_from = self.state.origins.needed_from();
-        self.committed = Committed { place: self.state.place(), needed_from };
+        self.committed = Committed::of(&self.state);
         self.uncommitted_bytes = 0;
         self.store.reached(&self.state.revisions);
     }

@@ -14,7 +14,10 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// Three nodes with three lanes.
 fn with_lanes() -> (World, Vec<Node>, Vec<GroupId>) {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    lanes_in(World::new(&["n0:voter", "n1:voter", "n2:voter"]))
+}
+
+fn lanes_in(world: World) -> (World, Vec<Node>, Vec<GroupId>) {
     let nodes = world.found();
     for name in NAMES {
         nodes[0].set(&format!("lane-{name}"), name);
@@ -170,4 +173,40 @@ fn a_node_that_was_removed_can_be_switched_off_at_once() {
     }
     assert_eq!(nodes[0].get("without"), Some("n1".to_owned()));
     drop(world);
+}
+
+/// All groups of a node are in one log: what is kept of one lane keeps all that came later.
+#[test]
+fn a_dropped_lane_is_not_kept_for_ever_for_a_member_that_is_away() {
+    let mut world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    world.keep_log_bytes = 200_000;
+    let (world, mut nodes, lanes) = lanes_in(world);
+    nodes[1].set_in(lanes[0], "in-the-lane", "x");
+    wait_equal(&nodes);
+    nodes.pop().unwrap().kill();
+    nodes[0].set_in(lanes[0], "while-it-is-away", "x");
+    nodes[0].set("lane-a", "b");
+    let write = |bytes: usize| {
+        nodes[0].set("large", &"x".repeat(bytes));
+        nodes.iter().for_each(|node| drop(node.handle().checkpoint(LONG, &|| false)));
+    };
+    // As long as the log can tell it of the drop, it is waited for, and named.
+    write(1000);
+    write(1000);
+    let held = || nodes[0].group(lanes[0]).map(|group| group.log_held_by.join(", "));
+    eventually("it is named", || held().is_some_and(|held| held.contains("waits for 'n2'")));
+    eventually("the lane goes", || {
+        write(100_000);
+        nodes.iter().all(|node| node.group(lanes[0]).is_none())
+    });
+    let files = || std::fs::read_dir(world.data("n0").join("log")).unwrap().count();
+    assert!(files() < 20, "{}", files());
+    // It is rebuilt, and gets what it has missed of the lane.
+    let back = world.start("n2");
+    eventually("it is to be rebuilt", || back.handle().degraded().is_some());
+    back.kill();
+    let back = world.start("n2");
+    back.ready();
+    wait_equal(nodes.iter().chain([&back]));
+    assert!(back.get("while-it-is-away").is_some());
 }

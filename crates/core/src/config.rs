@@ -40,6 +40,9 @@ pub struct Config {
     /// The last number that was ever given to a lane, as the state machine knows it. Whoever asks for an earlier one
     /// that is not here is told that it is gone.
     pub last_lane: GroupId,
+    /// Lanes that the state machine has and the log does not: they are about to be created. Whoever asks for one of them
+    /// meanwhile is not told that it is gone.
+    pub unborn: Vec<GroupId>,
     /// Whether a lone voter waits for [`crate::Node::begin`] before it leads.
     pub begins_later: bool,
 }
@@ -67,6 +70,7 @@ impl Config {
             apply_bytes_max: 16 << 20,
             queue_events_max: 1 << 16,
             last_lane: GroupId::ROOT,
+            unborn: Vec::new(),
             begins_later: false,
         }
     }

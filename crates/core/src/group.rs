@@ -366,6 +366,7 @@ impl<L: LogRead> Group<L> {
             ordered_index: LogIndex(0),
             is_resting: self.rest.is_resting,
             is_over: self.rest.is_over,
+            waits_for: self.waits_for(),
             is_forgotten: self.rest.is_forgotten,
             proposals: self.proposals.len(),
             linearizable_read_safe: leader.is_some() && (!self.is_leader() || raft.commit_to_current_term()),

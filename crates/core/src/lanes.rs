@@ -43,15 +43,19 @@ pub(crate) struct Lanes {
     ticks: u64,
     /// The last lane that was ever created here.
     last: GroupId,
+    /// Those up to it that are about to be created.
+    unborn: BTreeSet<GroupId>,
     early: VecDeque<(GroupId, RaftId, Bytes)>,
     early_bytes: usize,
 }
 
 impl Lanes {
     /// `applied` is what was ordered at least; `last` the last lane that there has ever been.
-    pub(crate) fn new(applied: &BTreeMap<GroupId, LogIndex>, last: GroupId) -> Self {
+    pub(crate) fn new(applied: &BTreeMap<GroupId, LogIndex>, last: GroupId, unborn: &[GroupId]) -> Self {
         let ordered = applied.iter().filter(|(group, _)| **group != GroupId::ROOT);
-        Self { ordered: ordered.map(|(group, index)| (*group, *index)).collect(), last, ..Self::default() }
+        let (ordered, unborn) =
+            (ordered.map(|(group, index)| (*group, *index)).collect(), unborn.iter().copied().collect());
+        Self { ordered, last, unborn, ..Self::default() }
     }
 
     /// Keeps a message for a lane that may be created in a moment. The oldest one gives way: Raft repeats itself.
@@ -84,7 +88,7 @@ impl<L: LogRead + Clone> Node<L> {
     /// A message for a lane that is not here: one that will be created in a moment, or one that was dropped.
     pub(crate) fn on_strange_lane(&mut self, group: GroupId, from: RaftId, bytes: Bytes) {
         // Numbers are given in ascending order.
-        if group > self.lanes.last {
+        if group > self.lanes.last || self.lanes.unborn.contains(&group) {
             self.lanes.keep_early(group, from, bytes);
         } else if !envelope::is_of_the_end(&bytes) {
             self.posts.push(PeerMessage { to: from, group, bytes: envelope::encode_forgotten() });
@@ -179,6 +183,7 @@ impl<L: LogRead + Clone> Node<L> {
     /// A lane that is led from another node than this one needs its members alone; what they said before is heard now.
     pub(crate) fn create_lane(&mut self, id: GroupId, at: LogIndex) {
         self.lanes.last = self.lanes.last.max(id);
+        self.lanes.unborn.remove(&id);
         if id == GroupId::ROOT || self.groups.contains_key(&id) {
             return;
         }

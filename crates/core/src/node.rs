@@ -89,6 +89,7 @@ impl<L: LogRead + Clone> Node<L> {
         let all: BTreeSet<GroupId> = started.keys().copied().collect();
         let is_started = config.begins_later;
         let last_lane = all.last().copied().unwrap_or_default().max(config.last_lane);
+        let lanes = Lanes::new(&applied, last_lane, &config.unborn);
         Ok(Self {
             config,
             log,
@@ -96,7 +97,7 @@ impl<L: LogRead + Clone> Node<L> {
             awake: all.clone(),
             active: all.clone(),
             changed: all,
-            lanes: Lanes::new(&applied, last_lane),
+            lanes,
             poisoned: BTreeMap::new(),
             queue: VecDeque::new(),
             answers: Vec::new(),

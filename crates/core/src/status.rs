@@ -76,6 +76,8 @@ pub struct GroupStatus {
     pub is_resting: bool,
     /// Of a lane that was dropped: whether it can be forgotten, because nobody needs it any more.
     pub is_over: bool,
+    /// Of a lane that was dropped: the members that may still need it.
+    pub waits_for: Vec<RaftId>,
     /// Of a lane that was not dropped here yet: whether another member has forgotten it. What this one lacks of it, it
     /// may never get.
     pub is_forgotten: bool,
@@ -105,6 +107,7 @@ impl GroupStatus {
             ordered_index: LogIndex::default(),
             is_resting: false,
             is_over: false,
+            waits_for: Vec::new(),
             is_forgotten: false,
             proposals: 0,
             linearizable_read_safe: false,

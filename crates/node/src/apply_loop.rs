@@ -117,7 +117,7 @@ impl From<String> for End {
 impl ApplyLoop {
     /// Runs until the node stops or is degraded.
     pub fn run(&mut self, machine: &mut dyn StateMachine) {
-        // A crash may have come between a checkpoint with new lanes and their beginning in the log.
+        // Before anything is applied: it may be ordered in them.
         let missing = std::mem::take(&mut self.missing);
         if self.create_lanes(missing).is_err() {
             return;

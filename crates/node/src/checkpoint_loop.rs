@@ -151,6 +151,7 @@ impl CheckpointLoop {
         }
         let releasable = made.releasable();
         let needed = made.needed.keys().copied().collect();
+        let unfinished = made.unfinished.clone();
         progress.checkpointed = made;
         drop(progress);
         self.shared.metrics.checkpointed(is_further, time);
@@ -163,7 +164,7 @@ impl CheckpointLoop {
             tracing::debug!(%durable, ?through, "checkpoint");
             // Also when no log goes: lanes that were dropped may go.
             // The raft thread ends before this one only when the node is degraded.
-            let _ = self.commands.send(Command::Compact { durable, through, needed });
+            let _ = self.commands.send(Command::Compact { durable, through, needed, unfinished });
         }
         Ok(())
     }

@@ -347,8 +347,13 @@ impl NodeHandle {
         let Some(running) = running.as_ref() else { return Ok(()) };
         let caught_up = {
             let progress = self.shared.progress();
+            let is_there = |(group, applied): (&GroupId, &LogIndex)| {
+                progress.groups.get(group).is_some_and(|status| status.commit_index >= *applied)
+            };
+            // A lane's entries may come later than the cut that names them.
             progress.committed >= progress.applied
-                && progress.root().is_some_and(|root| root.commit_index >= progress.applied)
+                && is_there((&GroupId::ROOT, &progress.applied))
+                && progress.lanes_applied.iter().all(is_there)
         };
         if caught_up && running.folder.has_foreign_store()? { running.folder.own_store() } else { Ok(()) }
     }

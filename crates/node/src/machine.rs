@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quack_log::{GroupEntry, LogEntry};
-use quack_types::{Digests, GroupId, LogIndex, Place, ProposalId};
+use quack_types::{Digests, GroupId, LogIndex, Place, ProposalId, RaftId};
 
 use crate::lanes::LaneTable;
 
@@ -81,6 +81,8 @@ pub struct Checkpointed {
     /// Of each group, the lowest entry that the machine may still ask for, after a restart
     /// from this checkpoint too: the first part of the oldest unfinished statement.
     pub needed: BTreeMap<GroupId, LogIndex>,
+    /// Of each origin with unfinished statements, what they need: whose doing it is.
+    pub unfinished: Vec<(RaftId, BTreeMap<GroupId, LogIndex>)>,
 }
 
 impl Checkpointed {

@@ -16,7 +16,7 @@ use quack_types::{GroupId, LogIndex, RaftId, Term};
 
 use crate::Error;
 use crate::room::{ROOM_POLL, Room};
-use crate::shared::{Command, Shared, Writer};
+use crate::shared::{Command, Held, Shared, Writer};
 use crate::transport::Transport;
 
 /// Commands taken in one turn. It bounds how much one write of the log holds.
@@ -40,10 +40,14 @@ pub(crate) struct RaftLoop {
     pub leader_seen: Option<(RaftId, Term)>,
     /// Lanes that were dropped and may still serve others, with the root's entry that dropped them.
     pub retired: BTreeMap<GroupId, LogIndex>,
+    /// Who keeps the log for longer, as far as that has been said.
+    pub held: Held,
     /// Who waits for lanes to be durable.
     pub created: Vec<SyncSender<()>>,
     /// It has not been told to begin: it hears no node, no time passes for it, and it says nothing.
     pub is_silent: bool,
+    /// This node.
+    pub own_name: String,
     /// This start.
     pub boot: u64,
     pub room: Room,
@@ -139,8 +143,9 @@ impl RaftLoop {
                 }
                 Command::Unreachable { peer } => Event::PeerUnreachable { peer },
                 Command::ReadIndex { tag } => Event::ReadIndex { group: GroupId::ROOT, tag },
-                Command::Compact { durable, through, needed } => {
+                Command::Compact { durable, through, needed, unfinished } => {
                     self.compact(durable, through, &needed)?;
+                    self.say_who_holds(&unfinished);
                     next = self.next_command();
                     continue;
                 }
@@ -175,17 +180,59 @@ impl RaftLoop {
             self.core.handle(Event::Compact { group, through })?;
         }
         // Nothing on this node needs a lane's log from before the drop any more, unless a statement has parts in it;
-        // no other node does, when the lane is over.
+        // no other node does, when the lane is over. Whoever was away for so long that the root's log does not tell it of
+        // the drop any more needs a snapshot anyway: a lane that was kept for it would keep the whole log.
         let is_over = |group: &GroupId| self.core.status(*group).is_none_or(|status| status.is_over);
-        let over = self
-            .retired
-            .iter()
-            .filter(|(group, at)| **at <= durable && is_over(group) && !needed.contains(group));
+        let floor = self.core.status(GroupId::ROOT).map_or(LogIndex(0), |root| root.snapshot_index);
+        let over = self.retired.iter().filter(|(group, at)| {
+            **at <= durable && (is_over(group) || **at <= floor) && !needed.contains(group)
+        });
         for group in over.map(|(group, _)| *group).collect::<Vec<_>>() {
             self.retired.remove(&group);
             self.core.handle(Event::RemoveLane { group })?;
         }
         Ok(())
+    }
+
+    /// Names those who keep the log for longer than everybody's, once, in the node's log, and in its status.
+    fn say_who_holds(&mut self, unfinished: &[(RaftId, BTreeMap<GroupId, LogIndex>)]) {
+        let mut held = Held::new();
+        for (origin, needed) in unfinished {
+            let origin = self.name(*origin);
+            for (group, from) in needed {
+                let text = format!("an unfinished statement of node '{origin}', from entry {from} on");
+                held.entry(*group).or_default().insert(text);
+            }
+        }
+        for (group, at) in &self.retired {
+            let waits_for = self.core.status(*group).map(|status| status.waits_for).unwrap_or_default();
+            if waits_for.is_empty() {
+                // It goes with the next checkpoint, or with the statement above.
+                continue;
+            }
+            let names: Vec<_> = waits_for.iter().map(|member| format!("'{}'", self.name(*member))).collect();
+            let whose = names.join(" and ");
+            let text = format!(
+                "the group was dropped, and waits for {whose} to have applied that, until the log of the default group begins \
+                 behind entry {at}"
+            );
+            held.entry(*group).or_default().insert(text);
+        }
+        let all = |held: &Held| -> BTreeSet<(GroupId, String)> {
+            let of = |(group, owners): (&GroupId, &BTreeSet<String>)| {
+                owners.iter().map(|owner| (*group, owner.clone())).collect::<Vec<_>>()
+            };
+            held.iter().flat_map(of).collect()
+        };
+        let (before, now) = (all(&self.held), all(&held));
+        for (group, owner) in now.difference(&before) {
+            tracing::info!(%group, owner, "the log is kept for longer");
+        }
+        for (group, owner) in before.difference(&now) {
+            tracing::info!(%group, owner, "the log is kept no longer");
+        }
+        self.shared.progress().held.clone_from(&held);
+        self.held = held;
     }
 
     fn take_ticks(&mut self, next_tick: &mut Instant) -> Result<(), quack_core::Error> {
@@ -391,7 +438,8 @@ impl RaftLoop {
 
     /// What the log calls a node; a life of which this node does not know has a number alone.
     fn name(&self, node: RaftId) -> String {
-        self.transport.name(node).unwrap_or_else(|| format!("{:016x}", node.0))
+        let own = (node == self.core.id()).then(|| self.own_name.clone());
+        own.or_else(|| self.transport.name(node)).unwrap_or_else(|| format!("{:016x}", node.0))
     }
 
     fn note(&mut self, notes: Vec<Note>) -> Result<(), Error> {

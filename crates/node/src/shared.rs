@@ -83,6 +83,7 @@ pub(crate) enum Command {
         durable: LogIndex,
         through: BTreeMap<GroupId, LogIndex>,
         needed: BTreeSet<GroupId>,
+        unfinished: Vec<(RaftId, BTreeMap<GroupId, LogIndex>)>,
     },
     /// The state machine has created lanes, each with an entry of the root; it goes on when they are durable.
     CreateLanes {
@@ -140,9 +141,14 @@ pub(crate) struct Progress {
     pub full: BTreeMap<Writer, String>,
     /// Why the last checkpoint that was due was not made.
     pub postponed: Option<String>,
+    /// Of each group, who keeps its log for longer than everybody's, in words.
+    pub held: Held,
     /// The groups as the raft thread saw them last.
     pub groups: BTreeMap<GroupId, GroupStatus>,
 }
+
+/// Of each group, who keeps its log, in words.
+pub(crate) type Held = BTreeMap<GroupId, BTreeSet<String>>;
 
 /// Somebody who keeps checkpoints away, and with them the log.
 #[derive(Debug)]

@@ -66,6 +66,8 @@ pub struct NodeStatus {
     pub state: NodeState,
     /// Why it does not.
     pub reason: Option<String>,
+    /// Who keeps the log of the group for longer than everybody's, in words.
+    pub log_held_by: Vec<String>,
 }
 
 /// One group of the cluster, as this node sees it: a line of `quack_group_status`.
@@ -167,9 +169,22 @@ pub(crate) fn rows(progress: &Progress, node: &NodeId, name: impl Fn(RaftId) -> 
                 linearizable_read_safe: serves && group.linearizable_read_safe,
                 state,
                 reason,
+                log_held_by: held_by(progress, group.group),
             }
         })
         .collect()
+}
+
+/// Whoever keeps checkpoints away keeps the log of all groups: it is named at the root.
+fn held_by(progress: &Progress, group: GroupId) -> Vec<String> {
+    let mut owners: Vec<String> = progress.held.get(&group).into_iter().flatten().cloned().collect();
+    if group == GroupId::ROOT {
+        owners.extend(progress.checkpoint_holds.values().map(|hold| hold.owner.clone()));
+        owners.extend(
+            progress.postponed.iter().map(|reason| format!("a checkpoint that is postponed: {reason}")),
+        );
+    }
+    owners
 }
 
 fn group_name(progress: &Progress, group: GroupId) -> String {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use quack_node::{NodeConfig, NodeHandle, ProposeError, Waiter};
+use quack_node::{Claim, DataFolder, NoTransport, NodeConfig, NodeHandle, ProposeError, Seed, Waiter};
 use quack_types::{GroupId, LogIndex};
-use support::{Control, LONG, config, encode, never, start_with, write};
+use support::{Control, LONG, Model, alone, config, encode, never, node_id, start_with, write};
 
 fn lane(node: &NodeHandle, name: &str) -> GroupId {
     node.lanes().named(name).unwrap()
@@ -166,6 +166,42 @@ fn a_lane_that_a_checkpoint_holds_and_the_log_does_not_begins_at_the_start() {
     assert_eq!(self::texts(&control), ["something", "in a"]);
 }
 
+/// A store that comes with a snapshot holds more than the snapshot says: of the root, and of lanes, whose entries arrive
+/// by roads of their own.
+#[test]
+fn a_store_of_a_snapshot_is_not_the_nodes_own_before_the_log_of_each_lane_has_reached_it() {
+    let peer = tempfile::tempdir().unwrap();
+    let (node, _) = start_with(peer.path(), config());
+    write(&node, "lanes a").unwrap();
+    let a = lane(&node, "a");
+    write_in(&node, a, "one");
+    node.checkpoint(LONG, &never).unwrap();
+    let floors = || node.hold_checkpoints("a test", LONG).unwrap().floors.clone();
+    let earlier = floors();
+    write_in(&node, a, "two");
+    node.checkpoint(LONG, &never).unwrap();
+    let floors = vec![floors()[0].clone(), earlier[1].clone()];
+    assert!(floors[0].1.index > earlier[0].1.index && floors[1].0 == a);
+    let path = tempfile::tempdir().unwrap();
+    let Claim::Empty(empty) = Claim::take(path.path(), &node_id()).unwrap() else { panic!() };
+    empty.begin_join().unwrap();
+    std::fs::copy(peer.path().join("model"), path.path().join("model")).unwrap();
+    // No member yet: it hears nothing.
+    let seed = Seed { cluster_id: node.identity().cluster_id, incarnation: 7, floors };
+    let mut folder = empty.join(&seed).unwrap();
+    for _ in 0..2 {
+        let (model, _) = Model::open(folder.path());
+        let joined =
+            NodeHandle::start(config(), folder, Box::new(model), Box::new(NoTransport), alone()).unwrap();
+        assert_eq!(joined.degraded(), None);
+        joined.settle_store().unwrap();
+        joined.stop();
+        // What it had not got of the lane it gets later, also after a restart.
+        folder = DataFolder::open(path.path(), &node_id()).unwrap();
+        assert!(folder.has_foreign_store().unwrap());
+    }
+}
+
 /// A large statement has parts in a lane, which is dropped before its last entry has come.
 #[test]
 fn a_dropped_lane_stays_in_the_log_as_long_as_an_unfinished_statement_needs_it() {
@@ -185,6 +221,11 @@ fn a_dropped_lane_stays_in_the_log_as_long_as_an_unfinished_statement_needs_it()
         }
     };
     over(&node);
+    let held = |node: &NodeHandle| {
+        let status = node.status(|_| None).into_iter().find(|status| status.group_id == a);
+        status.map(|status| status.log_held_by.join(", ")).unwrap_or_default()
+    };
+    assert!(held(&node).contains("an unfinished statement of node 'n0', from entry 2 on"), "{}", held(&node));
     assert_eq!(write(&node, &format!("read {a} 2")).unwrap(), "part");
     // Behind the last checkpoint it is read again.
     let (node, control) = restart(folder.path(), &node);

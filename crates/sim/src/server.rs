@@ -261,7 +261,7 @@ impl Server {
             is_creating: false,
             waits_since: None,
             in_lanes: BTreeMap::new(),
-            retired: retired.into_iter().map(|group| (group, LogIndex(0))).collect(),
+            retired: retired.into_iter().map(|group| (group, self.checkpoint.root)).collect(),
             syncing: None,
             reads: Vec::new(),
             replicated: BTreeMap::new(),
@@ -308,6 +308,13 @@ impl Server {
             proposals_bytes_max: self.scenario.proposals_bytes_max as usize,
             forwarded_bytes_max: self.scenario.forwarded_bytes_max as usize,
             last_lane: self.checkpoint.last_group,
+            unborn: self
+                .checkpoint
+                .lanes
+                .keys()
+                .copied()
+                .filter(|lane| !log.groups().contains(lane))
+                .collect(),
             ..Config::new(self.raft_id())
         };
         Node::new(config, &groups, &applied, retired, log.reader()).map_err(|error| {

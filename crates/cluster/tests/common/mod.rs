@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use certificates::{Ca, Wish};
 use quack_cluster::{Settings, Shared};
 use quack_net::{PeerLimits, PeerSpec, ServerConfig, Tls};
-use quack_node::Membership;
+use quack_node::{Membership, NodeConfig};
 use quack_types::NodeId;
 use tempfile::TempDir;
 
@@ -69,13 +69,16 @@ pub struct World {
     ca: Ca,
     folder: TempDir,
     pub peers: Vec<PeerSpec>,
+    /// What nodes keep of their logs behind a checkpoint.
+    pub keep_log_bytes: u64,
 }
 
 impl World {
     /// With first peers such as `n0:voter`.
     pub fn new(members: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut world = Self { ca: Ca::new(), folder, peers: Vec::new() };
+        let keep_log_bytes = NodeConfig::with_peers().keep_log_bytes;
+        let mut world = Self { ca: Ca::new(), folder, peers: Vec::new(), keep_log_bytes };
         world.peers = members.iter().map(|member| world.member(member)).collect();
         world
     }
@@ -151,7 +154,7 @@ impl World {
         let spec = settings.peers.iter().find(|peer| peer.node == settings.own).unwrap();
         let config = self.config(spec);
         let path = self.data(settings.own.as_str());
-        Node::listen(settings, config, &path)
+        Node::listen(settings, config, &path, self.keep_log_bytes)
     }
 
     /// All first peers, working.

@@ -21,11 +21,12 @@ pub struct Node {
     failed: Arc<Mutex<Option<String>>>,
     first: Membership,
     folder: Option<DataFolder>,
+    keep_log_bytes: u64,
     settling: Option<JoinHandle<()>>,
 }
 
 impl Node {
-    pub fn listen(settings: Settings, mut config: ServerConfig, path: &Path) -> Self {
+    pub fn listen(settings: Settings, mut config: ServerConfig, path: &Path, keep_log_bytes: u64) -> Self {
         let (id, first) = (settings.own.clone(), first_members(&settings.peers));
         let (folder, empty) = match Claim::take(path, &id).unwrap() {
             Claim::Member(folder) => (Some(folder), None),
@@ -36,15 +37,15 @@ impl Node {
         let network = Server::listen(&config).unwrap();
         cluster.connect(network.peers().unwrap().clone());
         let (running, failed) = Default::default();
-        Self { id, cluster, network, running, failed, first, folder, settling: None }
+        Self { id, cluster, network, running, failed, first, folder, keep_log_bytes, settling: None }
     }
 
     /// Becomes a member, if it is none, and works.
     pub fn go(&mut self) {
         let (cluster, running, failed) = (self.cluster.clone(), self.running.clone(), self.failed.clone());
-        let (folder, first) = (self.folder.take(), self.first.clone());
+        let (folder, first, keep) = (self.folder.take(), self.first.clone(), self.keep_log_bytes);
         let settle = move || match folder.map_or_else(|| cluster.settle(), Ok) {
-            Ok(folder) => launch(&cluster, &running, folder, first),
+            Ok(folder) => launch(&cluster, &running, folder, first, keep),
             Err(error) => *failed.lock().unwrap() = Some(error.to_string()),
         };
         self.settling = Some(std::thread::spawn(settle));
@@ -175,12 +176,22 @@ pub fn is_leader_lost(error: &str) -> bool {
         .any(|text| error.contains(text))
 }
 
-fn launch(cluster: &Arc<Cluster>, running: &OnceLock<Arc<TestHost>>, folder: DataFolder, first: Membership) {
+fn launch(
+    cluster: &Arc<Cluster>,
+    running: &OnceLock<Arc<TestHost>>,
+    folder: DataFolder,
+    first: Membership,
+    keep_log_bytes: u64,
+) {
     let values = Values::open(&folder.store_path());
     let machine = Machine::open(values.clone(), cluster.clone());
     let transport = cluster.transport(folder.identity().raft_id()).unwrap();
-    let config =
-        NodeConfig { tick: Duration::from_millis(30), checkpoint_on_stop: false, ..NodeConfig::with_peers() };
+    let config = NodeConfig {
+        tick: Duration::from_millis(30),
+        checkpoint_on_stop: false,
+        keep_log_bytes,
+        ..NodeConfig::with_peers()
+    };
     let node = NodeHandle::start(config, folder, Box::new(machine), transport, first).unwrap();
     let host = Arc::new(TestHost::new(node.clone(), values));
     cluster.run(node, host.clone());

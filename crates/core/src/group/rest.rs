@@ -10,7 +10,8 @@
 //! **The end.** A lane that was dropped is needed until all members have applied the drop: who is behind still has to
 //! apply what was ordered before it. Each member that has dropped the lane says so, and asks the others, until all whom
 //! the root has as members have said it. Then it is over, and can be forgotten. While only those are missing who are not
-//! there, it rests, and asks from time to time. A node that has forgotten a lane, or came too late to have anything of it,
+//! there, it rests, and asks from time to time; its host does not wait for them for ever, but forgets it when the root's log
+//! does not reach back to the drop any more. A node that has forgotten a lane, or came too late to have anything of it,
 //! says so to whoever asks; one that still needs something of it may have to start anew, with a snapshot.
 //!
 //! **Home.** Each lane has a voter where its lead belongs, by its number, so that the leaders of many lanes are spread
@@ -200,6 +201,16 @@ impl<L: LogRead> Group<L> {
             self.rest.is_resting = waited_for.iter().all(|member| self.is_silent(*member));
             self.post_to(waited_for, &envelope::encode_call());
         }
+    }
+
+    /// Of a lane that was dropped: the members that have not said that they need nothing of it.
+    pub(super) fn waits_for(&self) -> Vec<RaftId> {
+        if !self.rest.is_retired || self.rest.is_over {
+            return Vec::new();
+        }
+        let members = self.membership();
+        let all = members.voters.into_iter().chain(members.learners);
+        all.filter(|member| *member != self.node && !self.rest.gone.contains(member)).collect()
     }
 
     /// Whether it was dropped, and rests because those who may need it are not there.

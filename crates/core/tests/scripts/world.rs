@@ -53,10 +53,17 @@ impl World {
     }
 
     pub fn start(&mut self, id: u64) -> Result<(), String> {
+        self.start_before(id, &[])
+    }
+
+    /// The state machine has lanes that the log does not have yet.
+    pub fn start_before(&mut self, id: u64, unborn: &[GroupId]) -> Result<(), String> {
         let groups = self.groups.clone();
         let member = self.members.entry(id).or_default();
         member.boot += 1;
-        let config = Config { boot: member.boot, ..Config::new(RaftId(id)) };
+        let last_lane = unborn.last().copied().unwrap_or(GroupId::ROOT);
+        let config =
+            Config { boot: member.boot, last_lane, unborn: unborn.to_vec(), ..Config::new(RaftId(id)) };
         let applied: Vec<_> = member.applied.iter().map(|(group, index)| (*group, *index)).collect();
         match Node::new(config, &groups, &applied, &[], member.log.clone()) {
             Ok(node) => member.node = Some(node),

@@ -56,12 +56,21 @@ impl NodeHandle {
             *group != GroupId::ROOT && *group <= lanes.last_group && !lanes.lanes.contains_key(group)
         };
         let retired: Vec<GroupId> = reader.groups().into_iter().filter(is_over).collect();
+        // A crash may have come between a checkpoint with new lanes and their beginning in the log.
+        let groups = reader.groups();
+        let missing: Vec<(GroupId, LogIndex)> = lanes
+            .lanes
+            .iter()
+            .filter(|(group, _)| !groups.contains(group))
+            .map(|(group, lane)| (*group, lane.created))
+            .collect();
         let is_introduced = transport.is_introduced();
         let config_of_core = quack_core::Config {
             boot: identity.boot,
             // Nodes that start together must not stand for election together.
             seed: random::draw()? as u64,
             last_lane: lanes.last_group,
+            unborn: missing.iter().map(|(group, _)| *group).collect(),
             begins_later: is_introduced,
             ..quack_core::Config::new(identity.raft_id())
         };
@@ -75,7 +84,7 @@ impl NodeHandle {
         (progress.committed, progress.applied) = (applied, applied);
         (progress.lanes_applied, progress.lanes) = (place.lanes.clone(), Arc::clone(&lanes));
         // It was read from the machine's own files.
-        progress.checkpointed = Checkpointed { durable: place.clone(), needed: BTreeMap::new() };
+        progress.checkpointed = Checkpointed { durable: place.clone(), ..Checkpointed::default() };
         progress.checkpoint_due = config.checkpoint_log_bytes;
         progress.groups = core.statuses().into_iter().map(|status| (status.group, status)).collect();
         drop(progress);
@@ -93,9 +102,6 @@ impl NodeHandle {
             kept: KeptLog::new(config.keep_log_bytes, place.groups().collect(), log.bytes_on_disk()),
             room: room.clone(),
         };
-        let groups = reader.groups();
-        let missing = lanes.lanes.iter().filter(|(group, _)| !groups.contains(group));
-        let missing = missing.map(|(group, lane)| (*group, lane.created)).collect();
         let applies = ApplyLoop {
             own: identity.raft_id(),
             log: reader,
@@ -117,9 +123,12 @@ impl NodeHandle {
             tick,
             applied: known.first().map_or(LogIndex(0), |(_, root)| *root),
             leader_seen: None,
-            retired: retired.into_iter().map(|group| (group, LogIndex(0))).collect(),
+            // They were dropped by then.
+            retired: retired.into_iter().map(|group| (group, applied)).collect(),
+            held: BTreeMap::new(),
             created: Vec::new(),
             is_silent: is_introduced,
+            own_name: identity.node_id.to_string(),
             boot: identity.boot,
             room: room.clone(),
             deferred: VecDeque::new(),

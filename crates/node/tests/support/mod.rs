@@ -227,7 +227,7 @@ impl StateMachine for Model {
     }
 
     fn checkpointer(&self) -> Arc<dyn Checkpointer> {
-        let last = Mutex::new(Checkpointed { durable: self.place(), needed: BTreeMap::new() });
+        let last = Mutex::new(Checkpointed { durable: self.place(), ..Checkpointed::default() });
         Arc::new(ModelCheckpointer { control: Arc::clone(&self.control), path: self.path.clone(), last })
     }
 }
@@ -249,8 +249,10 @@ impl Checkpointer for ModelCheckpointer {
         std::fs::rename(&temporary, &self.path).unwrap();
         let needed = self.control.needed.load(Ordering::Relaxed);
         let group = GroupId(self.control.needed_in.load(Ordering::Relaxed)).max(GroupId::ROOT);
-        let needed = (needed > 0).then_some((group, LogIndex(needed))).into_iter().collect();
-        let made = Checkpointed { durable: state.place, needed };
+        let needed: BTreeMap<_, _> = (needed > 0).then_some((group, LogIndex(needed))).into_iter().collect();
+        let unfinished =
+            if needed.is_empty() { Vec::new() } else { vec![(node_id().raft_id(0), needed.clone())] };
+        let made = Checkpointed { durable: state.place, needed, unfinished };
         *self.last.lock().unwrap() = made.clone();
         Ok(made)
     }

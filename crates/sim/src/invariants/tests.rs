@@ -40,6 +40,7 @@ fn leader(term: u64) -> GroupStatus {
         is_resting: false,
         is_over: false,
         is_forgotten: false,
+        waits_for: Vec::new(),
         proposals: 0,
         linearizable_read_safe: true,
         state: GroupState::Ok,

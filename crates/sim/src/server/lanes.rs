@@ -57,6 +57,12 @@ impl Life {
     pub fn first_retired(&self) -> Option<GroupId> {
         self.retired.keys().next().copied()
     }
+
+    /// One that is kept for a member that cannot be told of the drop by the root's log any more.
+    pub fn first_kept_in_vain(&self) -> Option<GroupId> {
+        let floor = self.log.floor(GroupId::ROOT).index;
+        self.retired.iter().find(|(_, at)| **at <= floor).map(|(group, _)| *group)
+    }
 }
 
 impl Server {
@@ -133,15 +139,16 @@ impl Server {
     }
 
     /// Forgets lanes whose logs nobody needs any more: no node behind this one's checkpoint, and no other one, because
-    /// they are over.
+    /// they are over, or whoever has not dropped them needs a snapshot anyway.
     pub(super) fn remove_lanes(&mut self) -> Result<(), Failure> {
         let durable = self.checkpoint.root;
         let Some(life) = &mut self.life else { return Ok(()) };
         let is_over = |group: &GroupId| life.node.status(*group).is_none_or(|status| status.is_over);
+        let floor = life.log.floor(GroupId::ROOT).index;
         let over: Vec<GroupId> = life
             .retired
             .iter()
-            .filter(|(group, at)| **at <= durable && is_over(group))
+            .filter(|(group, at)| **at <= durable && (is_over(group) || **at <= floor))
             .map(|(group, _)| *group)
             .collect();
         for group in over {

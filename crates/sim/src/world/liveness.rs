@@ -65,7 +65,7 @@ impl World {
             Ok(members) => members,
             Err(missing) => return Some(missing),
         };
-        let kept = || if self.scenario.lost_node.is_none() { self.kept() } else { None };
+        let kept = || if self.scenario.lost_node.is_none() { self.kept() } else { self.kept_in_vain() };
         self.lanes.iter().find_map(|lane| self.missing_in_lane(*lane, &members)).or_else(kept)
     }
 
@@ -74,6 +74,13 @@ impl World {
         let (server, lane) = self.up().find_map(|(server, life)| Some((server, life.first_retired()?)))?;
         let seen = self.up().map(|(server, life)| (server.raft_id(), life.node.status(lane)));
         Some(format!("n{} does not forget lane {lane}: {:?}", server.id, seen.collect::<Vec<_>>()))
+    }
+
+    /// A lane that is kept for the node that does not come back.
+    fn kept_in_vain(&self) -> Option<String> {
+        let (server, lane) =
+            self.up().find_map(|(server, life)| Some((server, life.first_kept_in_vain()?)))?;
+        Some(format!("n{} keeps lane {lane} for a node that needs a snapshot", server.id))
     }
 
     fn up(&self) -> impl Iterator<Item = (&Server, &Life)> {

@@ -1,4 +1,5 @@
-//! `restart <node> [applied]`: starts it from its log; the state machine is back at `applied` in every group.
+//! `restart <node> [applied] [unborn=<lane>]`: starts it from its log; the state machine is back at `applied` in every group,
+//! and has a lane that the log does not have.
 
 use crate::script::Command;
 use crate::world::World;
@@ -11,6 +12,7 @@ pub fn run(world: &mut World, command: &Command) -> Result<(), String> {
         let groups: Vec<GroupId> = applied_all.keys().copied().collect();
         applied_all.extend(groups.into_iter().map(|group| (group, LogIndex(applied))));
     }
-    world.start(id)?;
+    let unborn: Vec<GroupId> = super::list(command, "unborn")?.into_iter().map(GroupId).collect();
+    world.start_before(id, &unborn)?;
     world.pump(id)
 }
