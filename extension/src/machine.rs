@@ -15,6 +15,7 @@ use quack_node::{
 use quack_proto::log::v1::Member;
 use quack_types::{Digests, GroupId, Place};
 
+use crate::proposer::SharedNode;
 use crate::store::{AttachedStore, DuckDbStore};
 use crate::verifications::Verifications;
 
@@ -53,8 +54,9 @@ impl Machine {
         foreign: bool,
         cluster: Option<Arc<Cluster>>,
         verifications: Arc<Verifications>,
+        node: &Arc<SharedNode>,
     ) -> Result<Self, StoreError> {
-        let (tables, position, state) = DuckDbStore::open(&store, owner, foreign)?;
+        let (tables, position, state) = DuckDbStore::open(&store, owner, foreign, Arc::downgrade(node))?;
         if foreign {
             // Nothing in the log says whose the store is: only a checkpoint makes it durable.
             store.checkpoint()?;

@@ -67,7 +67,13 @@ pub fn waiting_row(node: &NodeId, failed: Option<String>, waiting: &str) -> Vec<
     row.extend([Some("learner".to_owned()), None]);
     row.extend(std::iter::repeat_n(Some("0".to_owned()), 5));
     row.extend([Some("[]".to_owned()), Some("[]".to_owned())]);
-    row.extend([Some("false".to_owned()), Some("false".to_owned()), Some(state.to_owned()), Some(reason), None]);
+    row.extend([
+        Some("false".to_owned()),
+        Some("false".to_owned()),
+        Some(state.to_owned()),
+        Some(reason),
+        None,
+    ]);
     row
 }
 

@@ -1,7 +1,7 @@
 //! The DuckDB file of a node, as Rust owns it.
 
 use std::ffi::c_void;
-use std::sync::Mutex;
+use std::sync::{Mutex, Weak};
 
 use quack_apply::sequence::SequenceState;
 use quack_apply::store::ErrorKind;
@@ -11,6 +11,7 @@ use quack_proto::log::v1::{Ddl, Rows};
 use quack_types::LogIndex;
 
 use crate::ffi::{self, Bytes, Error, PlacementSink, Places, Sink, Table};
+use crate::proposer::SharedNode;
 
 /// What `quack_cpp_applier_clear_way` returns when it could not.
 const STATEMENT_GOES_ON: i32 = 2;
@@ -146,6 +147,8 @@ impl Drop for StateHasher {
 /// The store's only writer, on the apply thread.
 pub struct DuckDbStore {
     applier: *mut c_void,
+    /// Waits for memory on its behalf. It does not keep the node: the node keeps it.
+    node: Weak<SharedNode>,
 }
 
 // SAFETY: used by one thread at a time.
@@ -158,12 +161,13 @@ impl DuckDbStore {
         store: &AttachedStore,
         owner: &str,
         foreign: bool,
+        node: Weak<SharedNode>,
     ) -> Result<(Self, LogIndex, Vec<u8>), StoreError> {
         let mut error = Error::none();
         // SAFETY: the store is open.
         let applier = unsafe { ffi::quack_cpp_applier_open(store.raw(), &raw mut error) };
         error.take()?;
-        let opened = Self { applier };
+        let opened = Self { applier, node };
         let mut index = 0;
         let mut state = Vec::new();
         let mut error = Error::none();
@@ -296,6 +300,15 @@ impl Store for DuckDbStore {
                  applies nothing more"
             );
         }
+    }
+
+    fn waits_for_memory(&mut self) -> bool {
+        // While it starts there is no node yet: the next start tries again.
+        let node = self.node.upgrade();
+        let node = node.as_ref().and_then(|shared| shared.node().ok());
+        node.is_some_and(|node| {
+            node.wait_for_memory("an entry of the log needs more memory than this machine has left")
+        })
     }
 
     fn ddl(&mut self, ddl: &Ddl) -> Result<(), StoreError> {

@@ -18,7 +18,9 @@ use quack_log::{EntryKind, GroupEntry};
 use quack_proto::log::v1::{
     self as proto, entry::Body, outcome::Kind as OutcomeKind, step::Kind as StepKind,
 };
-use quack_types::{Claim, Digests, EntryOutcome, GroupId, LogIndex, Mark, OutcomeRecord, Place, ProposalId, RaftId};
+use quack_types::{
+    Claim, Digests, EntryOutcome, GroupId, LogIndex, Mark, OutcomeRecord, Place, ProposalId, RaftId,
+};
 
 use crate::broken::Broken;
 use crate::entry::{self, Decoded};
@@ -275,9 +277,7 @@ impl<S: Store> Applier<S> {
         self.flush(&mut batch, &mut made, log)?;
         self.digests.marks.append(&mut made.marks);
         self.digests.records.append(&mut made.records);
-        if self.uncommitted_bytes > UNCOMMITTED_BYTES_MAX {
-            self.commit_position()?;
-        }
+        self.commit_position_when_due()?;
         Ok(made.decisions)
     }
 
@@ -290,6 +290,18 @@ impl<S: Store> Applier<S> {
             Err(_) => self.store.rollback(),
         }
         committed
+    }
+
+    /// [`commit_position`](Self::commit_position), when it is time. What is not there for want of memory comes with the next
+    /// entries.
+    fn commit_position_when_due(&mut self) -> Result<(), StoreError> {
+        if self.uncommitted_bytes <= UNCOMMITTED_BYTES_MAX {
+            return Ok(());
+        }
+        match self.commit_position() {
+            Err(error) if error.kind == ErrorKind::OUT_OF_MEMORY => Ok(()),
+            committed => committed,
+        }
     }
 
     /// Applies the batch in as few transactions as it takes.
@@ -543,7 +555,8 @@ impl<S: Store> Applier<S> {
             if !error.kind.is_tried_alone() {
                 return Err(error);
             }
-            if !self.store.clear_way(error.kind)? {
+            let lacks_memory = error.kind == ErrorKind::OUT_OF_MEMORY;
+            if !self.store.clear_way(error.kind)? && !(lacks_memory && self.store.waits_for_memory()) {
                 return refuse(error, conflict).map(Err);
             }
         }

@@ -163,6 +163,12 @@ pub trait Store {
         Ok(false)
     }
 
+    /// After an operation has met OUT_OF_MEMORY, where everything was rolled back and no room could be made: waits a moment
+    /// until others need less. Returns whether the entry is to be applied again; a store that stops says no.
+    fn waits_for_memory(&mut self) -> bool {
+        false
+    }
+
     /// Which lanes the catalog needs, as this transaction sees it. A store that places no tables needs none.
     fn placements(&mut self) -> Result<Vec<Placement>, StoreError> {
         Ok(Vec::new())

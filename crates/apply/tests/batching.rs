@@ -84,6 +84,7 @@ impl<'a> Node<'a> {
         self.met.hints_followed += met.hints_followed;
         self.met.sets += met.sets;
         self.met.rooms += met.rooms;
+        self.met.waits += met.waits;
         self.met.placed += met.placed;
     }
 
@@ -136,7 +137,11 @@ impl<'a> Node<'a> {
     fn check_committed(&self) {
         let snapshot = self.applier.store().snapshots.last().unwrap();
         let state = State::decode(snapshot.index, &snapshot.state).unwrap();
-        let found = Committed { place: state.place(), needed_from: state.origins.needed_from() };
+        let found = Committed {
+            place: state.place(),
+            needed_from: state.origins.needed_from(),
+            unfinished: state.origins.open().collect(),
+        };
         assert_eq!(*self.applier.committed(), found, "a reopen finds something else");
         for snapshot in self.applier.store().snapshots.iter().filter(|snapshot| snapshot.index.0 > 0) {
             let (index, place) = (snapshot.index, place(snapshot.index));
@@ -228,6 +233,7 @@ fn random_histories_meet_every_fate() {
         met.hints_followed += node.met.hints_followed;
         met.sets += node.met.sets;
         met.rooms += node.met.rooms;
+        met.waits += node.met.waits;
         met.placed += node.met.placed;
         reopened += node.reopened;
         failed += node.failed;
@@ -274,6 +280,7 @@ fn random_histories_meet_every_fate() {
             && met.hints_followed > 50
             && met.sets > 50
             && met.rooms > 50
+            && met.waits > 20
             && met.placed > 50
             && claims > 1000
     );

@@ -231,6 +231,13 @@ impl ApplyLoop {
     /// a lane may need what all others have forgotten: they had dropped it before they knew of this node. Then it has to
     /// take another snapshot.
     fn wait_for(&self, lane: GroupId, end: LaneEnd) -> Result<(), Stopped> {
+        self.shared.pending.note_behind(true);
+        let waited = self.wait_until_here(lane, end);
+        self.shared.pending.note_behind(false);
+        waited
+    }
+
+    fn wait_until_here(&self, lane: GroupId, end: LaneEnd) -> Result<(), Stopped> {
         let began = Instant::now();
         let mut is_said = false;
         let mut progress = self.shared.progress();
@@ -272,6 +279,7 @@ impl ApplyLoop {
             let began = Instant::now();
             let applied = machine.apply(&entries, &read);
             outcomes = applied.map_err(|error| format!("apply failed: {error}"))?;
+            self.shared.find_room(Writer::Memory);
             self.shared.metrics.applied(entries.len(), began.elapsed());
             self.compare(machine.digests())?;
             if outcomes.len() > entries.len() {

@@ -23,13 +23,16 @@ use crate::metrics::Sample;
 use crate::outcomes::{DigestAt, Suspicions};
 use crate::pending::{Proposal, Waiter};
 use crate::room::Room;
-use crate::shared::{Command, Shared};
+use crate::shared::{Command, Shared, Writer};
 use crate::status::{self, GroupInfo, NodeStatus};
 use crate::threads::Thread;
 use crate::{Error, NodeConfig, ProposeError, WaitError};
 
 /// How often a waiting thread looks whether it was interrupted.
 const POLL: Duration = Duration::from_millis(20);
+
+/// How often an entry is tried again for which there was no memory.
+const MEMORY_POLL: Duration = Duration::from_millis(200);
 
 /// A node that runs in this process.
 #[derive(Debug)]
@@ -235,6 +238,24 @@ impl NodeHandle {
     pub fn require_room(&self) -> Result<(), WaitError> {
         let bytes = self.shared.progress().log_bytes;
         self.room.for_checkpoint(bytes).map_err(|reason| WaitError::NoRoom { reason })
+    }
+
+    /// For the state machine, on its thread: it has no memory for the next entry, and has undone what it had of it. The node
+    /// serves nobody meanwhile. Waits a moment; false when the node ends, and the machine is to give up.
+    pub fn wait_for_memory(&self, reason: &str) -> bool {
+        self.shared.fill(Writer::Memory, reason);
+        let until = Instant::now() + MEMORY_POLL;
+        let mut progress = self.shared.progress();
+        loop {
+            if progress.stop_apply || progress.degraded.is_some() {
+                return false;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            progress = self.shared.wait(&self.shared.apply_wakes, progress, left);
+        }
     }
 
     /// Latches the node degraded, for an error of this node that its host has found.

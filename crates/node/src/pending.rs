@@ -2,7 +2,7 @@
 //!
 //! The table is also the back-pressure: it bounds the bytes that are on their way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -44,10 +44,12 @@ struct Table {
     bytes: usize,
     /// Once set, nothing is taken any more.
     closed: Option<ProposeError>,
-    /// Since when there has been no leader.
-    leaderless: Option<Instant>,
-    /// Since when there has been no room on the disk.
-    full: Option<Instant>,
+    /// Since when groups have had no leader.
+    leaderless: BTreeMap<GroupId, Instant>,
+    /// Since when there has been no room, and what a client is told of that.
+    full: Option<(Instant, &'static str)>,
+    /// Since when this node has waited for what a lane has ordered and it has not got.
+    behind: Option<Instant>,
 }
 
 /// Proposals on their way.
@@ -84,31 +86,58 @@ impl Pending {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says whether the group has a leader.
-    pub fn note_leader(&self, is_there: bool) {
+    /// Says whether a group has a leader; one that is gone needs none.
+    pub fn note_leader(&self, group: GroupId, is_missing: bool) {
         let mut table = self.table();
-        table.leaderless = if is_there { None } else { table.leaderless.or_else(|| Some(Instant::now())) };
+        if is_missing {
+            table.leaderless.entry(group).or_insert_with(Instant::now);
+        } else {
+            table.leaderless.remove(&group);
+        }
     }
 
-    /// Says whether the disk is full.
-    pub fn note_full(&self, is_full: bool) {
+    /// Says what a client is told while there is no room.
+    pub fn note_full(&self, obstacle: Option<&'static str>) {
         let mut table = self.table();
-        table.full = if is_full { table.full.or_else(|| Some(Instant::now())) } else { None };
+        let since = table.full.map_or_else(Instant::now, |(since, _)| since);
+        table.full = obstacle.map(|obstacle| (since, obstacle));
+    }
+
+    /// Says whether this node waits for what a lane has ordered.
+    pub fn note_behind(&self, is_behind: bool) {
+        let mut table = self.table();
+        table.behind = if is_behind { table.behind.or_else(|| Some(Instant::now())) } else { None };
     }
 
     /// What has kept proposals from their outcome for so long that those who wait are told.
     fn obstacle(&self) -> Option<&'static str> {
         let table = self.table();
-        let lasts = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() > PATIENCE);
-        if lasts(table.full) {
-            Some("the disk of the node's data folder is full: make room, and the node goes on by itself")
-        } else if lasts(table.leaderless) {
+        let lasts = |since: Instant| since.elapsed() > PATIENCE;
+        if let Some((_, obstacle)) = table.full.filter(|(since, _)| lasts(*since)) {
+            Some(obstacle)
+        } else if table.leaderless.get(&GroupId::ROOT).copied().is_some_and(lasts) {
             Some(
                 "the cluster has no leader: see FROM quack_raft_status(), and start the nodes that are missing",
+            )
+        } else if table.behind.is_some_and(lasts) {
+            Some(
+                "this node has not got yet what a group has ordered: see FROM quack_group_status(…), and start the nodes \
+                 that are missing",
             )
         } else {
             None
         }
+    }
+
+    /// Moves a proposal to the root when its lane has had no leader for long. What may come of it in the lane later has the
+    /// same id, and is not applied again. Returns the lane, and what is to be proposed.
+    fn leave_leaderless(&self, id: ProposalId) -> Option<(GroupId, Bytes)> {
+        let table = self.table();
+        let group = table.waiting.get(&id)?.group;
+        let since = *table.leaderless.get(&group).filter(|_| group != GroupId::ROOT)?;
+        drop(table);
+        let data = if since.elapsed() > PATIENCE { self.move_to_root(id) } else { None };
+        data.map(|data| (group, data))
     }
 
     /// Enters a proposal of a group; waits for room until the deadline. Its withdrawal goes to `commands`.
@@ -281,6 +310,13 @@ impl Waiter {
             if let Some(obstacle) = self.pending.obstacle() {
                 return unknown(obstacle);
             }
+            if let Some((lane, data)) = self.pending.leave_leaderless(self.id) {
+                let (group, id) = (GroupId::ROOT, self.id);
+                tracing::warn!(%lane, "the group has no leader: what was proposed in it is proposed in the default group");
+                // A node that has ended answers by itself.
+                let _ = self.commands.send(Command::Withdraw { group: lane, id });
+                let _ = self.commands.send(Command::Propose { group, id, data });
+            }
         }
     }
 }
@@ -302,6 +338,8 @@ mod tests {
     use quack_types::RaftId;
 
     use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
 
     fn id(sequence: u64) -> ProposalId {
         ProposalId { origin: RaftId(1), boot: 1, sequence }
@@ -358,6 +396,52 @@ mod tests {
         let proposal = Proposal { group: GroupId::ROOT, id: id(2), data: &data };
         let result = pending.enter(&commands, proposal, 1000, wait, &|| true);
         assert_eq!(result.unwrap_err(), ProposeError::Interrupted);
+    }
+
+    fn long_ago() -> Instant {
+        Instant::now().checked_sub(PATIENCE + Duration::from_secs(1)).unwrap()
+    }
+
+    #[test]
+    fn what_waits_in_a_lane_without_a_leader_moves_to_the_root_and_to_nowhere_else() {
+        let pending = Arc::new(Pending::default());
+        let (commands, sent) = sync_channel(8);
+        let data = Bytes::from_static(b"rows");
+        let enter = |sequence, group| {
+            let proposal = Proposal { group, id: id(sequence), data: &data };
+            pending.enter(&commands, proposal, 1 << 20, LONG, &|| false).unwrap()
+        };
+        pending.note_leader(GroupId(2), true);
+        let (moved, stays) = (enter(1, GroupId(2)), enter(2, GroupId(3)));
+        assert!(pending.leave_leaderless(id(1)).is_none(), "an election may be under way");
+        pending.table().leaderless.insert(GroupId(2), long_ago());
+        let wait = |waiter: Waiter| waiter.wait(3 * POLL, &|| false).unwrap_err().to_string();
+        assert!(wait(moved).contains("it was not applied within"));
+        assert!(wait(stays).contains("it was not applied within"));
+        let sent: Vec<(GroupId, bool)> = sent
+            .try_iter()
+            .map(|command| match command {
+                Command::Withdraw { group, .. } => (group, false),
+                Command::Propose { group, data, .. } => (group, data == "rows"),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        // The last two are those who have given up.
+        let root = GroupId::ROOT;
+        assert_eq!(sent, [(GroupId(2), false), (root, true), (root, false), (GroupId(3), false)]);
+    }
+
+    #[test]
+    fn whoever_waits_is_told_what_is_in_the_way_before_a_day_is_over() {
+        let told = |set: fn(&mut Table)| {
+            let pending = Arc::new(Pending::default());
+            let waiter = enter(&pending, 1, 1).unwrap();
+            set(&mut pending.table());
+            waiter.wait(Duration::from_secs(24 * 3600), &|| false).unwrap_err().to_string()
+        };
+        assert!(told(|table| table.leaderless = [(GroupId::ROOT, long_ago())].into()).contains("no leader"));
+        assert!(told(|table| table.behind = Some(long_ago())).contains("what a group has ordered"));
+        assert!(told(|table| table.full = Some((long_ago(), "no memory"))).contains("no memory"));
     }
 
     #[test]

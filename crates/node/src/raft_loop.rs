@@ -360,6 +360,11 @@ impl RaftLoop {
 
     fn publish(&mut self) {
         let changed = self.core.take_changed();
+        for (group, status) in &changed {
+            // A lane that was dropped takes nothing.
+            let is_missing = status.as_ref().is_some_and(|status| status.leader.is_none());
+            self.shared.pending.note_leader(*group, is_missing && !self.retired.contains_key(group));
+        }
         let mut progress = self.shared.progress();
         for (group, status) in changed {
             match status {
@@ -367,9 +372,6 @@ impl RaftLoop {
                 None => progress.groups.remove(&group),
             };
         }
-        let has_leader = progress.root().is_some_and(|root| root.leader.is_some());
-        drop(progress);
-        self.shared.pending.note_leader(has_leader);
     }
 
     fn carry_out(&mut self, durable: Durable) -> Result<(), Error> {

@@ -166,6 +166,32 @@ pub(crate) struct Hold {
 pub(crate) enum Writer {
     Log,
     Store,
+    /// Not the disk: the store has no memory for the next entry.
+    Memory,
+}
+
+impl Writer {
+    /// What becomes of the node, and what helps, for people.
+    fn goes_on(self) -> &'static str {
+        match self {
+            Self::Log | Self::Store => GOES_ON,
+            Self::Memory => {
+                "Nothing is lost: end what needs memory on this machine, and the node goes on by itself"
+            }
+        }
+    }
+
+    /// What a client is told that has waited too long.
+    fn obstacle(self) -> &'static str {
+        match self {
+            Self::Log | Self::Store => {
+                "the disk of the node's data folder is full: make room, and the node goes on by itself"
+            }
+            Self::Memory => {
+                "the node has no memory to apply what is committed: end what needs memory there, and the node goes on by itself"
+            }
+        }
+    }
 }
 
 impl Progress {
@@ -191,7 +217,8 @@ impl Progress {
 
     /// Why the node does not serve: an error that has latched it, or a full disk.
     pub fn trouble(&self) -> Option<String> {
-        let full = || self.full.values().next().map(|reason| format!("{reason}. {GOES_ON}"));
+        let full =
+            || self.full.iter().next().map(|(writer, reason)| format!("{reason}. {}", writer.goes_on()));
         self.degraded.clone().or_else(full)
     }
 
@@ -302,11 +329,11 @@ impl Shared {
     pub fn fill(&self, writer: Writer, reason: &str) {
         let mut progress = self.progress();
         if progress.full.insert(writer, reason.to_owned()).is_none() {
-            tracing::error!(reason, "the disk is full: the node waits for room");
+            tracing::error!(reason, "there is no room: the node waits for some");
         }
         self.is_full.store(true, Ordering::Release);
         drop(progress);
-        self.pending.note_full(true);
+        self.pending.note_full(Some(writer.obstacle()));
         self.moved.notify_all();
         self.refuse_reads(&Refusal::Poisoned);
     }
@@ -318,11 +345,11 @@ impl Shared {
         }
         let mut progress = self.progress();
         let Some(reason) = progress.full.remove(&writer) else { return };
-        tracing::info!(reason, "there is room on the disk again: the node goes on");
-        let is_full = !progress.full.is_empty();
-        self.is_full.store(is_full, Ordering::Release);
+        tracing::info!(reason, "there is room again: the node goes on");
+        let left = progress.full.keys().next().copied();
+        self.is_full.store(left.is_some(), Ordering::Release);
         drop(progress);
-        self.pending.note_full(is_full);
+        self.pending.note_full(left.map(Writer::obstacle));
         self.wake_all();
     }
 

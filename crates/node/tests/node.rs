@@ -275,6 +275,38 @@ fn a_local_error_latches_the_node_and_its_files_stay() {
 }
 
 #[test]
+fn a_node_without_memory_for_an_entry_waits_and_goes_on_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (node, control) = start(folder.path());
+    control.node.set(std::sync::Arc::downgrade(&node)).unwrap();
+    control.starves.store(3, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| write(&node, "large"));
+        let deadline = Instant::now() + LONG;
+        while node.serves() {
+            assert!(Instant::now() < deadline, "it does not say that it waits");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let reason = node.degraded().unwrap();
+        assert!(
+            reason.contains("7 GiB") && reason.contains("goes on by itself") && !reason.contains("disk"),
+            "{reason}"
+        );
+        assert!(matches!(write(&node, "refused"), Err(ProposeError::Degraded { .. })));
+        assert_eq!(waits.join().unwrap().unwrap(), "large at 2");
+    });
+    assert_eq!((node.serves(), node.degraded()), (true, None));
+    write(&node, "another").unwrap();
+    // One that is to stop does not wait for memory.
+    control.starves.store(u64::MAX, Ordering::Relaxed);
+    let id = node.next_proposal_id();
+    let waiter = node.propose(GroupId::ROOT, id, encode(id, "large"), &never).unwrap();
+    let began = Instant::now();
+    node.stop();
+    assert!(began.elapsed() < LONG && waiter.wait(LONG, &never).is_err());
+}
+
+#[test]
 fn a_failed_checkpoint_latches_the_node() {
     let folder = tempfile::tempdir().unwrap();
     let (node, control) = start(folder.path());

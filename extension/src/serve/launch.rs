@@ -97,6 +97,7 @@ impl Launch {
             foreign,
             self.cluster.clone(),
             verifications.clone(),
+            shared,
         )?;
         let own = identity.raft_id();
         let transport: Box<dyn Transport> = match &self.cluster {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -105,6 +105,9 @@ pub struct Control {
     pub apply_slow: AtomicU64,
     /// It decides otherwise than it should.
     pub differs: AtomicBool,
+    /// So often there is no memory for an entry that is large.
+    pub starves: AtomicU64,
+    pub node: OnceLock<Weak<NodeHandle>>,
 }
 
 pub struct Model {
@@ -187,6 +190,15 @@ impl StateMachine for Model {
             match text.as_str() {
                 "fail" => return Err(LocalError::new("the disk of the store is full")),
                 "panic" => panic!("a bug in the state machine"),
+                "large" => {
+                    let node = self.control.node.get().and_then(Weak::upgrade).unwrap();
+                    while self.control.starves.load(Ordering::Relaxed) > 0 {
+                        if !node.wait_for_memory("it needs 7 GiB") {
+                            return Err(LocalError::new("it needs 7 GiB"));
+                        }
+                        self.control.starves.fetch_sub(1, Ordering::Relaxed);
+                    }
+                }
                 _ => {}
             }
             let outcome = match text.strip_prefix("read ") {
