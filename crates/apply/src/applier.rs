@@ -556,7 +556,8 @@ impl<S: Store> Applier<S> {
                 return Err(error);
             }
             let lacks_memory = error.kind == ErrorKind::OUT_OF_MEMORY;
-            if !self.store.clear_way(error.kind)? && !(lacks_memory && self.store.waits_for_memory()) {
+            let goes_on = self.store.clear_way(error.kind)? || lacks_memory && self.store.waits_for_memory();
+            if !goes_on {
                 return refuse(error, conflict).map(Err);
             }
         }

@@ -209,6 +209,10 @@ impl Origins {
         log_bytes: u64,
     ) -> Option<proto::Refused> {
         let origin = self.origins.entry(id.origin.0).or_default();
+        if let Some(refused) = origin.refused.get(&part.transaction) {
+            // Whoever writes it hears why.
+            return Some(refused.clone());
+        }
         if origin.is_over(part.transaction) || part.transaction >= id.sequence {
             // Held for a transaction that never comes, it would hold back the log for ever.
             return Some(refusal::of_transaction("the part belongs to a transaction that is over"));
@@ -553,7 +557,8 @@ mod tests {
         assert_eq!(origins.open().count(), 1);
         origins.expire(2 * OPEN_BYTES_MAX + 1);
         assert_eq!((origins.needed_from(), origins.open().count()), (NOTHING, 0));
-        assert!(origins.take_part(id(1, 8), &part(4, 2), in_root(12), 0).is_some());
+        let late = origins.take_part(id(1, 8), &part(4, 2), in_root(12), 0).unwrap();
+        assert!(late.message.contains("was given up"), "{late:?}");
         let Admission::Repeated(outcome) = origins.admit(id(1, 4), &Answered::from(0)) else { panic!() };
         assert!(
             format!("{outcome:?}").contains("was given up, and nothing of it has happened"),
