@@ -149,7 +149,7 @@ fn remember_broken(applier: &mut Applier<DuckDbStore>, folder: &Path) -> Result<
 
 fn checkpointed(committed: &Committed) -> Checkpointed {
     let Committed { place, needed_from, unfinished } = committed.clone();
-    Checkpointed { durable: place, needed: needed_from, unfinished }
+    Checkpointed { durable: place, needed: needed_from, unfinished, blocked: None }
 }
 
 fn local(error: &StoreError) -> LocalError {
@@ -208,6 +208,7 @@ impl Checkpointer for Checkpoints {
             // Something that is being written keeps it away for now.
             Err(error) if error.kind == ErrorKind::TRANSACTION => {
                 tracing::debug!(reason = %error.message, "the checkpoint has to wait");
+                return Ok(Checkpointed { blocked: Some(error.message), ..last.clone() });
             }
             Err(error) => return Err(local(&error)),
         }

@@ -83,6 +83,8 @@ pub struct Checkpointed {
     pub needed: BTreeMap<GroupId, LogIndex>,
     /// Of each origin with unfinished statements, what they need: whose doing it is.
     pub unfinished: Vec<(RaftId, BTreeMap<GroupId, LogIndex>)>,
+    /// What was in the way of a later one, when it was tried last.
+    pub blocked: Option<String>,
 }
 
 impl Checkpointed {

@@ -180,6 +180,8 @@ fn held_by(progress: &Progress, group: GroupId) -> Vec<String> {
     let mut owners: Vec<String> = progress.held.get(&group).into_iter().flatten().cloned().collect();
     if group == GroupId::ROOT {
         owners.extend(progress.checkpoint_holds.values().map(|hold| hold.owner.clone()));
+        let blocked = progress.checkpointed.blocked.iter();
+        owners.extend(blocked.map(|reason| format!("a checkpoint that has to wait: {reason}")));
         owners.extend(
             progress.postponed.iter().map(|reason| format!("a checkpoint that is postponed: {reason}")),
         );

@@ -222,6 +222,11 @@ fn a_blocked_checkpoint_is_repeated_without_spinning() {
     let tries = control.checkpoints.load(Ordering::Relaxed);
     assert!((2..=60).contains(&tries), "{tries} tries for a hundred entries");
     assert_eq!(node.status(|_| None)[0].snapshot_index, LogIndex(0));
+    let held = || node.status(|_| None)[0].log_held_by.join("; ");
+    assert_eq!(held(), "a checkpoint that has to wait: somebody writes");
+    control.checkpoint_blocked.store(false, Ordering::Relaxed);
+    node.checkpoint(LONG, &never).unwrap();
+    assert_eq!(held(), "");
 }
 
 #[test]
@@ -236,6 +241,7 @@ fn whoever_copies_the_store_keeps_checkpoints_away_for_a_bounded_log_only() {
     for _ in 0..4 {
         write(&node, &"x".repeat(20_000)).unwrap();
     }
+    assert_eq!(node.status(|_| None)[0].log_held_by, ["a test"]);
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!((hold.is_over(), control.checkpoints.load(Ordering::Relaxed)), (false, made));
     for _ in 0..4 {

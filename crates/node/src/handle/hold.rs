@@ -38,7 +38,9 @@ struct ReleaseCheckpoints {
 
 impl Drop for ReleaseCheckpoints {
     fn drop(&mut self) {
-        self.node.shared.progress().checkpoint_holds.remove(&self.number);
+        if let Some(hold) = self.node.shared.progress().checkpoint_holds.remove(&self.number) {
+            tracing::info!(owner = hold.owner, "checkpoints are kept away no longer");
+        }
         self.node.shared.checkpoint_wakes.notify_one();
     }
 }
@@ -79,6 +81,7 @@ impl NodeHandle {
             log_bytes_max: self.room.stored() + self.config.held_log_bytes_max,
             is_over: Arc::clone(&is_over),
         };
+        tracing::info!(owner, "checkpoints are kept away, and the log with them");
         progress.checkpoint_holds.insert(number, hold);
         let (last, place) = (progress.checkpointed.releasable(), progress.checkpointed.durable.clone());
         drop(progress);

@@ -251,7 +251,8 @@ impl Checkpointer for ModelCheckpointer {
             return Err(LocalError::new("the store cannot be written"));
         }
         if self.control.checkpoint_blocked.load(Ordering::Relaxed) {
-            return Ok(self.last.lock().unwrap().clone());
+            let last = self.last.lock().unwrap().clone();
+            return Ok(Checkpointed { blocked: Some("somebody writes".to_owned()), ..last });
         }
         let state = self.control.state.lock().unwrap().clone();
         std::thread::sleep(Duration::from_millis(self.control.checkpoint_slow.load(Ordering::Relaxed)));
@@ -264,7 +265,7 @@ impl Checkpointer for ModelCheckpointer {
         let needed: BTreeMap<_, _> = (needed > 0).then_some((group, LogIndex(needed))).into_iter().collect();
         let unfinished =
             if needed.is_empty() { Vec::new() } else { vec![(node_id().raft_id(0), needed.clone())] };
-        let made = Checkpointed { durable: state.place, needed, unfinished };
+        let made = Checkpointed { durable: state.place, needed, unfinished, blocked: None };
         *self.last.lock().unwrap() = made.clone();
         Ok(made)
     }
