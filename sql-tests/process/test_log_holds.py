@@ -12,9 +12,10 @@ HELD = "SELECT log_held_by FROM quack_raft_status() WHERE group_name = 'default'
 # Several parts, and more than DuckDB reads ahead.
 LINE = "1," + "x" * 1000 + "\n"
 LINES = 64_000
-ENTRY_BYTES = 30_000_000
-# 1 GiB, and what the entries carry besides.
-ENTRIES = 37
+# Such a statement is no part of a larger one.
+INSERT = "INSERT INTO cp.large SELECT repeat('x', 3_500_000)"
+# 1 GiB.
+ENTRIES = (1 << 30) // 3_500_000 + 1
 
 
 def log_bytes(node):
@@ -22,10 +23,16 @@ def log_bytes(node):
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def held_by(node):
-    node.sql("INSERT INTO cp.small VALUES (1)")
-    node.sql("CHECKPOINT cp")
-    return node.value(HELD) or ""
+def wait_until_held_by(node, text):
+    """What is held is known at each of the node's own checkpoints, which are due after 16 MiB of the log."""
+    for _ in range(40):
+        held = node.value(HELD) or ""
+        if (text in held) if text else not held:
+            return
+        for _ in range(5):
+            node.sql(INSERT)
+        time.sleep(0.2)
+    raise AssertionError(f"held by {held!r}, not by {text!r}")
 
 
 def feed(pipe, hangs):
@@ -55,7 +62,7 @@ def pipe(tmp_path):
 def start_copy(node, pipe):
     columns = "{'i': 'INTEGER', 's': 'VARCHAR'}"
     node.sql("CREATE TABLE cp.t (i INTEGER, s VARCHAR)")
-    node.sql("CREATE TABLE cp.small (i INTEGER)")
+    node.sql("CREATE TABLE cp.large (s VARCHAR)")
     copy = (
         f"INSERT INTO cp.t FROM read_csv('{pipe}', auto_detect = false, header = false, delim = ',', quote = '', "
         f"escape = '', columns = {columns}, buffer_size = 2000000, max_line_size = 10000)"
@@ -67,13 +74,11 @@ def test_a_copy_out_of_a_pipe_that_hangs_is_named_and_given_up(new_node, pipe):
     name, hangs = pipe
     node = new_node().start()
     running = start_copy(node, name)
-    wait_for(lambda: "an unfinished statement of node 'n0'" in held_by(node), "the statement to be named")
-    node.sql("CREATE TABLE cp.large (s VARCHAR)")
+    wait_until_held_by(node, "an unfinished statement of node 'n0'")
     for _ in range(ENTRIES):
-        node.sql(f"INSERT INTO cp.large SELECT repeat('x', {ENTRY_BYTES})")
-        node.sql("DELETE FROM cp.large")
-    wait_for(lambda: held_by(node) == "", "the log to be given back")
-    wait_for(lambda: held_by(node) == "" and log_bytes(node) < 600_000_000, "the log to be short")
+        node.sql(INSERT)
+    wait_until_held_by(node, "")
+    wait_for(lambda: log_bytes(node) < 600_000_000, "the log to be short")
     assert not running.done()
     hangs.set()
     with pytest.raises(DatabaseError, match="was given up, and nothing of it has happened"):
@@ -88,12 +93,11 @@ def test_a_node_that_dies_within_a_copy_is_named_until_it_is_back(cluster, pipe)
     name, _ = pipe
     first, other, last = cluster.alive()
     running = start_copy(last, name)
-    wait_for(lambda: f"node '{last.name}'" in held_by(first), "the statement to be named")
+    wait_until_held_by(first, f"an unfinished statement of node '{last.name}'")
     last.kill()
     with pytest.raises(Exception, match="ended"):
         running.result(60)
-    time.sleep(0.5)
-    assert f"an unfinished statement of node '{last.name}'" in held_by(other)
+    wait_until_held_by(other, f"an unfinished statement of node '{last.name}'")
     last.start()
-    wait_for(lambda: held_by(first) == "", "the log to be given back")
+    wait_until_held_by(first, "")
     assert [node.value("SELECT count(*) FROM cp.t") for node in cluster.alive()] == [0, 0, 0]
