@@ -210,8 +210,8 @@ impl Origins {
     ) -> Option<proto::Refused> {
         let origin = self.origins.entry(id.origin.0).or_default();
         if let Some(refused) = origin.refused.get(&part.transaction) {
-            // Whoever writes it hears why.
-            return Some(refused.clone());
+            // The client hears why, and not that it is to run again: the rest of it is on its way.
+            return Some(refusal::of_transaction(refused.message.clone()));
         }
         if origin.is_over(part.transaction) || part.transaction >= id.sequence {
             // Held for a transaction that never comes, it would hold back the log for ever.
