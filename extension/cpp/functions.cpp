@@ -232,6 +232,21 @@ Produce PlanServerList(Host &host, TableFunctionBindInput &input) {
 	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_server_list(host.rust, rows, error); };
 }
 
+Produce PlanActiveConnections(Host &host, TableFunctionBindInput &input) {
+	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_active_connections(host.rust, rows, error); };
+}
+
+Produce PlanCloseConnection(Host &host, TableFunctionBindInput &input) {
+	auto uri = UriOf(input, "quack:localhost");
+	if (input.inputs[1].IsNull()) {
+		throw BinderException("the number of a connection cannot be NULL: see FROM quack_active_connections()");
+	}
+	auto number = input.inputs[1].GetValue<uint64_t>();
+	return [&host, uri, number](QuackRowSink rows, QuackError *error) {
+		quack_rs_close_connection(host.rust, Bytes(uri), number, rows, error);
+	};
+}
+
 Produce PlanRaftStatus(Host &host, TableFunctionBindInput &input) {
 	return [&host](QuackRowSink rows, QuackError *error) { quack_rs_raft_status(host.rust, rows, error); };
 }
@@ -355,6 +370,17 @@ void RegisterFunctions(ExtensionLoader &loader, shared_ptr<Host> host_p) {
 	                              {"data_dir", LogicalType::VARCHAR},
 	                              {"max_connections", LogicalType::UBIGINT},
 	                              {"accepts_connections", LogicalType::BOOLEAN}}));
+	loader.RegisterFunction(Make("quack_active_connections", {}, host, PlanActiveConnections,
+	                             {{"server_id", LogicalType::VARCHAR},
+	                              {"connection_id", LogicalType::UBIGINT},
+	                              {"query", LogicalType::VARCHAR},
+	                              {"state", LogicalType::VARCHAR},
+	                              {"query_started_at", LogicalType::TIMESTAMP},
+	                              {"client", LogicalType::VARCHAR},
+	                              {"opened_at", LogicalType::TIMESTAMP},
+	                              {"silent_for_s", LogicalType::UBIGINT}}));
+	loader.RegisterFunction(Make("quack_close_connection", {LogicalType::VARCHAR, LogicalType::UBIGINT}, host,
+	                             PlanCloseConnection, {{"status", LogicalType::VARCHAR}}));
 	vector<LogicalType> two_texts {LogicalType::VARCHAR, LogicalType::VARCHAR};
 	vector<Column> status_column {{"status", LogicalType::VARCHAR}};
 	loader.RegisterFunction(Make("quack_add_node", two_texts, host, PlanAddNode, status_column));

@@ -288,7 +288,7 @@ constexpr const char *GUARDED[] = {"enable_logging", "disable_logging", "truncat
                                    "register_external_resource", "register_external_resource_type",
                                    "create_external_resource", "deregister_external_resource",
                                    "destroy_external_resource", "json_execute_serialized_sql", "quack_serve",
-                                   "quack_stop", "quack_backup"};
+                                   "quack_stop", "quack_backup", "quack_active_connections", "quack_close_connection"};
 //! Functions that do something to the database that they name.
 constexpr const char *OF_DATABASES[] = {"checkpoint", "force_checkpoint"};
 //! Functions that open a database file.

@@ -11,7 +11,9 @@
 #include "value_check.hpp"
 #include "duckdb/common/vector_operations/vector_operations.hpp"
 #include "duckdb/main/query_result_stream.hpp"
+#include "duckdb/planner/binder.hpp"
 #include "duckdb/storage/data_table.hpp"
+#include "duckdb/transaction/meta_transaction.hpp"
 
 using namespace duckdb;
 
@@ -64,7 +66,11 @@ private:
 	void Run(unique_ptr<SQLStatement> statement, bool is_last, bool may_stream);
 	unique_ptr<QueryResult> Submit(unique_ptr<SQLStatement> statement, bool may_stream, bool &streams);
 	QuackCatalog &ReplicatedCatalog();
-	void AppendRows(Changes &changes, const string &schema, const string &table, DataChunk &rows);
+	optional_ptr<CatalogEntry> Find(const string &catalog, const string &schema, const string &table);
+	//! The table of an APPEND: of the catalog, or a temporary one of the session.
+	DuckTableEntry &TargetOf(const string &schema, const string &table);
+	//! Hands the rows on in pieces, checked and with the types of the table.
+	void AppendRows(DuckTableEntry &target, DataChunk &rows, const std::function<void(DataChunk &rows)> &take);
 	//! Runs a text's statements; those that it does not put into transactions itself are one together.
 	void RunAll(vector<unique_ptr<SQLStatement>> statements);
 	void RunAlone(const char *transaction_statement);
@@ -234,31 +240,51 @@ void Session::EndResult() {
 	next_piece = 0;
 }
 
-void Session::AppendRows(Changes &changes, const string &schema, const string &table, DataChunk &rows) {
-	auto &entry = Catalog::GetEntry(
-	    context, CatalogType::TABLE_ENTRY, QualifiedName(Identifier(catalog_name), Identifier(schema), Identifier(table)));
-	if (entry.type != CatalogType::TABLE_ENTRY) {
-		throw CatalogException("%s is not a table", SQLIdentifier::ToString(entry.name));
+optional_ptr<CatalogEntry> Session::Find(const string &catalog, const string &schema, const string &table) {
+	QualifiedName name(Identifier(catalog), Identifier(schema.empty() ? string(DEFAULT_SCHEMA) : schema), Identifier(table));
+	return Catalog::GetEntry(context, EntryLookupInfo(CatalogType::TABLE_ENTRY, name), OnEntryNotFound::RETURN_NULL);
+}
+
+DuckTableEntry &Session::TargetOf(const string &schema, const string &table) {
+	auto entry = Find(catalog_name, schema, table);
+	auto temporary = Find(TEMP_CATALOG, schema, table);
+	// As in SQL, where a name alone is first that of a temporary table.
+	if (temporary && (schema.empty() || !entry)) {
+		entry = temporary;
 	}
-	auto &target = entry.Cast<DuckTableEntry>();
+	if (!entry) {
+		throw CatalogException::MissingEntry(CatalogType::TABLE_ENTRY, Identifier(table), string());
+	}
+	if (entry->type != CatalogType::TABLE_ENTRY) {
+		throw CatalogException("%s is not a table", SQLIdentifier::ToString(entry->name));
+	}
+	return entry->Cast<DuckTableEntry>();
+}
+
+void Session::AppendRows(DuckTableEntry &target, DataChunk &rows, const std::function<void(DataChunk &rows)> &take) {
 	auto types = target.GetStorage().GetTypes();
 	if (rows.ColumnCount() != types.size()) {
 		throw InvalidInputException("table %s has %llu columns but %llu columns were supplied",
-		                            SQLIdentifier::ToString(entry.name), types.size(), rows.ColumnCount());
+		                            SQLIdentifier::ToString(target.name), types.size(), rows.ColumnCount());
 	}
-	// Before casts look at them.
-	CheckValues(target, rows, 0, Checked::ALL);
-	DataChunk cast;
-	cast.Initialize(context, types, MaxValue<idx_t>(rows.size(), 1));
-	for (idx_t i = 0; i < types.size(); i++) {
-		if (rows.data[i].GetType() == types[i]) {
-			cast.data[i].Reference(rows.data[i]);
-		} else {
-			VectorOperations::Cast(context, rows.data[i], cast.data[i], rows.size());
+	// Some clients send a whole batch of rows as one chunk.
+	for (auto &range : Cut(rows, STANDARD_VECTOR_SIZE, PIECE_BYTES)) {
+		auto piece = PieceOf(rows, range);
+		piece->Flatten();
+		// Before casts look at them.
+		CheckValues(target, *piece, 0, Checked::ALL);
+		DataChunk cast;
+		cast.Initialize(context, types, MaxValue<idx_t>(piece->size(), 1));
+		for (idx_t i = 0; i < types.size(); i++) {
+			if (piece->data[i].GetType() == types[i]) {
+				cast.data[i].Reference(piece->data[i]);
+			} else {
+				VectorOperations::Cast(context, piece->data[i], cast.data[i], piece->size());
+			}
 		}
+		cast.SetChildCardinality(piece->size());
+		take(cast);
 	}
-	cast.SetChildCardinality(rows.size());
-	changes.Inserted(target, cast);
 }
 
 void Session::Append(const string &schema, const string &table, QuackBytes bytes) {
@@ -278,13 +304,18 @@ void Session::Append(const string &schema, const string &table, QuackBytes bytes
 				return types;
 			});
 			auto &catalog = ReplicatedCatalog();
-			auto changes = OpenChanges(context, catalog);
-			// Some clients send a whole batch of rows as one chunk.
-			for (auto &range : Cut(rows, STANDARD_VECTOR_SIZE, PIECE_BYTES)) {
-				auto piece = PieceOf(rows, range);
-				piece->Flatten();
-				AppendRows(*changes, schema.empty() ? string(DEFAULT_SCHEMA) : schema, table, *piece);
+			auto &target = TargetOf(schema, table);
+			if (&target.ParentCatalog() != &catalog) {
+				MetaTransaction::Get(context).ModifyDatabase(target.ParentCatalog().GetAttached(),
+				                                             DatabaseModificationType::INSERT_DATA);
+				auto constraints = Binder::CreateBinder(context)->BindConstraints(target);
+				AppendRows(target, rows, [&](DataChunk &piece) {
+					target.GetStorage().LocalAppend(target, context, piece, constraints);
+				});
+				return;
 			}
+			auto changes = OpenChanges(context, catalog);
+			AppendRows(target, rows, [&](DataChunk &piece) { changes->Inserted(target, piece); });
 			FinishChanges(context, catalog, std::move(changes));
 		});
 		state.LeaveGate();

@@ -48,6 +48,29 @@ unsafe extern "C" fn quack_rs_server_list(rust_host: *mut c_void, rows: RowSink,
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_active_connections(rust_host: *mut c_void, rows: RowSink, error: *mut Error) {
+    barrier::call(error, || {
+        unsafe { host(rust_host) }.active_connections().iter().for_each(|row| rows.put(row));
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_close_connection(
+    rust_host: *mut c_void,
+    uri: Bytes<'_>,
+    number: u64,
+    rows: RowSink,
+    error: *mut Error,
+) {
+    barrier::call(error, || {
+        let status = unsafe { host(rust_host) }.close_connection(&uri.text(), number)?;
+        rows.put(&[Some(status)]);
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_raft_status(rust_host: *mut c_void, rows: RowSink, error: *mut Error) {
     barrier::call(error, || {
         unsafe { host(rust_host) }.raft_status().iter().for_each(|row| rows.put(row));

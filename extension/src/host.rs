@@ -90,20 +90,39 @@ impl Host {
     }
 
     pub fn stop(&self, uri: &str) -> Result<String, StoreError> {
-        let endpoint: Endpoint = uri.parse().map_err(invalid)?;
         let _changing = lock(&self.changing);
-        let Some(server) = self.all().into_iter().find(|server| server.is_at(&endpoint)) else {
-            let message =
-                format!("no server of this process listens at {endpoint}: see FROM quack_server_list()");
-            return Err(invalid(message));
-        };
+        let server = self.server_at(uri)?;
         lock(&self.servers).remove(&server.uri());
         stop_server(&server);
         Ok(format!("stopped {}", server.uri()))
     }
 
+    fn server_at(&self, uri: &str) -> Result<Arc<Server>, StoreError> {
+        let endpoint: Endpoint = uri.parse().map_err(invalid)?;
+        self.all().into_iter().find(|server| server.is_at(&endpoint)).ok_or_else(|| {
+            let message =
+                format!("no server of this process listens at {endpoint}: see FROM quack_server_list()");
+            invalid(message)
+        })
+    }
+
     pub fn server_list(&self) -> Vec<Vec<Option<String>>> {
         self.all().iter().map(|server| server.list_row()).collect()
+    }
+
+    pub fn active_connections(&self) -> Vec<Vec<Option<String>>> {
+        self.all().iter().flat_map(|server| server.session_rows()).collect()
+    }
+
+    /// Closes the session of a client of the server at `uri`.
+    pub fn close_connection(&self, uri: &str, number: u64) -> Result<String, StoreError> {
+        let server = self.server_at(uri)?;
+        if !server.close_session(number) {
+            let message =
+                format!("{} has no connection {number}: see FROM quack_active_connections()", server.uri());
+            return Err(invalid(message));
+        }
+        Ok(format!("closed connection {number} of {}", server.uri()))
     }
 
     pub fn raft_status(&self) -> Vec<Vec<Option<String>>> {

@@ -39,7 +39,7 @@ pub struct SharedNode {
 impl SharedNode {
     /// Tells of the node once it runs.
     pub fn started(&self, handle: Arc<NodeHandle>, cluster: Option<Arc<Cluster>>) {
-        // A second start would be a second node, which nobody makes.
+        // A second start would be a second node, and there is none.
         let _ = self.cluster.set(cluster);
         let _ = self.handle.set(handle);
     }
@@ -97,7 +97,7 @@ impl SharedNode {
     pub fn require_service(&self) -> Result<(), StoreError> {
         let Some(reason) = self.handle.get().and_then(|node| node.degraded()) else { return Ok(()) };
         let message =
-            format!("this node is degraded and answers nobody: {reason}. See FROM quack_raft_status()");
+            format!("this node is degraded and answers no client: {reason}. See FROM quack_raft_status()");
         Err(StoreError::new(ErrorKind::CONNECTION, message))
     }
 
@@ -196,8 +196,8 @@ impl Proposer for LogProposer {
     fn draw(&self) -> (ProposalId, Answered) {
         let Some(node) = self.node.handle.get() else {
             // `propose` will say that there is no node yet.
-            let nobody = ProposalId { origin: quack_types::RaftId(0), boot: 0, sequence: 0 };
-            return (nobody, Answered::default());
+            let no_proposal = ProposalId { origin: quack_types::RaftId(0), boot: 0, sequence: 0 };
+            return (no_proposal, Answered::default());
         };
         let mut outstanding = self.node.outstanding.lock().unwrap_or_else(PoisonError::into_inner);
         // Drawn under the lock, so that no smaller sequence can appear after this.

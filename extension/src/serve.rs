@@ -272,7 +272,7 @@ impl Server {
                     return Ok(running.store.catalog());
                 }
                 if let Some(reason) = running.node.degraded() {
-                    let message = format!("this node is degraded and answers nobody: {reason}");
+                    let message = format!("this node is degraded and answers no client: {reason}");
                     return Err(StoreError::new(ErrorKind::CONNECTION, message));
                 }
             }

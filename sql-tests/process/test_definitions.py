@@ -140,6 +140,7 @@ def test_a_definition_that_fails_ends_no_other_transaction(node, fails):
 def test_an_index_beside_an_open_rename_is_alike_on_all_nodes(shared_cluster):
     first, other = shared_cluster.alive()[:2]
     first.sql("CREATE TABLE cp.named (i INTEGER)")
+    shared_cluster.wait_equal()
     first.sql("BEGIN", "first")
     first.sql("ALTER TABLE cp.named RENAME TO renamed", "first")
     other.sql("CREATE INDEX by_i ON cp.named (i)")

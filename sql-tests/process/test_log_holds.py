@@ -1,4 +1,4 @@
-"""Whoever keeps a node's log from being released is named, and does so for a bounded part of it only."""
+"""What keeps a node's log from being released is named, and does so for a bounded part of it only."""
 
 import os
 import threading

@@ -8,7 +8,7 @@ pub const LAG: u64 = 256;
 /// Most of them that one entry names.
 const EXCEPT_MAX: usize = 64;
 
-/// Which proposals of an origin nobody waits for any more: all through one, except a few.
+/// Which proposals of an origin have been answered: all through one, except a few.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answered {
     pub through: u64,

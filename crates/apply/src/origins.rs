@@ -68,7 +68,7 @@ impl Open {
 struct Origin {
     boot: u64,
     answered_through: u64,
-    /// Of these, the ones that somebody still waits for.
+    /// Of these, the ones whose clients still wait.
     unanswered: BTreeSet<u64>,
     /// First to last sequence of each range, in ascending order.
     applied: BTreeMap<u64, u64>,
@@ -551,7 +551,7 @@ mod tests {
         let mut origins = with_open_transaction();
         origins.expire(OPEN_BYTES_MAX);
         assert_eq!(origins.needed_from(), BTreeMap::from([in_root(10)]));
-        // Whoever goes on is waited for.
+        // A statement that goes on is waited for.
         assert_eq!(origins.take_part(id(1, 7), &part(4, 1), in_root(11), OPEN_BYTES_MAX), None);
         origins.expire(2 * OPEN_BYTES_MAX);
         assert_eq!(origins.open().count(), 1);

@@ -88,7 +88,7 @@ impl State {
         if group == GroupId::ROOT { self.root = index } else { self.lanes.advance(group, index) }
     }
 
-    /// The log has brought a proposal. Whoever has not gone on for long gives way.
+    /// The log has brought a proposal. A statement that has not gone on for long gives way.
     pub(crate) fn grow(&mut self, bytes: u64) {
         self.log_bytes += bytes;
         self.origins.expire(self.log_bytes);

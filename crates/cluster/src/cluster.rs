@@ -69,7 +69,7 @@ pub struct Settings {
     pub extensions: Vec<String>,
     /// What all nodes must be started with alike.
     pub shared: Shared,
-    /// Entries between two verifications that nobody asked for.
+    /// Entries between two verifications that the leader starts by itself.
     pub verify_entries: u64,
 }
 

@@ -167,10 +167,10 @@ impl<H: Hold> Snapshots<H> {
         ended.source.map(|source| source.began)
     }
 
-    /// Lets go of a snapshot that nobody fetches any more, or not fast enough.
+    /// Lets go of a snapshot whose receiver fetches nothing more, or not fast enough.
     pub(crate) fn expire(&self, now: Instant) {
         if let Some(gone) = self.let_go(|_, source| now.saturating_duration_since(source.used) > IDLE) {
-            tracing::info!(to = %gone.to, "nobody fetches the snapshot any more");
+            tracing::info!(to = %gone.to, "the receiver of the snapshot fetches nothing more of it");
         }
         if let Some(slow) = self.let_go(|_, source| source.is_slow(now) || source.hold.is_over()) {
             tracing::warn!(to = %slow.to, "the snapshot is given up: it is fetched too slowly");

@@ -127,10 +127,10 @@ fn a_node_looks_itself_before_it_believes_that_it_has_diverged() {
     puppet.call(&id("n0"), "diverged", diverged(number, "other")).unwrap();
     assert!(nodes[0].handle().degraded().is_some());
     let ended = nodes[0].handle().linearize(Duration::from_secs(1), &|| false);
-    assert!(ended.is_err(), "it answers nobody");
+    assert!(ended.is_err(), "it answers no client");
 }
 
-/// What the leader sees to meanwhile: learners that have caught up, snapshots that nobody fetches.
+/// What the leader sees to meanwhile: learners that have caught up, snapshots whose receivers have gone.
 #[test]
 fn a_verification_that_takes_minutes_holds_up_nothing_else() {
     let world = World::new(&["n0:voter"]);

@@ -40,8 +40,8 @@ pub struct Config {
     /// The last number that was ever given to a lane, as the state machine knows it. Whoever asks for an earlier one
     /// that is not here is told that it is gone.
     pub last_lane: GroupId,
-    /// Lanes that the state machine has and the log does not: they are about to be created. Whoever asks for one of them
-    /// meanwhile is not told that it is gone.
+    /// Lanes that the state machine has and the log does not: they are about to be created. A peer that asks for one of
+    /// them meanwhile is not told that it is gone.
     pub unborn: Vec<GroupId>,
     /// Whether a lone voter waits for [`crate::Node::begin`] before it leads.
     pub begins_later: bool,

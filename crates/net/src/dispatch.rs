@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use bytes::Bytes;
-use quack_wire::protocol_1::{self, Batch, Connected, Connecting, Request, Response};
+use quack_wire::protocol_1::{self, Append, Batch, Connected, Connecting, Request, Response};
 use quack_wire::{Header, ResultId, SessionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -20,7 +20,7 @@ use crate::http::Caller;
 use crate::random::random_bytes;
 use crate::server::in_call;
 use crate::service::{Opening, Service, ServiceError};
-use crate::session::{Full, LiveResult, Place, Session, Sessions, Turn};
+use crate::session::{Cause, Full, LiveResult, Place, Session, Sessions, Turn};
 use crate::{Limits, ServerConfig};
 
 /// The answer to a client that speaks later versions only.
@@ -116,6 +116,13 @@ impl Dispatcher {
         drop(message);
         let request = match Request::decode(header.message_type, body) {
             Err(quack_wire::Error::UnexpectedMessage { .. }) => return Ok(refusal(UNSUPPORTED_MESSAGE)),
+            Err(quack_wire::Error::TooLong { what: protocol_1::SQL, found, max }) => {
+                let text = format!(
+                    "the SQL text has {found} bytes, and at most {max} are taken: send it in several statements, or rows by \
+                     INSERT over ATTACH"
+                );
+                return Ok(refusal(&text));
+            }
             request => request?,
         };
         if let Request::Connect(connecting) = request {
@@ -153,7 +160,7 @@ impl Dispatcher {
             platform: connecting.platform,
             protocol: protocol_1::VERSION,
         };
-        let session = Arc::new(Session::new(id.clone(), caller.from()));
+        let session = Arc::new(Session::new(id.clone(), self.sessions.next_number(), caller.from()));
         let Some(turn) = session.turn(1).await else { return refusal(INVALID_SESSION) };
         let call = {
             let session = session.clone();
@@ -186,7 +193,7 @@ impl Dispatcher {
             let of = (full == Full::Address).then_some(from);
             if let Some((session, turn)) = self.sessions.longest_silent(of) {
                 self.counters.made_room.count();
-                self.end_session(session, turn, true).await;
+                self.end_session(session, turn, Cause::Room).await;
                 continue;
             }
             self.counters.without_place.count();
@@ -257,6 +264,15 @@ impl Dispatcher {
             return Err(ServiceError::new("Invalid Input", self.no_session(&session.id)));
         }
         let id = session.id.clone();
+        match &request {
+            Request::Prepare { sql } => session.note_statement(sql),
+            Request::Append(append) => {
+                let Append { schema, table, .. } = append;
+                let dot = if schema.is_empty() { "" } else { "." };
+                session.note_statement(&format!("APPEND {schema}{dot}{table}"));
+            }
+            _ => {}
+        }
         match request {
             // Handled before there is a session.
             Request::Connect(_) => Err(invalid()),
@@ -354,13 +370,23 @@ impl Dispatcher {
     pub(crate) async fn reap(&self) {
         for (session, turn) in self.sessions.silent() {
             self.counters.silent.count();
-            self.end_session(session, turn, false).await;
+            self.end_session(session, turn, Cause::Silence).await;
         }
     }
 
-    /// Closes a session that has been silent.
-    async fn end_session(&self, session: Arc<Session>, turn: Turn, made_room: bool) {
-        let ended = self.sessions.note_end(&session, made_room);
+    /// Closes a session in the words of an administrator: what it runs is interrupted.
+    pub(crate) async fn close_by_order(&self, session: Arc<Session>) {
+        session.interrupt(|id| self.service.interrupt(id));
+        if let Some(turn) = session.turn(usize::MAX).await
+            && turn.open
+        {
+            self.end_session(session, turn, Cause::Order).await;
+        }
+    }
+
+    /// Closes a session that its client has not closed.
+    async fn end_session(&self, session: Arc<Session>, turn: Turn, cause: Cause) {
+        let ended = self.sessions.note_end(&session, cause);
         tracing::info!(session = ?session.id, "{ended}");
         self.close_session(session, turn).await;
     }

@@ -71,4 +71,5 @@ pub use random::{random_token, tokens_equal};
 pub use secret_file::{SecretFileError, read_secret, read_token};
 pub use server::Server;
 pub use service::{Opening, Prepared, Service, ServiceError};
+pub use session::SessionInfo;
 pub use tls::{Tls, TlsFiles};

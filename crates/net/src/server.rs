@@ -14,7 +14,7 @@ use crate::dispatch::{CLOSINGS_MAX, Dispatcher};
 use crate::face::{PeerFace, STREAMS_MAX};
 use crate::late::LateService;
 use crate::peers::Peers;
-use crate::session::lock;
+use crate::session::{SessionInfo, lock};
 use crate::{Endpoint, Error, ServerConfig, Service, SessionCounts, Tls};
 
 /// Threads that move bytes. Statements run on others.
@@ -179,6 +179,23 @@ impl Server {
     /// How many clients have a session: what the protocol calls connections.
     pub fn active_connections(&self) -> usize {
         self.connections.dispatcher.sessions().count()
+    }
+
+    /// All sessions of clients.
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        self.connections.dispatcher.sessions().infos()
+    }
+
+    /// Closes a session by its number: what it runs is interrupted, its transaction rolled back, and its client told with its
+    /// next request. Returns before that has happened; false when there is no such session.
+    pub fn close_session(&self, number: u64) -> bool {
+        let dispatcher = self.connections.dispatcher.clone();
+        let (Some(session), Some(runtime)) = (dispatcher.sessions().numbered(number), &*lock(&self.runtime))
+        else {
+            return false;
+        };
+        runtime.spawn(async move { dispatcher.close_by_order(session).await });
+        true
     }
 
     /// Most sessions of clients.

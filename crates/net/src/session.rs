@@ -9,12 +9,15 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use quack_wire::{ResultId, SessionId};
 use tokio::sync::{Mutex as FairMutex, OwnedMutexGuard};
 
 use crate::Limits;
+
+/// Characters of a statement that are kept to be shown.
+const STATEMENT_CHARS_MAX: usize = 1000;
 
 /// So many sessions that the server has closed are remembered, to tell their clients why.
 const ENDED_MAX: usize = 1024;
@@ -42,12 +45,41 @@ pub(crate) struct SessionState {
     pub result: Option<LiveResult>,
 }
 
+/// What a client has asked for last.
+#[derive(Debug, Clone)]
+struct Statement {
+    text: String,
+    began: SystemTime,
+}
+
+/// A session, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Its number among the sessions of this server. The id, which the client shows with each request, is a secret.
+    pub number: u64,
+    /// Where its client has connected from.
+    pub from: IpAddr,
+    /// When it was opened.
+    pub opened: SystemTime,
+    /// Whether a request of it runs.
+    pub is_active: bool,
+    /// Whether it has a transaction open, or a result that is not fetched to its end.
+    pub in_transaction: bool,
+    /// The last statement, or its beginning, and when it came.
+    pub statement: Option<(String, SystemTime)>,
+    /// For how long its client has not been heard of.
+    pub silent_for: Duration,
+}
+
 /// One session.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub id: SessionId,
+    number: u64,
     /// Where its client has connected from.
     from: IpAddr,
+    opened: SystemTime,
+    statement: Mutex<Option<Statement>>,
     state: Arc<FairMutex<SessionState>>,
     waiting: AtomicUsize,
     /// Numbers the calls, so that an interrupt that comes too late hits none.
@@ -63,16 +95,37 @@ pub(crate) struct Session {
 pub(crate) type Turn = OwnedMutexGuard<SessionState>;
 
 impl Session {
-    pub(crate) fn new(id: SessionId, from: IpAddr) -> Self {
+    pub(crate) fn new(id: SessionId, number: u64, from: IpAddr) -> Self {
         Self {
             id,
+            number,
             from,
+            opened: SystemTime::now(),
+            statement: Mutex::default(),
             state: Arc::new(FairMutex::new(SessionState { open: true, result: None })),
             waiting: AtomicUsize::new(0),
             calls: AtomicU64::new(0),
             running: Mutex::new(None),
             used: Mutex::new(Instant::now()),
             in_transaction: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes what the client asks for.
+    pub(crate) fn note_statement(&self, text: &str) {
+        let text = text.chars().take(STATEMENT_CHARS_MAX).collect();
+        *lock(&self.statement) = Some(Statement { text, began: SystemTime::now() });
+    }
+
+    fn info(&self) -> SessionInfo {
+        SessionInfo {
+            number: self.number,
+            from: self.from,
+            opened: self.opened,
+            is_active: lock(&self.running).is_some(),
+            in_transaction: self.in_transaction.load(Ordering::Relaxed),
+            statement: lock(&self.statement).clone().map(|statement| (statement.text, statement.began)),
+            silent_for: self.silent_for(),
         }
     }
 
@@ -184,24 +237,39 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// What the server closes a session for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Silence,
+    /// Silence, and another client needed its place.
+    Room,
+    /// An administrator has said so.
+    Order,
+}
+
 /// Why a session that its client has not closed is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
     silence: Duration,
     in_transaction: bool,
-    /// Whether it has ended because another client needed its place.
-    made_room: bool,
+    cause: Cause,
 }
 
 impl std::fmt::Display for Ended {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let within = if self.in_transaction { " within a transaction, which is rolled back" } else { "" };
-        let room = if self.made_room { ", to make room for another client" } else { "" };
         let seconds = self.silence.as_secs();
-        write!(
-            f,
-            "the server has closed this connection after {seconds} s of silence{within}{room}; connect again"
-        )
+        match self.cause {
+            Cause::Silence => {
+                write!(f, "the server has closed this connection after {seconds} s of silence{within}")
+            }
+            Cause::Room => write!(
+                f,
+                "the server has closed this connection after {seconds} s of silence{within}, to make room for another client"
+            ),
+            Cause::Order => write!(f, "an administrator has closed this connection{within}"),
+        }?;
+        f.write_str("; connect again")
     }
 }
 
@@ -220,6 +288,8 @@ pub(crate) enum Full {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     table: Mutex<Table>,
+    /// How many there have been.
+    opened: AtomicU64,
     limits: Limits,
 }
 
@@ -263,7 +333,23 @@ impl Place {
 
 impl Sessions {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { table: Mutex::default(), limits }
+        Self { table: Mutex::default(), opened: AtomicU64::new(0), limits }
+    }
+
+    /// The number of a session that is about to be opened.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.opened.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// All sessions, in the order in which they were opened.
+    pub(crate) fn infos(&self) -> Vec<SessionInfo> {
+        let mut infos: Vec<_> = self.all().iter().map(|session| session.info()).collect();
+        infos.sort_by_key(|info| info.number);
+        infos
+    }
+
+    pub(crate) fn numbered(&self, number: u64) -> Option<Arc<Session>> {
+        self.all().into_iter().find(|session| session.number == number)
     }
 
     /// Takes a place for a new session of a client from an address. Clients of this machine may take those that are kept
@@ -299,10 +385,10 @@ impl Sessions {
     }
 
     /// Notes why the server closes a session.
-    pub(crate) fn note_end(&self, session: &Session, made_room: bool) -> Ended {
+    pub(crate) fn note_end(&self, session: &Session, cause: Cause) -> Ended {
         let (silence, in_transaction) =
             (session.silent_for(), session.in_transaction.load(Ordering::Relaxed));
-        let ended = Ended { silence, in_transaction, made_room };
+        let ended = Ended { silence, in_transaction, cause };
         let mut table = lock(&self.table);
         table.ended.push_back((session.id.clone(), ended));
         if table.ended.len() > ENDED_MAX {
@@ -366,7 +452,7 @@ mod tests {
     use super::*;
 
     fn open(sessions: &Arc<Sessions>, from: IpAddr, number: u8) -> Result<(), Full> {
-        let session = Session::new(SessionId::from_random([number; 16]), from);
+        let session = Session::new(SessionId::from_random([number; 16]), number.into(), from);
         assert!(sessions.reserve(from)?.fill(Arc::new(session)));
         Ok(())
     }
@@ -403,7 +489,7 @@ mod tests {
     }
 
     fn session() -> Session {
-        Session::new(SessionId::from_random([7; 16]), IpAddr::from([127, 0, 0, 1]))
+        Session::new(SessionId::from_random([7; 16]), 1, IpAddr::from([127, 0, 0, 1]))
     }
 
     #[test]

@@ -234,6 +234,39 @@ fn a_client_that_goes_away_interrupts_its_own_statement_only() {
     assert!(fake.events().contains(&"interrupted wait 5000".to_owned()));
 }
 
+#[test]
+fn an_administrator_sees_sessions_and_closes_them() {
+    let (server, fake) = start(limits());
+    let mut client = Client::new(server.local_address());
+    let (busy, idle) = (client.open(), client.open());
+    prepared(&client.sql(&idle, "BEGIN"));
+    let running = in_background(&server, &busy, "wait 20000");
+    let seen = || server.sessions();
+    while !seen()[0].is_active {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let shown: Vec<_> = seen()
+        .into_iter()
+        .map(|session| {
+            (session.number, session.is_active, session.in_transaction, session.statement.unwrap().0)
+        })
+        .collect();
+    assert_eq!(shown, [(1, true, false, "wait 20000".to_owned()), (2, false, true, "BEGIN".to_owned())]);
+    assert!(!server.close_session(3));
+    assert!(server.close_session(1) && server.close_session(2));
+    assert!(running.join().unwrap().0.error().contains("Interrupted!"));
+    while !seen().is_empty() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let told = client.sql(&idle, "SELECT 1").error();
+    assert!(told.contains("an administrator has closed this connection within a transaction"), "{told}");
+    let told = client.sql(&busy, "SELECT 1").error();
+    assert!(told.contains("an administrator has closed this connection; connect again"), "{told}");
+    assert_eq!(fake.sessions.lock().unwrap().len(), 0);
+    client.open();
+    assert_eq!(seen()[0].number, 3, "numbers are not given twice");
+}
+
 /// A chunk of as many rows, all of which are the text `x`. `rows` is encoded as LEB128.
 fn constant_rows(rows: &[u8]) -> quack_wire::skim::Chunk {
     let column = b"e\0\x01d\0\x19\xff\xfff\0\x01Z\0\x02d\0\0f\0\x01\x01x\xff\xff\xff\xff";

@@ -37,7 +37,7 @@ pub struct NodeConfig {
     /// Bytes of log that are kept behind the last checkpoint, for peers that were away for a while: what is gone
     /// makes them take a snapshot of everything.
     pub keep_log_bytes: u64,
-    /// Bytes of log, besides the length of the machine's file, that may come while somebody copies that file, see
+    /// Bytes of log, besides the length of the machine's file, that may come while that file is being copied, see
     /// [`crate::NodeHandle::hold_checkpoints`]. Then the copy is given up, because the log cannot be released before its end.
     pub held_log_bytes_max: u64,
     /// Whether [`crate::NodeHandle::stop`] makes a last checkpoint, so that the next start has nothing to replay.

@@ -241,7 +241,7 @@ impl NodeHandle {
     }
 
     /// For the state machine, on its thread: it has no memory for the next entry, and has undone what it had of it. The node
-    /// serves nobody meanwhile. Waits a moment; false when the node ends, and the machine is to give up.
+    /// serves no client meanwhile. Waits a moment; false when the node ends, and the machine is to give up.
     pub fn wait_for_memory(&self, reason: &str) -> bool {
         self.shared.fill(Writer::Memory, reason);
         let until = Instant::now() + MEMORY_POLL;

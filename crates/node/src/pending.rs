@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_is_told_what_is_in_the_way_before_a_day_is_over() {
+    fn a_client_that_waits_is_told_what_is_in_the_way_before_a_day_is_over() {
         let told = |set: fn(&mut Table)| {
             let pending = Arc::new(Pending::default());
             let waiter = enter(&pending, 1, 1).unwrap();

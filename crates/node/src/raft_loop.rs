@@ -180,7 +180,7 @@ impl RaftLoop {
             self.core.handle(Event::Compact { group, through })?;
         }
         // Nothing on this node needs a lane's log from before the drop any more, unless a statement has parts in it;
-        // no other node does, when the lane is over. Whoever was away for so long that the root's log does not tell it of
+        // no other node does, when the lane is over. A member that was away for so long that the root's log does not tell it of
         // the drop any more needs a snapshot anyway: a lane that was kept for it would keep the whole log.
         let is_over = |group: &GroupId| self.core.status(*group).is_none_or(|status| status.is_over);
         let floor = self.core.status(GroupId::ROOT).map_or(LogIndex(0), |root| root.snapshot_index);

@@ -150,7 +150,7 @@ pub(crate) struct Progress {
 /// Of each group, who keeps its log, in words.
 pub(crate) type Held = BTreeMap<GroupId, BTreeSet<String>>;
 
-/// Somebody who keeps checkpoints away, and with them the log.
+/// What keeps checkpoints away, and with them the log.
 #[derive(Debug)]
 pub(crate) struct Hold {
     /// For people.

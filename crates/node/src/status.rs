@@ -175,7 +175,7 @@ pub(crate) fn rows(progress: &Progress, node: &NodeId, name: impl Fn(RaftId) -> 
         .collect()
 }
 
-/// Whoever keeps checkpoints away keeps the log of all groups: it is named at the root.
+/// What keeps checkpoints away keeps the log of all groups: it is named at the root.
 fn held_by(progress: &Progress, group: GroupId) -> Vec<String> {
     let mut owners: Vec<String> = progress.held.get(&group).into_iter().flatten().cloned().collect();
     if group == GroupId::ROOT {

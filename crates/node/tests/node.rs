@@ -223,14 +223,14 @@ fn a_blocked_checkpoint_is_repeated_without_spinning() {
     assert!((2..=60).contains(&tries), "{tries} tries for a hundred entries");
     assert_eq!(node.status(|_| None)[0].snapshot_index, LogIndex(0));
     let held = || node.status(|_| None)[0].log_held_by.join("; ");
-    assert_eq!(held(), "a checkpoint that has to wait: somebody writes");
+    assert_eq!(held(), "a checkpoint that has to wait: a client writes");
     control.checkpoint_blocked.store(false, Ordering::Relaxed);
     node.checkpoint(LONG, &never).unwrap();
     assert_eq!(held(), "");
 }
 
 #[test]
-fn whoever_copies_the_store_keeps_checkpoints_away_for_a_bounded_log_only() {
+fn a_copy_of_the_store_keeps_checkpoints_away_for_a_bounded_log_only() {
     let folder = tempfile::tempdir().unwrap();
     let config =
         NodeConfig { checkpoint_log_bytes: 20_000, held_log_bytes_max: 100_000, ..support::config() };

@@ -145,6 +145,9 @@ void quack_rs_serve(void *rust_host, const QuackServeArguments *arguments, Quack
 //! Stops a server; the row holds a status text.
 void quack_rs_stop(void *rust_host, QuackBytes uri, QuackRowSink rows, QuackError *error);
 void quack_rs_server_list(void *rust_host, QuackRowSink rows, QuackError *error);
+//! The sessions of clients, of all servers of the process.
+void quack_rs_active_connections(void *rust_host, QuackRowSink rows, QuackError *error);
+void quack_rs_close_connection(void *rust_host, QuackBytes uri, uint64_t number, QuackRowSink rows, QuackError *error);
 void quack_rs_raft_status(void *rust_host, QuackRowSink rows, QuackError *error);
 //! One row for each of the last entries that the servers have applied.
 void quack_rs_outcomes(void *rust_host, QuackRowSink rows, QuackError *error);

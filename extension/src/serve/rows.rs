@@ -1,7 +1,11 @@
 //! What a server tells about itself: the rows of SQL functions.
 
+use std::time::SystemTime;
+
 use quack_apply::StoreError;
 use quack_cluster::Contract;
+use quack_net::SessionInfo;
+use time::OffsetDateTime;
 
 use super::{DUCKDB_VERSION, Server, invalid, io, lock};
 
@@ -25,6 +29,34 @@ impl Server {
             Some(self.network.sessions_max().to_string()),
             Some(self.network.accepts_connections().to_string()),
         ]
+    }
+
+    /// Rows of `quack_active_connections`: the sessions of clients.
+    pub fn session_rows(&self) -> Vec<Vec<Option<String>>> {
+        let row = |session: SessionInfo| {
+            let state = match (session.is_active, session.in_transaction) {
+                (true, _) => "active",
+                (false, true) => "idle in transaction",
+                (false, false) => "idle",
+            };
+            let (statement, began) = session.statement.unzip();
+            vec![
+                Some(self.uri()),
+                Some(session.number.to_string()),
+                statement,
+                Some(state.to_owned()),
+                began.map(timestamp),
+                Some(session.from.to_string()),
+                Some(timestamp(session.opened)),
+                Some(session.silent_for.as_secs().to_string()),
+            ]
+        };
+        self.network.sessions().into_iter().map(row).collect()
+    }
+
+    /// Closes the session of a client by its number; false when there is none.
+    pub fn close_session(&self, number: u64) -> bool {
+        self.network.close_session(number)
     }
 
     /// Rows of `quack_raft_status`: one for each group, or one that says what the node waits for.
@@ -105,4 +137,11 @@ impl Server {
         let hash = snapshot.run()?;
         Ok(vec![Some(running.store.catalog()), Some(index.to_string()), Some(hash)])
     }
+}
+
+/// A TIMESTAMP of DuckDB, in UTC.
+fn timestamp(at: SystemTime) -> String {
+    let at = OffsetDateTime::from(at);
+    let (date, (hour, minute, second, micros)) = (at.date(), at.time().as_hms_micro());
+    format!("{date} {hour:02}:{minute:02}:{second:02}.{micros:06}")
 }

@@ -252,7 +252,7 @@ impl Checkpointer for ModelCheckpointer {
         }
         if self.control.checkpoint_blocked.load(Ordering::Relaxed) {
             let last = self.last.lock().unwrap().clone();
-            return Ok(Checkpointed { blocked: Some("somebody writes".to_owned()), ..last });
+            return Ok(Checkpointed { blocked: Some("a client writes".to_owned()), ..last });
         }
         let state = self.control.state.lock().unwrap().clone();
         std::thread::sleep(Duration::from_millis(self.control.checkpoint_slow.load(Ordering::Relaxed)));

@@ -139,7 +139,7 @@ impl Server {
     }
 
     /// Forgets lanes whose logs nobody needs any more: no node behind this one's checkpoint, and no other one, because
-    /// they are over, or whoever has not dropped them needs a snapshot anyway.
+    /// they are over, or a member that has not dropped them needs a snapshot anyway.
     pub(super) fn remove_lanes(&mut self) -> Result<(), Failure> {
         let durable = self.checkpoint.root;
         let Some(life) = &mut self.life else { return Ok(()) };

@@ -11,7 +11,7 @@
 mod request;
 mod response;
 
-pub use request::{Append, Connecting, Request};
+pub use request::{Append, Connecting, Request, SQL};
 pub use response::{Batch, Connected, Prepared, Response};
 
 /// The number of this version in the handshake.

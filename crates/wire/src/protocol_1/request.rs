@@ -11,6 +11,9 @@ use crate::{Error, Header, MessageType, ResultId, skim};
 /// Field id of the chunk inside its wrapper object.
 pub(super) const CHUNK_FIELD: u16 = 300;
 
+/// The field that holds the text of a statement, as errors about it say.
+pub const SQL: &str = "sql query";
+
 /// One request, without its header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -91,7 +94,7 @@ impl Request {
         let request = match message_type {
             MessageType::CONNECTION_REQUEST => Request::Connect(Connecting::decode(&mut reader)?),
             MessageType::PREPARE_REQUEST => {
-                Request::Prepare { sql: reader.text_field(1, "sql query", SQL_BYTES_MAX)? }
+                Request::Prepare { sql: reader.text_field(1, SQL, SQL_BYTES_MAX)? }
             }
             MessageType::FETCH_REQUEST => {
                 reader.field(1)?;
