@@ -5,7 +5,6 @@
 #include "catalog.hpp"
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/common/type_visitor.hpp"
-#include "duckdb/common/vector_operations/generic_executor.hpp"
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/function/scalar_function.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
@@ -23,7 +22,6 @@ namespace quack {
 
 namespace {
 
-constexpr const char *TABLE_FOR_CLIENT = "quack_table_for_client";
 //! The text that clients of 1.5.3 to 1.5.6 send, but for white space.
 constexpr const char *LISTING = "SELECT schema_name, sql, 'table' FROM duckdb_tables() UNION ALL "
                                 "SELECT schema_name, view_name, 'view' FROM duckdb_views()";
@@ -153,10 +151,9 @@ void TableForClient(DataChunk &args, ExpressionState &state, Vector &result) {
 	result.SetVectorType(VectorType::FLAT_VECTOR);
 	for (idx_t i = 0; i < count; i++) {
 		Identifier database(args.GetValue(0, i).ToString());
-		auto native = args.GetValue(3, i);
 		auto catalog = Catalog::GetCatalogEntry(context, database);
 		if (!catalog || !QuackCatalog::Is(*catalog)) {
-			result.SetValue(i, native);
+			result.SetValue(i, args.GetValue(3, i));
 			continue;
 		}
 		// No client finds what lies in a schema within another one.
@@ -175,7 +172,7 @@ string ListingFor(const string &query) {
 }
 
 void RegisterClientListing(ExtensionLoader &loader) {
-	ScalarFunction function(TABLE_FOR_CLIENT,
+	ScalarFunction function("quack_table_for_client",
 	                        {LogicalType::VARCHAR, LogicalType::VARCHAR, LogicalType::VARCHAR, LogicalType::VARCHAR},
 	                        LogicalType::VARCHAR, TableForClient);
 	function.SetNullHandling(FunctionNullHandling::SPECIAL_HANDLING);

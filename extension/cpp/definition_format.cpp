@@ -134,13 +134,18 @@ static void Mix(uint64_t &hash, const string &text) {
 	hash = (hash ^ 0xff) * 0x100000001b3ULL;
 }
 
-//! Type, place, name and definition of an entry. DuckDB has no text of some, and that of a sequence says how far it is. An
+string PlaceOf(CatalogEntry &entry) {
+	vector<string> parts = {CatalogTypeToString(entry.type)};
+	for (auto &schema : DependencyManager::GetSchemaPath(entry)) {
+		parts.push_back(schema.GetIdentifierName());
+	}
+	parts.push_back(entry.name.GetIdentifierName());
+	return StringUtil::Join(parts, string(1, '\x1f'));
+}
+
+//! Place and definition of an entry. DuckDB has no text of some, and that of a sequence says how far it is. An
 //! entry of this very transaction needs none: the origin makes it as the client wrote it, the applier with whole names.
 static string DescriptionOf(CatalogEntry &entry) {
-	string place;
-	for (auto &schema : DependencyManager::GetSchemaPath(entry)) {
-		place += schema.GetIdentifierName() + "\x1f";
-	}
 	string definition;
 	auto is_own = entry.timestamp >= TRANSACTION_ID_START;
 	if (!is_own && entry.type != CatalogType::SEQUENCE_ENTRY) {
@@ -152,7 +157,7 @@ static string DescriptionOf(CatalogEntry &entry) {
 			// Then the name must do.
 		}
 	}
-	return CatalogTypeToString(entry.type) + "\x1e" + place + "\x1e" + entry.name.GetIdentifierName() + "\x1e" + definition;
+	return PlaceOf(entry) + "\x1e" + definition;
 }
 
 //! What lies in a schema, and in those within it. DuckDB keeps no dependencies on schemas.

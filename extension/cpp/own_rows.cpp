@@ -2,6 +2,7 @@
 
 #include "own_rows.hpp"
 
+#include "rows.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
 #include "duckdb/storage/table/index_entry.hpp"
@@ -47,11 +48,7 @@ static void Follow(LocalStorage &local, DataTable &table, IndexEntry &own_index)
 	ScanOwnRows(local, table, true, [&](DataChunk &rows) {
 		Vector row_ids(Vector::Ref(rows.data.back()));
 		DataChunk keys;
-		keys.InitializeEmpty(table.GetTypes());
-		for (idx_t i = 0; i < keys.ColumnCount(); i++) {
-			keys.data[i].Reference(rows.data[i]);
-		}
-		keys.SetCardinalityUnsafe(rows.size());
+		ReferenceColumns(rows, 0, table.ColumnCount(), keys);
 		auto error = own_index.Append(keys, row_ids, nullptr, IndexAppendMode::DEFAULT, optional_idx());
 		if (error.HasError()) {
 			error.Throw();

@@ -3,6 +3,7 @@
 
 #include "applier.hpp"
 #include "compat.hpp"
+#include "definition_format.hpp"
 #include "error.hpp"
 #include "row_identity.hpp"
 #include "rows.hpp"
@@ -184,16 +185,6 @@ void StateHasher::DescribeTable(DuckTableEntry &table, const string &schema) {
 		               [&](CatalogEntry &trigger) { Describe(trigger, schema); });
 	}
 	tables.emplace(make_pair(schema, table.name.GetIdentifierName()), table);
-}
-
-//! The type, the schemas and the name of an entry.
-static string PlaceOf(CatalogEntry &entry) {
-	vector<string> parts = {CatalogTypeToString(entry.type)};
-	for (auto &schema : DependencyManager::GetSchemaPath(entry)) {
-		parts.push_back(schema.GetIdentifierName());
-	}
-	parts.push_back(entry.name.GetIdentifierName());
-	return StringUtil::Join(parts, string(1, '\x1f'));
 }
 
 //! They decide what a DROP or an ALTER does.

@@ -77,13 +77,15 @@ uint64_t QuackTableEntry::Shape() const {
 	return known;
 }
 
-unique_ptr<CatalogEntry> QuackTableEntry::Wrap(unique_ptr<CatalogEntry> made, const Placement &after) const {
+unique_ptr<CatalogEntry> QuackTableEntry::Wrap(unique_ptr<CatalogEntry> made, const Placement &after,
+                                               const LogicalDependencyList &depends) const {
 	if (!made || made->type != CatalogType::TABLE_ENTRY) {
 		return made;
 	}
 	auto &table = made->Cast<DuckTableEntry>();
 	auto info = table.GetInfo();
 	after.ToTags(info->tags);
+	info->dependencies = depends;
 	auto bound = Binder::BindCreateTableCheckpoint(std::move(info), schema);
 	return make_uniq<QuackTableEntry>(catalog, schema, *bound, table.GetStorage().shared_from_this(), TriggersOf(table));
 }
@@ -130,37 +132,33 @@ static void KeepReferences(ClientContext &context, const CatalogEntry &altered, 
 	}
 }
 
-unique_ptr<CatalogEntry> QuackTableEntry::WithDependencies(unique_ptr<CatalogEntry> altered, const AlterInfo &info) const {
-	if (altered && altered->type == CatalogType::TABLE_ENTRY) {
-		altered->Cast<DuckTableEntry>().dependencies = info.new_dependencies ? *info.new_dependencies : dependencies;
-	}
-	return altered;
+const LogicalDependencyList &QuackTableEntry::DependenciesAfter(const AlterInfo &info) const {
+	return info.new_dependencies ? *info.new_dependencies : dependencies;
 }
 
 unique_ptr<CatalogEntry> QuackTableEntry::AlterEntry(ClientContext &context, AlterInfo &info) {
 	auto change = dynamic_cast<PlacementChange *>(&info);
 	if (change) {
-		return Wrap(WithDependencies(DuckTableEntry::Copy(context), info), change->placement);
+		return Wrap(DuckTableEntry::Copy(context), change->placement, dependencies);
 	}
 	auto after = Following(placement, name, info);
 	auto altered = DuckTableEntry::AlterEntry(context, info);
 	if (altered && info.new_dependencies) {
 		KeepReferences(context, *altered, info);
 	}
-	return Wrap(WithDependencies(std::move(altered), info), after);
+	return Wrap(std::move(altered), after, DependenciesAfter(info));
 }
 
 unique_ptr<CatalogEntry> QuackTableEntry::AlterEntry(CatalogTransaction transaction, AlterInfo &info) {
 	if (transaction.HasContext()) {
 		return AlterEntry(transaction.GetContext(), info);
 	}
-	return Wrap(WithDependencies(DuckTableEntry::AlterEntry(transaction, info), info), placement);
+	auto altered = DuckTableEntry::AlterEntry(transaction, info);
+	return Wrap(std::move(altered), placement, DependenciesAfter(info));
 }
 
 unique_ptr<CatalogEntry> QuackTableEntry::Copy(ClientContext &context) const {
-	auto copy = DuckTableEntry::Copy(context);
-	copy->Cast<DuckTableEntry>().dependencies = dependencies;
-	return Wrap(std::move(copy), placement);
+	return Wrap(DuckTableEntry::Copy(context), placement, dependencies);
 }
 
 void ForEachTable(ClientContext &context, QuackCatalog &catalog,

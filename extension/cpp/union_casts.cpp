@@ -39,13 +39,12 @@ BoundCastInfo BindRegistered(BindCastInput &input, const LogicalType &source, co
 
 //! What a process would be configured with whose connections have set `old_implicit_casting`.
 DBConfig &OldCasting() {
-	static DBConfig config;
-	static auto is_set = [] {
-		config.SetOptionByName("old_implicit_casting", Value::BOOLEAN(true));
-		return true;
+	static auto config = [] {
+		auto made = make_uniq<DBConfig>();
+		made->SetOptionByName("old_implicit_casting", Value::BOOLEAN(true));
+		return made;
 	}();
-	(void)is_set;
-	return config;
+	return *config;
 }
 
 BoundCastInfo BindUnionCast(BindCastInput &input, const LogicalType &source, const LogicalType &target) {

@@ -29,6 +29,8 @@ DefinitionContent Read(duckdb::ClientContext &context, QuackCatalog &catalog, Qu
 duckdb::optional_ptr<duckdb::SchemaCatalogEntry> FindSchema(duckdb::CatalogTransaction transaction, QuackCatalog &catalog,
                                                             const duckdb::QualifiedName &name);
 
+//! The type, the schemas and the name of an entry.
+duckdb::string PlaceOf(duckdb::CatalogEntry &entry);
 //! Of an entry and of everything that depends on it, as the connection's transaction sees them: names and definitions.
 //! The same on all nodes; never 0.
 uint64_t FingerprintOf(duckdb::ClientContext &context, QuackCatalog &catalog, duckdb::CatalogEntry &entry);

@@ -16,7 +16,8 @@ namespace quack {
 
 struct Definition;
 
-//! Rows that are written at a time hold no more bytes, unless one row does. A quarter of a part of a transaction (`PART_BYTES` in crates/types).
+//! Rows that are written at a time hold no more bytes, unless one row does. A quarter of a part of a transaction (`PART_BYTES`
+//! in crates/types).
 constexpr idx_t PIECE_BYTES = 1 << 20;
 
 //! See `Places` in proto/quack/log/v1/entry.proto.

@@ -31,14 +31,12 @@ public:
 	uint64_t Shape() const;
 
 private:
-	//! The entry that DuckDB has made, as one of these, with the given placement.
-	duckdb::unique_ptr<duckdb::CatalogEntry> Wrap(duckdb::unique_ptr<duckdb::CatalogEntry> made,
-	                                              const Placement &placement) const;
-
-	//! The entry that DuckDB has made of this one, with the dependencies that a checkpoint writes. DuckDB keeps those of some
-	//! changes in its memory only: of a table that another one comes to refer to, it would write none.
-	duckdb::unique_ptr<duckdb::CatalogEntry> WithDependencies(duckdb::unique_ptr<duckdb::CatalogEntry> altered,
-	                                                          const duckdb::AlterInfo &info) const;
+	//! The entry that DuckDB has made, as one of these, with the given placement, and with the dependencies that a checkpoint
+	//! writes: DuckDB keeps those of some changes in its memory only. Of a table that another one comes to refer to, it would
+	//! write none.
+	duckdb::unique_ptr<duckdb::CatalogEntry> Wrap(duckdb::unique_ptr<duckdb::CatalogEntry> made, const Placement &placement,
+	                                              const duckdb::LogicalDependencyList &depends) const;
+	const duckdb::LogicalDependencyList &DependenciesAfter(const duckdb::AlterInfo &info) const;
 
 	Placement placement;
 	//! 0 until it is asked for.
