@@ -66,20 +66,19 @@ class Writes:
     def target(self, table, columns):
         return f"{table.full_name} ({', '.join(column.name for column in columns)})"
 
-    def source(self, model, columns, clashes=False):
-        """A query with a row for these columns, in an order that decides which row comes first. Where two of them may clash
-        there are few: of more rows than a vector holds, DuckDB's threads decide which of two is stored.
-        """
+    def source(self, model, columns, most=None):
+        """A query with at most so many rows for these columns, in an order that decides which row comes first."""
         other = self.random.choice(model.tables)
         scope = scope_of(other)
         values = ", ".join(self.expressions.of_type(column.type, scope) + f" AS {column.name}" for column in columns)
         where = f" WHERE {self.expressions.predicate(scope)}" if scope and self.random.random() < 0.6 else ""
-        return f"SELECT {values} FROM {other.full_name}{where} ORDER BY ALL{f' LIMIT {ONE_VECTOR}' if clashes else ''}"
+        return f"SELECT {values} FROM {other.full_name}{where} ORDER BY ALL{f' LIMIT {most}' if most else ''}"
 
     def insert_values(self, model, table):
         columns = self.columns_to_write(table)
-        rows = ", ".join(self.row(columns) for _ in range(self.random.choice([1, 1, 2, 3, 8])))
         clash = self.clash(table)
+        count = min(self.random.choice([1, 1, 2, 3, 8]), self.most_rows(table) if clash else 8)
+        rows = ", ".join(self.row(columns) for _ in range(count))
         return Step(f"INSERT{clash} INTO {self.target(table, columns)} VALUES {rows}{self.returning(scope_of(table))}")
 
     def clash(self, table):
@@ -87,6 +86,11 @@ class Writes:
         if len(table.keys) != 1 and self.random.random() < 0.9:
             return ""
         return self.random.choice(["", "", " OR REPLACE", " OR IGNORE"])
+
+    def most_rows(self, table):
+        """How many rows of one statement may clash: which of two is stored is decided by DuckDB's threads when there are more
+        than a vector holds, or several keys, in each of which NULL clashes with NULL."""
+        return 1 if len(table.keys) > 1 else ONE_VECTOR
 
     def fill(self, table):
         """Rows for a new table, those that its constraints let in."""
@@ -117,7 +121,7 @@ class Writes:
             source = self.source(model, columns)
             return Step(f"INSERT INTO {table.full_name} BY NAME ({source}){self.returning(scope_of(table))}")
         clash = self.clash(table)
-        source = self.source(model, columns, clash != "")
+        source = self.source(model, columns, self.most_rows(table) if clash else None)
         return Step(f"INSERT{clash} INTO {self.target(table, columns)} {source}{self.returning(scope_of(table))}")
 
     def insert_defaults(self, model, table):
@@ -138,7 +142,7 @@ class Writes:
             where = f" WHERE {self.expressions.predicate(scope)}" if self.random.random() < 0.3 else ""
             action = f"UPDATE SET {changes}{where}"
         conflict = f"ON CONFLICT ({', '.join(key)}) DO {action}"
-        source = f"VALUES {rows}" if self.random.random() < 0.8 else self.source(model, columns, clashes=True)
+        source = f"VALUES {rows}" if self.random.random() < 0.8 else self.source(model, columns, ONE_VECTOR)
         return Step(f"INSERT INTO {self.target(table, columns)} {source} {conflict}{self.returning(scope_of(table))}")
 
     def changes(self, table, scope):
