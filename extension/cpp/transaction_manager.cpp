@@ -231,15 +231,27 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	auto &blocks = storage.Cast<SingleFileStorageManager>().GetBlockManager().Cast<SingleFileBlockManager>();
 	auto before = blocks.GetCheckpointIteration();
 	auto &sequences = db.GetCatalog().Cast<QuackCatalog>().sequences;
-	automatic_checkpoints_off.reset();
 	MemoryRoom::ForCheckpoint room(Host::Get(context).memory_room, *context.db, WidestTable(db.GetCatalog().Cast<QuackCatalog>()));
+	// DuckDB's own way takes this lock from nothing. While no one held it, a commit of the applier would begin an automatic
+	// checkpoint, which waits for locks that the applier holds.
+	auto writers_wait = TryUpgradeCheckpointLock(*automatic_checkpoints_off);
+	if (!writers_wait) {
+		throw TransactionException("Cannot CHECKPOINT: there are other write transactions active");
+	}
 	checkpointing = std::this_thread::get_id();
 	try {
-		DuckTransactionManager::Checkpoint(context, false);
+		if (ValidChecker::IsInvalidated(db)) {
+			throw IOException("%s", ValidChecker::InvalidatedMessage(db));
+		}
+		CheckpointOptions options;
+		if (GetLastCommit() >= LowestVisibilityBound()) {
+			// A transaction may need what was before.
+			options.type = CheckpointType::CONCURRENT_CHECKPOINT;
+		}
+		storage.CreateCheckpoint(context, options);
 	} catch (std::exception &ex) {
 		checkpointing = std::thread::id();
 		sequences.Thaw();
-		automatic_checkpoints_off = SharedCheckpointLock();
 		if (ValidChecker::IsInvalidated(db)) {
 			// DuckDB answers nothing more from this store, whoever has asked for the checkpoint.
 			auto reason = "checkpoint failed: " + ErrorData(ex).RawMessage();
@@ -252,7 +264,6 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	}
 	checkpointing = std::thread::id();
 	sequences.Thaw();
-	automatic_checkpoints_off = SharedCheckpointLock();
 	if (blocks.GetCheckpointIteration() == before) {
 		throw IOException("DuckDB has skipped a checkpoint of \"%s\"", db.GetName().GetIdentifierName());
 	}

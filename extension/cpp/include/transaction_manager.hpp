@@ -139,8 +139,8 @@ private:
 	uint64_t unordered_below = 0;
 
 	StatementGate &gate;
-	//! Held except during our own checkpoint: DuckDB's automatic checkpoints find the lock taken and do nothing.
 	duckdb::mutex checkpoint_mutex;
+	//! Held as long as the store is there: DuckDB's automatic checkpoints find the lock taken and do nothing.
 	duckdb::unique_ptr<duckdb::StorageLockKey> automatic_checkpoints_off;
 	//! The thread that writes a checkpoint: DuckDB begins a transaction of its own there, on a connection of its own.
 	std::atomic<std::thread::id> checkpointing {std::thread::id()};
