@@ -169,7 +169,7 @@ class Runner:
     def found(self, difference, step):
         difference.step = step.sql or step.action
         difference.number = len(self.run.steps) - 1
-        entry = known(difference)
+        entry = known(difference, [step.sql for step in self.run.steps])
         if entry:
             self.run.explained[entry.reason] = self.run.explained.get(entry.reason, 0) + 1
             if entry.ends:
