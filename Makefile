@@ -140,8 +140,8 @@ definitions: dist venv ## scenarios of definitions beside plain DuckDB, with kil
 	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m pytest -q -n 4 sql-tests/process/definitions $(if $(ONLY),-k '$(ONLY)')
 
 .PHONY: rivals
-rivals: dist venv ## clients on all nodes that contradict one another, which must stay equal: MINUTES=n, SEED=s, GROUPS=1, KILLS=1
-	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.rivals $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups) $(if $(KILLS),--kills)
+rivals: dist venv ## clients on all nodes that contradict one another, which must stay equal: MINUTES=n, SEED=s, GROUPS=1, KILLS=1, SETTINGS=1
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.rivals $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups) $(if $(KILLS),--kills) $(if $(SETTINGS),--settings)
 
 .PHONY: environments
 environments: dist venv ## random SQL on nodes whose hosts differ in everything, next to plain DuckDB: MINUTES=n, SEED=s

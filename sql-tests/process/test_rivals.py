@@ -13,7 +13,7 @@ ROUNDS = 6
 def test_no_kill_loses_or_doubles_what_rivals_were_told(tmp_path, track):
     seed = int(os.environ.get("QUACK_RIVALS_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"rivals: seed {seed}")
-    rivals = Rivals(Cluster(tmp_path, 3, track).start(), seed, groups=True, kills=True)
+    rivals = Rivals(Cluster(tmp_path, 3, track).start(), seed, groups=True, kills=True, settings=True)
     for number in range(2):
         rivals.round(number)
     assert rivals.answers["kills"] >= 1 and rivals.answers["ok"] > 100, rivals.answers

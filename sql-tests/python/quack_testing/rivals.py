@@ -1,5 +1,5 @@
 """Clients on all nodes of a cluster that contradict one another all the time: transactions of changes of the catalog and
-of rows, at the same few names; on request also while nodes are killed.
+of rows, at the same few names; on request also while nodes are killed, and in hosts with settings of their own.
 
 Whatever the clients are told, the nodes must hold the same in the end. What a client did is known only to its own node
 until it commits, so a node that lets it decide what becomes of an entry differs from the others soon.
@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from quack_testing.clients import MAY_BE_THERE
 from quack_testing.cluster import Cluster, wait_for
+from quack_testing.environments import settings as environments
 from quack_testing.history import FAILED, OK
 from quack_testing.linearizability import UNKNOWN
 from quack_testing.process import DatabaseError, ProcessEnded
@@ -126,12 +127,14 @@ class Marks:
 
 class Rivals:
     """A running cluster and its clients. `answers` counts what they were told, by the first words; with `kills`, nodes
-    end by SIGKILL and start again all the time, one at a time, and write checkpoints."""
+    end by SIGKILL and start again all the time, one at a time, and write checkpoints; with `settings`, each host has other
+    settings of DuckDB with each start."""
 
-    def __init__(self, cluster, seed, groups=False, kills=False):
+    def __init__(self, cluster, seed, groups=False, kills=False, settings=False):
         self.cluster = cluster
         self.seed = seed
         self.kills = kills
+        self.settings = random.Random(f"{seed} settings") if settings else None
         self.kinds = [CATALOG, ROWS, *([GROUPS + MARKS_IN_GROUPS] if groups else [])]
         self.answers = Counter()
         self.marks = Marks()
@@ -142,6 +145,14 @@ class Rivals:
         if groups:
             cluster.alive()[0].sql("SELECT quack_multiraft_sql_set_enabled(true)")
         cluster.alive()[0].sql(MARKS)
+        for node in cluster.alive():
+            self.set_host(node)
+
+    def set_host(self, node):
+        """Gives the node's host settings, if they are to differ."""
+        if self.settings:
+            for setting in environments.drawn(self.settings)[0]:
+                node.sql(setting, "host")
 
     def statement(self, draw):
         name, other = draw.sample(TABLES, 2)
@@ -212,6 +223,7 @@ class Rivals:
             self.answers["kills"] += 1
             time.sleep(draw.uniform(0, 1))
             node.start()
+            self.set_host(node)
             self.ready[node.name].set()
 
     def same(self):
@@ -237,7 +249,8 @@ class Rivals:
         assert len(self.cluster.alive()) == len(self.cluster.names), "a node has ended by itself, or does not start"
         wait_for(self.same, "equal state hashes")
         for node in self.cluster.alive():
-            assert node.sql("SELECT DISTINCT state FROM quack_raft_status()") == [("ok",)]
+            # A group may have lost its leader just now.
+            wait_for(lambda node=node: node.sql("SELECT DISTINCT state FROM quack_raft_status()") == [("ok",)], "well nodes")
             assert not (wrong := self.marks.wrong(node)), wrong[:10]
 
 
@@ -247,12 +260,13 @@ def main():
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--groups", action="store_true")
     parser.add_argument("--kills", action="store_true")
+    parser.add_argument("--settings", action="store_true")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(folder).start()
         try:
-            rivals = Rivals(cluster, arguments.seed, arguments.groups, arguments.kills)
+            rivals = Rivals(cluster, arguments.seed, arguments.groups, arguments.kills, arguments.settings)
             number, end = 0, time.monotonic() + 60 * arguments.minutes
             while time.monotonic() < end:
                 rivals.round(number)
