@@ -1,10 +1,11 @@
 """Three nodes whose processes differ in all that a host may set or have, and what they must do: what plain DuckDB does."""
 
 import random
+from contextlib import suppress
 
 from quack_testing.environments import settings
-from quack_testing.fuzz.worlds import Three
-from quack_testing.process import DatabaseError
+from quack_testing.fuzz.worlds import SECONDS_MAX, Three
+from quack_testing.process import DatabaseError, ProcessEnded
 
 # A database of each of these names is attached where no client runs a statement: a client there could not tell it from a
 # schema of the name either, in plain DuckDB.
@@ -20,7 +21,9 @@ for name in ("abs", "upper", "lower", "length", "md5", "concat", "hash", "nextva
         except Exception:
             pass
 """
-CHECKPOINT_EVERY = 15
+# What a node does while the next statements run.
+BESIDE = ("CHECKPOINT {catalog}", "CHECKPOINT {catalog}", "FROM quack_state_hash()", "FROM quack_outcomes()")
+BESIDE_EVERY = 5
 
 
 class Differing(Three):
@@ -35,6 +38,7 @@ class Differing(Three):
         self.draw = random.Random(f"environments {seed}")
         self.at_one_node = self.draw.random() < 0.6
         self.taken = 0
+        self.beside = None
         self.story = []
         nodes = list(self.cluster.nodes.values())
         self.sessions = {}
@@ -76,15 +80,27 @@ class Differing(Three):
         else:
             process = super().process_for(step)
         self.taken += 1
-        if self.taken % CHECKPOINT_EVERY == 0:
-            self.checkpoint()
+        if self.taken % BESIDE_EVERY == 0:
+            self.begin_beside()
         return process
 
-    def checkpoint(self):
-        """On any node; a transaction that is open may be in its way."""
+    def begin_beside(self):
+        """On any node."""
+        self.end_beside()
         node = self.draw.choice(list(self.cluster.nodes.values()))
+        statement = self.draw.choice(BESIDE).format(catalog=node.catalog)
+        if node.c_api:
+            self.beside = node.process.submit("query", connection="beside", sql=statement, rows=True, whole_types=True)
+        else:
+            self.beside = node.process.start_sql(statement, "beside")
+
+    def end_beside(self):
+        """A transaction that is open may be in the way of a checkpoint."""
+        beside, self.beside = self.beside, None
+        if beside is None:
+            return
         try:
-            node.sql(f"CHECKPOINT {node.catalog}", "checkpoints")
+            beside.result(SECONDS_MAX)
         except DatabaseError as error:
             assert not str(error).startswith(("INTERNAL", "FATAL")), error
 
@@ -92,12 +108,16 @@ class Differing(Three):
         self.in_transaction, self.pinned = {}, {}
         if kill:
             self.kill()
+            with suppress(ProcessEnded):
+                self.end_beside()
         else:
+            self.end_beside()
             self.cluster.stop()
         self.start()
 
     def check(self):
         """Equal, and again after a kill and replay by processes that differ anew."""
+        self.end_beside()
         found = super().check()
         if found:
             return found
