@@ -17,8 +17,30 @@ class ProposeState : public GlobalSinkState {
 public:
 	ProposeState(ClientContext &context, const PhysicalPropose &op) : emitted(context, op.types) {
 	}
+
+	//! Each action of a MERGE emits its rows from a pipeline of its own, and some of these run at the same time.
+	void Emit(ExecutionContext &execution, DataChunk &rows) {
+		lock_guard<mutex> guard(lock);
+		auto &of_pipeline = of_pipelines[execution.pipeline->GetBaseBatchIndex()];
+		if (!of_pipeline) {
+			of_pipeline = make_uniq<ColumnDataCollection>(execution.client, emitted.Types());
+		}
+		of_pipeline->Append(rows);
+	}
+	//! All rows are there. DuckDB's own order is that of the actions.
+	void Gather() {
+		for (auto &rows : of_pipelines) {
+			emitted.Combine(*rows.second);
+		}
+		of_pipelines.clear();
+	}
+
 	//! What the operators below have emitted; shown to the client only when the outcome is known.
 	ColumnDataCollection emitted;
+
+private:
+	mutex lock;
+	map<idx_t, unique_ptr<ColumnDataCollection>> of_pipelines;
 };
 
 class EmitState : public GlobalSourceState {
@@ -60,7 +82,7 @@ unique_ptr<GlobalSinkState> PhysicalPropose::GetGlobalSinkState(ClientContext &c
 }
 
 SinkResultType PhysicalPropose::Sink(ExecutionContext &context, DataChunk &chunk, OperatorSinkInput &input) const {
-	input.global_state.Cast<ProposeState>().emitted.Append(chunk);
+	input.global_state.Cast<ProposeState>().Emit(context, chunk);
 	return SinkResultType::NEED_MORE_INPUT;
 }
 
@@ -85,6 +107,8 @@ void PhysicalPropose::TryReturning(ClientContext &context, ColumnDataCollection 
 SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, ClientContext &context,
                                            OperatorSinkFinalizeInput &input) const {
 	proposal->changes.reset();
+	auto &proposed = input.global_state.Cast<ProposeState>();
+	proposed.Gather();
 	auto &state = StatementState::Get(context);
 	if (--state.unfinished > 0) {
 		if (state.open) {
@@ -93,7 +117,7 @@ SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, Cli
 		}
 		return SinkFinalizeType::READY;
 	}
-	auto &emitted = input.global_state.Cast<ProposeState>().emitted;
+	auto &emitted = proposed.emitted;
 	TryReturning(context, emitted);
 	try {
 		FinishChanges(context, catalog, std::move(state.changes));
