@@ -32,7 +32,8 @@ PROCESS_TESTS = (
     "test_row_borders.py", "test_row_identity.py", "test_open_transactions.py", "test_definitions.py", "test_indexes_beside.py",
     "test_exchanged_tables.py", "test_groups.py", "test_sequences.py", "test_plans.py", "test_beside_checkpoints.py",
     "test_older_snapshots.py", "test_returning_beside.py", "test_repeated_statements.py", "test_rivals.py", "test_stock_client.py",
-    "test_placed_rows.py", "test_row_id_joins.py", "test_index_keys.py",
+    "test_placed_rows.py", "test_joins.py", "test_index_keys.py", "test_merge_returning.py", "test_hidden_rows.py",
+    "test_checkpoints_beside_commits.py",
 )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 //! Implementation of sets of hidden rows, and of the filter that hides them from plans.
 //!
 //! The filter sits directly above each scan, before the optimizer sees the plan: a scan with a filter is not answered
-//! from statistics. It looks the rows up when it runs, so that a plan that was prepared in one transaction is right in
+//! from statistics. What a statement's own filters would observe of a hidden row, an error or a value that is drawn, stands
+//! behind a barrier: the optimizer moves no such filter before the one that hides. It looks the rows up when it runs, so that a plan that was prepared in one transaction is right in
 //! another, provided that it has the filter (`StatementState::OnRebindPreparedStatement`).
 
 #include "hidden_rows.hpp"
@@ -15,6 +16,7 @@
 #include "duckdb/planner/expression/bound_columnref_expression.hpp"
 #include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression/bound_subquery_expression.hpp"
+#include "duckdb/planner/expression/expression_barrier.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
@@ -152,6 +154,62 @@ unique_ptr<Expression> VisibilityOf(LogicalGet &get, shared_ptr<DataTableInfo> t
 	                                          make_uniq<IsVisibleData>(std::move(table)));
 }
 
+bool ReadsRow(const Expression &expression) {
+	auto type = expression.GetExpressionClass();
+	auto reads = type == ExpressionClass::BOUND_COLUMN_REF || type == ExpressionClass::BOUND_SUBQUERY;
+	ExpressionIterator::EnumerateChildren(expression, [&](const Expression &child) { reads = reads || ReadsRow(child); });
+	return reads;
+}
+
+//! Not only what it is given, as long as there is an error in that.
+bool ThrowsByItself(const Expression &expression) {
+	if (expression.Cast<BoundFunctionExpression>().Function().GetErrorMode() == FunctionErrors::CAN_THROW_RUNTIME_ERROR) {
+		return true;
+	}
+	auto in_child = false;
+	ExpressionIterator::EnumerateChildren(expression, [&](const Expression &child) { in_child = in_child || child.CanThrow(); });
+	return !in_child;
+}
+
+//! Puts what may fail for a row behind a barrier, which goes with it wherever the optimizer moves it. A constant fails for all
+//! rows, or for none, and an index is not found behind a barrier.
+void BarErrors(unique_ptr<Expression> &expression) {
+	if (!expression->CanThrow() || !ReadsRow(*expression) || ExpressionBarrier::IsBarrier(*expression)) {
+		return;
+	}
+	if (expression->GetExpressionClass() == ExpressionClass::BOUND_FUNCTION && ThrowsByItself(*expression)) {
+		expression = ExpressionBarrier::Wrap(std::move(expression));
+		return;
+	}
+	ExpressionIterator::EnumerateChildren(*expression, [](unique_ptr<Expression> &child) { BarErrors(child); });
+}
+
+//! Where the optimizer finds the filters that it moves, and what it puts into them.
+void BarErrors(LogicalOperator &op) {
+	switch (op.type) {
+	case LogicalOperatorType::LOGICAL_FILTER:
+		LogicalFilter::SplitPredicates(op.expressions);
+		for (auto &predicate : op.expressions) {
+			if (predicate->IsVolatile() && !predicate->HasSubquery() && !ExpressionBarrier::Contains(*predicate)) {
+				// It draws for each row that it is evaluated for.
+				predicate = ExpressionBarrier::Wrap(std::move(predicate));
+			}
+		}
+		break;
+	case LogicalOperatorType::LOGICAL_PROJECTION:
+	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY:
+	case LogicalOperatorType::LOGICAL_ANY_JOIN:
+	case LogicalOperatorType::LOGICAL_ASOF_JOIN:
+	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
+	case LogicalOperatorType::LOGICAL_DELIM_JOIN:
+	case LogicalOperatorType::LOGICAL_DEPENDENT_JOIN:
+		break;
+	default:
+		return;
+	}
+	LogicalOperatorVisitor::EnumerateExpressions(op, [](unique_ptr<Expression> *expression) { BarErrors(*expression); });
+}
+
 //! Without a transaction, in all tables.
 using Hiding = optional_ptr<const OpenTransaction>;
 
@@ -174,6 +232,7 @@ void HideRowsIn(Hiding transaction, unique_ptr<LogicalOperator> &op) {
 	for (auto &child : op->children) {
 		HideRowsIn(transaction, child);
 	}
+	BarErrors(*op);
 	if (op->type != LogicalOperatorType::LOGICAL_GET) {
 		return;
 	}

@@ -175,6 +175,14 @@ KNOWN = [
         ends=True,
     ),
     Known(
+        "DuckDB looks for a key of the transaction's own rows in an index that it has made at COMMIT alone, and then ends",
+        (SUCCESS,),
+        step=r"^(COPY|EXECUTE|INSERT|UPDATE|MERGE|WITH)",
+        before=r"^CREATE UNIQUE INDEX",
+        cluster=r"^Constraint Error: PRIMARY KEY or UNIQUE constraint violation: duplicate key",
+        ends=True,
+    ),
+    Known(
         "a transaction that has updated rows and makes a key of their table is told to COMMIT first (docs/transactions.md)",
         (SUCCESS, CLASS),
         step=r"^(ALTER TABLE|CREATE UNIQUE INDEX)",
