@@ -181,12 +181,16 @@ impl RaftLoop {
         }
         // Nothing on this node needs a lane's log from before the drop any more, unless a statement has parts in it;
         // no other node does, when the lane is over. A member that was away for so long that the root's log does not tell it of
-        // the drop any more needs a snapshot anyway: a lane that was kept for it would keep the whole log.
-        let is_over = |group: &GroupId| self.core.status(*group).is_none_or(|status| status.is_over);
+        // the drop any more needs a snapshot anyway: a lane that was kept for it would keep the whole log. One that is there, and
+        // behind, may have all of the root's log and not all of the lane's: while it is heard, the lane does not rest.
         let floor = self.core.status(GroupId::ROOT).map_or(LogIndex(0), |root| root.snapshot_index);
-        let over = self.retired.iter().filter(|(group, at)| {
-            **at <= durable && (is_over(group) || **at <= floor) && !needed.contains(group)
-        });
+        let is_needed = |group: &GroupId, at: &LogIndex| {
+            self.core.status(*group).is_some_and(|lane| !lane.is_over && (*at > floor || !lane.is_resting))
+        };
+        let over = self
+            .retired
+            .iter()
+            .filter(|(group, at)| **at <= durable && !is_needed(group, at) && !needed.contains(group));
         for group in over.map(|(group, _)| *group).collect::<Vec<_>>() {
             self.retired.remove(&group);
             self.core.handle(Event::RemoveLane { group })?;
