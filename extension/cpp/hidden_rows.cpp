@@ -1,8 +1,8 @@
 //! Implementation of sets of hidden rows, and of the filter that hides them from plans.
 //!
 //! The filter sits directly above each scan, before the optimizer sees the plan: a scan with a filter is not answered
-//! from statistics. What a statement's own filters would observe of a hidden row, an error or a value that is drawn, stands
-//! behind a barrier: the optimizer moves no such filter before the one that hides. It looks the rows up when it runs, so that a plan that was prepared in one transaction is right in
+//! from statistics. The optimizer moves it into the scan, beside filters of the statement that may fail for a hidden row; the
+//! scan evaluates those last. It looks the rows up when it runs, so that a plan that was prepared in one transaction is right in
 //! another, provided that it has the filter (`StatementState::OnRebindPreparedStatement`).
 
 #include "hidden_rows.hpp"
@@ -19,10 +19,14 @@
 #include "duckdb/planner/expression/expression_barrier.hpp"
 #include "duckdb/planner/expression_iterator.hpp"
 #include "duckdb/planner/logical_operator_visitor.hpp"
+#include "duckdb/planner/filter/expression_filter.hpp"
 #include "duckdb/planner/operator/logical_filter.hpp"
 #include "duckdb/planner/operator/logical_get.hpp"
 #include "duckdb/storage/data_table.hpp"
+#include "duckdb/planner/table_filter_set.hpp"
 #include "duckdb/storage/table/data_table_info.hpp"
+
+#include <atomic>
 
 using namespace duckdb;
 
@@ -101,6 +105,8 @@ void HiddenRows::ForEachVector(const std::function<void(Vector &row_ids, idx_t c
 
 namespace {
 
+constexpr const char *IS_VISIBLE = "quack_is_visible";
+
 //! Names the table whose rows are looked up.
 struct IsVisibleData : public FunctionData {
 	explicit IsVisibleData(shared_ptr<DataTableInfo> table) : table(std::move(table)) {
@@ -144,7 +150,7 @@ unique_ptr<Expression> VisibilityOf(LogicalGet &get, shared_ptr<DataTableInfo> t
 		}
 	}
 	auto position = column.IsValid() ? ProjectionIndex(column.GetIndex()) : get.AddColumnId(COLUMN_IDENTIFIER_ROW_ID);
-	ScalarFunction function("quack_is_visible", {LogicalType::ROW_TYPE}, LogicalType::BOOLEAN, IsVisible);
+	ScalarFunction function(IS_VISIBLE, {LogicalType::ROW_TYPE}, LogicalType::BOOLEAN, IsVisible);
 	function.SetInitStateCallback(InitIsVisible);
 	function.SetStability(FunctionStability::CONSISTENT_WITHIN_QUERY);
 	vector<unique_ptr<Expression>> arguments;
@@ -154,60 +160,61 @@ unique_ptr<Expression> VisibilityOf(LogicalGet &get, shared_ptr<DataTableInfo> t
 	                                          make_uniq<IsVisibleData>(std::move(table)));
 }
 
-bool ReadsRow(const Expression &expression) {
-	auto type = expression.GetExpressionClass();
-	auto reads = type == ExpressionClass::BOUND_COLUMN_REF || type == ExpressionClass::BOUND_SUBQUERY;
-	ExpressionIterator::EnumerateChildren(expression, [&](const Expression &child) { reads = reads || ReadsRow(child); });
-	return reads;
+bool Hides(const Expression &expression) {
+	auto hides = expression.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION &&
+	             expression.Cast<BoundFunctionExpression>().Function().GetName() == IS_VISIBLE;
+	ExpressionIterator::EnumerateChildren(expression, [&](const Expression &child) { hides = hides || Hides(child); });
+	return hides;
 }
 
 //! Not only what it is given, as long as there is an error in that.
 bool ThrowsByItself(const Expression &expression) {
-	if (expression.Cast<BoundFunctionExpression>().Function().GetErrorMode() == FunctionErrors::CAN_THROW_RUNTIME_ERROR) {
-		return true;
+	if (expression.GetExpressionClass() != ExpressionClass::BOUND_FUNCTION) {
+		return false;
 	}
+	auto mode = expression.Cast<BoundFunctionExpression>().Function().GetErrorMode();
 	auto in_child = false;
 	ExpressionIterator::EnumerateChildren(expression, [&](const Expression &child) { in_child = in_child || child.CanThrow(); });
-	return !in_child;
+	return mode == FunctionErrors::CAN_THROW_RUNTIME_ERROR || !in_child;
 }
 
-//! Puts what may fail for a row behind a barrier, which goes with it wherever the optimizer moves it. A constant fails for all
-//! rows, or for none, and an index is not found behind a barrier.
+//! Puts what may fail behind a barrier, and nothing around it: what stands before it in an AND goes on to protect it.
 void BarErrors(unique_ptr<Expression> &expression) {
-	if (!expression->CanThrow() || !ReadsRow(*expression) || ExpressionBarrier::IsBarrier(*expression)) {
+	if (!expression->CanThrow()) {
 		return;
 	}
-	if (expression->GetExpressionClass() == ExpressionClass::BOUND_FUNCTION && ThrowsByItself(*expression)) {
+	if (ThrowsByItself(*expression)) {
 		expression = ExpressionBarrier::Wrap(std::move(expression));
 		return;
 	}
 	ExpressionIterator::EnumerateChildren(*expression, [](unique_ptr<Expression> &child) { BarErrors(child); });
 }
 
-//! Where the optimizer finds the filters that it moves, and what it puts into them.
-void BarErrors(LogicalOperator &op) {
-	switch (op.type) {
-	case LogicalOperatorType::LOGICAL_FILTER:
-		LogicalFilter::SplitPredicates(op.expressions);
-		for (auto &predicate : op.expressions) {
-			if (predicate->IsVolatile() && !predicate->HasSubquery() && !ExpressionBarrier::Contains(*predicate)) {
-				// It draws for each row that it is evaluated for.
-				predicate = ExpressionBarrier::Wrap(std::move(predicate));
-			}
-		}
-		break;
-	case LogicalOperatorType::LOGICAL_PROJECTION:
-	case LogicalOperatorType::LOGICAL_AGGREGATE_AND_GROUP_BY:
-	case LogicalOperatorType::LOGICAL_ANY_JOIN:
-	case LogicalOperatorType::LOGICAL_ASOF_JOIN:
-	case LogicalOperatorType::LOGICAL_COMPARISON_JOIN:
-	case LogicalOperatorType::LOGICAL_DELIM_JOIN:
-	case LogicalOperatorType::LOGICAL_DEPENDENT_JOIN:
-		break;
-	default:
+//! A scan evaluates filters that may fail in the order of its columns, and behind all others those with a barrier.
+void HideFirst(TableFilterSet &filters) {
+	auto hides = false;
+	for (auto &entry : filters) {
+		hides = hides || Hides(*ExpressionFilter::GetExpressionFilter(entry.Filter(), IS_VISIBLE).expr);
+	}
+	if (!hides) {
 		return;
 	}
-	LogicalOperatorVisitor::EnumerateExpressions(op, [](unique_ptr<Expression> *expression) { BarErrors(*expression); });
+	for (auto &entry : filters) {
+		auto &expression = ExpressionFilter::GetExpressionFilter(entry.Filter(), IS_VISIBLE).expr;
+		if (!Hides(*expression) && !ExpressionBarrier::Contains(*expression)) {
+			BarErrors(expression);
+		}
+	}
+}
+
+//! DuckDB's own, of a scan of a table.
+std::atomic<table_function_init_global_t> init_scan {nullptr};
+
+unique_ptr<GlobalTableFunctionState> InitHidingScan(ClientContext &context, TableFunctionInitInput &input) {
+	if (input.filters) {
+		HideFirst(*input.filters);
+	}
+	return init_scan.load()(context, input);
 }
 
 //! Without a transaction, in all tables.
@@ -232,7 +239,6 @@ void HideRowsIn(Hiding transaction, unique_ptr<LogicalOperator> &op) {
 	for (auto &child : op->children) {
 		HideRowsIn(transaction, child);
 	}
-	BarErrors(*op);
 	if (op->type != LogicalOperatorType::LOGICAL_GET) {
 		return;
 	}
@@ -243,6 +249,10 @@ void HideRowsIn(Hiding transaction, unique_ptr<LogicalOperator> &op) {
 	}
 	if (transaction && !transaction->HiddenIn(*table->GetStorage().GetDataTableInfo())) {
 		return;
+	}
+	if (get.function.init_global != InitHidingScan) {
+		init_scan = get.function.init_global;
+		get.function.init_global = InitHidingScan;
 	}
 	// DuckDB 2.0.0 cannot read the rows of a LIMIT late where a filter is on their row ids.
 	get.function.late_materialization = false;
