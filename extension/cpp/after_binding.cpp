@@ -8,6 +8,7 @@
 #include "ddl.hpp"
 #include "group_statement.hpp"
 #include "hidden_rows.hpp"
+#include "join_faults.hpp"
 #include "network_session.hpp"
 #include "placement.hpp"
 #include "statement.hpp"
@@ -226,6 +227,7 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 		// It makes one definition after the other.
 		state->collects = true;
 	}
+	RequireJoinFaultsAvoided(context, *statement.plan);
 	KeepParameters(*state, input.binder);
 	state->returning.clear();
 	state->goes_on_after_write = GoesOnAfterWrite(*state, *statement.plan);

@@ -4,6 +4,7 @@
 
 #include "bulk_change.hpp"
 #include "ddl.hpp"
+#include "definition.hpp"
 #include "row_identity.hpp"
 #include "rows.hpp"
 #include "taken_keys.hpp"
@@ -131,6 +132,19 @@ PhysicalCapture::PhysicalCapture(PhysicalPlan &plan, vector<LogicalType> types, 
       proposal(std::move(proposal)), return_chunk(return_chunk) {
 }
 
+void PhysicalCapture::Bind(ClientContext &context) {
+	auto table = Table();
+	if (!table) {
+		return;
+	}
+	auto &state = StatementState::Get(context);
+	if (state.open) {
+		state.open->ConstraintsOf(*table);
+	} else if (state.IsUpsert()) {
+		constraints = BindConstraints(context, *table);
+	}
+}
+
 unique_ptr<GlobalSinkState> PhysicalCapture::GetGlobalSinkState(ClientContext &context) const {
 	return make_uniq<CaptureState>(context, *this);
 }
@@ -207,10 +221,11 @@ PhysicalCaptureInsert::PhysicalCaptureInsert(PhysicalPlan &plan, vector<LogicalT
 
 //! An upsert that the log refuses because of a key may be right the next time: another one may have brought that key since
 //! it was looked for. Not so a key that was there before, of a constraint that the upsert does not provide for.
-static void NoteSeenKeys(ClientContext &context, DuckTableEntry &table, DataChunk &rows) {
+static void NoteSeenKeys(ClientContext &context, DuckTableEntry &table, const BoundConstraints &constraints,
+                         DataChunk &rows) {
 	auto &state = StatementState::Get(context);
 	if (state.IsUpsert() && !IsPartOfTransaction(context) && !state.key_is_seen) {
-		state.key_is_seen = FindTakenKeys(context, table, rows).seen;
+		state.key_is_seen = FindTakenKeys(context, table, constraints, rows).seen;
 	}
 }
 
@@ -219,7 +234,7 @@ vector<LogicalType> PhysicalCaptureInsert::ChangeTypes() const {
 }
 
 void PhysicalCaptureInsert::Capture(ClientContext &context, DataChunk &chunk, CaptureState &state) const {
-	NoteSeenKeys(context, table, chunk);
+	NoteSeenKeys(context, table, constraints, chunk);
 	Write(context, chunk, state);
 	state.count += chunk.size();
 	if (return_chunk) {
@@ -384,13 +399,14 @@ void PhysicalCaptureUpdate::Replace(ClientContext &context, DataChunk &changes) 
 	DataChunk new_rows;
 	ReferenceColumns(changes, width + 1, width, new_rows);
 	proposal->changes->Deleted(table, old_rows);
-	if (auto &open = StatementState::Get(context).open) {
+	auto &open = StatementState::Get(context).open;
+	if (open) {
 		open->NoteReplaced(table);
 	}
 	try {
 		proposal->changes->Inserted(table, new_rows);
 	} catch (ConstraintException &) {
-		if (FindTakenKeys(context, table, new_rows).AreUnseen()) {
+		if (open && FindTakenKeys(context, table, open->ConstraintsOf(table), new_rows).AreUnseen()) {
 			// In the words of DuckDB: the key may be that of the same row, as another transaction has left it.
 			throw TransactionException("Conflict on update!");
 		}

@@ -26,9 +26,11 @@ public:
 		while (at < sql.size()) {
 			auto c = sql[at];
 			if (c == '"') {
+				begins = next_begins = false;
 				return QuotedName();
 			}
 			if (c == '\'') {
+				next_begins = false;
 				SkipText(false);
 			} else if ((c == 'e' || c == 'E') && sql.compare(at + 1, 1, "'") == 0) {
 				at++;
@@ -41,13 +43,24 @@ public:
 				at += 2;
 				SkipPast("*/");
 			} else if (IsOfWord(c)) {
-				return Word();
+				begins = next_begins;
+				auto word = Word();
+				next_begins = word == "EXPLAIN" || word == "ANALYZE";
+				return word;
 			} else {
+				if (c == '(' || c == ')' || c == ';') {
+					next_begins = true;
+				} else if (!StringUtil::CharacterIsSpace(c)) {
+					next_begins = false;
+				}
 				at++;
 			}
 		}
 		return string();
 	}
+
+	//! Whether a statement, or one inside of it, can begin with the last word: not where it is a name.
+	bool begins = false;
 
 private:
 	static bool IsOfWord(char c) {
@@ -101,34 +114,37 @@ private:
 
 	const string &sql;
 	idx_t at = 0;
+	bool next_begins = true;
 };
 
 } // namespace
 
-static vector<string> WordsOf(const string &sql) {
+static StatementKind KindOfText(const string &sql) {
 	vector<string> words;
+	set<string> verbs;
 	Words rest(sql);
 	for (auto word = rest.Next(); !word.empty(); word = rest.Next()) {
+		if (rest.begins) {
+			verbs.insert(word);
+		}
 		words.push_back(std::move(word));
 	}
-	return words;
-}
-
-static StatementKind KindOfText(const string &sql) {
-	auto words = WordsOf(sql);
+	auto does = [&](const char *verb) {
+		return verbs.count(verb) > 0;
+	};
 	auto has = [&](const char *word) {
 		return std::find(words.begin(), words.end(), word) != words.end();
 	};
-	if (has("MERGE") || (has("INSERT") && (has("CONFLICT") || has("OR")))) {
+	if (does("MERGE") || (does("INSERT") && (has("CONFLICT") || has("OR")))) {
 		return StatementKind::UPSERT;
 	}
-	if (has("UPDATE") || has("DELETE") || has("TRUNCATE")) {
+	if (does("UPDATE") || does("DELETE") || does("TRUNCATE")) {
 		// The FROM of DELETE is its own table; any other brings in something that may not be readable twice.
 		auto sources = std::count(words.begin(), words.end(), "FROM") - (words[0] == "DELETE" ? 1 : 0);
 		auto alone = sources <= 0 && !has("SELECT") && !has("USING") && !has("WITH");
 		return alone ? StatementKind::OPTIMISTIC_CHANGE : StatementKind::CHANGE;
 	}
-	if (has("INSERT") || (!words.empty() && words[0] == "COPY")) {
+	if (does("INSERT") || does("COPY")) {
 		return StatementKind::INSERT;
 	}
 	return StatementKind::OTHER;

@@ -165,6 +165,18 @@ static void Mend(ClientContext &context, LogicalOperator &op, const Scans &scans
 	}
 }
 
+void RequireJoinFaultsAvoided(ClientContext &context, LogicalOperator &plan) {
+	if (!DBConfig::GetConfig(context).IsOptimizerDisabled(OptimizerType::EXTENSION)) {
+		return;
+	}
+	Scans scans;
+	CollectScans(plan, scans);
+	if (!scans.empty()) {
+		throw InvalidInputException("this process has switched off the optimizer 'extension', without which DuckDB 2.0.0 ends the "
+		                            "process at some joins of replicated tables: set disabled_optimizers without it");
+	}
+}
+
 void RegisterJoinFaults(DatabaseInstance &instance) {
 	OptimizerExtension extension;
 	extension.optimize_function = [](OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan) {
@@ -176,6 +188,9 @@ void RegisterJoinFaults(DatabaseInstance &instance) {
 }
 
 #else
+
+void RequireJoinFaultsAvoided(ClientContext &, LogicalOperator &) {
+}
 
 void RegisterJoinFaults(DatabaseInstance &) {
 }

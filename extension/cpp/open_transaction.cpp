@@ -43,6 +43,11 @@ OpenTransaction::Table &OpenTransaction::TableOf(DuckTableEntry &entry) {
 	return table;
 }
 
+const vector<unique_ptr<BoundConstraint>> &OpenTransaction::ConstraintsOf(DuckTableEntry &entry) {
+	std::lock_guard<std::recursive_mutex> guard(lock);
+	return TableOf(entry).constraints;
+}
+
 shared_ptr<const HiddenRows> OpenTransaction::HiddenIn(const DataTableInfo &table) const {
 	std::lock_guard<std::recursive_mutex> guard(lock);
 	auto found = tables.find(const_cast<DataTableInfo *>(&table));
@@ -207,7 +212,7 @@ void OpenTransaction::Inserted(DuckTableEntry &entry, DataChunk &rows) {
 		entry.GetStorage().LocalAppend(entry, context, appended, table.constraints);
 	} catch (ConstraintException &) {
 		auto &state = StatementState::Get(context);
-		state.conflicted = state.key_conflict = FindTakenKeys(context, entry, rows).AreUnseen();
+		state.conflicted = state.key_conflict = FindTakenKeys(context, entry, table.constraints, rows).AreUnseen();
 		throw;
 	}
 }

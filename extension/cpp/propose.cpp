@@ -60,6 +60,15 @@ PhysicalPropose::PhysicalPropose(PhysicalPlan &plan, PhysicalOperator &captured,
 	children.push_back(captured);
 }
 
+static void BindCaptures(ClientContext &context, PhysicalOperator &op) {
+	if (auto capture = dynamic_cast<PhysicalCapture *>(&op)) {
+		capture->Bind(context);
+	}
+	for (auto &child : op.children) {
+		BindCaptures(context, child);
+	}
+}
+
 void PhysicalPropose::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipeline) {
 	// Runs once before each execution of the plan, and before anything below: a write that must be refused is refused
 	// here, with nothing proposed.
@@ -74,6 +83,7 @@ void PhysicalPropose::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipel
 	}
 	state.unfinished++;
 	proposal->changes = state.changes;
+	BindCaptures(context, children[0]);
 	PhysicalOperator::BuildPipelines(current, meta_pipeline);
 }
 
@@ -130,6 +140,8 @@ SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, Cli
 	if (!state.collects) {
 		HandOver(state, emitted);
 	}
+	// It has written all that it will. Rows that it goes on to give out may be read late, or never.
+	state.LeaveGate();
 	return SinkFinalizeType::READY;
 }
 

@@ -232,6 +232,22 @@ static void TellOfDamage(AttachedDatabase &db, const ErrorData &error) {
 	catalog.Fail(reason);
 }
 
+void StatementState::Forget() {
+	prepared = nullptr;
+	parameters.clear();
+	changes.reset();
+	unfinished = 0;
+	collects = false;
+	key_is_seen = false;
+}
+
+void StatementState::QueryBegin(ClientContext &) {
+	// A statement that was only bound, for the names of its tables for instance, has no end.
+	Forget();
+	lock_guard<mutex> guard(ending_lock);
+	ending = false;
+}
+
 void StatementState::QueryEnd(ClientContext &context, optional_ptr<ErrorData> error) {
 	LeaveGate();
 	auto db = read.lock();
@@ -240,12 +256,7 @@ void StatementState::QueryEnd(ClientContext &context, optional_ptr<ErrorData> er
 		TellOfDamage(*db, *error);
 	}
 	outcome.Correct(error);
-	prepared = nullptr;
-	parameters.clear();
-	changes.reset();
-	unfinished = 0;
-	collects = false;
-	key_is_seen = false;
+	Forget();
 	if (open) {
 		open->EndStatement();
 	}

@@ -2,10 +2,10 @@
 
 #include "taken_keys.hpp"
 
-#include "definition.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/common/types/conflict_manager.hpp"
 #include "duckdb/common/types/constraint_conflict_info.hpp"
+#include "duckdb/planner/bound_constraint.hpp"
 #include "duckdb/storage/data_table.hpp"
 #include "duckdb/storage/table/append_state.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
@@ -15,13 +15,13 @@ using namespace duckdb;
 
 namespace quack {
 
-TakenKeys FindTakenKeys(ClientContext &context, DuckTableEntry &table, DataChunk &rows) {
+TakenKeys FindTakenKeys(ClientContext &context, DuckTableEntry &table,
+                        const vector<unique_ptr<BoundConstraint>> &bound, DataChunk &rows) {
 	TakenKeys result;
 	auto &storage = table.GetStorage();
 	if (!storage.HasIndexes()) {
 		return result;
 	}
-	auto bound = BindConstraints(context, table);
 	auto constraints = storage.InitializeConstraintState(table, bound);
 	unordered_set<column_t> all_indexes;
 	ConflictInfo info(all_indexes);

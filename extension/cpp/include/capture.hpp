@@ -3,6 +3,7 @@
 
 #include "compat.hpp"
 #include "profile.hpp"
+#include "rows.hpp"
 #include "statement.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
 #include "duckdb/execution/physical_operator.hpp"
@@ -61,6 +62,13 @@ public:
 	duckdb::unique_ptr<duckdb::GlobalSourceState> GetGlobalSourceState(duckdb::ClientContext &context) const override;
 	//! The table that changes, for profiles.
 	virtual duckdb::string Target() const = 0;
+	//! The table that changes, if it is there before the statement.
+	virtual duckdb::optional_ptr<duckdb::DuckTableEntry> Table() const {
+		return nullptr;
+	}
+	//! Binds what the capture needs of its table, before anything runs: to do so changes the connection for a moment, which
+	//! other parts of the statement would see.
+	void Bind(duckdb::ClientContext &context);
 
 	duckdb::shared_ptr<Proposal> proposal;
 	bool return_chunk;
@@ -68,6 +76,8 @@ public:
 	bool is_alone = false;
 
 protected:
+	//! Of the table, for an upsert that may meet keys that it has not found.
+	BoundConstraints constraints;
 	//! What a bulk change has put aside.
 	virtual void FinishBulk(duckdb::ClientContext &, CaptureState &) const {
 	}
@@ -88,6 +98,9 @@ public:
 	}
 	duckdb::string Target() const override {
 		return table.schema.GetQualifiedName(table.name).ToString();
+	}
+	duckdb::optional_ptr<duckdb::DuckTableEntry> Table() const override {
+		return table;
 	}
 	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
 	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;
@@ -135,6 +148,9 @@ public:
 	duckdb::string Target() const override {
 		return table.schema.GetQualifiedName(table.name).ToString();
 	}
+	duckdb::optional_ptr<duckdb::DuckTableEntry> Table() const override {
+		return table;
+	}
 	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
 	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;
 	void Apply(duckdb::ClientContext &context, duckdb::DataChunk &changes, CaptureState &state) const override;
@@ -172,6 +188,9 @@ public:
 	}
 	duckdb::string Target() const override {
 		return table.schema.GetQualifiedName(table.name).ToString();
+	}
+	duckdb::optional_ptr<duckdb::DuckTableEntry> Table() const override {
+		return table;
 	}
 	void Capture(duckdb::ClientContext &context, duckdb::DataChunk &chunk, CaptureState &state) const override;
 	duckdb::vector<duckdb::LogicalType> ChangeTypes() const override;

@@ -3,6 +3,10 @@
 
 #include "duckdb.hpp"
 
+namespace duckdb {
+class LogicalOperator;
+}
+
 namespace quack {
 
 //! Changes plans, after DuckDB has optimized them, so that they avoid three faults of DuckDB 2.0.0:
@@ -17,5 +21,8 @@ namespace quack {
 //! - A join by several keys loses rows when a LIST or an ARRAY comes after a key that is constant in a chunk
 //!   (`ListLoopHash` combines hashes that it has not written). A LIST or an ARRAY comes first.
 void RegisterJoinFaults(duckdb::DatabaseInstance &instance);
+
+//! Refuses a plan that reads replicated tables while the host has switched off what changes plans (`disabled_optimizers`).
+void RequireJoinFaultsAvoided(duckdb::ClientContext &context, duckdb::LogicalOperator &plan);
 
 } // namespace quack

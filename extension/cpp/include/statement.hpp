@@ -84,6 +84,7 @@ public:
 	bool IsUpsert() const {
 		return gate && passed == StatementKind::UPSERT;
 	}
+	void QueryBegin(duckdb::ClientContext &context) override;
 	void QueryEnd(duckdb::ClientContext &context, duckdb::optional_ptr<duckdb::ErrorData> error) override;
 	void TransactionCommit(duckdb::MetaTransaction &transaction, duckdb::ClientContext &context) override;
 	void TransactionRollback(duckdb::MetaTransaction &transaction, duckdb::ClientContext &context) override;
@@ -141,6 +142,9 @@ public:
 	duckdb::atomic<idx_t> unfinished {0};
 
 private:
+	//! Forgets what belongs to one statement.
+	void Forget();
+
 	duckdb::mutex ending_lock;
 	bool ending = false;
 	//! Whether the applier has interrupted the statement.

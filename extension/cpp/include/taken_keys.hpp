@@ -4,6 +4,7 @@
 #include "duckdb.hpp"
 
 namespace duckdb {
+class BoundConstraint;
 class DuckTableEntry;
 }
 
@@ -21,6 +22,9 @@ struct TakenKeys {
 };
 
 //! Which rows of the table have a key, or refer to a key, in the way of `rows`, the new ones of the transaction left out.
-TakenKeys FindTakenKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table, duckdb::DataChunk &rows);
+//! The constraints of the table are bound before, because parts of a statement run at the same time (`ClosedScope`).
+TakenKeys FindTakenKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table,
+                        const duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> &constraints,
+                        duckdb::DataChunk &rows);
 
 } // namespace quack
