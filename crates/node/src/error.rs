@@ -251,6 +251,9 @@ pub enum WaitError {
         /// What was waited for.
         what: &'static str,
     },
+    /// The leader has said what is committed, and it is not applied here.
+    #[error("the node has not applied yet what was committed before")]
+    Behind,
     /// The caller was interrupted.
     #[error("interrupted")]
     Interrupted,

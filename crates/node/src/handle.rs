@@ -30,6 +30,8 @@ use crate::{Error, NodeConfig, ProposeError, WaitError};
 
 /// How often a waiting thread looks whether it was interrupted.
 const POLL: Duration = Duration::from_millis(20);
+/// How long a read waits for what was committed before it: the largest entries take some seconds, and more beside others.
+const APPLY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often an entry is tried again for which there was no memory.
 const MEMORY_POLL: Duration = Duration::from_millis(200);
@@ -167,7 +169,8 @@ impl NodeHandle {
 
     /// Waits until everything that was acknowledged anywhere in the cluster before
     /// this call is applied here: reads that begin now are linearizable (Ongaro's
-    /// thesis, section 6.4). Returns the position.
+    /// thesis, section 6.4). Returns the position. `timeout` is for the leader's word; what has been committed is applied
+    /// as fast as it can be, and one large entry may take longer than an election.
     pub fn linearize(
         &self,
         timeout: Duration,
@@ -200,8 +203,11 @@ impl NodeHandle {
                 return Err(error);
             }
         };
-        self.wait_applied(index, deadline.saturating_duration_since(Instant::now()), interrupted)?;
-        Ok(index)
+        match self.wait_applied(index, APPLY_PATIENCE, interrupted) {
+            Ok(()) => Ok(index),
+            Err(WaitError::TimedOut { .. }) => Err(WaitError::Behind),
+            Err(error) => Err(error),
+        }
     }
 
     fn ended(&self) -> WaitError {

@@ -82,6 +82,22 @@ fn status_shows_a_leader_of_one() {
 }
 
 #[test]
+fn a_read_waits_longer_for_an_entry_that_is_applied_than_for_the_leader() {
+    let folder = tempfile::tempdir().unwrap();
+    let (node, control) = start(folder.path());
+    write(&node, "a").unwrap();
+    control.apply_slow.store(1000, Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let written = scope.spawn(|| write(&node, "slow"));
+        while node.status(|_| None)[0].commit_index < LogIndex(3) {
+            std::thread::yield_now();
+        }
+        assert_eq!(node.linearize(Duration::from_millis(200), &never).unwrap(), LogIndex(3));
+        written.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn sixteen_proposers_share_log_writes_and_batches() {
     let folder = tempfile::tempdir().unwrap();
     let (node, control) = start(folder.path());
