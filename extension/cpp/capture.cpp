@@ -132,6 +132,11 @@ PhysicalCapture::PhysicalCapture(PhysicalPlan &plan, vector<LogicalType> types, 
       proposal(std::move(proposal)), return_chunk(return_chunk) {
 }
 
+string PhysicalCapture::Target() const {
+	auto table = Table();
+	return table ? table->schema.GetQualifiedName(table->name).ToString() : string();
+}
+
 void PhysicalCapture::Bind(ClientContext &context) {
 	auto table = Table();
 	if (!table) {

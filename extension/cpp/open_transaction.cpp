@@ -43,7 +43,7 @@ OpenTransaction::Table &OpenTransaction::TableOf(DuckTableEntry &entry) {
 	return table;
 }
 
-const vector<unique_ptr<BoundConstraint>> &OpenTransaction::ConstraintsOf(DuckTableEntry &entry) {
+const BoundConstraints &OpenTransaction::ConstraintsOf(DuckTableEntry &entry) {
 	std::lock_guard<std::recursive_mutex> guard(lock);
 	return TableOf(entry).constraints;
 }

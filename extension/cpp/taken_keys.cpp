@@ -15,8 +15,8 @@ using namespace duckdb;
 
 namespace quack {
 
-TakenKeys FindTakenKeys(ClientContext &context, DuckTableEntry &table,
-                        const vector<unique_ptr<BoundConstraint>> &bound, DataChunk &rows) {
+TakenKeys FindTakenKeys(ClientContext &context, DuckTableEntry &table, const BoundConstraints &bound,
+                        DataChunk &rows) {
 	TakenKeys result;
 	auto &storage = table.GetStorage();
 	if (!storage.HasIndexes()) {

@@ -112,16 +112,16 @@ impl SharedNode {
                 Err(WaitError::Interrupted) => {
                     return Err(StoreError::new(ErrorKind::INTERRUPT, "Interrupted!"));
                 }
+                Err(WaitError::Behind) => {
+                    let message = "this node has not applied yet what was committed before this read: read again, on \
+                                   another node, or with consistency 'session'";
+                    return Err(StoreError::new(ErrorKind::CONNECTION, message));
+                }
                 Err(error) => error,
             };
             // A new leader may answer.
             let again =
                 matches!(error, WaitError::Refused(Refusal::NotLeader { .. } | Refusal::LeaderChanged));
-            if matches!(error, WaitError::Behind) {
-                let message = "this node has not applied yet what was committed before this read: read again, on another \
-                               node, or with consistency 'session'";
-                return Err(StoreError::new(ErrorKind::CONNECTION, message));
-            }
             if !again || Instant::now() >= deadline {
                 let message = format!(
                     "a linearizable read needs the cluster's quorum, which this node cannot reach: {error}. See FROM \

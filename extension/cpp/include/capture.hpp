@@ -61,7 +61,7 @@ public:
 	duckdb::unique_ptr<duckdb::GlobalSinkState> GetGlobalSinkState(duckdb::ClientContext &context) const override;
 	duckdb::unique_ptr<duckdb::GlobalSourceState> GetGlobalSourceState(duckdb::ClientContext &context) const override;
 	//! The table that changes, for profiles.
-	virtual duckdb::string Target() const = 0;
+	virtual duckdb::string Target() const;
 	//! The table that changes, if it is there before the statement.
 	virtual duckdb::optional_ptr<duckdb::DuckTableEntry> Table() const {
 		return nullptr;
@@ -95,9 +95,6 @@ public:
 
 	duckdb::string GetName() const override {
 		return "QUACK_INSERT";
-	}
-	duckdb::string Target() const override {
-		return table.schema.GetQualifiedName(table.name).ToString();
 	}
 	duckdb::optional_ptr<duckdb::DuckTableEntry> Table() const override {
 		return table;
@@ -145,9 +142,6 @@ public:
 	duckdb::string GetName() const override {
 		return "QUACK_UPDATE";
 	}
-	duckdb::string Target() const override {
-		return table.schema.GetQualifiedName(table.name).ToString();
-	}
 	duckdb::optional_ptr<duckdb::DuckTableEntry> Table() const override {
 		return table;
 	}
@@ -185,9 +179,6 @@ public:
 
 	duckdb::string GetName() const override {
 		return "QUACK_DELETE";
-	}
-	duckdb::string Target() const override {
-		return table.schema.GetQualifiedName(table.name).ToString();
 	}
 	duckdb::optional_ptr<duckdb::DuckTableEntry> Table() const override {
 		return table;

@@ -61,7 +61,7 @@ public:
 	void Updated(duckdb::DuckTableEntry &table, duckdb::DataChunk &rows) override;
 
 	//! The table's constraints as they are bound for this transaction, and its indexes with them.
-	const duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> &ConstraintsOf(duckdb::DuckTableEntry &table);
+	const BoundConstraints &ConstraintsOf(duckdb::DuckTableEntry &table);
 
 	//! Announces changes of rows to DuckDB before a statement makes any, and keeps only those of its locks that they need.
 	void BeginStatement();

@@ -1,12 +1,7 @@
 //! Keys that rows of a table have already.
 #pragma once
 
-#include "duckdb.hpp"
-
-namespace duckdb {
-class BoundConstraint;
-class DuckTableEntry;
-}
+#include "rows.hpp"
 
 namespace quack {
 
@@ -24,7 +19,6 @@ struct TakenKeys {
 //! Which rows of the table have a key, or refer to a key, in the way of `rows`, the new ones of the transaction left out.
 //! The constraints of the table are bound before, because parts of a statement run at the same time (`ClosedScope`).
 TakenKeys FindTakenKeys(duckdb::ClientContext &context, duckdb::DuckTableEntry &table,
-                        const duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> &constraints,
-                        duckdb::DataChunk &rows);
+                        const BoundConstraints &constraints, duckdb::DataChunk &rows);
 
 } // namespace quack
