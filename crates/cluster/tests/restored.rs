@@ -89,6 +89,10 @@ fn with_two_put_back(world: &World) {
     for node in &nodes {
         node.set(&format!("of-{}", node.id), "x");
     }
+    // Alone, n0 shows what it knew to be committed when it wrote its last entry.
+    nodes.iter().for_each(|node| has_value(&nodes[0], &format!("of-{}", node.id)));
+    nodes[0].set("last", "x");
+    has_value(&nodes[0], "last");
     nodes.into_iter().for_each(Node::kill);
     names.iter().for_each(|name| put_back(world, name, &world.data(&format!("backup-{name}"))));
 }
