@@ -13,12 +13,15 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 from quack_testing import clients, isolation_clients, placing
 from quack_testing.cluster import Cluster, wait_for
+from quack_testing.disks import Disks
 from quack_testing.history import History
 from quack_testing.node import TOKEN
+from quack_testing.ports import free_ports
 from quack_testing.process import DatabaseError, ProcessEnded, pause, resume
 from quack_testing.proxy import HEALTHY, Fault, FaultProxy
 
@@ -26,16 +29,24 @@ NODES = 3
 # How long a recovery may take before the run fails: an order of magnitude beyond what a slow machine needs.
 RECOVERY_SECONDS = 120
 STATE_QUERY = "FROM quack_state_hash()"
+# What a node says of itself that finds its folder older than its promises; its next start rebuilds it.
+RESTORED = "its folder is older than what it has promised"
+# How much of what was not synced survives a loss of power.
+SURVIVING_PERCENT = (0, 0, 50, 95, 100)
 # Mean pause between two changes of the groups of tables.
 PLACING_SECONDS = 0.5
 
 
+def node_names():
+    return [f"n{number}" for number in range(NODES)]
+
+
 class Chaos:
     """One run. `workload` is a module that says what clients do and what must hold of it: `clients`, for instance. With
-    `groups` its tables change their groups all the time."""
+    `groups` its tables change their groups all the time; with `disks` a node that is killed has lost its power."""
 
     def __init__(
-        self, folder, seed, track=lambda thing: thing, consistency="linearizable", workload=clients, groups=False
+        self, folder, seed, track=lambda thing: thing, consistency="linearizable", workload=clients, groups=False, disks=None
     ):
         self.folder = Path(folder)
         self.track = track
@@ -45,10 +56,14 @@ class Chaos:
         self.thread = threading.local()
         self.thread.random = random.Random(f"{seed} faults")
         self.history = History(self.folder / "history.jsonl")
-        names = [f"n{number}" for number in range(NODES)]
+        names = node_names()
         self.proxy = FaultProxy(names, lambda: self.cluster.pids())
         self.cluster = Cluster(self.folder, NODES, track, addresses=self.proxy.ports)
         self.proxy.targets.update(self.cluster.ports)
+        self.disks = disks
+        if disks:
+            for node in self.cluster.nodes.values():
+                node.data_dir = disks.place(node.name) / "data"
         self.ready = dict.fromkeys(names)
         self.counts = Counter()
         self.stop_clients = threading.Event()
@@ -72,16 +87,18 @@ class Chaos:
             self.attach(name)
 
     def attach(self, name):
-        process = self.cluster[name].process
-        uri = self.cluster[name].uri
-        process.sql(f"SET GLOBAL quack_consistency = '{self.consistency}'")
-        attach = f"ATTACH '{uri}' AS cp (TYPE quack, TOKEN '{TOKEN}')"
         deadline = time.monotonic() + RECOVERY_SECONDS
         while True:
+            process = self.cluster[name].process
+            process.sql(f"SET GLOBAL quack_consistency = '{self.consistency}'")
             try:
-                process.sql(attach)
+                process.sql(f"ATTACH '{self.cluster[name].uri}' AS cp (TYPE quack, TOKEN '{TOKEN}')")
                 break
             except DatabaseError as error:
+                if RESTORED in str(error):
+                    self.counts["recognised"] += 1
+                    self.kill(name)
+                    self.cluster[name].start(attach=False)
                 if time.monotonic() > deadline:
                     raise AssertionError(f"{name} is not ready after {RECOVERY_SECONDS} s: {error}") from error
                 self.history.event(f"attach on {name}: {error}"[:300])
@@ -94,6 +111,28 @@ class Chaos:
             self.counts["kills"] += 1
         for name in names:
             self.cluster[name].process.kill()
+        if self.disks:
+            for name in names:
+                self.disks.lose_power(name, self.random.choice(SURVIVING_PERCENT), self.random.randrange(1 << 32))
+                self.counts["power losses"] += 1
+
+    def exchange(self, name, copy=None):
+        """Exchanges the folder of a node that does not run for a copy, or for nothing; not even a loss of power brings it
+        back."""
+        folder = self.cluster[name].data_dir
+        shutil.rmtree(folder)
+        if copy:
+            shutil.move(copy, folder)
+        if self.disks:
+            self.disks.sync(name)
+
+    def stop(self, name):
+        """Stops a node in the ordinary way."""
+        self.counts["stops"] += 1
+        self.ready[name] = None
+        code = self.cluster[name].stop()
+        if code != 0:
+            self.wrong.append(f"{name} ended with {code}: {self.cluster[name].process.stderr_tail()}")
 
     def leader(self):
         """The name of the node that says it leads, or any."""
@@ -235,7 +274,7 @@ class Chaos:
         self.all_members_vote()
         self.note(f"wipe {name}")
         self.kill(name)
-        shutil.rmtree(self.cluster[name].data_dir)
+        self.exchange(name)
         self.counts["wipes"] += 1
         self.start(name)
         if self.random.random() < 0.5:
@@ -251,7 +290,7 @@ class Chaos:
         self.all_members_vote()
         self.note(f"wipe {name} and kill it while it reseeds")
         self.kill(name)
-        shutil.rmtree(self.cluster[name].data_dir)
+        self.exchange(name)
         self.counts["wipes"] += 1
         for _ in range(self.random.randint(1, 3)):
             self.cluster[name].start(attach=False)
@@ -263,13 +302,62 @@ class Chaos:
     def stop_one(self):
         name = self.victim()
         self.note(f"stop {name}")
-        self.counts["stops"] += 1
-        self.ready[name] = None
-        code = self.cluster[name].stop()
-        if code != 0:
-            self.wrong.append(f"{name} ended with {code}: {self.cluster[name].process.stderr_tail()}")
+        self.stop(name)
         self.pause(0, 1)
         self.start(name)
+
+    def roll(self):
+        """Restarts all nodes, one after the other, as an upgrade does."""
+        self.note("roll")
+        for name in self.random.sample(self.cluster.names, NODES):
+            stops = self.random.random() < 0.7
+            if stops:
+                self.stop(name)
+            else:
+                self.kill(name)
+            self.start(name)
+
+    def restore(self):
+        """Puts a copy of a node's folder back, taken while the node stood still or did not run."""
+        name = self.victim()
+        self.all_members_vote()
+        copy = self.folder / "copy"
+        runs = self.random.random() < 0.5
+        self.note(f"copy {name}, which {'stands still' if runs else 'does not run'}")
+        if runs:
+            pause(self.cluster[name].process)
+        else:
+            self.kill(name)
+        shutil.copytree(self.cluster[name].data_dir, copy)
+        if runs:
+            resume(self.cluster[name].process)
+        else:
+            self.start(name)
+        for _ in range(self.random.randint(0, 2)):
+            self.pause(0, 1)
+            self.kill(name)
+            self.start(name)
+        self.pause(0, 2)
+        self.note(f"restore {name}")
+        self.kill(name)
+        self.exchange(name, copy)
+        self.counts["restores"] += 1
+        self.start(name)
+        self.all_members_vote()
+
+    def move(self):
+        """All nodes come back under other addresses."""
+        self.note("move")
+        for name in self.cluster.names:
+            if self.random.random() < 0.5:
+                self.stop(name)
+            else:
+                self.kill(name)
+        self.proxy.move()
+        self.cluster.move(dict(zip(self.cluster.names, free_ports(NODES))))
+        self.proxy.targets.update(self.cluster.ports)
+        self.counts["moves"] += 1
+        self.start(*self.cluster.names)
 
     def transfer(self):
         at, to = self.random_node(), self.random_node()
@@ -308,11 +396,13 @@ class Chaos:
         return fault
 
     OF_NETWORK = (isolate, one_way, cut_link, cut_all, flap, slow)
-    OF_PROCESSES = (kill_one, kill_two, kill_in_quick_succession, pause_one, pause_and_kill, wipe, wipe_unattached, stop_one)
+    OF_PROCESSES = (
+        kill_one, kill_two, kill_in_quick_succession, pause_one, pause_and_kill, wipe, wipe_unattached, restore, stop_one,
+    )  # fmt: skip
     FAULTS = {
         two_at_once: 25, kill_one: 20, kill_two: 6, kill_all: 3, kill_in_quick_succession: 4, pause_one: 10, pause_and_kill: 6,
         isolate: 12, one_way: 10, cut_link: 8, cut_all: 3, flap: 5, slow: 8, kill_while_cut: 8,
-        wipe: 5, wipe_unattached: 4, stop_one: 6, transfer: 8,
+        wipe: 5, wipe_unattached: 4, restore: 6, stop_one: 6, roll: 4, move: 3, transfer: 8,
     }  # fmt: skip
 
     def note(self, what):
@@ -419,9 +509,9 @@ class Chaos:
         )
 
 
-def run(folder, seed, seconds, track=lambda thing: thing, **options):
+def run(folder, seed, seconds, track=lambda thing: thing, kind=Chaos, **options):
     """A whole run; raises AssertionError, with the seed, when something is wrong. The history stays in the folder."""
-    chaos = Chaos(folder, seed, track, **options)
+    chaos = kind(folder, seed, track, **options)
     try:
         chaos.run(seconds)
     except BaseException as error:
@@ -448,15 +538,17 @@ def main():
     )
     parser.add_argument("--workload", choices=WORKLOADS, default="statements")
     parser.add_argument("--groups", action="store_true", help="the tables change their groups all the time")
+    parser.add_argument("--power", action="store_true", help="a node that is killed loses what it has not synced")
     parser.add_argument("--folder", help="where data and history go; a temporary folder, which is kept on failure")
     arguments = parser.parse_args()
     seed = int(arguments.seed) if arguments.seed is not None else random.SystemRandom().randrange(1 << 32)
     folder = Path(arguments.folder or tempfile.mkdtemp(prefix="quack-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
     print(f"chaos: seed {seed}, {arguments.minutes} minutes, in {folder}", flush=True)
+    options = {"consistency": arguments.consistency, "workload": WORKLOADS[arguments.workload], "groups": arguments.groups}
     try:
-        options = {"consistency": arguments.consistency, "workload": WORKLOADS[arguments.workload]}
-        run(folder, seed, arguments.minutes * 60, groups=arguments.groups, **options)
+        with Disks(node_names()) if arguments.power else nullcontext() as disks:
+            run(folder, seed, arguments.minutes * 60, disks=disks, **options)
     except AssertionError as error:
         print(f"chaos: failed with seed {seed}: {error}", file=sys.stderr)
         sys.exit(1)

@@ -11,6 +11,7 @@ from quack_testing.history import (
     check_counters,
     check_counts,
     check_inserts,
+    check_loads,
     check_registers,
     check_sums,
 )
@@ -24,6 +25,9 @@ REGISTER_SECONDS = 1.5
 COUNTERS = 3
 ACCOUNTS = 8
 ACCOUNT_START = 1000
+# A load travels in some parts of 4 MiB.
+LOAD_ROWS = 10_000
+LOAD_VALUE = "repeat(md5((? + i)::VARCHAR), 40)"
 ANSWER_SECONDS = 40
 INTERRUPTED_SECONDS = 10
 PAUSE_SECONDS = 0.05
@@ -34,13 +38,13 @@ MAY_BE_THERE = ("outcome of the write is unknown", "has taken effect")
 # How often each operation is drawn.
 WEIGHTS = {
     "read": 25, "write": 12, "cas": 12, "replace": 4,
-    "insert": 14, "increment": 10, "count": 4, "transfer": 6, "sum": 4, "status": 2,
+    "insert": 14, "increment": 10, "count": 4, "transfer": 6, "sum": 4, "status": 2, "load": 0.5,
 }  # fmt: skip
 
 
 CLIENTS = 6
 # The tables, each with the column by which it may be sharded.
-SHARD_KEYS = {"registers": "k", "counters": "id", "accounts": "id", "keyed": "k", "bag": "node"}
+SHARD_KEYS = {"registers": "k", "counters": "id", "accounts": "id", "keyed": "k", "bag": "node", "loads": "i"}
 # What goes through as soon as a node takes writes, without effect.
 PROGRESS = "UPDATE cp.counters SET n = n WHERE id = 0"
 
@@ -56,6 +60,7 @@ def create_tables(node):
         "CREATE TABLE cp.keyed (k BIGINT PRIMARY KEY, node VARCHAR)",
         # Without a key, so that a row that is inserted twice is there twice.
         "CREATE TABLE cp.bag (k BIGINT, node VARCHAR)",
+        "CREATE TABLE cp.loads (k BIGINT, i BIGINT, v VARCHAR)",
     ):
         node.sql(statement)
 
@@ -68,7 +73,8 @@ def check_tables(history, node):
         for key, count in node.sql(f"SELECT k, count(*) FROM cp.{table} GROUP BY k")
     }
     counters = dict(node.sql("SELECT id, n FROM cp.counters"))
-    wrong = check_inserts(history, rows) + check_counters(history, counters)
+    loads = dict(node.sql("SELECT k, count(DISTINCT (i, v)) FROM cp.loads GROUP BY k"))
+    wrong = check_inserts(history, rows) + check_counters(history, counters) + check_loads(history, loads)
     total = node.value("SELECT sum(n) FROM cp.accounts")
     if int(total) != ACCOUNTS * ACCOUNT_START:
         wrong.append(f"the accounts hold {total}")
@@ -110,6 +116,8 @@ class Client(threading.Thread):
         self.sequence = 0
         self.connection = 0
         self.seen = {}
+        # The load of this client that is, or may be, in the table.
+        self.loaded = None
         self.process = None
         self.home = None
         self.failure = None
@@ -233,6 +241,27 @@ class Client(threading.Thread):
             assert self.sql(f"INSERT INTO cp.{table} VALUES (?, ?)", [key, self.home]) == [(1,)]
 
         self.record({"kind": "insert", "table": table, "key": key}, work)
+
+    def load(self):
+        """Inserts many rows in one statement, or takes those of last time away."""
+        if self.loaded is not None:
+            return self.unload()
+        self.loaded = self.fresh()
+
+        def work(_):
+            statement = f"INSERT INTO cp.loads SELECT ?, i, {LOAD_VALUE} FROM range({LOAD_ROWS}) r(i)"
+            assert self.sql(statement, [self.loaded, self.loaded]) == [(LOAD_ROWS,)]
+
+        self.record({"kind": "load", "key": self.loaded, "rows": LOAD_ROWS}, work)
+
+    def unload(self):
+        key, self.loaded = self.loaded, None
+
+        def work(_):
+            ((count,),) = self.sql("DELETE FROM cp.loads WHERE k = ?", [key])
+            assert count in (0, LOAD_ROWS), f"{count} rows of load {key}"
+
+        self.record({"kind": "unload", "key": key}, work)
 
     def increment(self):
         key = self.random.randrange(COUNTERS)

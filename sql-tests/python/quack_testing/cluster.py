@@ -81,6 +81,12 @@ class Cluster:
         self.nodes[name] = self.new_node(name)
         return self.nodes[name]
 
+    def move(self, ports):
+        """Gives all nodes, which do not run, other ports of their own, and tells them of `addresses` as these are now."""
+        self.ports.update(ports)
+        for name, node in self.nodes.items():
+            node.port, node.options["peers"] = self.ports[name], self.peers()
+
     def start(self):
         """Starts all nodes and attaches on each of them: a node is ready only when the cluster is."""
         for node in self.nodes.values():

@@ -115,6 +115,22 @@ def check_inserts(history, rows):
     return wrong
 
 
+def check_loads(history, rows):
+    """Each load is there as a whole or not at all; `rows` is the count of rows of each key at the end."""
+    wrong = []
+    taken_away = {o["key"]: o["outcome"] for o in history.of("unload") if o["outcome"] != FAILED}
+    for load in history.of("load"):
+        key, whole = load["key"], load["rows"]
+        allowed = {OK: {whole}, FAILED: {0}, UNKNOWN: {0, whole}}[load["outcome"]]
+        if key in taken_away:
+            allowed = {0} if taken_away[key] == OK else allowed | {0}
+        if rows.get(key, 0) not in allowed:
+            wrong.append(f"{rows.get(key, 0)} rows and not {sorted(allowed)}: {load}")
+    known = {load["key"] for load in history.of("load")}
+    wrong += [f"no client loaded {key}" for key in rows if key not in known]
+    return wrong
+
+
 def check_counters(history, final):
     """Each counter ends between what was acknowledged and that with all unknown ones."""
     wrong = []

@@ -128,6 +128,9 @@ class FaultProxy:
     async def _listen(self):
         self.change = asyncio.Event()
         self.servers = []
+        await self._listen_for_all()
+
+    async def _listen_for_all(self):
         for name in self.names:
             server = await asyncio.start_server(
                 lambda reader, writer, name=name: self._accept(name, reader, writer), "127.0.0.1", 0
@@ -135,12 +138,25 @@ class FaultProxy:
             self.servers.append(server)
             self.ports[name] = server.sockets[0].getsockname()[1]
 
+    def move(self):
+        """Listens on other ports than before."""
+        async def listen_elsewhere():
+            former = list(self.servers)
+            self.servers.clear()
+            await self._listen_for_all()
+            self._end(former)
+
+        self._call(listen_elsewhere())
+
+    def _end(self, servers):
+        for server in servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.abort()
+
     def close(self):
         async def end():
-            for server in self.servers:
-                server.close()
-            for connection in list(self.connections):
-                connection.abort()
+            self._end(self.servers)
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             for task in tasks:
                 task.cancel()
