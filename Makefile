@@ -128,8 +128,8 @@ reshards: dist venv ## lanes that change all the time, simulated (SEEDS=n, some 
 	QUACK_RESHARDS=$(or $(RESHARDS),200) $(QUACK_PYTHON) -m pytest -q -s sql-tests/process/test_resharding.py
 
 .PHONY: chaos
-chaos: dist venv ## kill, cut off, pause and empty real nodes under a checked load: MINUTES=n, SEED=s, GROUPS=1
-	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups)
+chaos: dist venv ## kill, cut off, pause, empty, restore and move real nodes under a checked load: MINUTES=n, SEED=s, GROUPS=1, POWER=1
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups) $(if $(POWER),--power)
 
 .PHONY: isolation
 isolation: dist venv ## the same faults, with transactions that a checker of isolation looks at: MINUTES=n, SEED=s

@@ -8,6 +8,7 @@ from quack_testing import chaos, disks
 from quack_testing.cluster import Cluster
 from quack_testing.node import Node
 from quack_testing.preload import preloaded
+from quack_testing.quackd import quackctl
 
 MINUTES = float(os.environ.get("QUACK_POWER_MINUTES", 1))
 # What survives of what was not synced, in percent.
@@ -109,19 +110,22 @@ def test_a_sync_that_is_missing_is_found(tmp_path, track):
 
 
 @pytest.mark.parametrize("percent", LUCK)
-def test_a_backup_that_is_reported_done_survives_a_loss_of_power(tmp_path, track, percent):
-    with disks.Disks(["n0", "backups"]) as mounted:
+def test_a_backup_and_what_is_restored_from_it_survive_a_loss_of_power(tmp_path, track, percent):
+    with disks.Disks(["n0", "backups", "n1"]) as mounted:
         node = track(Node(tmp_path))
         node.data_dir = mounted.place("n0") / "data"
         node.start()
         node.sql("CREATE TABLE cp.t AS SELECT range AS i FROM range(10000)")
         backup = mounted.place("backups") / "first"
         node.sql(f"CALL quack_backup('cp', '{backup}')")
-        node.kill()
         lose_power(mounted, ["backups"], percent)
-        restored = track(Node(tmp_path, "restored"))
-        restored.data_dir = backup
-        restored.name = "n0"
+        restored = track(Node(tmp_path, "n1"))
+        restored.data_dir = mounted.place("n1") / "data"
+        node_options = ("--node-id", "n1", "--endpoint", "quack:127.0.0.1:9494")
+        code, printed = quackctl("restore", "--from", backup, "--data-dir", restored.data_dir, *node_options)
+        assert code == 0, printed
+        lose_power(mounted, ["n1"], percent)
         restored.start()
-        assert len(held(restored)) == 10000
+        assert held(restored) == set(range(10000))
         assert restored.stop() == 0
+        assert node.stop() == 0
