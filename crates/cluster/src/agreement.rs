@@ -1,6 +1,7 @@
 //! Differing outcomes are noticed at once: with every frame a node says what it has decided so far, and with every entry
 //! what its origin had decided. Where that differs from what this node has, the leader asks all members what they have
-//! decided at that position. A node that differs from a majority of the voters is told so, and stops; the leader, too.
+//! decided at that position. A node that differs from a majority of the voters is told so, asks all members itself, and
+//! stops; the leader, too.
 //!
 //! Without a majority it is not known which nodes are right, and none stops.
 
@@ -101,34 +102,11 @@ impl Cluster {
     }
 
     /// Finds out who has decided differently, and tells them. False when no node can be told.
-    fn decide(self: &Arc<Self>, running: &Running, position: LogIndex, said: &mut Said) -> bool {
+    fn decide(&self, running: &Running, position: LogIndex, said: &mut Said) -> bool {
         let membership = running.node.membership();
-        let takes_part = |member: &Member| {
-            membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id())
-        };
-        let members: Vec<Member> = self.roster.members().into_iter().filter(takes_part).collect();
-        let (sender, heard) = channel();
-        let (count, deadline) = (members.len(), Instant::now() + ASK_TIME);
-        for member in members {
-            let (this, sender) = (Arc::clone(self), sender.clone());
-            let ask = move || {
-                let answer = this.decided_by(&member, position, deadline);
-                // The caller may have gone on.
-                let _ = sender.send((member, answer));
-            };
-            if let Err(error) = quack_types::thread::builder("quack-ask").spawn(ask) {
-                tracing::error!(%error, "a member cannot be asked what it has decided");
-            }
-        }
-        drop(sender);
-        let (mut answers, mut told) = (Answers::default(), BTreeSet::new());
-        while answers.known.len() < count {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match heard.recv_timeout(left) {
-                Ok(answer) => answers.known.push(answer),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
-            }
-            let Some(right) = answers.majority(&membership) else { continue };
+        let mut told = BTreeSet::new();
+        let answers = self.ask_what_is_decided(&membership, position, |answers| {
+            let Some(right) = answers.majority(&membership) else { return };
             let found = Found::Outcomes(Digest { position: position.0, value: right });
             for (member, answer) in &answers.known {
                 let differs = answer.as_ref().is_ok_and(|own| *own != right);
@@ -137,17 +115,56 @@ impl Cluster {
                     self.tell_diverged(running, &member.node, &found);
                 }
             }
-        }
+        });
         if answers.majority(&membership).is_none() && said.is_due() {
             tracing::error!(
                 %position,
                 decided = answers.text(),
-                "nodes have decided differently, and no majority of the voters agrees: nobody can say who is right, and \
-                 nobody stops. Start the voters that are missing; if there are none, compare the nodes' tables before \
-                 anything else"
+                "nodes have decided differently, and no majority of the voters agrees: which of them are right is not \
+                 known, and none stops. Start the voters that are missing; if there are none, compare the nodes' tables \
+                 before anything else"
             );
         }
         !told.is_empty()
+    }
+
+    /// Asks all members what they have decided up to a position; `heard` sees what is known after each answer.
+    fn ask_what_is_decided(
+        &self,
+        membership: &Membership,
+        position: LogIndex,
+        mut heard: impl FnMut(&Answers),
+    ) -> Answers {
+        let takes_part = |member: &Member| {
+            membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id())
+        };
+        let members: Vec<Member> = self.roster.members().into_iter().filter(takes_part).collect();
+        let (sender, answered) = channel();
+        let (count, deadline) = (members.len(), Instant::now() + ASK_TIME);
+        let mut answers = Answers::default();
+        std::thread::scope(|scope| {
+            for member in members {
+                let sender = sender.clone();
+                let ask = move || {
+                    let answer = self.decided_by(&member, position, deadline);
+                    // The caller may have gone on.
+                    let _ = sender.send((member, answer));
+                };
+                if let Err(error) = quack_types::thread::builder("quack-ask").spawn_scoped(scope, ask) {
+                    tracing::error!(%error, "a member cannot be asked what it has decided");
+                }
+            }
+            drop(sender);
+            while answers.known.len() < count {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match answered.recv_timeout(left) {
+                    Ok(answer) => answers.known.push(answer),
+                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+                }
+                heard(&answers);
+            }
+        });
+        answers
     }
 
     fn decided_by(&self, member: &Member, position: LogIndex, deadline: Instant) -> Result<u64, String> {
@@ -188,15 +205,22 @@ impl Cluster {
         }
     }
 
-    /// A majority has decided something up to a position: if this node has not, it stops.
+    /// A member says that a majority has decided something else up to a position. This node stops when that is so: it asks
+    /// the others itself, because one member may be mistaken, or lie.
     pub(crate) fn decided_otherwise(&self, running: &Running, said: Mark) {
-        match running.node.decided_at(said.root) {
-            DigestAt::Known(own) if own != said.digest => running.node.degrade_for_good(&format!(
+        let DigestAt::Known(own) = running.node.decided_at(said.root) else {
+            tracing::warn!(%said, "told of other outcomes at an entry of which this node knows none");
+            return;
+        };
+        let membership = running.node.membership();
+        let answers = self.ask_what_is_decided(&membership, said.root, |_| {});
+        match answers.majority(&membership) {
+            Some(right) if right != own => running.node.degrade_for_good(&format!(
                 "it has decided differently than the quorum: at entry {} of the log its digest of outcomes is {own:016x}, \
-                 that of the quorum {:016x}",
-                said.root, said.digest
+                 that of the quorum {right:016x}",
+                said.root
             )),
-            _ => tracing::warn!(%said, "told of other outcomes that are none here"),
+            _ => tracing::warn!(%said, decided = answers.text(), "told of other outcomes that no majority has"),
         }
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use quack_net::{PeerHandler, PeerSpec, Peers};
 use quack_node::metrics::Sample;
-use quack_node::{DataFolder, EmptyFolder, NodeHandle, Transport};
+use quack_node::{DataFolder, EmptyFolder, GroupStatus, NodeHandle, Transport};
 use quack_proto::log::v1::{self as log_proto, entry::Body};
 use quack_proto::peer::v1::{self as proto, Batch, Hello};
 use quack_types::{GroupId, LogIndex, Mark, NodeId, RaftId};
@@ -133,6 +133,8 @@ pub struct Cluster {
     pub(crate) admitted: Mutex<Option<proto::Admitted>>,
     /// Held while the members are being changed, which happens one at a time.
     pub(crate) changing: Mutex<()>,
+    /// Held while this node finds out whether it must stop, as a member has said.
+    pub(crate) checking: Mutex<()>,
     phase: Mutex<Phase>,
     moved: Condvar,
     waiting: Mutex<String>,
@@ -163,6 +165,7 @@ impl Cluster {
             received: Transfers::new("received"),
             admitted: Mutex::default(),
             changing: Mutex::new(()),
+            checking: Mutex::new(()),
             phase: Mutex::new(phase),
             moved: Condvar::new(),
             waiting: Mutex::new("its start".to_owned()),
@@ -487,22 +490,72 @@ impl Cluster {
             }
             "snapshot-needed" => {
                 let needed = proto::SnapshotNeeded::decode(body).map_err(unreadable)?;
-                self.fall_behind(RaftId(needed.raft_id));
+                self.fall_behind(peer, &needed);
                 Ok(Bytes::new())
             }
             other => Err(format!("there is no call '{other}' in this release")),
         }
     }
 
-    /// The cluster's log does not reach back to where this node is.
-    fn fall_behind(&self, said_to: RaftId) {
+    /// A member says that the cluster's log does not reach back to where this node is. Only the group's leader knows that,
+    /// and this node knows what it has that is committed. And it stops only when those that stay are a quorum: so one member
+    /// that lies cannot stop the others one by one.
+    fn fall_behind(&self, said_by: &NodeId, needed: &proto::SnapshotNeeded) {
         let Some(running) = self.running() else { return };
+        let node = &running.node;
         // What was meant for an earlier life of this node is void.
-        if running.node.raft_id() == said_to && !running.node.has_failed() {
-            running.node.degrade_for_good(
-                "it was away for so long that the cluster's log no longer reaches back to it",
-            );
+        if node.raft_id() != RaftId(needed.raft_id) || node.has_failed() {
+            return;
         }
+        let Ok(_checking) = self.checking.try_lock() else { return };
+        let group = node.group(GroupId(needed.group));
+        let by_its_leader = |group: &GroupStatus| {
+            group.leader.and_then(|leader| self.roster.node_of(leader)).as_ref() == Some(said_by)
+        };
+        let floor = LogIndex(needed.floor);
+        if !group.is_some_and(|group| by_its_leader(&group) && group.commit_index < floor) {
+            tracing::warn!(
+                %said_by, group = needed.group, %floor,
+                "told of a log that begins too late, which this node does not see: passed over"
+            );
+            return;
+        }
+        if let Err(missing) = self.others_are_a_quorum(&running) {
+            tracing::warn!(
+                %said_by, %missing,
+                "the cluster's log no longer reaches back to this node, which is to be rebuilt as soon as the others are a \
+                 quorum without it. If they never are again, start it with an empty folder"
+            );
+            return;
+        }
+        node.degrade_for_good("it was away for so long that the cluster's log no longer reaches back to it");
+    }
+
+    /// Whether more than half of the voters work without this node.
+    ///
+    /// # Errors
+    /// What those say that do not.
+    fn others_are_a_quorum(&self, running: &Running) -> Result<(), String> {
+        let membership = running.node.membership();
+        let ours = running.node.identity().cluster_id.to_be_bytes();
+        let voters: Vec<Member> = self
+            .roster
+            .members()
+            .into_iter()
+            .filter(|member| membership.is_voter(member.raft_id()))
+            .collect();
+        let (mut working, mut missing) = (0, Vec::new());
+        for (member, said) in self.ask_all(&voters) {
+            match said {
+                None => {}
+                Some(Ok(hello)) if hello.cluster_id[..] == ours && hello.degraded.is_empty() => working += 1,
+                Some(Ok(hello)) => {
+                    missing.push(format!("node '{}' does not work: {}", member.node, hello.degraded))
+                }
+                Some(Err(error)) => missing.push(error),
+            }
+        }
+        if 2 * working > membership.voters.len() { Ok(()) } else { Err(missing.join("; ")) }
     }
 }
 

@@ -45,7 +45,8 @@ impl Transport for PeerTransport {
         true
     }
 
-    fn snapshot_needed(&mut self, peer: RaftId) {
+    fn snapshot_needed(&mut self, need: quack_node::SnapshotNeeded) {
+        let peer = need.peer;
         let Some(node) = self.roster.node_of(peer) else { return };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|_, at| at.elapsed() < TELL_INTERVAL);
@@ -57,7 +58,8 @@ impl Transport for PeerTransport {
         let network = self.network.clone();
         // The raft thread must not wait for the answer.
         let tell = move || {
-            let needed = SnapshotNeeded { raft_id: peer.0 }.encode_to_vec();
+            let needed = SnapshotNeeded { raft_id: peer.0, group: need.group.0, floor: need.floor.0 };
+            let needed = needed.encode_to_vec();
             if let Err(error) = network.call(&node, "snapshot-needed", needed.into(), TELL_TIME) {
                 tracing::debug!(%error, "it does not hear it yet");
             }

@@ -19,6 +19,8 @@ const VERIFY_TIME: Duration = Duration::from_secs(600);
 /// A node that does not answer for so long is left out.
 const SILENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
+/// How long a node that is told may take: it asks all members itself.
+const TELL_TIME: Duration = Duration::from_secs(5);
 /// Nobody stops then: nobody knows who is right.
 const UNDECIDED: &str = "no majority of the voters holds the same, so that nobody can say which nodes are right: verify \
                          again when all voters answer; if they still differ, compare their tables before anything else";
@@ -48,7 +50,7 @@ impl Cluster {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let number = running.node.identity().raft_id().0 ^ now.as_nanos() as u64;
         running.host.propose(Body::Verify(Verify { number })).map_err(Error::Change)?;
-        let answers = self.collect(&running, number);
+        let answers = self.collect(&running, number, VERIFY_TIME);
         let quorum = self.quorum_of(&running, &answers);
         if quorum.is_none() {
             tracing::error!(?answers, "{UNDECIDED}");
@@ -75,12 +77,17 @@ impl Cluster {
         Ok(verdicts)
     }
 
-    /// Asks all members until they have answered or given up.
-    fn collect(&self, running: &Running, number: u64) -> BTreeMap<NodeId, Result<String, String>> {
+    /// Asks all members until they have answered or given up, for so long at most.
+    fn collect(
+        &self,
+        running: &Running,
+        number: u64,
+        patience: Duration,
+    ) -> BTreeMap<NodeId, Result<String, String>> {
         let (begun, mut answers) = (Instant::now(), BTreeMap::new());
         let mut heard: BTreeMap<NodeId, Instant> = BTreeMap::new();
         let members = self.roster.members();
-        while answers.len() < members.len() && begun.elapsed() < VERIFY_TIME && !self.is_stopped() {
+        while answers.len() < members.len() && begun.elapsed() < patience && !self.is_stopped() {
             for member in &members {
                 if answers.contains_key(&member.node) {
                     continue;
@@ -146,25 +153,31 @@ impl Cluster {
         }
         let Some(network) = self.network.get() else { return };
         let diverged = Diverged { found: Some(found.clone()) };
-        if let Err(error) = network.call(node, "diverged", diverged.encode_to_vec().into(), HELLO_TIME) {
+        if let Err(error) = network.call(node, "diverged", diverged.encode_to_vec().into(), TELL_TIME) {
             tracing::error!(%node, %error, "a node that has diverged could not be told");
         }
     }
 
-    /// A quorum has found something: if this node has not, it stops.
+    /// A member says that a quorum has found something: this node asks all members itself, and stops when it differs from
+    /// what the quorum says. One check at a time: what is not heard meanwhile is said again.
     pub(crate) fn diverged(&self, running: &Running, found: &Found) {
-        let VerificationHash { number, hash } = match found {
-            Found::Verification(verification) => verification,
+        let Ok(_checking) = self.checking.try_lock() else { return };
+        let number = match found {
+            Found::Verification(VerificationHash { number, .. }) => *number,
             Found::Outcomes(Digest { position, value }) => {
                 let mark = Mark { root: LogIndex(*position), digest: *value };
                 return self.decided_otherwise(running, mark);
             }
         };
-        match running.host.verified(*number) {
-            Ok(Some(own)) if own != *hash => running.node.degrade_for_good(&format!(
+        let Ok(Some(own)) = running.host.verified(number) else {
+            tracing::warn!("told of a divergence in a verification of which this node knows nothing");
+            return;
+        };
+        match self.quorum_of(running, &self.collect(running, number, HELLO_TIME)) {
+            Some(hash) if hash != own => running.node.degrade_for_good(&format!(
                 "what it holds differs from the quorum (verification {number:016x}: {own} here, {hash} there)"
             )),
-            _ => tracing::warn!("told of a divergence that is none here"),
+            _ => tracing::warn!("told of a divergence from what no majority holds"),
         }
     }
 

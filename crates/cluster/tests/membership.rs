@@ -8,7 +8,9 @@ use common::*;
 use prost::Message as _;
 use quack_cluster::{Change, Member};
 use quack_net::{PeerRole, PeerSpec};
-use quack_proto::peer::v1::{ChangeMember, Hello, SnapshotNeeded};
+use quack_node::SnapshotNeeded;
+use quack_proto::peer::v1::{self as proto, ChangeMember, Hello};
+use quack_types::{GroupId, LogIndex};
 
 fn role(node: &Node, of: &str) -> &'static str {
     let (membership, member) = (node.handle().membership(), node.member(of));
@@ -194,7 +196,8 @@ fn every_node_that_needs_a_snapshot_is_told_not_only_the_first_one() {
     eventually("all are connected", || n0.cluster.nodes().iter().all(|view| view.reachable));
     for _ in 0..3 {
         for name in ["n1", "n2"] {
-            transport.snapshot_needed(id(name).raft_id(0));
+            let (group, peer, floor) = (GroupId::ROOT, id(name).raft_id(0), LogIndex(7));
+            transport.snapshot_needed(SnapshotNeeded { group, peer, floor });
         }
     }
     let told = || [0, 1].map(|number| puppets[number].count("snapshot-needed"));
@@ -202,23 +205,47 @@ fn every_node_that_needs_a_snapshot_is_told_not_only_the_first_one() {
     assert_eq!(told(), [1, 1], "a node is told once in a while");
 }
 
+/// A learner says so to all others, about logs that begin where it likes.
 #[test]
-fn a_node_falls_behind_only_in_the_life_that_was_meant() {
-    let world = World::new(&["n0:voter", "n1:learner"]);
+fn a_member_that_does_not_lead_makes_no_other_fall_behind() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:learner"]);
     let mut nodes = world.found();
-    nodes.truncate(1);
-    let n0 = &nodes[0];
-    let puppet = world.puppet("n1", |_, _| Ok(bytes::Bytes::new()));
-    let tell = |incarnation| {
-        let raft_id = id("n0").raft_id(incarnation).0;
-        puppet.call(&id("n0"), "snapshot-needed", SnapshotNeeded { raft_id }).unwrap();
+    nodes[0].set("key", "value");
+    nodes.pop().unwrap().kill();
+    let puppet = world.puppet("n2", |_, _| Ok(bytes::Bytes::new()));
+    for (name, floor) in [("n0", 0), ("n0", 1), ("n1", 1000), ("n0", 1 << 60), ("n1", u64::MAX)] {
+        let raft_id = id(name).raft_id(0).0;
+        let needed = proto::SnapshotNeeded { raft_id, group: GroupId::ROOT.0, floor };
+        puppet.call(&id(name), "snapshot-needed", needed).unwrap();
+    }
+    assert!(nodes.iter().all(|node| node.handle().degraded().is_none()));
+    nodes[1].set("goes", "on");
+    eventually("n0 has it", || nodes[0].get("goes").is_some());
+}
+
+/// The leader says that its log begins behind all that the others have. One of them believes it and is to be rebuilt; the
+/// next one sees that the rest would be no quorum.
+#[test]
+fn a_leader_cannot_make_the_others_fall_behind_one_by_one() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let nodes = world.found();
+    hand_over(&nodes, 0);
+    let mut transport = nodes[0].cluster.transport(nodes[0].handle().raft_id()).unwrap();
+    let mut say_to = |name: &str| {
+        let need =
+            SnapshotNeeded { group: GroupId::ROOT, peer: id(name).raft_id(0), floor: LogIndex(1 << 60) };
+        transport.snapshot_needed(need);
     };
-    tell(1);
-    assert_eq!(n0.handle().degraded(), None);
-    tell(0);
-    let reason = n0.handle().degraded().unwrap();
+    eventually("n1 follows n0", || nodes[1].handle().leader() == Some(id("n0").raft_id(0)));
+    say_to("n1");
+    eventually("n1 stops", || nodes[1].handle().degraded().is_some());
+    let reason = nodes[1].handle().degraded().unwrap();
     assert!(reason.contains("no longer reaches back to it: stop the server and start it again"), "{reason}");
-    assert!(world.data("n0").join("rebuild").exists());
+    assert!(world.data("n1").join("rebuild").exists());
+    say_to("n2");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert_eq!(nodes[2].handle().degraded(), None);
+    nodes[2].set("goes", "on");
 }
 
 #[test]

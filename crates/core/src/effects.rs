@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use quack_log::{GroupWrite, LogEntry};
-use quack_types::{GroupId, RaftId};
+use quack_types::{GroupId, LogIndex, RaftId};
 
 use crate::{Answer, Note};
 
@@ -85,4 +85,6 @@ pub struct SnapshotNeeded {
     pub group: GroupId,
     /// Who needs it.
     pub peer: RaftId,
+    /// The log of this node begins behind this entry.
+    pub floor: LogIndex,
 }

@@ -234,7 +234,8 @@ impl<L: LogRead> Group<L> {
         // Raft wants one for a follower that it has not heard of, too. Only the follower knows.
         let wanted =
             wanted.into_iter().filter(|peer| !self.is_gone(*peer) && self.lacks_floor.contains(peer));
-        let needed: Vec<_> = wanted.map(|peer| SnapshotNeeded { group: self.id, peer }).collect();
+        let (group, floor) = (self.id, self.raft.store().floor().index);
+        let needed: Vec<_> = wanted.map(|peer| SnapshotNeeded { group, peer, floor }).collect();
         self.outbox.snapshots_needed.extend(needed);
         self.note_warnings();
         Ok(std::mem::take(&mut self.outbox))

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use quack_core::Refusal;
+use quack_core::{GroupStatus, Refusal};
 use quack_types::limits::ENTRY_BYTES_MAX;
 use quack_types::{GroupId, LogIndex, Mark, OutcomeRecord, ProposalId, RaftId};
 
@@ -335,6 +335,11 @@ impl NodeHandle {
     /// Under which this node is a member of its groups.
     pub fn raft_id(&self) -> RaftId {
         self.identity.raft_id()
+    }
+
+    /// A group as this node sees it; `None` where it has none of this number.
+    pub fn group(&self, group: GroupId) -> Option<GroupStatus> {
+        self.shared.progress().groups.get(&group).cloned()
     }
 
     /// The last entry of the root group that this node knows to be committed.

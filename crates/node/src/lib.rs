@@ -68,7 +68,7 @@ pub use machine::{Applied, Checkpointed, Checkpointer, LocalError, ReadLog, Stat
 pub use outcomes::{DigestAt, Suspicions};
 pub use pending::Waiter;
 pub use private::{create_private, make_private};
-pub use quack_core::{MemberChange, Membership, PeerMessage, Promise, Refusal};
+pub use quack_core::{GroupStatus, MemberChange, Membership, PeerMessage, Promise, Refusal, SnapshotNeeded};
 pub use quack_log::{EntryKind, Floor, GroupEntry, LogEntry};
 pub use refounding::Refounding;
 pub use shared::Promises;

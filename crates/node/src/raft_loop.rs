@@ -398,7 +398,7 @@ impl RaftLoop {
         }
         self.answer(durable.answers)?;
         for need in durable.snapshots_needed {
-            self.transport.snapshot_needed(need.peer);
+            self.transport.snapshot_needed(need);
         }
         self.note(durable.notes)
     }

@@ -1,6 +1,6 @@
 //! The way to peers.
 
-use quack_core::PeerMessage;
+use quack_core::{PeerMessage, SnapshotNeeded};
 use quack_types::{Mark, RaftId};
 
 /// Sends messages to peers. Called on the raft thread.
@@ -13,8 +13,8 @@ pub trait Transport: Send + 'static {
     /// other end it goes to [`crate::NodeHandle::hear_digest`].
     fn send(&mut self, messages: Vec<PeerMessage>, decided: Option<Mark>);
 
-    /// The log no longer holds what this peer needs: it has to take a snapshot. Said again as long as it lasts.
-    fn snapshot_needed(&mut self, peer: RaftId);
+    /// The log no longer holds what a peer needs: it has to take a snapshot. Said again as long as it lasts.
+    fn snapshot_needed(&mut self, need: SnapshotNeeded);
 
     /// What people call a node, this one among them.
     fn name(&self, _node: RaftId) -> Option<String> {
@@ -39,5 +39,5 @@ impl Transport for NoTransport {
         }
     }
 
-    fn snapshot_needed(&mut self, _peer: RaftId) {}
+    fn snapshot_needed(&mut self, _need: SnapshotNeeded) {}
 }
