@@ -40,6 +40,24 @@ void UseStore(ClientContext &context, const string &catalog) {
 //! Release whose files the store is: every later DuckDB reads them.
 constexpr const char *STORE_VERSION = "v2.0.0";
 
+//! Notes the file as open: in this process DuckDB then opens it no second time, neither in this instance nor in another. It
+//! does so by itself for databases of its own type alone. A second opening would write beside the log, and its end would
+//! give up the lock that keeps other processes away.
+static unique_ptr<StoredDatabasePath> NoteFile(ClientContext &context, const AttachInfo &info) {
+	AttachInfo file;
+	file.name = info.name;
+	file.path = FileSystem::GetFileSystem(context).CanonicalizePath(info.path);
+	AttachOptions noted(info.options, AccessMode::READ_WRITE);
+	try {
+		DatabaseManager::Get(context).InsertDatabasePath(file, noted);
+	} catch (const ResourceInUseException &ex) {
+		throw InvalidInputException("this process has opened the node's store '%s' as a database: detach or close that, "
+		                            "and serve again (%s)",
+		                            info.path, ErrorData(ex).RawMessage());
+	}
+	return std::move(noted.stored_database_path);
+}
+
 //! Attaches the file, whatever the process has set: no statement runs for it, and DuckDB may open this file even where
 //! it may open no others.
 static shared_ptr<AttachedDatabase> AttachFile(ClientContext &context, const string &path, const string &catalog,
@@ -55,8 +73,10 @@ static shared_ptr<AttachedDatabase> AttachFile(ClientContext &context, const str
 		info.options["storage_version"] = Value(STORE_VERSION);
 		info.options["recovery_mode"] = Value("no_wal_writes");
 		info.options[STORE_KEY_OPTION] = Value(key);
+		auto file = NoteFile(context, info);
 		AttachOptions options(info.options, AccessMode::READ_WRITE);
 		db = DatabaseManager::Get(context).AttachDatabase(context, info, options);
+		db->GetCatalog().Cast<QuackCatalog>().HoldFile(std::move(file));
 	});
 	return db;
 }

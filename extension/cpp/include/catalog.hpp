@@ -6,6 +6,7 @@
 #include "sequence.hpp"
 #include "table_numbers.hpp"
 #include "duckdb/catalog/duck_catalog.hpp"
+#include "duckdb/main/attached_database.hpp"
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_context_state.hpp"
 
@@ -80,6 +81,11 @@ public:
 		detachable = true;
 	}
 
+	//! Keeps the file known to DuckDB as open, for as long as the catalog is there.
+	void HoldFile(duckdb::unique_ptr<duckdb::StoredDatabasePath> path) {
+		file = std::move(path);
+	}
+
 	//! Whether an ATTACH has given the catalog its name. Changed by one ATTACH at a time.
 	bool is_named = false;
 	//! Tells the node of an error that its store does not survive.
@@ -143,6 +149,7 @@ private:
 	duckdb::string seal_reason;
 	duckdb::atomic<bool> detachable {false};
 	duckdb::atomic<bool> spoilt {false};
+	duckdb::unique_ptr<duckdb::StoredDatabasePath> file;
 };
 
 } // namespace quack
