@@ -60,6 +60,8 @@ private:
 		bool computes_keys = false;
 		//! Whether it has a primary key.
 		bool has_key = false;
+		//! Whether it has foreign keys.
+		bool refers = false;
 		duckdb::vector<duckdb::unique_ptr<duckdb::BoundConstraint>> constraints;
 	};
 	//! How far the running transaction has read a table.
@@ -135,6 +137,8 @@ private:
 	//! Whether the running transaction, or the one that was rolled back last, has run a statement.
 	bool ran_statement = false;
 	bool keeps_checkpoints_away = false;
+	//! Whether the next transaction begins with that.
+	bool suspects_checkpoint = false;
 	//! Of what the transaction has appended and deleted, see `TextBytes`.
 	idx_t text_bytes = 0;
 	duckdb::ClientContext &context;
