@@ -5,8 +5,10 @@
 #include "bulk_change.hpp"
 #include "ddl.hpp"
 #include "definition.hpp"
+#include "definition_format.hpp"
 #include "row_identity.hpp"
 #include "rows.hpp"
+#include "schema_entry.hpp"
 #include "taken_keys.hpp"
 #include "duckdb/planner/binder.hpp"
 #include "duckdb/planner/parsed_data/bound_create_table_info.hpp"
@@ -15,6 +17,7 @@
 #include "duckdb/execution/expression_executor.hpp"
 #include "duckdb/execution/operator/scan/physical_table_scan.hpp"
 #include "duckdb/execution/row_id_deduplicator.hpp"
+#include "duckdb/function/table/table_scan.hpp"
 #include "duckdb/parser/constraints/foreign_key_constraint.hpp"
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
 #include "duckdb/planner/expression/bound_reference_expression.hpp"
@@ -259,11 +262,34 @@ PhysicalCaptureCreate::PhysicalCaptureCreate(PhysicalPlan &plan, vector<LogicalT
       route(Placement::OfCreate(this->info->Cast<CreateTableInfo>()), this->info->Cast<CreateTableInfo>().columns) {
 }
 
+//! Whether a plan reads rows of a table.
+static bool Reads(const PhysicalOperator &plan, const DuckTableEntry &table) {
+	if (plan.type == PhysicalOperatorType::TABLE_SCAN) {
+		auto &scan = plan.Cast<PhysicalTableScan>();
+		if (scan.function.GetName() == "seq_scan" && &scan.bind_data->Cast<TableScanBindData>().table == &table) {
+			return true;
+		}
+	}
+	auto children = plan.GetChildren();
+	return std::any_of(children.begin(), children.end(),
+	                   [&](const_reference<PhysicalOperator> child) { return Reads(child.get(), table); });
+}
+
 unique_ptr<GlobalSinkState> PhysicalCaptureCreate::GetGlobalSinkState(ClientContext &context) const {
 	auto state = make_uniq<CreateState>(context, *this);
 	if (!IsPartOfTransaction(context)) {
-		auto definition = DefineCreate(ScopeOf(context, schema.ParentCatalog()), schema, *info);
-		static_cast<Writer &>(*proposal->changes).Ddl(definition);
+		auto &writer = static_cast<Writer &>(*proposal->changes);
+		auto scope = ScopeOf(context, schema.ParentCatalog());
+		auto &entries = static_cast<QuackSchemaEntry &>(schema);
+		auto replaced = entries.ReplacedBy(schema.GetCatalogTransaction(context), *info);
+		if (replaced && replaced->type == CatalogType::TABLE_ENTRY) {
+			// The query takes its time: what it replaces must be what was there when it began.
+			auto &table = replaced->Cast<DuckTableEntry>();
+			scope.in_transaction = true;
+			scope.rows_seen = Reads(*this, table) ? RowsSeen(context, table) : 0;
+			writer.Meant(table);
+		}
+		writer.Ddl(DefineCreate(scope, schema, *info));
 		return std::move(state);
 	}
 	auto bound = Binder::CreateBinder(context)->BindCreateTableInfo(info->Copy(), schema);

@@ -259,6 +259,7 @@ Definition DefineCreate(const DefinitionScope &scope, const SchemaCatalogEntry &
 	// A trigger is an entry of its table.
 	if (create.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT && create.type != CatalogType::TRIGGER_ENTRY) {
 		content.seen = SeenOf(scope, EntryIn(scope, schema, create.type, create.GetQualifiedName().Name()));
+		content.rows_seen = scope.rows_seen;
 	}
 	result.bytes = Write(content);
 	if (create.type == CatalogType::TABLE_ENTRY) {

@@ -353,8 +353,13 @@ static void RequireUnchanged(ClientContext &context, QuackCatalog &catalog, cons
 		return;
 	}
 	auto entry = Target(catalog.GetCatalogTransaction(context), catalog, content);
+	auto &name = content.create ? content.create->GetQualifiedName() : content.other->Cast<DropInfo>().GetQualifiedName();
+	if (entry && content.rows_seen != 0 &&
+	    (entry->type != CatalogType::TABLE_ENTRY || RowsSeen(context, entry->Cast<DuckTableEntry>()) != content.rows_seen)) {
+		throw TransactionException("Conflict: rows of %s have changed since the statement that replaces it read them",
+		                           name.ToString());
+	}
 	if (!entry || FingerprintOf(context, catalog, *entry) != content.seen) {
-		auto &name = content.create ? content.create->GetQualifiedName() : content.other->Cast<DropInfo>().GetQualifiedName();
 		throw TransactionException("Conflict: another transaction has changed what depends on %s, or %s itself, since this "
 		                           "transaction started",
 		                           name.ToString(), name.ToString());

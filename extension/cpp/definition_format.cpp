@@ -33,6 +33,7 @@ constexpr field_id_t OTHER_PROPERTY = 101;
 constexpr field_id_t SETTING_NAMES_PROPERTY = 102;
 constexpr field_id_t SETTING_VALUES_PROPERTY = 103;
 constexpr field_id_t SEEN_PROPERTY = 104;
+constexpr field_id_t ROWS_SEEN_PROPERTY = 105;
 
 string Write(const DefinitionContent &content) {
 	SerializationOptions options;
@@ -50,6 +51,7 @@ string Write(const DefinitionContent &content) {
 	serializer.WritePropertyWithDefault(SETTING_NAMES_PROPERTY, "setting_names", names);
 	serializer.WritePropertyWithDefault(SETTING_VALUES_PROPERTY, "setting_values", values);
 	serializer.WritePropertyWithDefault<uint64_t>(SEEN_PROPERTY, "seen", content.seen);
+	serializer.WritePropertyWithDefault<uint64_t>(ROWS_SEEN_PROPERTY, "rows_seen", content.rows_seen);
 	serializer.End();
 	return string(const_char_ptr_cast(stream.GetData()), stream.GetPosition());
 }
@@ -104,6 +106,7 @@ DefinitionContent Read(ClientContext &context, QuackCatalog &catalog, QuackBytes
 	deserializer.ReadPropertyWithDefault(SETTING_NAMES_PROPERTY, "setting_names", names);
 	deserializer.ReadPropertyWithDefault(SETTING_VALUES_PROPERTY, "setting_values", values);
 	deserializer.ReadPropertyWithDefault<uint64_t>(SEEN_PROPERTY, "seen", content.seen);
+	deserializer.ReadPropertyWithDefault<uint64_t>(ROWS_SEEN_PROPERTY, "rows_seen", content.rows_seen);
 	deserializer.End();
 	auto is_drop_or_alter = content.other && (content.other->info_type == ParseInfoType::ALTER_INFO ||
 	                                          content.other->info_type == ParseInfoType::DROP_INFO);
@@ -206,6 +209,13 @@ uint64_t FingerprintOf(ClientContext &context, QuackCatalog &catalog, CatalogEnt
 	for (auto &description : descriptions) {
 		Mix(hash, description);
 	}
+	return hash == 0 ? 1 : hash;
+}
+
+uint64_t RowsSeen(ClientContext &context, DuckTableEntry &table) {
+	auto bag = BagOf(context, table);
+	uint64_t hash = 0xcbf29ce484222325ULL;
+	Mix(hash, StringUtil::Format("%llu,%llu,%llu", bag.count, bag.sum.lanes[0], bag.sum.lanes[1]));
 	return hash == 0 ? 1 : hash;
 }
 

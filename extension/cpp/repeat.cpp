@@ -171,6 +171,8 @@ static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, 
 	again.repeated = context;
 	again.repeated_into = emitted;
 	again.repeated_shape = shape;
+	// A statement that finds nothing left to do, such as CREATE TABLE IF NOT EXISTS, hands nothing over.
+	emitted.Reset();
 	idx_t key_attempts = 0;
 	for (idx_t attempt = 1;; attempt++) {
 		again.cautious = is_cautious ? 1 : 0;

@@ -115,6 +115,19 @@ void ScanRows(ClientContext &context, DuckTableEntry &table, const vector<Storag
 	}
 }
 
+RowBag BagOf(ClientContext &context, DuckTableEntry &table) {
+	RowBag bag;
+	ScanRows(context, table, AllColumns(table), [&](DataChunk &rows) {
+		context.InterruptCheck();
+		bag.count += rows.size();
+		for (auto &hash : RowBytes(rows, 0, rows.ColumnCount()).Hash(rows.size())) {
+			bag.sum.lanes[0] += hash.lanes[0];
+			bag.sum.lanes[1] += hash.lanes[1];
+		}
+	});
+	return bag;
+}
+
 void ForEachIndex(ClientContext &context, DataTable &storage, const std::function<bool(const ART &index)> &callback) {
 	auto &info = *storage.GetDataTableInfo();
 	info.BindIndexes(context);

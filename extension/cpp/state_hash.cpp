@@ -5,7 +5,6 @@
 #include "compat.hpp"
 #include "definition_format.hpp"
 #include "error.hpp"
-#include "row_identity.hpp"
 #include "rows.hpp"
 #include "table_entry.hpp"
 
@@ -240,19 +239,10 @@ void StateHasher::MixSequences() {
 
 void StateHasher::MixTables() {
 	for (auto &table : tables) {
-		// Sums of row hashes: a table is a bag. Columns that are computed from the others follow from them.
-		uint64_t count = 0;
-		uint64_t sums[2] = {0, 0};
-		ScanRows(context, table.second, AllColumns(table.second), [&](DataChunk &rows) {
-			count += rows.size();
-			for (auto &hash : RowBytes(rows, 0, rows.ColumnCount()).Hash(rows.size())) {
-				sums[0] += hash.lanes[0];
-				sums[1] += hash.lanes[1];
-			}
-		});
+		auto bag = BagOf(context, table.second);
 		Mix(table.first.first);
 		Mix(table.first.second);
-		Mix(StringUtil::Format("%llu,%llu,%llu", count, sums[0], sums[1]));
+		Mix(StringUtil::Format("%llu,%llu,%llu", bag.count, bag.sum.lanes[0], bag.sum.lanes[1]));
 	}
 }
 

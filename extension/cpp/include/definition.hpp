@@ -28,6 +28,8 @@ struct DefinitionScope {
 	QuackCatalog &catalog;
 	//! Whether other statements came before it in its transaction, so that what it drops is what the transaction saw.
 	bool in_transaction;
+	//! What the statement reads of the rows that it replaces (`RowsSeen`); 0 when it reads none of them.
+	uint64_t rows_seen = 0;
 };
 
 //! The definitions of statements. They throw what a client is told of a definition that not every node would understand

@@ -18,6 +18,8 @@ struct DefinitionContent {
 	SettingValues settings;
 	//! What the transaction saw of that which is dropped or replaced (`FingerprintOf`); 0 where that is not compared.
 	uint64_t seen = 0;
+	//! What a statement saw of the rows that it replaces, in short (`RowsSeen`); 0 where that is not compared.
+	uint64_t rows_seen = 0;
 };
 
 duckdb::string Write(const DefinitionContent &content);
@@ -34,5 +36,7 @@ duckdb::string PlaceOf(duckdb::CatalogEntry &entry);
 //! Of an entry and of everything that depends on it, as the connection's transaction sees them: names and definitions.
 //! The same on all nodes; never 0.
 uint64_t FingerprintOf(duckdb::ClientContext &context, QuackCatalog &catalog, duckdb::CatalogEntry &entry);
+//! Of the rows of a table, as the connection's transaction sees them. The same on all nodes; never 0.
+uint64_t RowsSeen(duckdb::ClientContext &context, duckdb::DuckTableEntry &table);
 
 } // namespace quack

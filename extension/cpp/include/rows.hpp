@@ -1,6 +1,7 @@
 //! Rows of a table by their ids: what capturing, open transactions and the applier share.
 #pragma once
 
+#include "row_identity.hpp"
 #include "row_reader.hpp"
 #include "duckdb.hpp"
 #include "duckdb/catalog/catalog_entry/duck_table_entry.hpp"
@@ -32,6 +33,13 @@ duckdb::vector<duckdb::StorageIndex> AllColumns(duckdb::DuckTableEntry &table);
 void ScanRows(duckdb::ClientContext &context, duckdb::DuckTableEntry &table,
               const duckdb::vector<duckdb::StorageIndex> &columns,
               const std::function<void(duckdb::DataChunk &rows)> &callback);
+//! The rows of a table without their order.
+struct RowBag {
+	uint64_t count = 0;
+	//! Sums of the rows' hashes. Columns that are computed from the others follow from them.
+	RowHash sum {{0, 0}};
+};
+RowBag BagOf(duckdb::ClientContext &context, duckdb::DuckTableEntry &table);
 //! What `RowReader::Read` gives, in flat vectors. Throws a conflict when the transaction does not see one of the rows.
 void FetchRows(RowReader &reader, const duckdb::DuckTableEntry &table, const duckdb::Vector &row_ids, idx_t count,
                duckdb::DataChunk &result);

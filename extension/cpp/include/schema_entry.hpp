@@ -43,6 +43,9 @@ public:
 	void Alter(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info) override;
 	void DropEntry(duckdb::ClientContext &context, duckdb::DropInfo &info) override;
 	duckdb::unique_ptr<duckdb::CatalogEntry> Copy(duckdb::ClientContext &context) const override;
+	//! What a CREATE OR REPLACE of a table replaces.
+	duckdb::optional_ptr<duckdb::CatalogEntry> ReplacedBy(duckdb::CatalogTransaction transaction,
+	                                                      const duckdb::CreateInfo &info);
 
 private:
 	//! As DuckDB creates a table, but for the class of its entry.
@@ -70,9 +73,6 @@ private:
 	//! for the old name when rows of those tables change, and ends in a fatal error when that is another table.
 	duckdb::vector<duckdb::unique_ptr<duckdb::AlterForeignKeyInfo>>
 	ReferencesToRename(duckdb::CatalogTransaction transaction, const duckdb::AlterInfo &info);
-	//! What a CREATE OR REPLACE of a table replaces.
-	duckdb::optional_ptr<duckdb::CatalogEntry> ReplacedBy(duckdb::CatalogTransaction transaction,
-	                                                      const duckdb::CreateInfo &info);
 	//! ALTER TABLE ... SET and RESET, which DuckDB's own tables do not have.
 	void ChangePlacement(duckdb::CatalogTransaction transaction, duckdb::AlterInfo &info);
 };
