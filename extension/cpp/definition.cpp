@@ -327,10 +327,7 @@ Definition DefineCreateIndex(const DefinitionScope &scope, TableCatalogEntry &ta
 	result.text = TextOf(index);
 	index.sql = result.text;
 	result.bytes = Write(content);
-	if (!scope.in_transaction) {
-		// Otherwise the transaction makes the index for itself before it commits.
-		RehearseIndex(scope.context, scope.catalog, result.bytes);
-	}
+	RehearseIndex(scope.context, scope.catalog, result.bytes);
 	return result;
 }
 

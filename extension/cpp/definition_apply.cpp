@@ -144,11 +144,17 @@ static void Evaluate(ClientContext &context, DuckTableEntry &table, const vector
 	}
 	DataChunk results;
 	results.Initialize(context, types);
-	ScanRows(context, table, columns, [&](DataChunk &rows) {
-		context.InterruptCheck();
-		results.Reset();
-		executor.Execute(rows, results);
-	});
+	try {
+		ScanRows(context, table, columns, [&](DataChunk &rows) {
+			context.InterruptCheck();
+			results.Reset();
+			executor.Execute(rows, results);
+		});
+	} catch (InternalException &ex) {
+		// It must not end this DuckDB.
+		throw InvalidInputException("DuckDB fails an assertion where it evaluates an expression for the rows of table %s: %s",
+		                            table.name, ErrorData(ex).RawMessage());
+	}
 }
 
 static void EvaluateKeys(ClientContext &context, DuckTableEntry &table, const CreateIndexInfo &index) {
@@ -229,14 +235,7 @@ void RehearseIndex(ClientContext &context, QuackCatalog &catalog, const string &
 	auto name = index.GetQualifiedName();
 	auto &table = Catalog::GetEntry<TableCatalogEntry>(context, name.WithName(index.table));
 	ClosedScope closed(context, content.settings);
-	try {
-		EvaluateKeys(context, table.Cast<DuckTableEntry>(), index);
-	} catch (InternalException &ex) {
-		// It must not end this DuckDB either.
-		throw InvalidInputException("DuckDB fails an assertion where it evaluates the keys of the index for the rows that are "
-		                            "there: %s",
-		                            ErrorData(ex).RawMessage());
-	}
+	EvaluateKeys(context, table.Cast<DuckTableEntry>(), index);
 }
 
 static void Announce(ClientContext &context, QuackCatalog &catalog, DatabaseModificationType modification) {

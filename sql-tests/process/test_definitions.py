@@ -211,3 +211,18 @@ def test_what_nodes_would_come_to_differently_is_refused(node, case):
     node.sql("CREATE TABLE cp.y (ts TIMESTAMP, CHECK (age(ts, TIMESTAMP '2020-01-01') > INTERVAL 1 DAY))")
     with pytest.raises(DatabaseError, match=words):
         node.sql(text)
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["alone", "in a transaction"])
+def test_an_assertion_of_duckdb_ends_its_statement_alone(node, begins):
+    """Plain DuckDB 2.0.0 does not survive it."""
+    node.sql("CREATE TABLE t (k INTEGER PRIMARY KEY, l INTEGER[])")
+    node.sql("INSERT INTO t SELECT x, [x, x + 1] FROM range(3000) r(x)")
+    if begins:
+        node.sql("BEGIN")
+    with pytest.raises(DatabaseError, match="DuckDB fails an assertion"):
+        node.sql("ALTER TABLE t ALTER l TYPE INTEGER[] USING list_transform(l, lambda x: x + k)")
+    if begins:
+        node.sql("ROLLBACK")
+    assert node.value("SELECT count(*) FROM t") == 3000
+    node.sql("INSERT INTO t VALUES (-1, [])")
