@@ -213,14 +213,21 @@ impl Cluster {
             return;
         };
         let membership = running.node.membership();
-        let answers = self.ask_what_is_decided(&membership, said.root, |_| {});
-        match answers.majority(&membership) {
-            Some(right) if right != own => running.node.degrade_for_good(&format!(
-                "it has decided differently than the quorum: at entry {} of the log its digest of outcomes is {own:016x}, \
-                 that of the quorum {right:016x}",
-                said.root
-            )),
-            _ => tracing::warn!(%said, decided = answers.text(), "told of other outcomes that no majority has"),
+        let mut is_told = false;
+        // As soon as it is known: the node must not go on for as long as a member does not answer.
+        let answers = self.ask_what_is_decided(&membership, said.root, |answers| {
+            let other_majority = answers.majority(&membership).filter(|right| *right != own);
+            if let (false, Some(right)) = (is_told, other_majority) {
+                is_told = true;
+                running.node.degrade_for_good(&format!(
+                    "it has decided differently than the quorum: at entry {} of the log its digest of outcomes is \
+                     {own:016x}, that of the quorum {right:016x}",
+                    said.root
+                ));
+            }
+        });
+        if !is_told {
+            tracing::warn!(%said, decided = answers.text(), "told of other outcomes that no majority has");
         }
     }
 }

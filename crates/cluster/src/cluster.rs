@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use quack_net::{PeerHandler, PeerSpec, Peers};
 use quack_node::metrics::Sample;
-use quack_node::{DataFolder, EmptyFolder, GroupStatus, NodeHandle, Transport};
+use quack_node::{DataFolder, EmptyFolder, GroupStatus, Membership, NodeHandle, Transport};
 use quack_proto::log::v1::{self as log_proto, entry::Body};
 use quack_proto::peer::v1::{self as proto, Batch, Hello};
 use quack_types::{GroupId, LogIndex, Mark, NodeId, RaftId};
@@ -531,6 +531,13 @@ impl Cluster {
         node.degrade_for_good("it was away for so long that the cluster's log no longer reaches back to it");
     }
 
+    /// The members that vote.
+    pub(crate) fn voters(&self, membership: &Membership) -> Vec<Member> {
+        let mut members = self.roster.members();
+        members.retain(|member| membership.is_voter(member.raft_id()));
+        members
+    }
+
     /// Whether more than half of the voters work without this node.
     ///
     /// # Errors
@@ -538,12 +545,7 @@ impl Cluster {
     fn others_are_a_quorum(&self, running: &Running) -> Result<(), String> {
         let membership = running.node.membership();
         let ours = running.node.identity().cluster_id.to_be_bytes();
-        let voters: Vec<Member> = self
-            .roster
-            .members()
-            .into_iter()
-            .filter(|member| membership.is_voter(member.raft_id()))
-            .collect();
+        let voters = self.voters(&membership);
         let (mut working, mut missing) = (0, Vec::new());
         for (member, said) in self.ask_all(&voters) {
             match said {

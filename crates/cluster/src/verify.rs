@@ -129,12 +129,7 @@ impl Cluster {
         answers: &BTreeMap<NodeId, Result<String, String>>,
     ) -> Option<String> {
         let membership = running.node.membership();
-        let voters: Vec<_> = self
-            .roster
-            .members()
-            .into_iter()
-            .filter(|member| membership.is_voter(member.raft_id()))
-            .collect();
+        let voters = self.voters(&membership);
         let mut counts: BTreeMap<&String, usize> = BTreeMap::new();
         for hash in voters.iter().filter_map(|voter| answers.get(&voter.node)?.as_ref().ok()) {
             *counts.entry(hash).or_default() += 1;
