@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use quack_core::{Config, Event, Membership, Node, PeerMessage};
 use quack_log::{DiskOs, Log, LogConfig, LogIdentity, LogReader};
-use quack_node::{DataFolder, Error, NodeHandle, Transport};
+use quack_node::{DataFolder, Error, NodeHandle, SnapshotNeeded, Transport};
 use quack_types::{GroupId, LogIndex, Mark, NodeId, ProposalId, RaftId};
 use support::{Control, LONG, Model, config, encode, node_id};
 
@@ -24,7 +24,7 @@ impl Transport for Wire {
         }
     }
 
-    fn snapshot_needed(&mut self, _peer: RaftId) {}
+    fn snapshot_needed(&mut self, _need: SnapshotNeeded) {}
 }
 
 /// The other member, without a state machine: the only voter.
