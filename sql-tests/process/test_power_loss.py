@@ -10,7 +10,7 @@ from quack_testing.node import Node
 from quack_testing.preload import preloaded
 from quack_testing.quackd import quackctl
 
-MINUTES = float(os.environ.get("QUACK_POWER_MINUTES", 1))
+MINUTES = float(os.environ.get("QUACK_POWER_MINUTES", 0.5))
 # What survives of what was not synced, in percent.
 LUCK = (0, 50, 100)
 
