@@ -34,7 +34,7 @@ def lose_power(mounted, names, percent):
 def cluster_on(mounted, folder, track):
     cluster = Cluster(folder, 3, track)
     for node in cluster.nodes.values():
-        node.data_dir = mounted.place(node.name) / "data"
+        mounted.hold(node)
     return cluster
 
 
@@ -69,8 +69,7 @@ def test_a_new_cluster_is_there_after_a_loss_of_power(tmp_path, track, percent):
 def test_one_node_keeps_what_it_acknowledges_whenever_the_power_is_lost(tmp_path, track, percent):
     """Before and after checkpoints, and right after a start that has replayed."""
     with disks.Disks(["n0"]) as mounted:
-        node = track(Node(tmp_path))
-        node.data_dir = mounted.place("n0") / "data"
+        node = mounted.hold(track(Node(tmp_path)))
         node.start()
         node.sql("CREATE TABLE cp.t (i BIGINT)")
         expected = set()
@@ -93,8 +92,7 @@ def test_one_node_keeps_what_it_acknowledges_whenever_the_power_is_lost(tmp_path
 def test_a_sync_that_is_missing_is_found(tmp_path, track):
     """The same losses, on a system whose fsync does nothing, lose what was acknowledged."""
     with disks.Disks(["n0"]) as mounted:
-        node = track(Node(tmp_path))
-        node.data_dir = mounted.place("n0") / "data"
+        node = mounted.hold(track(Node(tmp_path)))
         node.start()
         node.sql("CREATE TABLE cp.t (i BIGINT)")
         node.kill()
@@ -112,15 +110,13 @@ def test_a_sync_that_is_missing_is_found(tmp_path, track):
 @pytest.mark.parametrize("percent", LUCK)
 def test_a_backup_and_what_is_restored_from_it_survive_a_loss_of_power(tmp_path, track, percent):
     with disks.Disks(["n0", "backups", "n1"]) as mounted:
-        node = track(Node(tmp_path))
-        node.data_dir = mounted.place("n0") / "data"
+        node = mounted.hold(track(Node(tmp_path)))
         node.start()
         node.sql("CREATE TABLE cp.t AS SELECT range AS i FROM range(10000)")
         backup = mounted.place("backups") / "first"
         node.sql(f"CALL quack_backup('cp', '{backup}')")
         lose_power(mounted, ["backups"], percent)
-        restored = track(Node(tmp_path, "n1"))
-        restored.data_dir = mounted.place("n1") / "data"
+        restored = mounted.hold(track(Node(tmp_path, "n1")))
         node_options = ("--node-id", "n1", "--endpoint", "quack:127.0.0.1:9494")
         code, printed = quackctl("restore", "--from", backup, "--data-dir", restored.data_dir, *node_options)
         assert code == 0, printed

@@ -63,7 +63,7 @@ class Chaos:
         self.disks = disks
         if disks:
             for node in self.cluster.nodes.values():
-                node.data_dir = disks.place(node.name) / "data"
+                disks.hold(node)
         self.ready = dict.fromkeys(names)
         self.counts = Counter()
         self.stop_clients = threading.Event()

@@ -46,6 +46,11 @@ class Disks:
     def place(self, name):
         return self.folder / name
 
+    def hold(self, node):
+        """Has a node, which has not started, keep its data on the disk of its name."""
+        node.data_dir = self.place(node.name) / "data"
+        return node
+
     def _answer(self):
         answer = self.process.stdout.readline().strip()
         assert answer == "ok", answer or "the disks are not mounted"
