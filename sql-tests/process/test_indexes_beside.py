@@ -22,6 +22,9 @@ PROPOSED_SECONDS = 0.12
 STATEMENTS = 20
 ROWS_MAX = 5000
 UPDATES = 40
+# Every id is inserted below this. A statement adds a multiple of it that no statement before has added, so that no new id is
+# another row's id of before: such an UPDATE is right, and DuckDB refuses it or not by how the rows lie in their chunks.
+IDS_MAX = 100_000_000
 
 INDEXES = [
     "CREATE INDEX by_k ON t(k)",
@@ -34,7 +37,7 @@ CHANGES = [
     "UPDATE t SET k = NULL WHERE id % 5 = {n} % 5",
     "UPDATE t SET k = {n}, x = NULL WHERE id % 3 = 0",
     "UPDATE t SET x = 'u{n}' WHERE id % 7 = {n} % 7",
-    "UPDATE t SET id = id + 100000",
+    "UPDATE t SET id = id + {shift}",
     "INSERT INTO t SELECT 1000000 * {n} + range, {n}, 'i' FROM range({rows})",
     "INSERT INTO t SELECT 1000000 * {n} + range, nullif(range % 9, 3), 'i' FROM range({rows})",
     "INSERT INTO t (id, x) VALUES ({n}, 'alone')",
@@ -79,6 +82,18 @@ class Beside:
             thread.join()
 
 
+@pytest.mark.parametrize("shift", [1, 2048, 4480])
+def test_an_update_takes_the_keys_of_other_rows_that_change(node, shift):
+    node.sql("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    node.sql("INSERT INTO t FROM range(4481)")
+    node.sql(f"UPDATE t SET id = id + {shift}")
+    assert node.sql("SELECT min(id), max(id), count(DISTINCT id) FROM t") == [(shift, 4480 + shift, 4481)]
+    with pytest.raises(DatabaseError, match="uplicate key"):
+        node.sql(f"UPDATE t SET id = id - {shift} WHERE id > {shift}")
+    node.kill_and_start()
+    assert node.sql("SELECT min(id), max(id), count(DISTINCT id) FROM t") == [(shift, 4480 + shift, 4481)]
+
+
 def outcome(run, statement):
     """None, or of which kind the error is."""
     try:
@@ -111,11 +126,11 @@ def test_indexes_are_as_in_plain_duckdb_while_checkpoints_are_written(node, atte
         for _ in range(TABLES):
             done.clear()
             rows = draw.randrange(1, ROWS_MAX)
-            both(f"CREATE OR REPLACE TABLE t AS SELECT range::INTEGER AS id, {draw.randrange(100)} AS k, 'x' AS x FROM range({rows})")
+            both(f"CREATE OR REPLACE TABLE t AS SELECT range AS id, {draw.randrange(100)} AS k, 'x' AS x FROM range({rows})")
             for index in draw.sample(INDEXES, draw.randrange(1, 4)):
                 both(index)
-            for _ in range(STATEMENTS):
-                numbers = {"n": draw.randrange(100), "rows": draw.choice([3, 3000])}
+            for done_before in range(STATEMENTS):
+                numbers = {"n": draw.randrange(100), "rows": draw.choice([3, 3000]), "shift": IDS_MAX << done_before}
                 both(draw.choice(CHANGES).format(**numbers))
             compare()
     assert beside.checkpoints > 3
