@@ -238,11 +238,11 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	if (!writers_wait) {
 		throw TransactionException("Cannot CHECKPOINT: there are other write transactions active");
 	}
+	if (ValidChecker::IsInvalidated(db)) {
+		throw IOException("%s", ValidChecker::InvalidatedMessage(db));
+	}
 	checkpointing = std::this_thread::get_id();
 	try {
-		if (ValidChecker::IsInvalidated(db)) {
-			throw IOException("%s", ValidChecker::InvalidatedMessage(db));
-		}
 		CheckpointOptions options;
 		if (GetLastCommit() >= LowestVisibilityBound()) {
 			// A transaction may need what was before.
