@@ -277,23 +277,26 @@ static bool Reads(const PhysicalOperator &plan, const DuckTableEntry &table) {
 
 unique_ptr<GlobalSinkState> PhysicalCaptureCreate::GetGlobalSinkState(ClientContext &context) const {
 	auto state = make_uniq<CreateState>(context, *this);
+	auto &entries = static_cast<QuackSchemaEntry &>(schema);
+	auto transaction = schema.GetCatalogTransaction(context);
+	// The query takes its time: what it replaces must be what was there when it began.
+	auto entry = entries.ReplacedBy(transaction, *info);
+	auto is_table = entry && entry->type == CatalogType::TABLE_ENTRY;
+	auto replaced = is_table ? optional_ptr<DuckTableEntry>(entry->Cast<DuckTableEntry>()) : nullptr;
+	auto rows_seen = replaced && Reads(*this, *replaced) ? RowsSeen(context, *replaced) : 0;
 	if (!IsPartOfTransaction(context)) {
 		auto &writer = static_cast<Writer &>(*proposal->changes);
 		auto scope = ScopeOf(context, schema.ParentCatalog());
-		auto &entries = static_cast<QuackSchemaEntry &>(schema);
-		auto replaced = entries.ReplacedBy(schema.GetCatalogTransaction(context), *info);
-		if (replaced && replaced->type == CatalogType::TABLE_ENTRY) {
-			// The query takes its time: what it replaces must be what was there when it began.
-			auto &table = replaced->Cast<DuckTableEntry>();
-			scope.in_transaction = true;
-			scope.rows_seen = Reads(*this, table) ? RowsSeen(context, table) : 0;
-			writer.Meant(table);
+		if (replaced) {
+			scope.compares_seen = true;
+			scope.rows_seen = rows_seen;
+			writer.Meant(*replaced);
 		}
 		writer.Ddl(DefineCreate(scope, schema, *info));
 		return std::move(state);
 	}
 	auto bound = Binder::CreateBinder(context)->BindCreateTableInfo(info->Copy(), schema);
-	auto created = schema.CreateTable(schema.GetCatalogTransaction(context), *bound);
+	auto created = entries.CreateTableAs(transaction, *bound, rows_seen);
 	if (created) {
 		state->table = created->Cast<DuckTableEntry>();
 	}

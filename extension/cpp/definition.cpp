@@ -231,9 +231,9 @@ static string TextOf(const CreateInfo &info) {
 	return copy->ToString();
 }
 
-//! What a transaction saw of something that it drops, and of all that goes with it.
+//! What a statement has seen of something that it drops, and of all that goes with it; 0 where that is not compared.
 static uint64_t SeenOf(const DefinitionScope &scope, optional_ptr<CatalogEntry> entry) {
-	return scope.in_transaction && entry ? FingerprintOf(scope.context, scope.catalog, *entry) : 0;
+	return scope.compares_seen && entry ? FingerprintOf(scope.context, scope.catalog, *entry) : 0;
 }
 
 static optional_ptr<CatalogEntry> EntryIn(const DefinitionScope &scope, const SchemaCatalogEntry &schema, CatalogType type,

@@ -4,6 +4,7 @@
 
 #include "own_rows.hpp"
 #include "row_identity.hpp"
+#include "statement.hpp"
 #include "duckdb/common/type_visitor.hpp"
 #include "duckdb/common/vector/flat_vector.hpp"
 #include "duckdb/common/vector/struct_vector.hpp"
@@ -96,22 +97,51 @@ void ScanRows(ClientContext &context, DuckTableEntry &table, const vector<Storag
               const std::function<void(DataChunk &rows)> &callback) {
 	auto &storage = table.GetStorage();
 	auto &transaction = DuckTransaction::Get(context, storage.db);
-	TableScanState scan;
-	storage.InitializeScan(context, transaction, scan, columns);
+	auto &open = StatementState::Get(context).open;
+	auto hidden = open ? open->HiddenIn(*storage.GetDataTableInfo()) : nullptr;
 	auto all_types = storage.GetTypes();
 	vector<LogicalType> types;
 	for (auto &column : columns) {
 		types.push_back(all_types[column.GetPrimaryIndex()]);
 	}
+	DataChunk visible;
+	visible.InitializeEmpty(types);
+	auto scanned = columns;
+	if (hidden) {
+		scanned.emplace_back(COLUMN_IDENTIFIER_ROW_ID);
+		types.push_back(LogicalType::ROW_TYPE);
+	}
+	TableScanState scan;
+	storage.InitializeScan(context, transaction, scan, scanned);
 	DataChunk rows;
 	rows.Initialize(context, types);
+	SelectionVector selection(STANDARD_VECTOR_SIZE);
 	while (true) {
 		rows.Reset();
 		storage.Scan(transaction, rows, scan);
 		if (rows.size() == 0) {
 			return;
 		}
-		callback(rows);
+		if (!hidden) {
+			callback(rows);
+			continue;
+		}
+		rows.data.back().Flatten();
+		auto row_ids = FlatVector::GetData<row_t>(rows.data.back());
+		idx_t count = 0;
+		for (idx_t i = 0; i < rows.size(); i++) {
+			selection.set_index(count, i);
+			count += row_ids[i] >= MAX_ROW_ID || !hidden->Contains(row_ids[i]);
+		}
+		if (count == 0) {
+			continue;
+		}
+		for (idx_t i = 0; i < columns.size(); i++) {
+			visible.data[i].Reference(rows.data[i]);
+		}
+		visible.SetCardinalityUnsafe(rows.size());
+		visible.Slice(selection, count);
+		callback(visible);
 	}
 }
 

@@ -49,16 +49,22 @@ optional_ptr<CatalogEntry> QuackSchemaEntry::CreateNested(CatalogTransaction tra
 }
 
 optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTable(CatalogTransaction transaction, BoundCreateTableInfo &info) {
+	return CreateTableAs(transaction, info, 0);
+}
+
+optional_ptr<CatalogEntry> QuackSchemaEntry::CreateTableAs(CatalogTransaction transaction, BoundCreateTableInfo &info,
+                                                           uint64_t rows_seen) {
 	auto replaced = ReplacedBy(transaction, info.Base());
 	// In a transaction that goes on the table is made of what travels, as it is by the applier.
 	unique_ptr<BoundCreateTableInfo> closed;
 	return ChangeCatalog(
 	    transaction, catalog,
-	    [&](const DefinitionScope &scope) {
+	    [&](DefinitionScope scope) {
 		    auto &base = info.Base();
 		    auto placement = Placement::OfCreate(base);
 		    RequirePlacementPermitted(scope.catalog, Placement(), placement);
 		    base.options = placement.ToOptions();
+		    scope.rows_seen = rows_seen;
 		    auto definition = DefineCreate(scope, *this, base);
 		    closed = BindTable(scope.context, scope.catalog, definition.bytes);
 		    return definition;

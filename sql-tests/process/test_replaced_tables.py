@@ -66,6 +66,54 @@ def test_what_others_do_to_a_table_meanwhile_is_not_lost(node, statement, look, 
         assert names == {"ALTER TABLE t RENAME TO t2": {"t2"}, "DROP TABLE t": set()}.get(statement, {"t"})
 
 
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO t VALUES (7, 7)",
+        "UPDATE t SET v = 100 WHERE k = 1",
+        "DELETE FROM t WHERE k = 1",
+        "CREATE OR REPLACE TABLE t AS SELECT k, v + 10 AS v FROM t",
+    ],
+)
+def test_a_transaction_that_replaces_a_table_does_not_undo_what_others_did_meanwhile(node, statement, order):
+    """One of both is refused, whether the other one came before the statement that replaces the table or behind it."""
+    node.sql("CREATE TABLE t AS SELECT x AS k, 0 AS v FROM range(3) r(x)")
+    node.sql("BEGIN", "replaces")
+    assert node.value("SELECT count(*) FROM t", "replaces") == 3
+    node.sql("UPDATE t SET v = v WHERE k = 0", "replaces")
+    done = []
+
+    def run(statement, connection):
+        try:
+            node.sql(statement, connection)
+            done.append(statement)
+        except DatabaseError as error:
+            assert "onflict" in str(error) or "has been ended" in str(error), error
+
+    if order == "before":
+        run(statement, "other")
+    replacing = "CREATE OR REPLACE TABLE t AS SELECT k, v + 1 AS v FROM t"
+    run(replacing, "replaces")
+    if order == "after":
+        run(statement, "other")
+    run("COMMIT", "replaces")
+    assert statement in done
+    # The COMMIT of a transaction in which a statement has failed rolls it back.
+    assert not {replacing, "COMMIT"} <= set(done)
+    assert node.sql("SELECT k, v FROM t ORDER BY k") != [(0, 1), (1, 1), (2, 1)]
+
+
+def test_a_transaction_replaces_a_table_that_only_it_has_changed(node):
+    node.sql("CREATE TABLE t AS SELECT x AS k, x / 7 AS v FROM range(3000) r(x)")
+    node.sql("BEGIN; INSERT INTO t VALUES (3000, NULL); UPDATE t SET v = -v WHERE k % 2 = 0; DELETE FROM t WHERE k % 3 = 0")
+    node.sql("CREATE OR REPLACE TABLE t AS SELECT * FROM t WHERE k < 2000")
+    node.sql("CREATE OR REPLACE TABLE t AS SELECT * FROM t WHERE k < 1000; INSERT INTO t VALUES (-1, 0)")
+    node.sql("CREATE OR REPLACE TABLE t AS SELECT * FROM t UNION ALL FROM t; COMMIT")
+    node.kill_and_start()
+    assert node.sql("SELECT count(*), min(k), max(k) FROM t") == [(2 * 667, -1, 998)]
+
+
 def test_rows_of_a_table_that_another_client_has_made_meanwhile_are_not_reported(node):
     making = node.process.start_sql(f"CREATE TABLE IF NOT EXISTS t AS SELECT 'a' AS who FROM range(3), {SLOW}", "slow")
     node.sql("SELECT sum(sin(x)) FROM range(3000000) r(x)", "other")

@@ -26,8 +26,9 @@ struct Definition {
 struct DefinitionScope {
 	duckdb::ClientContext &context;
 	QuackCatalog &catalog;
-	//! Whether other statements came before it in its transaction, so that what it drops is what the transaction saw.
-	bool in_transaction;
+	//! Whether what it drops or replaces must be what it has seen: where other statements came before it in its transaction,
+	//! or its own query takes its time.
+	bool compares_seen;
 	//! What the statement reads of the rows that it replaces (`RowsSeen`); 0 when it reads none of them.
 	uint64_t rows_seen = 0;
 };

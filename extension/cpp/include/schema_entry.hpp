@@ -22,6 +22,9 @@ public:
 	                                                        duckdb::CreateSchemaInfo &info);
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateTable(duckdb::CatalogTransaction transaction,
 	                                                       duckdb::BoundCreateTableInfo &info) override;
+	//! A table that a query fills, which has seen these rows of the one that is replaced (`DefinitionScope::rows_seen`).
+	duckdb::optional_ptr<duckdb::CatalogEntry> CreateTableAs(duckdb::CatalogTransaction transaction,
+	                                                         duckdb::BoundCreateTableInfo &info, uint64_t rows_seen);
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateFunction(duckdb::CatalogTransaction transaction,
 	                                                          duckdb::CreateFunctionInfo &info) override;
 	duckdb::optional_ptr<duckdb::CatalogEntry> CreateIndex(duckdb::CatalogTransaction transaction,
