@@ -11,6 +11,7 @@
 #include "duckdb/function/cast/cast_function_set.hpp"
 #include "duckdb/main/active_query_context.hpp"
 #include "duckdb/main/client_context.hpp"
+#include "duckdb/main/config.hpp"
 #include "duckdb/main/database_manager.hpp"
 #include "duckdb/planner/operator/logical_update.hpp"
 #include "duckdb/storage/data_table.hpp"
@@ -171,6 +172,12 @@ struct TableTriggers {
 };
 template struct Reveal<TableTriggers, &DuckTableEntry::triggers>;
 
+struct ExtensionProvider {
+	using type = shared_ptr<ExternalExtensionProvider> DBConfig::*;
+	friend type Member(ExtensionProvider);
+};
+template struct Reveal<ExtensionProvider, &DBConfig::external_extension_provider>;
+
 struct UsedDatabases {
 	using type = identifier_map_t<reference<AttachedDatabase>> MetaTransaction::*;
 	friend type Member(UsedDatabases);
@@ -205,6 +212,24 @@ void KnowAs(MetaTransaction &transaction, const Identifier &name, AttachedDataba
 	lock_guard<mutex> guard(transaction.*Member(ReferencedDatabaseLock()));
 	(transaction.*Member(ReferencedDatabases())).emplace(reference<AttachedDatabase>(db), db.shared_from_this());
 	(transaction.*Member(UsedDatabases())).emplace(name, db);
+}
+
+vector<shared_ptr<AttachedDatabase>> DatabasesOf(MetaTransaction &transaction) {
+	lock_guard<mutex> guard(transaction.*Member(ReferencedDatabaseLock()));
+	vector<shared_ptr<AttachedDatabase>> result;
+	for (auto &referenced : transaction.*Member(ReferencedDatabases())) {
+		result.push_back(referenced.second);
+	}
+	return result;
+}
+
+void Forget(MetaTransaction &transaction, AttachedDatabase &db) {
+	lock_guard<mutex> guard(transaction.*Member(ReferencedDatabaseLock()));
+	(transaction.*Member(ReferencedDatabases())).erase(db);
+	auto &used = transaction.*Member(UsedDatabases());
+	for (auto entry = used.begin(); entry != used.end();) {
+		entry = RefersToSameObject(entry->second.get(), db) ? used.erase(entry) : std::next(entry);
+	}
 }
 
 void ReleaseCheckpointLock(DuckTransaction &transaction) {
@@ -286,6 +311,10 @@ vector<BindCastFunction> &CastProvidersOf(CastFunctionSet &casts) {
 
 optional_ptr<DBConfig> &ConfigOf(CastFunctionSet &casts) {
 	return casts.*Member(CastConfig());
+}
+
+shared_ptr<ExternalExtensionProvider> &ProviderOf(DBConfig &config) {
+	return config.*Member(ExtensionProvider());
 }
 
 void ShareCosts(const CastFunctionSet &from, CastFunctionSet &to) {

@@ -161,25 +161,6 @@ BoundCastInfo BindLimitedCast(BindCastInput &input, const LogicalType &source, c
 	return BoundCastInfo(CastWithinLimit, std::move(cast), BeginCast);
 }
 
-template <class INFO>
-void Replace(ExtensionLoader &loader, const FunctionEntry &entry, INFO info) {
-	info.alias_of = entry.alias_of;
-	info.descriptions = entry.descriptions;
-	info.on_conflict = OnCreateConflict::REPLACE_ON_CONFLICT;
-	loader.RegisterFunction(std::move(info));
-}
-
-void ChangeScalar(ExtensionLoader &loader, const char *name, const std::function<void(ScalarFunction &)> &change) {
-	auto found = SystemFunction(loader, CatalogType::SCALAR_FUNCTION_ENTRY, name);
-	if (!found) {
-		return;
-	}
-	auto &entry = found->Cast<ScalarFunctionCatalogEntry>();
-	CreateScalarFunctionInfo info(entry.functions);
-	info.functions.ApplyToFunctions(change);
-	Replace(loader, entry, std::move(info));
-}
-
 //! Lets a function check its arguments, which are JSON, before it reads them.
 void CheckArguments(ScalarFunction &function) {
 	function.SetFunctionCallback(
@@ -189,36 +170,6 @@ void CheckArguments(ScalarFunction &function) {
 		    }
 		    native(arguments, state, result);
 	    });
-}
-
-unique_ptr<FunctionData> BindUnlessOverNetwork(BindScalarFunctionInput &input) {
-	if (NetworkSession::Get(input.GetClientContext())) {
-		throw PermissionException("variant_bytes_to_variant: this session is served over the network, and DuckDB does not check "
-		                          "the bytes that the function reads. Call it in the client, and send the VARIANT");
-	}
-	return nullptr;
-}
-
-//! Keeps a function that reads and calls itself as bytes say that are not checked from clients of the network.
-void RefuseOverNetwork(ScalarFunction &function) {
-	D_ASSERT(!function.HasBindCallback());
-	function.SetBindCallback(BindUnlessOverNetwork);
-}
-
-//! What DuckDB binds a function with, behind a check of ours.
-struct NativeBinding : public ScalarFunctionInfo {
-	explicit NativeBinding(bind_scalar_function_t bind) : bind(bind) {
-	}
-	bind_scalar_function_t bind;
-};
-
-unique_ptr<FunctionData> BindNatively(BindScalarFunctionInput &input) {
-	return input.GetBoundFunction().GetExtraFunctionInfo().Cast<NativeBinding>().bind(input);
-}
-
-void CheckBefore(ScalarFunction &function, bind_scalar_function_t check) {
-	function.SetExtraFunctionInfo(make_shared_ptr<NativeBinding>(function.GetBindCallback()));
-	function.SetBindCallback(check);
 }
 
 //! Of functions that take the structure of JSON.
@@ -263,12 +214,12 @@ void LimitGroupObject(ExtensionLoader &loader) {
 		return;
 	}
 	auto &entry = found->Cast<AggregateFunctionCatalogEntry>();
-	CreateAggregateFunctionInfo info(entry.functions);
+	auto info = InfoOf<CreateAggregateFunctionInfo>(entry);
 	info.functions.ApplyToFunctions([](AggregateFunction &function) {
 		native_group_object = function.GetStateFinalizeCallback();
 		function.SetStateFinalizeCallback(FinishGroupObject);
 	});
-	Replace(loader, entry, std::move(info));
+	loader.RegisterFunction(std::move(info));
 }
 
 } // namespace
@@ -278,12 +229,11 @@ void LimitNesting(ExtensionLoader &loader) {
 	ChangeScalar(loader, "json_contains", CheckArguments);
 	ChangeScalar(loader, "json_deserialize_sql", CheckArguments);
 	for (auto name : {"json_transform", "json_transform_strict", "from_json", "from_json_strict"}) {
-		ChangeScalar(loader, name, [](ScalarFunction &function) { CheckBefore(function, BindStructure); });
+		CheckBefore(loader, name, BindStructure);
 	}
-	ChangeScalar(loader, "variant_bytes_to_variant", RefuseOverNetwork);
 	for (auto name : {"list_transform", "array_transform", "list_apply", "array_apply", "apply", "list_filter", "array_filter",
 	                  "filter", "list_reduce", "array_reduce", "reduce", "invoke"}) {
-		ChangeScalar(loader, name, [](ScalarFunction &function) { CheckBefore(function, BindLambda); });
+		CheckBefore(loader, name, BindLambda);
 	}
 	LimitGroupObject(loader);
 }

@@ -3,10 +3,12 @@
 #include "network_session.hpp"
 
 #include "catalog.hpp"
+#include "compat.hpp"
 #include "host_files.hpp"
 #include "system_function.hpp"
 #include "duckdb/catalog/catalog_entry/table_function_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_search_path.hpp"
+#include "duckdb/common/vector_operations/unary_executor.hpp"
 #include "duckdb/execution/operator/helper/physical_set.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/main/config.hpp"
@@ -17,11 +19,16 @@
 #include "duckdb/parser/parsed_data/drop_info.hpp"
 #include "duckdb/parser/statement/pragma_statement.hpp"
 #include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression/bound_columnref_expression.hpp"
+#include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/operator/logical_alter.hpp"
 #include "duckdb/planner/operator/logical_drop.hpp"
+#include "duckdb/planner/operator/logical_filter.hpp"
+#include "duckdb/planner/operator/logical_get.hpp"
 #include "duckdb/planner/operator/logical_pragma.hpp"
 #include "duckdb/planner/operator/logical_reset.hpp"
 #include "duckdb/planner/operator/logical_set.hpp"
+#include "duckdb/transaction/meta_transaction.hpp"
 
 using namespace duckdb;
 
@@ -88,13 +95,20 @@ static SetScope ScopeOf(ClientContext &context, const Identifier &name, SetScope
 	}
 	ExtensionOption extension_option;
 	if (!DBConfig::GetConfig(context).TryGetExtensionOption(name, extension_option)) {
-		// DuckDB says that there is no such setting.
-		return scope;
+		// DuckDB would load an extension that has such a setting, in any of its threads.
+		throw Catalog::UnrecognizedConfigurationError(context, name);
 	}
 	if (scope == SetScope::AUTOMATIC && extension_option.supports_session) {
 		return SetScope::SESSION;
 	}
 	return extension_option.ResolveScope(name, scope);
+}
+
+//! Whether a setting holds what its owner tells others not: what proves who one is to a proxy or an object store.
+static bool HoldsSecret(const string &setting) {
+	auto name = StringUtil::Lower(setting);
+	auto held = {"password", "passphrase", "access_key", "token", "credential", "connection_string", "account_key"};
+	return std::any_of(held.begin(), held.end(), [&](const char *word) { return StringUtil::Contains(name, word); });
 }
 
 static string CanonicalName(const Identifier &name) {
@@ -131,12 +145,16 @@ static void CheckDepth(ClientContext &context, const LogicalSet &set) {
 	}
 }
 
+static bool IsOwn(NetworkSession &session, AttachedDatabase &db) {
+	return db.IsSystem() || db.IsTemporary() || db.GetCatalog().GetOid() == session.database;
+}
+
 static bool IsOwn(NetworkSession &session, ClientContext &context, const Identifier &database) {
 	if (database == TEMP_CATALOG || database == SYSTEM_CATALOG) {
 		return true;
 	}
 	auto db = DatabaseManager::Get(context).GetDatabase(database);
-	return db && db->GetCatalog().GetOid() == session.database;
+	return db && IsOwn(session, *db);
 }
 
 static PermissionException RefusedDatabase(const Identifier &database) {
@@ -255,11 +273,35 @@ static void CheckDatabases(NetworkSession &session, const StatementProperties &p
 	}
 }
 
+//! Macros, types and sequences of other databases: whatever the statement has looked up by the name of one.
+static void CheckLookups(NetworkSession &session, ClientContext &context) {
+	for (auto &db : DatabasesOf(MetaTransaction::Get(context))) {
+		if (!IsOwn(session, *db)) {
+			throw RefusedDatabase(db->GetName());
+		}
+	}
+}
+
+//! What DuckDB lists of the process it reads in all databases: the next statement of the transaction has not named them.
+void NetworkSession::ForgetLists(ClientContext &context) {
+	if (!context.transaction.HasActiveTransaction()) {
+		return;
+	}
+	auto &transaction = MetaTransaction::Get(context);
+	for (auto &db : DatabasesOf(transaction)) {
+		if (!IsOwn(*this, *db)) {
+			Forget(transaction, *db);
+			listed.push_back(db);
+		}
+	}
+}
+
 void RequireOwnMatter(ClientContext &context, const SQLStatement &statement) {
 	auto session = NetworkSession::Get(context);
 	if (!session || session->allow_host_access) {
 		return;
 	}
+	session->ForgetLists(context);
 	auto copies = statement.type == StatementType::COPY_DATABASE_STATEMENT ||
 	              (statement.type == StatementType::PRAGMA_STATEMENT &&
 	               statement.Cast<PragmaStatement>().info->name == "copy_database");
@@ -267,6 +309,77 @@ void RequireOwnMatter(ClientContext &context, const SQLStatement &statement) {
 		// One of the two databases is not the session's.
 		throw Refused("COPY FROM DATABASE", "Attach the databases in the client, or serve with allow_host_access := true");
 	}
+}
+
+namespace {
+
+//! Which rows of a list a client sees: those with one of the names, or those without a name that holds a secret.
+struct ListedData : public FunctionData {
+	explicit ListedData(identifier_set_t names) : names(std::move(names)) {
+	}
+	unique_ptr<FunctionData> Copy() const override {
+		return make_uniq<ListedData>(names);
+	}
+	bool Equals(const FunctionData &other) const override {
+		return names == other.Cast<ListedData>().names;
+	}
+
+	identifier_set_t names;
+};
+
+void IsListed(DataChunk &args, ExpressionState &state, Vector &result) {
+	auto &names = state.expr.Cast<BoundFunctionExpression>().BindInfo()->Cast<ListedData>().names;
+	UnaryExecutor::Execute<string_t, bool>(args.data[0], result, args.size(), [&](string_t name) {
+		return names.empty() ? !HoldsSecret(name.GetString()) : names.count(Identifier(name.GetString())) > 0;
+	});
+}
+
+} // namespace
+
+//! Filters a list of a system function by one of its columns; nothing happens to one without the column.
+static void FilterList(unique_ptr<LogicalOperator> &op, const char *column, identifier_set_t names) {
+	auto &get = op->Cast<LogicalGet>();
+	auto found = std::find(get.names.begin(), get.names.end(), Identifier(column));
+	if (found == get.names.end()) {
+		return;
+	}
+	auto position = get.AddColumnId(NumericCast<column_t>(found - get.names.begin()));
+	ScalarFunction function("quack_is_listed", {LogicalType::VARCHAR}, LogicalType::BOOLEAN, IsListed);
+	vector<unique_ptr<Expression>> arguments;
+	arguments.push_back(
+	    make_uniq<BoundColumnRefExpression>(LogicalType::VARCHAR, ColumnBinding(get.table_index, position)));
+	auto filter = make_uniq<LogicalFilter>(make_uniq<BoundFunctionExpression>(
+	    BoundScalarFunction(function), std::move(arguments), make_uniq<ListedData>(std::move(names))));
+	filter->children.push_back(std::move(op));
+	op = std::move(filter);
+}
+
+//! Leaves out of what DuckDB lists of the process what is in its other databases, and settings that hold secrets.
+static void FilterLists(const identifier_set_t &own, unique_ptr<LogicalOperator> &op) {
+	for (auto &child : op->children) {
+		if (child) {
+			FilterLists(own, child);
+		}
+	}
+	if (op->type != LogicalOperatorType::LOGICAL_GET || op->Cast<LogicalGet>().GetTable()) {
+		return;
+	}
+	auto name = op->Cast<LogicalGet>().function.GetName().GetIdentifierName();
+	if (name == "duckdb_settings") {
+		FilterList(op, "name", {});
+	} else if (StringUtil::StartsWith(name, "duckdb_") || StringUtil::StartsWith(name, "pragma_")) {
+		FilterList(op, "database_name", own);
+	}
+}
+
+static identifier_set_t OwnNames(NetworkSession &session, ClientContext &context) {
+	identifier_set_t names {Identifier(TEMP_CATALOG), Identifier(SYSTEM_CATALOG)};
+	for (auto &db : DatabaseManager::Get(context).GetDatabases(context)) {
+		if (IsOwn(session, *db)) {
+			names.insert(db->GetName());
+		}
+	}
+	return names;
 }
 
 void RequireOwnMatter(ClientContext &context, Binder &binder, BoundStatement &statement) {
@@ -277,20 +390,27 @@ void RequireOwnMatter(ClientContext &context, Binder &binder, BoundStatement &st
 	CheckOperator(*session, context, *statement.plan);
 	if (!session->allow_host_access) {
 		CheckDatabases(*session, binder.GetStatementProperties());
+		CheckLookups(*session, context);
+		FilterLists(OwnNames(*session, context), statement.plan);
 	}
 }
 
 namespace {
 
-//! Functions that change the process, print, or run statements in a connection of their own. Those that only use files are
+//! Functions that change the process, tell what others do in it, print, or run statements in a connection of their own. Those that only use files are
 //! not among them (host_files.cpp); those that take addresses cannot be called from SQL.
-constexpr const char *GUARDED[] = {"enable_logging", "disable_logging", "truncate_duckdb_logs", "enable_profiling",
+constexpr const char *GUARDED[] = {"enable_logging", "disable_logging", "truncate_duckdb_logs", "duckdb_logs",
+                                   "duckdb_log_contexts", "duckdb_secrets", "which_secret", "duckdb_external_file_cache",
+                                   "duckdb_temporary_files", "enable_profiling",
                                    "register_external_resource", "register_external_resource_type",
                                    "create_external_resource", "deregister_external_resource",
                                    "destroy_external_resource", "json_execute_serialized_sql", "quack_serve",
                                    "quack_stop", "quack_backup", "quack_active_connections", "quack_close_connection"};
 //! Functions that do something to the database that they name.
-constexpr const char *OF_DATABASES[] = {"checkpoint", "force_checkpoint"};
+constexpr const char *OF_DATABASES[] = {"checkpoint", "force_checkpoint", "pragma_metadata_info"};
+//! Scalar functions that write into the process's log, or read bytes and call themselves as those say, which DuckDB does not
+//! check.
+constexpr const char *OF_HOST_ALONE[] = {"write_log", "variant_bytes_to_variant"};
 //! Functions that open a database file.
 constexpr const char *OF_FILES[] = {"read_duckdb"};
 
@@ -361,6 +481,25 @@ unique_ptr<LogicalOperator> GuardedBindOperator(ClientContext &context, TableFun
 	});
 }
 
+//! Of functions that would do something to the process, or to its other clients.
+unique_ptr<FunctionData> BindOfHostAlone(BindScalarFunctionInput &input) {
+	if (NetworkSession::Get(input.GetClientContext())) {
+		throw Refused(input.GetBoundFunction().GetName().GetIdentifierName(), "Call it in that process");
+	}
+	return BindNatively(input);
+}
+
+unique_ptr<FunctionData> BindSetting(BindScalarFunctionInput &input) {
+	auto session = NetworkSession::Get(input.GetClientContext());
+	if (session && !session->allow_host_access) {
+		auto name = input.GetNonNullConstant(0).ToString();
+		if (HoldsSecret(name)) {
+			throw Refused(StringUtil::Format("the setting \"%s\" holds a secret of the process", name), "Read it in that process");
+		}
+	}
+	return BindNatively(input);
+}
+
 void GuardFunction(ExtensionLoader &loader, const char *name) {
 	auto entry = SystemFunction(loader, CatalogType::TABLE_FUNCTION_ENTRY, name);
 	if (!entry) {
@@ -389,6 +528,10 @@ void GuardFunctions(ExtensionLoader &loader) {
 	for (auto name : OF_FILES) {
 		GuardFunction(loader, name);
 	}
+	for (auto name : OF_HOST_ALONE) {
+		CheckBefore(loader, name, BindOfHostAlone);
+	}
+	CheckBefore(loader, "current_setting", BindSetting);
 }
 
 } // namespace quack

@@ -8,6 +8,7 @@
 #include "group_statement.hpp"
 #include "groups.hpp"
 #include "host.hpp"
+#include "host_extensions.hpp"
 #include "join_faults.hpp"
 #include "nesting.hpp"
 #include "network_session.hpp"
@@ -37,6 +38,7 @@ extern "C" void quack_cpp_register(void *loader_p) {
 	quack::RegisterClientListing(loader);
 	quack::RegisterSettings(loader);
 	quack::GuardFunctions(loader);
+	quack::GuardExtensions(loader.GetDatabaseInstance());
 	quack::LimitNesting(loader);
 	quack::ProvideUnionCasts(loader);
 }

@@ -4,6 +4,7 @@
 #include "client_listing.hpp"
 #include "consistency.hpp"
 #include "error.hpp"
+#include "host_extensions.hpp"
 #include "network_session.hpp"
 #include "row_bytes.hpp"
 #include "statement.hpp"
@@ -356,16 +357,25 @@ extern "C" bool quack_cpp_session_in_transaction(void *session) {
 
 extern "C" void quack_cpp_session_query(void *session, QuackBytes sql, QuackSink types, QuackSink names,
                                         QuackError *error) {
-	Guard(error, [&]() { static_cast<Session *>(session)->Query(quack::Text(sql), types, names); });
+	Guard(error, [&]() {
+		quack::ServesClient serves;
+		static_cast<Session *>(session)->Query(quack::Text(sql), types, names);
+	});
 }
 
 extern "C" bool quack_cpp_session_fetch(void *session, size_t chunks_max, QuackSink chunks, QuackError *error) {
 	bool more = false;
-	Guard(error, [&]() { more = static_cast<Session *>(session)->Fetch(chunks_max, chunks); });
+	Guard(error, [&]() {
+		quack::ServesClient serves;
+		more = static_cast<Session *>(session)->Fetch(chunks_max, chunks);
+	});
 	return more;
 }
 
 extern "C" void quack_cpp_session_append(void *session, QuackBytes schema, QuackBytes table, QuackBytes chunk,
                                          QuackError *error) {
-	Guard(error, [&]() { static_cast<Session *>(session)->Append(quack::Text(schema), quack::Text(table), chunk); });
+	Guard(error, [&]() {
+		quack::ServesClient serves;
+		static_cast<Session *>(session)->Append(quack::Text(schema), quack::Text(table), chunk);
+	});
 }

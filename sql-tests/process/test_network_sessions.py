@@ -31,13 +31,32 @@ def served(tmp_path_factory, folder):
         node.sql(f"ATTACH '{folder}/other.duckdb' AS other; CREATE TABLE other.t AS SELECT 1 AS i")
         node.sql("CREATE TABLE memory.t AS SELECT 1 AS i")
         node.sql("CREATE TABLE cp.t AS SELECT 42 AS i")
-        node.sql("CREATE SECRET mine (TYPE quack, TOKEN 'a secret token')")
+        node.sql("CREATE SECRET mine (TYPE quack, TOKEN 'a secret token', SCOPE 'quack:treasure')")
+        node.sql("SET GLOBAL http_proxy_password = 'treasure'")
+        for database in ("other", "memory"):
+            for definition in TREASURES:
+                node.sql(f"USE {database}; {definition}", "makes")
+        node.sql("CALL enable_logging('QueryLog')", "makes")
+        node.sql("SELECT 'treasure' AS logged", "makes")
         node.sql(f"COPY (SELECT 'treasure' AS a) TO '{folder}/in.parquet'")
         client = add(nodes.stock_client(node.folder, "client", node.uri))
         yield node, client
         assert node.stop() == 0, node.process.stderr_tail()
 
 
+# What the process has beside the catalog, for no client to see.
+TREASURES = [
+    "CREATE SCHEMA treasure_schema",
+    "CREATE TABLE treasure (treasure_column INTEGER PRIMARY KEY, CHECK (treasure_column > 0), UNIQUE (treasure_column))",
+    "CREATE INDEX treasure_index ON treasure (treasure_column)",
+    "CREATE VIEW treasure_view AS FROM treasure",
+    "CREATE SEQUENCE treasure_sequence",
+    "CREATE TYPE treasure_type AS ENUM ('treasure')",
+    "CREATE MACRO treasure_macro() AS 'treasure'",
+    "CREATE MACRO treasure_table_macro() AS TABLE SELECT 'treasure'",
+    "CREATE TRIGGER treasure_trigger AFTER INSERT ON treasure FOR EACH STATEMENT INSERT INTO t SELECT 1",
+    "COMMENT ON TABLE treasure IS 'treasure'",
+]
 # Statements that change the process, or use what it has beside the catalog. FOLDER stands for a folder of the process.
 REFUSED = [
     "SET lock_configuration = true",
@@ -165,6 +184,94 @@ REFUSED = [
     "EXPLAIN FROM other.t",
     "FROM json_execute_serialized_sql(json_serialize_sql('FROM read_text(''FOLDER/in.txt'')'))",
     "FROM json_execute_serialized_sql(json_serialize_sql('FROM memory.t'))",
+    # What others do, and have.
+    "FROM duckdb_logs",
+    "FROM duckdb_logs()",
+    "FROM duckdb_logs_parsed('QueryLog')",
+    "SELECT (SELECT max(message) FROM duckdb_logs)",
+    "FROM duckdb_log_contexts()",
+    "SELECT write_log('forged')",
+    "SELECT write_log('forged', level := 'error', log_type := 'QueryLog')",
+    "INSERT INTO t SELECT 1 WHERE write_log('forged') IS NULL",
+    "CREATE TEMP TABLE u (i INTEGER DEFAULT (write_log('forged')::INTEGER))",
+    "FROM duckdb_secrets()",
+    "FROM duckdb_secrets(redact := false)",
+    "FROM which_secret('quack:x', 'quack')",
+    "FROM duckdb_external_file_cache()",
+    "FROM duckdb_temporary_files()",
+    "SELECT current_setting('http_proxy_password')",
+    "SELECT current_setting('HTTP_PROXY_PASSWORD') FROM t",
+    "SET http_proxy_password = 'x'",
+    "FROM pragma_table_info('other.main.t')",
+    "PRAGMA table_info('memory.t')",
+    "FROM pragma_storage_info('other.t')",
+    "PRAGMA storage_info('memory.main.t')",
+    "FROM pragma_metadata_info('other')",
+    "DESCRIBE other.t",
+    "SHOW memory.t",
+    "SUMMARIZE other.t",
+    "SELECT nextval('other.treasure_sequence')",
+    "SELECT currval('memory.treasure_sequence')",
+    "SELECT other.treasure_macro()",
+    "FROM memory.treasure_table_macro()",
+    "CREATE TEMP TABLE u (t other.treasure_type)",
+    "SELECT 'treasure'::memory.treasure_type",
+    "FROM query_table('memory.treasure')",
+    "SELECT enum_range(NULL::other.treasure_type)",
+    "CREATE TEMP VIEW v AS FROM other.t",
+    "CREATE TEMP MACRO m() AS TABLE FROM memory.t",
+    "CREATE TEMP MACRO m() AS other.treasure_macro()",
+    "FROM query('SELECT other.treasure_macro()')",
+    "PREPARE p AS SELECT other.treasure_macro()",
+    "CREATE TRIGGER x AFTER INSERT ON other.treasure FOR EACH STATEMENT INSERT INTO other.t SELECT 1",
+    "MERGE INTO other.t USING t ON true WHEN MATCHED THEN DELETE",
+    "TRUNCATE memory.t",
+    "CREATE INDEX i ON other.t (i)",
+    "DROP SCHEMA memory.treasure_schema",
+    "DROP VIEW other.treasure_view",
+    "DROP SEQUENCE other.treasure_sequence",
+    "DROP TYPE other.treasure_type",
+    "DROP MACRO other.treasure_macro",
+    "ALTER VIEW other.treasure_view RENAME TO v",
+    "COMMENT ON COLUMN other.t.i IS 'x'",
+    "VACUUM other.t",
+    "ANALYZE memory.t",
+    # Extensions that DuckDB would load by itself.
+    "FROM dbgen(sf = 0.01)",
+    "CALL dsdgen(sf = 0.01)",
+    "PRAGMA tpch(1)",
+    "SELECT ST_Point(1, 2)",
+    "SELECT h3_latlng_to_cell(1, 2, 3), ST_Area(NULL)",
+    "FROM sql_auto_complete('SEL')",
+    "FROM check_peg_parser('SELECT 1')",
+    "FROM sqlite_scan('FOLDER/x', 't')",
+    "FROM mysql_query('x', 'SELECT 1')",
+    "FROM iceberg_scan('FOLDER')",
+    "FROM delta_scan('FOLDER')",
+    "FROM read_xlsx('FOLDER/x.xlsx')",
+    "FROM st_read('FOLDER/x.shp')",
+    "FROM read_avro('FOLDER/x.avro')",
+    "FROM 'FOLDER/x.xlsx'",
+    "FROM 'FOLDER/x.avro'",
+    "FROM 's3://bucket/x.parquet'",
+    "FROM 'https://127.0.0.1:1/x.csv'",
+    "FROM 'hf://datasets/x/y.csv'",
+    "FROM read_text('https://127.0.0.1:1/x')",
+    "FROM read_parquet('az://container/x.parquet')",
+    "COPY t TO 's3://bucket/x.parquet'",
+    "SET s3_region = 'x'",
+    "SET SESSION s3_secret_access_key = 'x'",
+    "RESET s3_region",
+    "SELECT current_setting('s3_region')",
+    "SELECT current_setting('s3_secret_access_key')",
+    "PRAGMA create_fts_index('t', 'i')",
+    "SELECT stem('running', 'english')",
+    "CREATE TABLE u (g VARCHAR, CHECK (ST_Area(g) > 0))",
+    "CREATE MACRO m() AS TABLE FROM dbgen(sf = 0.01)",
+    "CREATE VIEW v AS FROM sqlite_scan('FOLDER/x', 't')",
+    "PREPARE p AS FROM dbgen(sf = 0.01)",
+    "FROM query('FROM dbgen(sf = 0.01)')",
+    "EXPLAIN FROM dbgen(sf = 0.01)",
 ]  # fmt: skip
 
 
@@ -190,9 +297,54 @@ def test_the_process_is_not_the_clients(served, folder, statement):
     with pytest.raises(DatabaseError) as refused:
         query(client, statement.replace("FOLDER", str(folder)))
     assert state_of(node, folder) == before
-    assert "treasure" not in str(refused.value)
+    assert "treasure" not in str(refused.value) or "treasure" in statement
     assert OF_THE_PROCESS in str(refused.value), refused.value
     # The session goes on.
+    assert query(client, "FROM t") == [(42,)]
+
+
+def test_nothing_that_duckdb_lists_shows_what_the_process_has_beside_the_catalog(served):
+    """Every table function that needs no argument, every view of the system, and each SHOW."""
+    node, client = served
+    functions = node.sql(
+        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'table' AND len(parameters) = 0", "look"
+    )
+    views = node.sql(
+        "SELECT DISTINCT schema_name, view_name FROM duckdb_views() WHERE internal AND database_name = 'system'", "look"
+    )
+    queries = [f"FROM {name}()" for (name,) in functions if name not in ("repeat_row", "quack_stop")]
+    queries += [f"FROM system.{schema}.{view}" for schema, view in views]
+    queries += ["SHOW DATABASES", "SHOW ALL TABLES", "SHOW TABLES", "SHOW TABLES FROM other", "PRAGMA database_list"]
+    queries += ["PRAGMA show_tables_expanded", "PRAGMA database_size", "SELECT (SELECT list(t) FROM duckdb_tables() t)"]
+    queries += ["WITH w AS (FROM duckdb_columns()) FROM w", "SELECT name, value FROM duckdb_settings()"]
+    queries += ["PREPARE p AS FROM duckdb_databases(); EXECUTE p"]
+    answered, seen = 0, []
+    for text in queries:
+        try:
+            rows = query(client, text)
+        except DatabaseError as error:
+            rows = str(error)
+        else:
+            answered += 1
+        seen += [(text, word) for word in ("treasure", "other.duckdb", "'other'") if word in str(rows)]
+    assert not seen
+    assert answered > 40
+    assert [row[0] for row in query(client, "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'")] == ["t"]
+    assert query(client, "SELECT value FROM duckdb_settings() WHERE name = 'threads'") == node.sql(
+        "SELECT value FROM duckdb_settings() WHERE name = 'threads'", "look"
+    )
+
+
+def test_a_transaction_that_has_listed_all_databases_goes_on_without_the_others(served):
+    """DuckDB's lists read all databases, and a transaction knows those that it has read."""
+    _, client = served
+    query(client, "BEGIN")
+    for _ in range(2):
+        assert query(client, "SELECT DISTINCT database_name FROM duckdb_tables()") == [("cp",)]
+        assert query(client, "FROM t") == [(42,)]
+    with pytest.raises(DatabaseError, match=OF_THE_PROCESS):
+        query(client, "SELECT other.treasure_macro()")
+    query(client, "ROLLBACK")
     assert query(client, "FROM t") == [(42,)]
 
 

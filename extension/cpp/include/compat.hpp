@@ -85,11 +85,20 @@ duckdb::optional_ptr<duckdb::DBConfig> &ConfigOf(duckdb::CastFunctionSet &casts)
 //! Gives a set the costs of the casts that are registered with another one, which must outlive it.
 void ShareCosts(const duckdb::CastFunctionSet &from, duckdb::CastFunctionSet &to);
 
+//! What installs extensions and loads their libraries. DuckDB's own way replaces it, and the one before is gone.
+duckdb::shared_ptr<duckdb::ExternalExtensionProvider> &ProviderOf(duckdb::DBConfig &config);
+
 //! The triggers of a table, which its next version takes over.
 duckdb::shared_ptr<duckdb::CatalogSet> TriggersOf(const duckdb::DuckTableEntry &table);
 
 //! From here on the transaction finds the database under this name, too. It is listed under its own alone.
 void KnowAs(duckdb::MetaTransaction &transaction, const duckdb::Identifier &name, duckdb::AttachedDatabase &db);
+
+//! The databases that a transaction has used, or looked up by name.
+duckdb::vector<duckdb::shared_ptr<duckdb::AttachedDatabase>> DatabasesOf(duckdb::MetaTransaction &transaction);
+//! The transaction does not count the database among those any more. What it has begun there goes on: keep the database until
+//! it ends.
+void Forget(duckdb::MetaTransaction &transaction, duckdb::AttachedDatabase &db);
 
 //! Puts a database back under its name, after DuckDB has taken it out for a DETACH that is to be refused.
 void Reattach(duckdb::ClientContext &context, duckdb::AttachedDatabase &db);

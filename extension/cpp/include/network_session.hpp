@@ -23,12 +23,25 @@ public:
 	//! Null for a connection of the process itself.
 	static duckdb::shared_ptr<NetworkSession> Get(duckdb::ClientContext &context);
 
+	//! Before a statement: forgets which databases those before it have read to list what the process has.
+	void ForgetLists(duckdb::ClientContext &context);
+
+	void TransactionCommit(duckdb::MetaTransaction &, duckdb::ClientContext &) override {
+		listed.clear();
+	}
+	void TransactionRollback(duckdb::MetaTransaction &, duckdb::ClientContext &) override {
+		listed.clear();
+	}
+
 	//! Whether the session may use files and the other databases of the process.
 	const bool allow_host_access;
 	//! The number of the database that is served to it.
 	const duckdb::idx_t database;
 
 private:
+	//! Databases that its transaction has read to list them, and that it keeps.
+	duckdb::vector<duckdb::shared_ptr<duckdb::AttachedDatabase>> listed;
+
 	static constexpr const char *KEY = "quack_network_session";
 	static void Mark(duckdb::ClientContext &context, duckdb::shared_ptr<NetworkSession> session);
 };
