@@ -37,6 +37,8 @@ FOREIGN_KEYS = """SELECT schema_name, table_name, array_to_string(constraint_col
 DRAWS = "SELECT schema_name || '.' || sequence_name, last_value FROM duckdb_sequences() WHERE database_name = 'cp'"
 UPSERT = re.compile(r"^INSERT OR |^INSERT .* ON CONFLICT |INSERT OR .* RETURNING", re.DOTALL)
 CHANGES_CATALOG = ("CREATE", "ALTER", "DROP", "COMMENT", "COMMIT", "ROLLBACK")
+# To look for macros takes longer than to look for all else, as DuckDB lists its own functions, too.
+CHANGES_MACROS = re.compile(r"MACRO|FUNCTION|SCHEMA|COMMIT|ROLLBACK")
 # Of `duckdb_tables()`, without what says where a table is placed, which plain DuckDB does not know.
 PLACED_TABLES = (f"estimated_size) REPLACE ({closed('sql')})", "estimated_size, sql, tags)")
 ROWS_SHOWN_MAX = 2000
@@ -81,7 +83,7 @@ class Runner:
                 if self.ended():
                     return self.run
                 if worked and step.sql.startswith(CHANGES_CATALOG) or step.action == RESTART:
-                    model = self.look(model)
+                    model = self.look(model, step.action == RESTART or CHANGES_MACROS.search(step.sql))
             if len(self.run.steps) % CHECK_EVERY == 0:
                 self.take(generator.check())
         for step in generator.last(model):
@@ -207,8 +209,8 @@ class Runner:
         query = f"SELECT count(*), bit_xor(hash(t::VARCHAR)) FROM {name} t" if many else f"FROM {name}"
         self.both(Step(query, connection=connection))
 
-    def look(self, model):
-        """The catalog of plain DuckDB, or what was known of it while a transaction is aborted."""
+    def look(self, model, macros=True):
+        """The catalog of plain DuckDB, with new macros or those of `model`; or `model` while a transaction is aborted."""
 
         def rows_of(query):
             outcome = self.native.run(Step(query))
@@ -217,7 +219,7 @@ class Runner:
             return outcome.rows
 
         try:
-            return schema.read(rows_of)
+            return schema.read(rows_of, None if macros else model.macros)
         except LookupError:
             return model
 

@@ -18,10 +18,10 @@ NAMES = {
     "indexes": "SELECT schema_name, index_name FROM duckdb_indexes() WHERE database_name = 'cp' ORDER BY ALL",
     "schemas": "SELECT '', schema_name FROM duckdb_schemas() WHERE database_name = 'cp' AND NOT internal ORDER BY ALL",
     "types": "SELECT schema_name, type_name FROM duckdb_types() WHERE database_name = 'cp' AND NOT internal ORDER BY ALL",
-    "macros": """SELECT schema_name, function_name || '/' || function_type FROM duckdb_functions()
-        WHERE database_name = 'cp' AND NOT internal ORDER BY ALL""",
     "triggers": "SELECT table_name, trigger_name FROM duckdb_triggers() WHERE database_name = 'cp' ORDER BY ALL",
 }
+MACROS = """SELECT schema_name, function_name || '/' || function_type FROM duckdb_functions()
+    WHERE database_name = 'cp' AND NOT internal ORDER BY ALL"""
 
 
 @dataclass
@@ -80,8 +80,8 @@ class Model:
         return [table for table in self.tables if table.database == "cp"]
 
 
-def read(rows_of):
-    """The model; `rows_of` runs a query and gives its rows as texts."""
+def read(rows_of, macros=None):
+    """The model; `rows_of` runs a query and gives its rows as texts. Reads the macros, too, if they are not given."""
     tables = {tuple(row): Table(*row) for row in rows_of(TABLES)}
     for database, schema, table, name, type_name, generated, nullable, default, draws in rows_of(COLUMNS):
         # Views have columns, too.
@@ -99,6 +99,7 @@ def read(rows_of):
         if constraint:
             table.constraint_names.append(quoted(constraint))
     named = {kind: [qualified(*row) for row in rows_of(query)] for kind, query in NAMES.items()}
+    named["macros"] = [qualified(*row) for row in rows_of(MACROS)] if macros is None else macros
     named["triggers"] = [tuple(row) for row in rows_of(NAMES["triggers"])]
     return Model(list(tables.values()), **named)
 
