@@ -3,7 +3,7 @@
 import pytest
 
 from quack_testing.cluster import wait_for
-from quack_testing.process import DatabaseError
+from quack_testing.process import BARE_CONNECTION, DatabaseError
 
 # Values that are as bad for us as they can be. Those of booleans are turned over, those of other types need a line here.
 HOSTILE = {
@@ -140,7 +140,7 @@ def hostile_values(name, value, of_type):
 
 
 def shelter(node):
-    for connection in ("default", "setter", "look"):
+    for connection in ("default", "setter", "look", BARE_CONNECTION):
         for statement in SHELTERED:
             node.sql(statement, connection)
 

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from quack_testing.ports import free_ports
-from quack_testing.process import EXTENSION, STOCK_PYTHON, Process
+from quack_testing.process import BARE_CONNECTION, EXTENSION, STOCK_PYTHON, Process
 
 TOKEN = "token-of-the-tests"
 
@@ -96,7 +96,8 @@ class Node:
         return self.process.exit()
 
     def stop_serving(self):
-        self.process.sql(f"CALL quack_stop('{self.uri}')")
+        # A connection whose default is the catalog uses it while it stops it, and waits a second for itself.
+        self.process.sql(f"CALL quack_stop('{self.uri}')", BARE_CONNECTION)
 
     def restart(self):
         assert self.stop() == 0, self.process.stderr_tail()
@@ -148,7 +149,8 @@ class StockServer:
         return self.process.value(statement, connection)
 
     def stop(self):
-        self.process.sql(f"CALL quack_stop('{self.uri}')")
+        # A connection whose default is the catalog uses it while it stops it, and waits a second for itself.
+        self.process.sql(f"USE memory; CALL quack_stop('{self.uri}')", "stopping")
         self.process.close_database()
         return self.process.exit()
 

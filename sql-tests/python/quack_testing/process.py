@@ -21,6 +21,8 @@ QUACKCTL = os.environ.get("QUACK_CTL", str(ROOT / "dist/bin/quackctl"))
 EXTENSION = os.environ.get("QUACK_EXTENSION", str(ROOT / "dist/extension/quack.duckdb_extension"))
 
 ANSWER_SECONDS = 240
+# Runs no statements first that others run (worker.py).
+BARE_CONNECTION = "bare"
 EXIT_SECONDS = 30
 
 

@@ -27,12 +27,17 @@ import sys
 import threading
 import traceback
 
-import duckdb
-
 ANSWERS = threading.Lock()
 # DuckDB prints profiles and the like to the standard output, which would come between the answers.
 CHANNEL = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
+
+
+def python_api():
+    """DuckDB's Python package, which takes longer to come than DuckDB itself: imported where it is used."""
+    import duckdb
+
+    return duckdb
 
 
 def answer(request, **fields):
@@ -108,20 +113,18 @@ class Worker:
 
             self.database = capi.Database(path, config)
         else:
-            self.database = duckdb.connect(path, config=config)
+            self.database = python_api().connect(path, config=config)
         if request.get("stock"):
             from quack_testing import stock
 
-            stock.load(self.database, duckdb.__version__)
+            stock.load(self.database, python_api().__version__)
         self.prepare = request.get("prepare", [])
-        return {"version": duckdb.__version__, "pid": os.getpid()}
+        return {"pid": os.getpid()}
 
     def connection(self, name):
         if name not in self.connections:
-            connection = self.database.cursor()
-            for statement in self.prepare:
-                connection.execute(statement)
-            self.connections[name] = Connection(connection)
+            self.connections[name] = Connection(self.database.cursor())
+            self.prepare_connection(name)
         return self.connections[name]
 
     def execute(self, request):
@@ -131,17 +134,20 @@ class Worker:
 
     def read_expected(self, request):
         columns = {name: "VARCHAR" for name in request["columns"]}
-        with duckdb.connect() as plain:
+        with python_api().connect() as plain:
             result = plain.read_csv(request["path"], header=True, sep="|", columns=columns, auto_detect=False)
             return {"rows": [["NULL" if value is None else value for value in row] for row in result.fetchall()]}
 
     def prepare_connections(self, request):
-        """Statements that every connection runs first, from now on, such as USE."""
+        """Statements that every connection but the one called "bare" runs first, from now on, such as USE."""
         self.prepare = request["statements"]
-        for connection in self.connections.values():
-            for statement in self.prepare:
-                connection.connection.execute(statement)
+        for name in self.connections:
+            self.prepare_connection(name)
         return {}
+
+    def prepare_connection(self, name):
+        for statement in self.prepare if name != "bare" else []:
+            self.connections[name].connection.execute(statement)
 
     def interrupt(self, request):
         self.connection(request.get("connection", "default")).connection.interrupt()
@@ -156,7 +162,7 @@ class Worker:
         return {}
 
     def python(self, request):
-        names = {"duckdb": duckdb, "worker": self, "database": self.database, "connections": self.connections}
+        names = {"duckdb": python_api(), "worker": self, "database": self.database, "connections": self.connections}
         exec(request["code"], names)
         return {"result": names.get("result")}
 
@@ -178,7 +184,7 @@ class Worker:
             try:
                 fields = getattr(self, request["op"])(request)
             except Exception as error:
-                detail = "" if isinstance(error, duckdb.Error) else traceback.format_exc()
+                detail = "" if type(error).__module__ == "_duckdb" else traceback.format_exc()
                 answer(request, error=str(error), error_class=type(error).__name__, detail=detail)
             else:
                 if fields is not None:
