@@ -226,3 +226,20 @@ def test_an_assertion_of_duckdb_ends_its_statement_alone(node, begins):
         node.sql("ROLLBACK")
     assert node.value("SELECT count(*) FROM t") == 3000
     node.sql("INSERT INTO t VALUES (-1, [])")
+
+
+def test_a_change_of_a_type_is_not_tried_on_rows_that_its_transaction_has_deleted(shared_cluster):
+    """DuckDB evaluates it for such rows, too, and refuses it."""
+    first = shared_cluster["n0"]
+    first.sql("CREATE TABLE cp.t AS SELECT i, CASE WHEN i = 7 THEN 'seven' ELSE i::VARCHAR END AS v FROM range(3000) r(i)")
+    shared_cluster.wait_equal()
+    shared_cluster["n1"].sql("CHECKPOINT cp")
+    first.sql("BEGIN; DELETE FROM cp.t WHERE v = 'seven'")
+    first.sql("ALTER TABLE cp.t ALTER v TYPE INTEGER USING v::INTEGER; COMMIT")
+    shared_cluster.wait_equal()
+    for node in shared_cluster.alive():
+        node.kill_and_start()
+    shared_cluster.wait_equal()
+    for node in shared_cluster.alive():
+        assert node.sql("SELECT count(*), sum(v) FROM cp.t") == [(2999, sum(range(3000)) - 7)]
+    first.sql("DROP TABLE cp.t")
