@@ -131,6 +131,10 @@ reshards: dist venv ## lanes that change all the time, simulated (SEEDS=n, some 
 chaos: dist venv ## kill, cut off, pause, empty, restore and move real nodes under a checked load: MINUTES=n, SEED=s, GROUPS=1, POWER=1
 	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups) $(if $(POWER),--power)
 
+.PHONY: flips
+flips: dist venv ## flip bits, zero pages and cut ends of the files of real nodes, which must refuse or rebuild: MINUTES=n, SEED=s
+	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.flips $(or $(MINUTES),5) $(if $(SEED),--seed $(SEED))
+
 .PHONY: isolation
 isolation: dist venv ## the same faults, with transactions that a checker of isolation looks at: MINUTES=n, SEED=s
 	PYTHONPATH=sql-tests/python $(QUACK_PYTHON) -m quack_testing.chaos --workload transactions $(or $(MINUTES),3) $(if $(SEED),--seed $(SEED)) $(if $(GROUPS),--groups)
