@@ -58,9 +58,11 @@ BoundCastInfo BindUnionCast(BindCastInput &input, const LogicalType &source, con
 	}
 	ShareCosts(input.function_set, casts);
 	CastProvidersOf(casts).emplace_back(BindRegistered, make_uniq<OtherCasts>(input.function_set));
-	BindCastInput own(casts, nullptr, input.context);
+	BindCastInput own(casts, CastProvidersOf(casts).back().info.get(), input.context);
 	own.query_location = input.query_location;
-	return DefaultCasts::GetDefaultCastFunction(own, source, target);
+	// What others have registered for the two types goes before DuckDB's own: that of JSON reads the member from the text.
+	auto registered = BindRegistered(own, source, target);
+	return registered.HasFunction() ? std::move(registered) : DefaultCasts::GetDefaultCastFunction(own, source, target);
 }
 
 } // namespace

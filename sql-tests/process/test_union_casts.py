@@ -2,7 +2,7 @@
 
 import pytest
 
-from quack_testing.process import DatabaseError
+from quack_testing.process import EXTENSION, DatabaseError
 
 TO_TEXT = "UNION (t VARCHAR)"
 ALTERS = (
@@ -64,9 +64,50 @@ def test_a_definition_that_means_something_else_elsewhere_is_refused(table, defi
 
 
 def test_members_are_found_by_casts_of_extensions_too(node):
-    """What the casts of JSON cost counts as before."""
+    """JSON names the member; what its casts cost counts."""
     for setting in ("false", "true"):
         node.sql(f"SET old_implicit_casting = {setting}")
-        query = "SELECT union_tag('[1]'::JSON::UNION (n INTEGER[], t VARCHAR)), union_tag(1::UNION (n BIGINT, t VARCHAR))"
+        query = "SELECT union_tag('{\"t\": [1]}'::JSON::UNION (n INTEGER[], t VARCHAR)), union_tag(1::UNION (n BIGINT, t VARCHAR))"
         assert node.sql(query) == [("t", "n")]
         assert node.sql("SELECT union_tag(union_value(t := '5')::UNION (n DOUBLE, t JSON))") == [("t",)]
+
+
+SOURCES = (
+    """'1'::JSON""",
+    """'{"a": 1}'::JSON""",
+    """'[1, 2]'::JSON""",
+    """'null'::JSON""",
+    """'"x"'::JSON""",
+    """NULL::JSON""",
+    """['{"x": 1}'::JSON]""",
+    """{'a': '{"x": 2}'::JSON}""",
+    """MAP {'k': '3'::JSON}""",
+    """'x'""",
+    """1""",
+    """'2020-01-01'::DATE""",
+    """union_value(a := 1)""",
+    """union_value(j := '5'::JSON)""",
+    """'{"a": 1}'::JSON::VARIANT""",
+)
+TARGETS = (
+    "UNION(a TIMESTAMP)", "UNION(a VARCHAR, b INTEGER)", "UNION(j JSON, v VARCHAR)", "UNION(s STRUCT(a INTEGER))",
+    "UNION(v VARIANT)", "UNION(a INTEGER, b DOUBLE)", "UNION(x INTEGER)[]", "STRUCT(a UNION(x INTEGER))",
+    "MAP(VARCHAR, UNION(x INTEGER))", "VARIANT", "VARIANT[]", "STRUCT(a VARIANT)", "JSON",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("cast", ["CAST", "TRY_CAST"])
+def test_casts_of_a_process_are_as_they_were_before_it_has_loaded_the_extension(new_process, cast):
+    process = new_process("casts")
+
+    def outcome(source, target):
+        try:
+            return process.sql(f"SELECT typeof(v), v::VARCHAR FROM (SELECT {cast}({source} AS {target}) AS v)")
+        except DatabaseError as error:
+            return str(error).split("\n")[0]
+
+    pairs = [(source, target) for source in SOURCES for target in TARGETS]
+    before = {pair: outcome(*pair) for pair in pairs}
+    process.sql(f"LOAD '{EXTENSION}'")
+    assert {pair: outcome(*pair) for pair in pairs} == before
+    assert sum(isinstance(found, list) for found in before.values()) > len(pairs) / 3
