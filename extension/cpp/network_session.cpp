@@ -7,6 +7,7 @@
 #include "host_files.hpp"
 #include "system_function.hpp"
 #include "duckdb/catalog/catalog_entry/table_function_catalog_entry.hpp"
+#include "duckdb/catalog/catalog_entry/sequence_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_search_path.hpp"
 #include "duckdb/common/vector_operations/unary_executor.hpp"
 #include "duckdb/execution/operator/helper/physical_set.hpp"
@@ -27,6 +28,7 @@
 #include "duckdb/planner/operator/logical_get.hpp"
 #include "duckdb/planner/operator/logical_pragma.hpp"
 #include "duckdb/planner/operator/logical_reset.hpp"
+#include "duckdb/planner/operator/logical_secure_view.hpp"
 #include "duckdb/planner/operator/logical_set.hpp"
 #include "duckdb/transaction/meta_transaction.hpp"
 
@@ -34,8 +36,8 @@ using namespace duckdb;
 
 namespace quack {
 
-NetworkSession::NetworkSession(QuackCatalog &catalog, bool allow_host_access)
-    : allow_host_access(allow_host_access), database(catalog.GetOid()) {
+NetworkSession::NetworkSession(idx_t database, bool allow_host_access)
+    : allow_host_access(allow_host_access), database(database) {
 }
 
 void NetworkSession::Mark(ClientContext &context, shared_ptr<NetworkSession> session) {
@@ -46,13 +48,13 @@ void NetworkSession::Mark(ClientContext &context, shared_ptr<NetworkSession> ses
 }
 
 void NetworkSession::Mark(ClientContext &context, QuackCatalog &catalog, bool allow_host_access) {
-	Mark(context, make_shared_ptr<NetworkSession>(catalog, allow_host_access));
+	Mark(context, make_shared_ptr<NetworkSession>(catalog.GetOid(), allow_host_access));
 }
 
 void NetworkSession::MarkLike(ClientContext &context, ClientContext &other) {
 	auto session = Get(context);
 	if (session) {
-		Mark(other, std::move(session));
+		Mark(other, make_shared_ptr<NetworkSession>(session->database, session->allow_host_access));
 	}
 }
 
@@ -67,8 +69,11 @@ static PermissionException Refused(const string &what, const string &instead) {
 }
 
 //! Settings of a session that make the process write into files, or to its own output.
-constexpr const char *SETTINGS_WITH_OUTPUT[] = {"enable_profiling", "profiling_output", "profile_output", "log_query_path",
-                                                "enable_progress_bar", "enable_progress_bar_print"};
+constexpr const char *SETTINGS_WITH_OUTPUT[] = {"enable_profiling", "profiling_output", "profile_output", "profiling_mode",
+                                                "log_query_path", "enable_progress_bar", "enable_progress_bar_print",
+                                                "progress_bar_time"};
+//! With it a transaction commits what a refused statement has done.
+constexpr const char *FAILED_STATEMENTS_STAY = "default_transaction_invalidation_policy";
 //! PRAGMAs that concern the session alone.
 constexpr const char *SESSION_PRAGMAS[] = {"disable_profile", "disable_profiling", "enable_verification",
                                            "disable_verification", "enable_object_cache", "disable_object_cache"};
@@ -107,7 +112,7 @@ static SetScope ScopeOf(ClientContext &context, const Identifier &name, SetScope
 //! Whether a setting holds what its owner tells others not: what proves who one is to a proxy or an object store.
 static bool HoldsSecret(const string &setting) {
 	auto name = StringUtil::Lower(setting);
-	auto held = {"password", "passphrase", "access_key", "token", "credential", "connection_string", "account_key"};
+	auto held = {"proxy", "password", "passphrase", "access_key", "token", "credential", "connection_string", "account_key"};
 	return std::any_of(held.begin(), held.end(), [&](const char *word) { return StringUtil::Contains(name, word); });
 }
 
@@ -126,6 +131,9 @@ static SetScope CheckSetting(ClientContext &context, const Identifier &name, Set
 	}
 	if (IsIn(SETTINGS_WITH_OUTPUT, canonical) || IsIn(SETTINGS_WITH_OUTPUT, name.GetIdentifierName())) {
 		throw Refused(quoted + " makes the process write", "EXPLAIN ANALYZE answers to the client");
+	}
+	if (StringUtil::CIEquals(canonical, FAILED_STATEMENTS_STAY)) {
+		throw Refused(quoted + " lets a transaction go on after a refused statement", "End the transaction, and begin another one");
 	}
 	if (StringUtil::StartsWith(StringUtil::Lower(canonical), "debug_")) {
 		throw Refused(quoted + " is one for tests of DuckDB", "Set it in that process");
@@ -162,13 +170,23 @@ static PermissionException RefusedDatabase(const Identifier &database) {
 	               "Attach it in the client, or serve with allow_host_access := true");
 }
 
+//! Without a path of its own a session searches the process's default database.
+static PermissionException RefusedReset(const string &setting) {
+	return Refused(StringUtil::Format("without a value of \"%s\" names mean the database of the process itself", setting),
+	               "USE the catalog, or one of its schemas");
+}
+
 //! USE, SET schema, SET search_path.
 static void CheckSearchPath(NetworkSession &session, ClientContext &context, const LogicalSet &set) {
 	auto name = CanonicalName(set.name);
-	if ((name != SchemaSetting::Name && name != SearchPathSetting::Name) || set.value.IsNull()) {
+	if (name != SchemaSetting::Name && name != SearchPathSetting::Name) {
 		return;
 	}
-	for (auto &entry : CatalogSearchEntry::ParseList(set.value.ToString())) {
+	auto entries = set.value.IsNull() ? vector<CatalogSearchEntry>() : CatalogSearchEntry::ParseList(set.value.ToString());
+	if (entries.empty()) {
+		throw RefusedReset(name);
+	}
+	for (auto &entry : entries) {
 		auto database = entry.GetCatalog();
 		if (database.empty()) {
 			if (Catalog::GetSchema(context, Identifier(), entry.GetSchema(), OnEntryNotFound::RETURN_NULL)) {
@@ -193,9 +211,14 @@ static void CheckSet(NetworkSession &session, ClientContext &context, LogicalSet
 	}
 }
 
-static void CheckReset(ClientContext &context, LogicalReset &reset) {
-	if (reset.scope != SetScope::VARIABLE) {
-		reset.scope = CheckSetting(context, reset.name, reset.scope);
+static void CheckReset(NetworkSession &session, ClientContext &context, LogicalReset &reset) {
+	if (reset.scope == SetScope::VARIABLE) {
+		return;
+	}
+	reset.scope = CheckSetting(context, reset.name, reset.scope);
+	auto name = CanonicalName(reset.name);
+	if (!session.allow_host_access && (name == SchemaSetting::Name || name == SearchPathSetting::Name)) {
+		throw RefusedReset(name);
 	}
 }
 
@@ -205,7 +228,7 @@ static void CheckOperator(NetworkSession &session, ClientContext &context, Logic
 		CheckSet(session, context, op.Cast<LogicalSet>());
 		break;
 	case LogicalOperatorType::LOGICAL_RESET:
-		CheckReset(context, op.Cast<LogicalReset>());
+		CheckReset(session, context, op.Cast<LogicalReset>());
 		break;
 	case LogicalOperatorType::LOGICAL_PRAGMA: {
 		auto name = op.Cast<LogicalPragma>().info->function.name.GetIdentifierName();
@@ -284,7 +307,9 @@ static void CheckLookups(NetworkSession &session, ClientContext &context) {
 
 //! What DuckDB lists of the process it reads in all databases: the next statement of the transaction has not named them.
 void NetworkSession::ForgetLists(ClientContext &context) {
-	if (!context.transaction.HasActiveTransaction()) {
+	is_bound = false;
+	named.clear();
+	if (allow_host_access || !context.transaction.HasActiveTransaction()) {
 		return;
 	}
 	auto &transaction = MetaTransaction::Get(context);
@@ -296,12 +321,47 @@ void NetworkSession::ForgetLists(ClientContext &context) {
 	}
 }
 
+void NetworkSession::TransactionRollback(MetaTransaction &transaction, ClientContext &) {
+	Note(transaction);
+	listed.clear();
+}
+
+void NetworkSession::Note(MetaTransaction &transaction) {
+	if (is_bound || allow_host_access) {
+		return;
+	}
+	for (auto &db : DatabasesOf(transaction)) {
+		// To suggest names DuckDB reads all databases.
+		if (!IsOwn(*this, *db) && StringUtil::Contains(text, StringUtil::Lower(db->GetName().GetIdentifierName()))) {
+			named = db->GetName();
+		}
+	}
+}
+
+void NetworkSession::RequireOwnError(ClientContext &context) {
+	if (context.transaction.HasActiveTransaction()) {
+		Note(MetaTransaction::Get(context));
+	}
+	if (!named.empty()) {
+		throw RefusedDatabase(named);
+	}
+}
+
+void RequireOwnSequence(ClientContext &context, SequenceCatalogEntry &sequence) {
+	auto session = NetworkSession::Get(context);
+	auto &db = sequence.ParentCatalog().GetAttached();
+	if (session && !session->allow_host_access && !IsOwn(*session, db)) {
+		throw RefusedDatabase(db.GetName());
+	}
+}
+
 void RequireOwnMatter(ClientContext &context, const SQLStatement &statement) {
 	auto session = NetworkSession::Get(context);
 	if (!session || session->allow_host_access) {
 		return;
 	}
 	session->ForgetLists(context);
+	session->text = StringUtil::Lower(statement.query);
 	auto copies = statement.type == StatementType::COPY_DATABASE_STATEMENT ||
 	              (statement.type == StatementType::PRAGMA_STATEMENT &&
 	               statement.Cast<PragmaStatement>().info->name == "copy_database");
@@ -351,7 +411,8 @@ static void FilterList(unique_ptr<LogicalOperator> &op, const char *column, iden
 	auto filter = make_uniq<LogicalFilter>(make_uniq<BoundFunctionExpression>(
 	    BoundScalarFunction(function), std::move(arguments), make_uniq<ListedData>(std::move(names))));
 	filter->children.push_back(std::move(op));
-	op = std::move(filter);
+	// Nothing of the client's own that could tell of a row is evaluated before the filter.
+	op = make_uniq<LogicalSecureView>("what the client may see", std::move(filter));
 }
 
 //! Leaves out of what DuckDB lists of the process what is in its other databases, and settings that hold secrets.
@@ -392,6 +453,7 @@ void RequireOwnMatter(ClientContext &context, Binder &binder, BoundStatement &st
 		CheckDatabases(*session, binder.GetStatementProperties());
 		CheckLookups(*session, context);
 		FilterLists(OwnNames(*session, context), statement.plan);
+		session->is_bound = true;
 	}
 }
 
@@ -401,16 +463,16 @@ namespace {
 //! not among them (host_files.cpp); those that take addresses cannot be called from SQL.
 constexpr const char *GUARDED[] = {"enable_logging", "disable_logging", "truncate_duckdb_logs", "duckdb_logs",
                                    "duckdb_log_contexts", "duckdb_secrets", "which_secret", "duckdb_external_file_cache",
-                                   "duckdb_temporary_files", "enable_profiling",
+                                   "duckdb_temporary_files", "duckdb_extensions", "enable_profiling",
                                    "register_external_resource", "register_external_resource_type",
                                    "create_external_resource", "deregister_external_resource",
                                    "destroy_external_resource", "json_execute_serialized_sql", "quack_serve",
                                    "quack_stop", "quack_backup", "quack_active_connections", "quack_close_connection"};
 //! Functions that do something to the database that they name.
 constexpr const char *OF_DATABASES[] = {"checkpoint", "force_checkpoint", "pragma_metadata_info"};
-//! Scalar functions that write into the process's log, or read bytes and call themselves as those say, which DuckDB does not
-//! check.
-constexpr const char *OF_HOST_ALONE[] = {"write_log", "variant_bytes_to_variant"};
+//! Scalar functions that write into the process's log; that read bytes and call themselves as those say, which DuckDB does not
+//! check; that bind statements, in several threads at a time, in the connection that waits for them.
+constexpr const char *OF_HOST_ALONE[] = {"write_log", "variant_bytes_to_variant", "json_serialize_plan"};
 //! Functions that open a database file.
 constexpr const char *OF_FILES[] = {"read_duckdb"};
 
@@ -441,17 +503,22 @@ struct GuardedInfo : public TableFunctionInfo {
 		if (IsIn(GUARDED, name)) {
 			throw Refused(name, "Call it in that process");
 		}
-		if (session.allow_host_access) {
+		if (IsIn(OF_FILES, name)) {
+			if (!session.allow_host_access) {
+				throw Refused(name, "Attach the file in the client, or serve with allow_host_access := true");
+			}
 			return;
 		}
-		if (IsIn(OF_FILES, name)) {
-			throw Refused(name, "Attach the file in the client, or serve with allow_host_access := true");
+		auto is_named = !input.inputs.empty() && !input.inputs[0].IsNull();
+		auto database = is_named ? Identifier(input.inputs[0].ToString()) : DatabaseManager::GetDefaultDatabase(context);
+		auto db = DatabaseManager::Get(context).GetDatabase(database);
+		if (database == TEMP_CATALOG || database == SYSTEM_CATALOG || (db && db->IsSystem())) {
+			// DuckDB fails an assertion there, and ends.
+			throw Refused(StringUtil::Format("%s of the database \"%s\"", name, database.GetIdentifierName()),
+			              "Name the catalog");
 		}
-		if (!input.inputs.empty() && !input.inputs[0].IsNull()) {
-			Identifier database(input.inputs[0].ToString());
-			if (!IsOwn(session, context, database)) {
-				throw RefusedDatabase(database);
-			}
+		if (!session.allow_host_access && !(db && IsOwn(session, *db))) {
+			throw RefusedDatabase(database);
 		}
 	}
 

@@ -4,6 +4,7 @@
 
 #include "capture.hpp"
 #include "compat.hpp"
+#include "host_extensions.hpp"
 #include "network_session.hpp"
 #include "statement.hpp"
 #include "duckdb/catalog/catalog_search_path.hpp"
@@ -166,6 +167,8 @@ static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, 
 	auto &state = StatementState::Get(context);
 	// It would keep out the one that runs now.
 	state.LeaveGate();
+	// In whatever thread this is.
+	auto serves = NetworkSession::Get(context) ? make_uniq<ServesClient>() : nullptr;
 	auto connection = ConnectLike(context);
 	auto &again = StatementState::Get(*connection->context);
 	again.repeated = context;

@@ -9,6 +9,7 @@
 #include "catalog.hpp"
 #include "compat.hpp"
 #include "error.hpp"
+#include "network_session.hpp"
 #include "rows.hpp"
 #include "statement.hpp"
 #include "system_function.hpp"
@@ -185,6 +186,9 @@ void Lead(ExtensionLoader &loader, const char *name, SequenceCall call) {
 			auto &bind_data = state.expr.Cast<BoundFunctionExpression>().BindInfo();
 			auto sequence = ReplicatedSequence(bind_data.get());
 			if (!sequence) {
+				if (bind_data) {
+					RequireOwnSequence(state.GetContext(), bind_data->Cast<NextvalBindData>().sequence);
+				}
 				led->native(args, state, result);
 				return;
 			}

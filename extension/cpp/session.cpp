@@ -118,6 +118,9 @@ QuackCatalog &Session::ReplicatedCatalog() {
 unique_ptr<QueryResult> Session::Submit(unique_ptr<SQLStatement> statement, bool may_stream, bool &streams) {
 	auto written_type = statement->type;
 	auto submitted = connection->Submit(std::move(statement));
+	if (submitted->HasError()) {
+		NetworkSession::Get(context)->RequireOwnError(context);
+	}
 	streams = !submitted->HasError() && may_stream && StreamsByDefault(written_type, *submitted, false);
 	if (!submitted->HasError() && !streams) {
 		submitted->Complete();
