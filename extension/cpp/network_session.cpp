@@ -459,8 +459,8 @@ void RequireOwnMatter(ClientContext &context, Binder &binder, BoundStatement &st
 
 namespace {
 
-//! Functions that change the process, tell what others do in it, print, or run statements in a connection of their own. Those that only use files are
-//! not among them (host_files.cpp); those that take addresses cannot be called from SQL.
+//! Functions that change the process, tell what others do in it, print, or run statements in a connection of their own. Those that
+//! only use files are not among them (host_files.cpp); those that take addresses cannot be called from SQL.
 constexpr const char *GUARDED[] = {"enable_logging", "disable_logging", "truncate_duckdb_logs", "duckdb_logs",
                                    "duckdb_log_contexts", "duckdb_secrets", "which_secret", "duckdb_external_file_cache",
                                    "duckdb_temporary_files", "duckdb_extensions", "enable_profiling",
