@@ -149,8 +149,7 @@ class StockServer:
         return self.process.value(statement, connection)
 
     def stop(self):
-        # A connection whose default is the catalog uses it while it stops it, and waits a second for itself.
-        self.process.sql(f"USE memory; CALL quack_stop('{self.uri}')", "stopping")
+        self.process.sql(f"CALL quack_stop('{self.uri}')")
         self.process.close_database()
         return self.process.exit()
 
