@@ -3,7 +3,6 @@
 #include "nesting.hpp"
 
 #include "compat.hpp"
-#include "network_session.hpp"
 #include "system_function.hpp"
 #include "variant_form.hpp"
 #include "duckdb/catalog/catalog_entry/aggregate_function_catalog_entry.hpp"
