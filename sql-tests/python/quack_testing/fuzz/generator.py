@@ -98,9 +98,9 @@ class Generator:
         choice = self.random.random()
         if self.transactions and choice < 0.12:
             return self.transaction()
-        if choice < 0.124 and self.restarts and not self.in_transaction:
+        if 0.12 <= choice < 0.126 and self.restarts and not self.in_transaction:
             return self.restart()
-        if choice < 0.13:
+        if 0.126 <= choice < 0.132:
             # Whether others are in its way is another matter in plain DuckDB.
             return None if self.second and self.second.in_transaction else Step("CHECKPOINT cp")
         if choice < 0.36 and self.kinds or not model.tables:

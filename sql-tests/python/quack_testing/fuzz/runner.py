@@ -36,9 +36,7 @@ FOREIGN_KEYS = """SELECT schema_name, table_name, array_to_string(constraint_col
     array_to_string(referenced_column_names, '|') FROM duckdb_constraints() WHERE constraint_type = 'FOREIGN KEY'"""
 DRAWS = "SELECT schema_name || '.' || sequence_name, last_value FROM duckdb_sequences() WHERE database_name = 'cp'"
 UPSERT = re.compile(r"^INSERT OR |^INSERT .* ON CONFLICT |INSERT OR .* RETURNING", re.DOTALL)
-CHANGES_CATALOG = ("CREATE", "ALTER", "DROP", "COMMENT", "COMMIT", "ROLLBACK")
-# To look for macros takes longer than to look for all else, as DuckDB lists its own functions, too.
-CHANGES_MACROS = re.compile(r"MACRO|FUNCTION|SCHEMA|COMMIT|ROLLBACK")
+CHANGES_CATALOG = ("CREATE", "ALTER", "DROP", "COMMIT", "ROLLBACK")
 # Of `duckdb_tables()`, without what says where a table is placed, which plain DuckDB does not know.
 PLACED_TABLES = (f"estimated_size) REPLACE ({closed('sql')})", "estimated_size, sql, tags)")
 ROWS_SHOWN_MAX = 2000
@@ -69,13 +67,17 @@ class Runner:
         self.native = native
         self.cluster = cluster
         self.run = Run()
+        # Parts of the catalog that have not been read since they may have changed, and whether macros have not been compared.
+        self.changed = set()
+        self.macros_changed = True
 
     def generate(self, generator):
         """Makes the script while it runs."""
         model = schema.Model()
         for make in generator.first():
-            self.take(make(model))
-            model = self.look(model)
+            step = make(model)
+            self.take(step)
+            model = self.look(model, step)
         while len(self.run.steps) < generator.length and not self.ended():
             for step in generator.next(model):
                 worked = self.take(step)
@@ -83,7 +85,7 @@ class Runner:
                 if self.ended():
                     return self.run
                 if worked and step.sql.startswith(CHANGES_CATALOG) or step.action == RESTART:
-                    model = self.look(model, step.action == RESTART or CHANGES_MACROS.search(step.sql))
+                    model = self.look(model, step)
             if len(self.run.steps) % CHECK_EVERY == 0:
                 self.take(generator.check())
         for step in generator.last(model):
@@ -103,6 +105,7 @@ class Runner:
         if self.ended():
             return False
         self.run.steps.append(step)
+        self.macros_changed |= step.action == RESTART or bool(schema.CHANGES_MACROS.search(step.sql))
         if step.action == RESTART:
             self.restart(step)
             return True
@@ -191,7 +194,10 @@ class Runner:
         for database, name in names:
             self.check_table(name if database == "cp" else "temp." + name, step.connection)
         placed = any(step.action == CLUSTER for step in self.run.steps)
-        for function, columns in CATALOG.items():
+        functions = [function for function in CATALOG if function != "functions" or self.macros_changed]
+        self.macros_changed = False
+        for function in functions:
+            columns = CATALOG[function]
             if placed:
                 columns = columns.replace(PLACED_TABLES[0], PLACED_TABLES[1])
             where = "database_name IN ('cp', 'temp')" + ("" if function == "schemas" else " AND NOT internal")
@@ -209,8 +215,8 @@ class Runner:
         query = f"SELECT count(*), bit_xor(hash(t::VARCHAR)) FROM {name} t" if many else f"FROM {name}"
         self.both(Step(query, connection=connection))
 
-    def look(self, model, macros=True):
-        """The catalog of plain DuckDB, with new macros or those of `model`; or `model` while a transaction is aborted."""
+    def look(self, model, step):
+        """The catalog of plain DuckDB behind a step; or `model`, which it was before, while a transaction is aborted."""
 
         def rows_of(query):
             outcome = self.native.run(Step(query))
@@ -218,10 +224,13 @@ class Runner:
                 raise LookupError(outcome.error)
             return outcome.rows
 
+        self.changed |= schema.PARTS if step.action == RESTART else schema.changed_by(step.sql)
         try:
-            return schema.read(rows_of, None if macros else model.macros)
+            model = schema.read(rows_of, model, self.changed)
         except LookupError:
             return model
+        self.changed = set()
+        return model
 
     def finish(self):
         """What the cluster says of itself at the end."""

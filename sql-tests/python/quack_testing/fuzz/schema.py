@@ -1,6 +1,7 @@
 """What is in the catalog `cp`, as the generator sees it: read from the world of plain DuckDB."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 from quack_testing.fuzz.values import Type, parse
 
@@ -18,10 +19,10 @@ NAMES = {
     "indexes": "SELECT schema_name, index_name FROM duckdb_indexes() WHERE database_name = 'cp' ORDER BY ALL",
     "schemas": "SELECT '', schema_name FROM duckdb_schemas() WHERE database_name = 'cp' AND NOT internal ORDER BY ALL",
     "types": "SELECT schema_name, type_name FROM duckdb_types() WHERE database_name = 'cp' AND NOT internal ORDER BY ALL",
-    "triggers": "SELECT table_name, trigger_name FROM duckdb_triggers() WHERE database_name = 'cp' ORDER BY ALL",
+    "macros": """SELECT schema_name, function_name || '/' || function_type FROM duckdb_functions()
+        WHERE database_name = 'cp' AND NOT internal ORDER BY ALL""",
 }
-MACROS = """SELECT schema_name, function_name || '/' || function_type FROM duckdb_functions()
-    WHERE database_name = 'cp' AND NOT internal ORDER BY ALL"""
+TRIGGERS = "SELECT table_name, trigger_name FROM duckdb_triggers() WHERE database_name = 'cp' ORDER BY ALL"
 
 
 @dataclass
@@ -80,8 +81,45 @@ class Model:
         return [table for table in self.tables if table.database == "cp"]
 
 
-def read(rows_of, macros=None):
-    """The model; `rows_of` runs a query and gives its rows as texts. Reads the macros, too, if they are not given."""
+# The parts of a model, and what a definition of a kind changes of them; others may change all.
+PARTS = {"tables", "triggers", *NAMES}
+CHANGED = {
+    "TABLE": {"tables", "indexes", "triggers"},
+    "VIEW": {"views", "triggers"},
+    "SEQUENCE": {"sequences"},
+    "INDEX": {"indexes"},
+    "TYPE": {"types"},
+    "TRIGGER": {"triggers"},
+    "MACRO": {"macros"},
+    "FUNCTION": {"macros"},
+}
+DEFINES = re.compile(r"(?:CREATE|ALTER|DROP) (?:OR REPLACE |TEMP |UNIQUE )*(\w+)")
+# It takes longer to list functions, as DuckDB lists its own, too, than to list all else.
+CHANGES_MACROS = re.compile(r"MACRO|FUNCTION|SCHEMA|COMMIT|ROLLBACK")
+
+
+def changed_by(sql):
+    """The parts of the model that a statement may change."""
+    if sql.startswith("COMMENT"):
+        return set()
+    found = DEFINES.match(sql)
+    if found and found[1] in CHANGED and not sql.endswith("CASCADE"):
+        return CHANGED[found[1]]
+    return PARTS if CHANGES_MACROS.search(sql) else PARTS - {"macros"}
+
+
+def read(rows_of, model, changed):
+    """`model` with its `changed` parts read again; `rows_of` runs a query and gives its rows as texts."""
+    parts = {kind: [qualified(*row) for row in rows_of(NAMES[kind])] for kind in changed & NAMES.keys()}
+    if "tables" in changed:
+        parts["tables"] = read_tables(rows_of)
+    if "triggers" in changed:
+        parts["triggers"] = [tuple(row) for row in rows_of(TRIGGERS)]
+    return replace(model, **parts)
+
+
+def read_tables(rows_of):
+    """All tables with their columns and constraints."""
     tables = {tuple(row): Table(*row) for row in rows_of(TABLES)}
     for database, schema, table, name, type_name, generated, nullable, default, draws in rows_of(COLUMNS):
         # Views have columns, too.
@@ -98,10 +136,7 @@ def read(rows_of, macros=None):
             table.parents.append(parent)
         if constraint:
             table.constraint_names.append(quoted(constraint))
-    named = {kind: [qualified(*row) for row in rows_of(query)] for kind, query in NAMES.items()}
-    named["macros"] = [qualified(*row) for row in rows_of(MACROS)] if macros is None else macros
-    named["triggers"] = [tuple(row) for row in rows_of(NAMES["triggers"])]
-    return Model(list(tables.values()), **named)
+    return list(tables.values())
 
 
 def quoted(name):
