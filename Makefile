@@ -97,10 +97,11 @@ verify: lint test ## check format and lints with warnings as errors, then run al
 
 .PHONY: lint
 lint: ## check format and lints
+	! $(MAKE) --dry-run clean 2>&1 | grep "overriding recipe"
 	cargo fmt --all --check
 	cargo clippy --quiet --all-targets -- -D warnings
 	cargo clippy --quiet --all-targets -p xtask -p quack-sql-tests -- -D warnings
-	cargo clippy --quiet --release --all-targets $(DUCKDB_PACKAGES) $(DUCKDB_FLAGS) -- -D warnings
+	cargo clippy --quiet --release --all-targets $(DUCKDB_PACKAGES) -- -D warnings
 
 .PHONY: fix
 fix: ## format, and apply what clippy can mend by itself
@@ -197,8 +198,8 @@ bench-all: bench bench-read bench-failover bench-reseed bench-open bench-change 
 soak: dist venv ## the tests that count in rounds, ten times as long, and 20,000 simulated clusters
 	QUACK_SIM_SEEDS=20000 QUACK_LIFECYCLE_ROUNDS=500 QUACK_KILLS=300 cargo run --quiet -p xtask -- test sim process
 
-.PHONY: flips
-flips: ## flip every bit of a log of 1,000 entries and count what is noticed
+.PHONY: log-flips
+log-flips: ## flip every bit of a log of 1,000 entries and count what is noticed
 	QUACK_FLIPPED_ENTRIES=1000 cargo test --quiet --release -p quack-log --test crashes each_flipped_bit -- --nocapture
 
 .PHONY: clean

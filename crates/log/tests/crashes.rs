@@ -131,7 +131,7 @@ fn the_random_histories_meet_what_they_are_for() {
     assert!(met.survivals > 50, "{} survivals", met.survivals);
 }
 
-/// Entries of the log in which every bit is flipped; `make flips` takes a thousand.
+/// Entries of the log in which every bit is flipped; `make log-flips` takes a thousand.
 fn flipped_entries() -> usize {
     std::env::var("QUACK_FLIPPED_ENTRIES").map_or(24, |count| count.parse().unwrap())
 }
