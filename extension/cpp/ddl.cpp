@@ -4,6 +4,7 @@
 
 #include "catalog.hpp"
 #include "profile.hpp"
+#include "shared_extensions.hpp"
 #include "statement.hpp"
 #include "duckdb/catalog/catalog_entry/macro_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/scalar_function_catalog_entry.hpp"
@@ -40,7 +41,11 @@ constexpr const char *TAKEN_FOR_CONSISTENT[] = {"current_localtimestamp", "curre
 
 static bool IsConsistent(ScalarFunctionCatalogEntry &function) {
 	for (auto &overload : function.functions.functions) {
-		if (overload->GetStability() != FunctionStability::CONSISTENT) {
+		// DuckDB 2.0.1 says of those with a time zone that they depend on settings. Definitions have their own (`ClosedScope`).
+		auto &signature = overload->GetSignature();
+		auto depends_on_settings = overload->GetStability() == FunctionStability::CONSISTENT_WITHIN_QUERY &&
+		                           !signature.GetParameters().empty() && HasTimeZone(signature);
+		if (overload->GetStability() != FunctionStability::CONSISTENT && !depends_on_settings) {
 			return false;
 		}
 	}

@@ -78,7 +78,7 @@ static bool IsSameWithIcu(ClientContext &context, const BoundFunctionExpression 
 	}
 }
 
-static bool HasTimeZone(const FunctionSignature &signature) {
+bool HasTimeZone(const FunctionSignature &signature) {
 	auto &parameters = signature.GetParameters();
 	return HasTimeZone(signature.GetReturnType()) ||
 	       std::any_of(parameters.begin(), parameters.end(),

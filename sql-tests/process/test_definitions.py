@@ -1,5 +1,7 @@
 """Definitions mean the same after a kill, and under another name of the catalog; what could not mean the same is refused."""
 
+from importlib.metadata import version
+
 import pytest
 from quack_testing.process import DatabaseError
 
@@ -197,10 +199,15 @@ REFUSED_AS_NODES_WOULD_DIFFER = {
     "the owner of a sequence": ("ALTER SEQUENCE cp.q OWNED BY cp.d", "OWNED BY is not supported"),
     "a function of today": ("CREATE TABLE cp.x (ts TIMESTAMP, CHECK (age(ts) > INTERVAL 1 DAY))", "when or where"),
     "a function of today in an index": ("CREATE INDEX x ON cp.d (age(ts))", "when or where"),
+}
+# DuckDB 2.0.1 hashes what a VARIANT means, whatever a checkpoint has made of it.
+HASHES_OF_VARIANTS = {
     "the hash of a VARIANT": ("CREATE TABLE cp.x (v VARIANT, CHECK (hash(v) > 0))", "hash of a VARIANT"),
     "the hash of a list of them": ("CREATE INDEX x ON cp.d (hash([v]))", "hash of a VARIANT"),
     "the hash of a VARIANT in a change": ("ALTER TABLE cp.d ALTER i TYPE UBIGINT USING hash(v)", "hash of a VARIANT"),
 }
+if version("duckdb") == "2.0.0":
+    REFUSED_AS_NODES_WOULD_DIFFER |= HASHES_OF_VARIANTS
 
 
 @pytest.mark.parametrize("case", REFUSED_AS_NODES_WOULD_DIFFER, ids=str)

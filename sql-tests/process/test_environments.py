@@ -13,13 +13,13 @@ def test_every_setting_of_duckdb_is_known():
 
 
 def test_no_setting_has_two_classes():
-    classes = (settings.MEANING, settings.WORK, settings.SAME, settings.SHOWN, settings.OUTSIDE, settings.FIXED)
+    classes = (settings.MEANING, settings.WORK, settings.PLANS, settings.SAME, settings.SHOWN, settings.OUTSIDE, settings.FIXED)
     assert sum(map(len, classes)) == len({name for of_class in classes for name in of_class})
 
 
-@pytest.mark.parametrize("name", [*settings.MEANING, *settings.WORK])
+@pytest.mark.parametrize("name", sorted({*settings.MEANING, *settings.WORK, *settings.PLANS} - settings.ABSENT))
 def test_duckdb_takes_every_value(name):
-    usual, values = settings.MEANING.get(name) or (None, settings.WORK.get(name))
+    usual, values = settings.MEANING.get(name) or (None, {**settings.WORK, **settings.PLANS}[name])
     for value in values:
         connection = duckdb.connect()
         connection.execute(f"SET GLOBAL {name} = {value}")

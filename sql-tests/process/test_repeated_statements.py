@@ -1,6 +1,7 @@
 """Statements that meet a conflict run again by themselves, and mean the same."""
 
 import json
+import re
 import subprocess
 import threading
 import time
@@ -107,7 +108,8 @@ def test_a_statement_that_waits_for_another_one_heeds_its_time(node):
 
 
 def test_a_statement_whose_column_is_renamed_beside_ends_alone(node):
-    """DuckDB's planner asserts that the column is there. That ends a statement; of one that runs again it would end the database."""
+    """The planner of DuckDB 2.0.0 asserts that the column is there. That ends a statement; of one that runs again it would end
+    the database."""
     node.sql("CREATE TABLE u (i BIGINT PRIMARY KEY, v VARCHAR)")
     ended = threading.Event()
     others = []
@@ -117,7 +119,7 @@ def test_a_statement_whose_column_is_renamed_beside_ends_alone(node):
             try:
                 node.sql("INSERT OR REPLACE INTO u (i, v) SELECT range, 'r' FROM range(50)", connection)
             except DatabaseError as error:
-                if 'Column with name ""v"" does not exist' not in str(error) and "onflict" not in str(error):
+                if not re.search('Column with name ""v"" does not exist|not have a column with name "v"|onflict', str(error)):
                     others.append(str(error))
 
     threads = [threading.Thread(target=write, args=(f"writer{number}",)) for number in range(2)]

@@ -3,6 +3,7 @@
 
 #include "catalog.hpp"
 #include "duckdb.hpp"
+#include "duckdb/function/function.hpp"
 #include "duckdb/planner/expression.hpp"
 
 #include <set>
@@ -18,6 +19,9 @@ bool IsPartOfDuckDB(const duckdb::Identifier &extension);
 
 //! What the process has loaded besides, each with its version if it says one, in order: as nodes declare it to each other.
 duckdb::vector<duckdb::string> DeclaredExtensions(duckdb::DatabaseInstance &db);
+
+//! Whether a function takes or gives values with a time zone, so that it may depend on the settings TimeZone and Calendar.
+bool HasTimeZone(const duckdb::FunctionSignature &signature);
 
 //! What an expression needs to mean the same everywhere. The extension icu gives core functions, casts and collations other
 //! implementations for values with a time zone and for text: whether a process has it must not decide.

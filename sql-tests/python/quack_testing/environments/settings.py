@@ -1,8 +1,12 @@
 """Every setting of `duckdb_settings()`, by what it is to a node; a test fails when DuckDB has one that is not here.
 
 MEANING decides what an expression, a name or a type means. Hosts have random values of these, and clients' sessions
-the usual one. WORK decides how work is done; hosts have random values. The others are not drawn, for the reason given.
+the usual one. WORK decides how work is done; hosts have random values. PLANS decides which expressions a statement evaluates,
+and so which errors it meets: plain DuckDB has the values of the nodes where clients are. The others are not drawn, for the
+reason given.
 """
+
+from importlib.metadata import version
 
 MEANING = {
     "Calendar": ("'gregorian'", ["'buddhist'", "'japanese'"]),
@@ -37,12 +41,10 @@ WORK = {
     "checkpoint_threshold": ["'1KB'", "'1GB'"],
     "delim_join_as_cte": ["false"],
     "disabled_compression_methods": ["'rle,bitpacking'", "'fsst,dictionary,zstd'"],
-    "disabled_optimizers": ["'filter_pushdown,statistics_propagation'", "'expression_rewriter,deliminator,top_n'"],
     "dynamic_or_filter_threshold": ["0", "1000"],
     "enable_fsst_vectors": ["true"],
     "enable_macro_dependencies": ["false"],
     "enable_optimistic_write": ["false"],
-    "enable_optimizer": ["true", "false"],
     "enable_view_dependencies": ["false"],
     "experimental_metadata_reuse": ["true", "false"],
     "external_threads": ["1"],
@@ -71,6 +73,10 @@ WORK = {
     "write_buffer_row_group_count": ["1", "20"],
     "zstd_min_string_length": ["1", "100000"],
 }
+PLANS = {
+    "disabled_optimizers": ["'filter_pushdown,statistics_propagation'", "'expression_rewriter,deliminator,top_n'"],
+    "enable_optimizer": ["true", "false"],
+}
 # Another name of a setting above.
 SAME = ("memory_limit", "null_order", "wal_autocheckpoint", "worker_threads")
 # What a client's own statement is told or shown, or what it costs it: of a host's setting, it would differ from plain
@@ -80,7 +86,8 @@ SHOWN = (
     "current_transaction_invalidation_policy", "custom_user_agent", "default_transaction_invalidation_policy", "duckdb_api",
     "enable_logging", "disabled_log_types", "enable_profiling", "enable_progress_bar", "enable_progress_bar_print",
     "enabled_log_types", "errors_as_json", "explain_output", "log_query_path", "logging_level", "logging_mode",
-    "logging_storage", "max_execution_time", "max_expression_depth", "max_streaming_buffer_size", "operator_memory_limit",
+    "logging_sink", "logging_storage", "max_execution_time", "max_expression_depth", "max_streaming_buffer_size",
+    "operator_memory_limit",
     "pandas_analyze_sample", "pivot_limit", "profile_output", "profiling_coverage", "profiling_output",
     "profiling_renderer_settings", "progress_bar_time", "python_enable_replacements", "python_scan_all_frames",
     "show_behavior", "standard_vector_size", "streaming_buffer_size", "table_function_identifier_conversion",
@@ -97,8 +104,10 @@ OUTSIDE = (
     "extension_repository_directory", "external_file_cache_local_max_block_size",
     "external_file_cache_remote_max_block_size", "external_file_cache_remote_min_block_size",
     "external_file_cache_request_sizing", "external_file_cache_spill", "file_search_path", "home_directory",
-    "http_client_pool_capacity", "http_proxy", "http_proxy_password", "http_proxy_username", "ignore_unknown_crs",
-    "json_geometry_format", "parquet_metadata_cache", "parquet_prefetch_column_gap", "partitioned_write_flush_threshold",
+    "http_client_pool_capacity", "http_retry_quota_throttled", "http_retry_throttled_wait_ms",
+    "http_proxy", "http_proxy_password", "http_proxy_username", "ignore_unknown_crs",
+    "json_geometry_format", "parquet_can_have_nan", "parquet_metadata_cache", "parquet_use_page_index",
+    "parquet_prefetch_column_gap", "partitioned_write_flush_threshold",
     "partitioned_write_max_open_files", "password", "prefetch_all_parquet_files", "read_ahead_depth", "redact_http_logs",
     "secret_directory", "temp_directory", "temp_file_encryption", "user", "username", "validate_external_file_cache",
 )  # fmt: skip
@@ -111,18 +120,34 @@ FIXED = (
 )  # fmt: skip
 
 
+# What only one of the supported versions has.
+ONLY_IN = {
+    "2.0.0": (
+        "delim_join_as_cte", "error_on_division_by_zero", "experimental_metadata_reuse", "force_column_metadata_reuse",
+        "legacy_disable_null_type", "logging_storage", "regex_match_operator_semantics", "table_function_identifier_conversion",
+    ),
+    "2.0.1": (
+        "http_retry_quota_throttled", "http_retry_throttled_wait_ms", "logging_sink", "parquet_can_have_nan",
+        "parquet_use_page_index",
+    ),
+}  # fmt: skip
+ABSENT = {name for only, names in ONLY_IN.items() if only != version("duckdb") for name in names}
+
+
 def known():
-    return {*MEANING, *WORK, *SAME, *SHOWN, *OUTSIDE, *FIXED} - {*UNLISTED}
+    return {*MEANING, *WORK, *PLANS, *SAME, *SHOWN, *OUTSIDE, *FIXED} - {*UNLISTED} - ABSENT
 
 
 def drawn(draw):
     """What a host sets, and what its clients' sessions set against it."""
     hosts, sessions = [], []
     for name, (usual, values) in MEANING.items():
-        if draw.random() < 0.5:
+        if draw.random() < 0.5 and name not in ABSENT:
             hosts.append(f"SET GLOBAL {name} = {draw.choice(values)}")
             sessions.append(f"SET SESSION {name} = {usual}")
-    for name, values in WORK.items():
-        if draw.random() < 0.3:
-            hosts.append(f"SET GLOBAL {name} = {draw.choice(values)}")
-    return hosts, sessions
+    return hosts + set_some(draw, WORK), sessions
+
+
+def set_some(draw, settings):
+    drawn = [name for name in settings if draw.random() < 0.3 and name not in ABSENT]
+    return [f"SET GLOBAL {name} = {draw.choice(settings[name])}" for name in drawn]

@@ -41,7 +41,7 @@ class Differing(Three):
         self.beside = None
         self.story = []
         nodes = list(self.cluster.nodes.values())
-        self.sessions = {}
+        self.plans = settings.set_some(self.draw, settings.PLANS)
         # With the C API there are no functions in Python.
         self.foreign = nodes[1:] if self.at_one_node else []
         for node in self.foreign:
@@ -57,6 +57,7 @@ class Differing(Three):
     def differ(self, node):
         """Gives a node's process what its host has."""
         hosts, sessions = settings.drawn(self.draw)
+        hosts += settings.set_some(self.draw, settings.PLANS) if node in self.foreign else self.plans
         folder = f"{node.name}-{self.draw.randrange(1 << 30)}"
         node.process.python(f"import os\nos.makedirs('{folder}')\nos.chdir('{folder}')")
         if node in self.foreign:

@@ -115,12 +115,6 @@ KNOWN = [
         ends=True,
     ),
     Known(
-        "DuckDB refuses BETWEEN of nested values unless its optimizer, which a host may switch off, has rewritten it",
-        (CLASS, SUCCESS),
-        native=r"Invalid type for BETWEEN",
-        ends=True,
-    ),
-    Known(
         "DuckDB refuses BETWEEN of nested values when it is evaluated, and does not say that it may fail: a cluster evaluates it "
         "for rows that the transaction has deleted",
         (CLASS, SUCCESS),

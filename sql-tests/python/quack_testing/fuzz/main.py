@@ -45,6 +45,7 @@ class Fuzzer:
         self.runs += 1
         place = self.folder / f"run{self.runs}"
         native, cluster = Native(place / "native"), self.make_cluster(place / "cluster")
+        native.plans = cluster.plans
         try:
             native.start()
             cluster.start()

@@ -17,6 +17,8 @@ class World:
     """`folder` is its own; `files` is where statements write files, under one name in all worlds."""
 
     is_replicated = True
+    # Statements that set what decides about plans where clients are, and so which errors they meet.
+    plans = ()
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -75,6 +77,8 @@ class Native(World):
     def attach(self):
         # With several threads, RETURNING leaves rows out where a table has more than one row group.
         self.process.sql("SET threads = 1", "runner")
+        for statement in self.plans:
+            self.process.sql(statement, "runner")
         self.process.sql(f"ATTACH '{self.folder}/x.db' AS cp", "runner")
         self.process.request("prepare_connections", statements=["USE cp"])
 
