@@ -5,18 +5,17 @@
 #   make test     run all tests
 #   make help     list all targets
 #
-# DUCKDB_VERSION names the DuckDB that is built for and tested with. With DUCKDB_LIB_DIR and DUCKDB_INCLUDE_DIR set, the
-# build links that one (static) and is done in minutes; 2.0.1 needs them. Otherwise DuckDB 2.0.0 is compiled from the
-# sources inside the crate `libduckdb-sys`, which takes about 20 minutes on two cores, once.
+# DUCKDB_VERSION names the DuckDB that is built for and tested with. It is compiled from its sources into
+# DUCKDB_FOLDER/<version>, once, unless lib/libduckdb_static.a and include/duckdb.hpp are there.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
-# The first one is in the crate `libduckdb-sys`.
-DUCKDB_VERSIONS := 2.0.0 2.0.1
-DUCKDB_VERSION ?= $(firstword $(DUCKDB_VERSIONS))
+DUCKDB_VERSIONS := $(shell sed -n 's/^duckdb==\([0-9.]*\) .*/\1/p' duckdb-versions.txt)
+# The default: the newest one with which all tests have passed.
+DUCKDB_VERSION ?= 2.0.0
 ifeq ($(filter $(DUCKDB_VERSION),$(DUCKDB_VERSIONS)),)
 $(error DUCKDB_VERSION is $(DUCKDB_VERSION); these are supported: $(DUCKDB_VERSIONS))
 endif
@@ -25,7 +24,7 @@ STOCK_VERSION := 1.5.5
 PYTHON3 ?= python3
 
 # Python environments: DuckDB 2.0 hosts the extension, DuckDB 1.5 is the stock client.
-VENV ?= $(CURDIR)/.venv-duckdb-$(DUCKDB_VERSION)
+VENV ?= $(CURDIR)/.venv-duckdb
 VENV_STOCK ?= $(CURDIR)/.venv-stock
 
 export QUACK_PYTHON ?= $(VENV)/bin/python
@@ -34,19 +33,15 @@ export QUACK_EXTENSION ?= $(CURDIR)/dist/extension/quack.duckdb_extension
 export QUACK_REPOSITORY ?= $(CURDIR)/dist/repository
 export PYTHONDONTWRITEBYTECODE := 1
 
-# Packages that see DuckDB are built in the release profile only: DuckDB is compiled once.
-DUCKDB_PACKAGES := -p quack -p quackd
-ifdef DUCKDB_LIB_DIR
-DUCKDB_FLAGS := --no-default-features
+DUCKDB_FOLDER ?= $(CURDIR)/.duckdb
+DUCKDB := $(DUCKDB_FOLDER)/$(DUCKDB_VERSION)
+export DUCKDB_LIB_DIR := $(DUCKDB)/lib
+export DUCKDB_INCLUDE_DIR := $(DUCKDB)/include
 export DUCKDB_STATIC := 1
-ifndef DUCKDB_INCLUDE_DIR
-$(error DUCKDB_LIB_DIR is set; set DUCKDB_INCLUDE_DIR too, to the folder that holds duckdb.hpp)
-endif
-else ifeq ($(DUCKDB_VERSION),$(firstword $(DUCKDB_VERSIONS)))
-DUCKDB_FLAGS :=
-else
-$(error set DUCKDB_LIB_DIR and DUCKDB_INCLUDE_DIR to the folders of DuckDB $(DUCKDB_VERSION), which no crate holds)
-endif
+
+# Packages that see DuckDB are built in the release profile only, each version of DuckDB in a folder of its own.
+export QUACK_BUILT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/duckdb-$(DUCKDB_VERSION)
+DUCKDB_PACKAGES := -p quack -p quackd --target-dir $(QUACK_BUILT)
 
 .PHONY: all
 all: dist ## build everything (the default)
@@ -55,19 +50,28 @@ all: dist ## build everything (the default)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
+$(DUCKDB)/lib/libduckdb_static.a:
+	$(PYTHON3) scripts/duckdb_library.py $(DUCKDB_VERSION) $(DUCKDB)
+
 .PHONY: build
-build: ## compile the extension and the server
-	cargo build --release $(DUCKDB_PACKAGES) $(DUCKDB_FLAGS)
+build: $(DUCKDB)/lib/libduckdb_static.a ## compile the extension and the server
+	cargo build --release $(DUCKDB_PACKAGES)
 
 .PHONY: dist
 dist: build ## make dist/repository, dist/extension and dist/bin
 	cargo run --quiet --release -p xtask -- dist
 
-.PHONY: venv
-venv: $(VENV)/ready $(VENV_STOCK)/ready ## make the Python environments of the tests
+.PHONY: dist-all
+dist-all: ## the same for all versions of DuckDB that are supported
+	for version in $(filter-out $(DUCKDB_VERSION),$(DUCKDB_VERSIONS)) $(DUCKDB_VERSION); do \
+		$(MAKE) dist DUCKDB_VERSION=$$version; done
 
-$(VENV)/ready: sql-tests/python/requirements.txt
+.PHONY: venv
+venv: $(VENV)/ready-$(DUCKDB_VERSION) $(VENV_STOCK)/ready ## make the Python environments of the tests
+
+$(VENV)/ready-$(DUCKDB_VERSION): sql-tests/python/requirements.txt
 	$(PYTHON3) -m venv $(VENV)
+	rm -f $(VENV)/ready-*
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r $< duckdb==$(DUCKDB_VERSION)
 	touch $@
 
@@ -83,6 +87,12 @@ demo: dist venv ## show the main job: write, read from a stock client, kill -9, 
 .PHONY: test
 test: dist venv ## run all tests
 	cargo run --quiet -p xtask -- test $(STAGES)
+
+.PHONY: test-others
+test-others: ## run the tests that depend most on DuckDB with all other versions of it
+	for version in $(filter-out $(DUCKDB_VERSION),$(DUCKDB_VERSIONS)); do \
+		$(MAKE) test DUCKDB_VERSION=$$version STAGES="sql host"; done
+	$(MAKE) dist
 
 .PHONY: differential
 differential: dist venv ## run DuckDB-format files natively and on clusters, and print the table: FILES=area/ for some

@@ -7,17 +7,16 @@ cores; what is built stays in <target>/sanitize. Every report is a failure, what
 """
 
 import argparse
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
+from duckdb_library import fetch_sources, merge, run
+
 ROOT = Path(__file__).resolve().parents[1]
-VERSION = "2.0.0"
-SDIST_SHA256 = "09de511ef0dc76a5213e8d3d87a8b89bb4d3e8a6fe73a9f60dc001269946b44f"
+VERSION = os.environ["QUACK_DUCKDB_VERSION"]
 TARGET = "x86_64-unknown-linux-gnu"
 CLANG = os.environ.get("CLANG", "22")
 BUILD_TOOLS = ("scikit-build-core", "nanobind>=3.0", "cmake>=3.29", "ninja")
@@ -25,21 +24,10 @@ BUILD_TOOLS = ("scikit-build-core", "nanobind>=3.0", "cmake>=3.29", "ninja")
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize=function,vptr,alignment -fsanitize-recover=undefined"
 COMPILE = f"{SANITIZERS} -shared-libasan -fno-omit-frame-pointer -gline-tables-only -DDUCKDB_FORCE_ASSERT -Wno-everything"
 ASAN_OPTIONS = "detect_leaks=0:detect_odr_violation=0:alloc_dealloc_mismatch=0:handle_segv=1:abort_on_error=0"
-# What runs by default: words after `xtask test`, seeds of random SQL, and tests of processes.
+# What runs by default, beside the tests of processes that concern the host: words after `xtask test`, and seeds of random SQL.
 STAGES = ("sql", "differential")
 SEEDS = 30
-PROCESS_TESTS = (
-    "test_row_borders.py", "test_row_identity.py", "test_open_transactions.py", "test_definitions.py", "test_indexes_beside.py",
-    "test_exchanged_tables.py", "test_groups.py", "test_sequences.py", "test_plans.py", "test_beside_checkpoints.py",
-    "test_older_snapshots.py", "test_returning_beside.py", "test_repeated_statements.py", "test_rivals.py", "test_stock_client.py",
-    "test_placed_rows.py", "test_joins.py", "test_index_keys.py", "test_merge_returning.py", "test_hidden_rows.py",
-    "test_checkpoints_beside_commits.py",
-)  # fmt: skip
-
-
-def run(*command, **options):
-    print("+", *command, flush=True)
-    subprocess.run([str(word) for word in command], check=True, **options)
+HOST_TESTS = ROOT / "sql-tests/process/host-tests.txt"
 
 
 def read(*command):
@@ -76,7 +64,7 @@ class Sanitized:
     def make_duckdb(self):
         if (self.library / "libduckdb_static.a").exists():
             return
-        self.unpack()
+        fetch_sources(VERSION, self.folder, self.python)
         flags = f"{COMPILE} -O1"
         link = f"-shared-libasan -fuse-ld=lld-{CLANG}"
         environment = {
@@ -99,24 +87,7 @@ class Sanitized:
             env=environment)  # fmt: skip
         run(self.python, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall", *wheels.glob("duckdb-*.whl"))
         self.library.mkdir(exist_ok=True)
-        whole = self.library / "libduckdb_static.a"
-        added = [f"ADDLIB {archive}" for archive in sorted((self.built / "duckdb").rglob("*.a"))]
-        script = "\n".join([f"CREATE {whole}.new", *added, "SAVE", "END"])
-        subprocess.run([f"llvm-ar-{CLANG}", "-M"], input=script, text=True, check=True)
-        (self.library / "libduckdb_static.a.new").rename(whole)
-
-    def unpack(self):
-        if self.source.exists():
-            return
-        run(self.python, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
-            "-d", self.folder, f"duckdb=={VERSION}",
-            env={**os.environ, "PATH": f"{self.python.parent}:{os.environ['PATH']}"})  # fmt: skip
-        archive = self.folder / f"duckdb-{VERSION}.tar.gz"
-        found = hashlib.sha256(archive.read_bytes()).hexdigest()
-        if found != SDIST_SHA256:
-            sys.exit(f"{archive} is not the source distribution that is known: SHA-256 {found}")
-        with tarfile.open(archive) as tar:
-            tar.extractall(self.folder, filter="data")
+        merge(sorted((self.built / "duckdb").rglob("*.a")), self.library / "libduckdb_static.a", f"llvm-ar-{CLANG}")
 
     def make_extension(self):
         target = self.folder / "target"
@@ -131,8 +102,7 @@ class Sanitized:
             "DUCKDB_LIB_DIR": str(self.library), "DUCKDB_STATIC": "1",
             "DUCKDB_INCLUDE_DIR": str(self.source / "external/duckdb/src/include"),
         }  # fmt: skip
-        run("cargo", "build", "--quiet", "--release", "--target", TARGET, "-p", "quack", "--no-default-features",
-            env=environment, cwd=ROOT)  # fmt: skip
+        run("cargo", "build", "--quiet", "--release", "--target", TARGET, "-p", "quack", env=environment, cwd=ROOT)
         built = target / TARGET / "release/libquack.so"
         run("cargo", "run", "--quiet", "-p", "xtask", "--", "loadable", built, self.extension, cwd=ROOT)
 
@@ -195,7 +165,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stages", nargs="*", default=STAGES)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--tests", nargs="*", default=PROCESS_TESTS)
+    parser.add_argument("--tests", nargs="*", default=HOST_TESTS.read_text().split())
     parser.add_argument("--build-only", action="store_true")
     arguments = parser.parse_args()
     target = Path(os.environ.get("CARGO_TARGET_DIR", "target"))

@@ -25,7 +25,8 @@ int __wrap___cxa_atexit(void (*)(void *), void *, void *) {
 
 int __cxa_thread_atexit_impl(void (*function)(void *), void *argument, void *dso);
 
-extern void *__dso_handle;
+// Under another name, as the compiler declares `__dso_handle` itself where a header has a static object.
+extern void *this_library __asm__("__dso_handle");
 
 void quack_cpp_stop_at_exit() {
 	static std::atomic<bool> at_exit {false};
@@ -34,10 +35,10 @@ void quack_cpp_stop_at_exit() {
 		quack_rs_process_exit();
 	};
 	if (!at_exit.exchange(true)) {
-		__real___cxa_atexit(stop, nullptr, &__dso_handle);
+		__real___cxa_atexit(stop, nullptr, &this_library);
 	}
 	if (getpid() == gettid() && !at_main_thread_end.exchange(true)) {
-		__cxa_thread_atexit_impl(stop, nullptr, &__dso_handle);
+		__cxa_thread_atexit_impl(stop, nullptr, &this_library);
 	}
 }
 }

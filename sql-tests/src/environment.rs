@@ -40,7 +40,7 @@ impl Environment {
             PathBuf::from,
         );
         Ok(Self {
-            python: file("QUACK_PYTHON", ".venv-duckdb-2.0.0/bin/python", "venv")?,
+            python: file("QUACK_PYTHON", ".venv-duckdb/bin/python", "venv")?,
             python_stock: file("QUACK_STOCK_PYTHON", ".venv-stock/bin/python", "venv")?,
             extension,
             quackctl,

@@ -12,11 +12,10 @@ use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde_json::json;
 
 use crate::footer;
 
-/// The DuckDB that the crate `libduckdb-sys` of this workspace carries.
-const BUNDLED_VERSION: &str = "2.0.0";
 const EXTENSION_FILE: &str = "quack.duckdb_extension";
 /// Programs for `dist/bin`.
 const PROGRAMS: [&str; 2] = ["quackd", "quackctl"];
@@ -24,14 +23,15 @@ const PROGRAMS: [&str; 2] = ["quackd", "quackctl"];
 /// Makes `dist/` from what `cargo build --release` left in the target folder.
 pub fn run() -> Result<(), String> {
     let root = workspace_root()?;
-    let release = target_dir(&root).join("release");
+    let built = std::env::var_os("QUACK_BUILT").ok_or("QUACK_BUILT is not set: run `make dist`")?;
+    let release = Path::new(&built).join("release");
     let dist = root.join("dist");
     let platform = platform()?;
 
     let plain = dist.join("extension").join(EXTENSION_FILE);
     make_extension(&release.join("libquack.so"), &plain)?;
     let packed =
-        dist.join("repository").join(duckdb_version()).join(platform).join(format!("{EXTENSION_FILE}.gz"));
+        dist.join("repository").join(duckdb_version()?).join(platform).join(format!("{EXTENSION_FILE}.gz"));
     compress(&plain, &packed)?;
     let mut made = vec![plain, packed];
     for name in PROGRAMS {
@@ -43,7 +43,35 @@ pub fn run() -> Result<(), String> {
     for path in &made {
         println!("{}", describe(&root, path)?);
     }
-    Ok(())
+    write_manifest(&dist)
+}
+
+/// Writes `dist/manifest.json`: the path, bytes and SHA-256 of every file in `dist`.
+fn write_manifest(dist: &Path) -> Result<(), String> {
+    let manifest = dist.join("manifest.json");
+    let mut files = Vec::new();
+    let mut folders = vec![dist.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(|error| about(&folder, &error))? {
+            let path = entry.map_err(|error| about(&folder, &error))?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path != manifest {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    let mut rows = Vec::new();
+    for path in files {
+        let content = read(&path)?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, &content);
+        let hash: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = path.strip_prefix(dist).unwrap_or(&path);
+        rows.push(json!({ "path": name.to_string_lossy(), "bytes": content.len(), "sha256": hash }));
+    }
+    let text = serde_json::to_string_pretty(&json!({ "version": env!("CARGO_PKG_VERSION"), "files": rows }));
+    replace(&manifest, format!("{}\n", text.map_err(|error| error.to_string())?).as_bytes())
 }
 
 /// The root of the checkout from which cargo runs this program. Two checkouts may share what is built, so that the
@@ -64,9 +92,11 @@ pub fn target_dir(root: &Path) -> PathBuf {
 }
 
 /// The DuckDB that the extension is built for, such as `v2.0.1`.
-fn duckdb_version() -> String {
-    let version = std::env::var("QUACK_DUCKDB_VERSION").unwrap_or_else(|_| BUNDLED_VERSION.to_owned());
-    format!("v{version}")
+fn duckdb_version() -> Result<String, String> {
+    let version = std::env::var("QUACK_DUCKDB_VERSION");
+    version
+        .map(|version| format!("v{version}"))
+        .map_err(|_| "QUACK_DUCKDB_VERSION is not set: run `make dist`".to_owned())
 }
 
 /// DuckDB's name for the platform that this program was built for.
@@ -97,7 +127,7 @@ pub fn make_extension(library: &Path, destination: &Path) -> Result<(), String> 
 /// The same, with all symbols of the library.
 pub fn add_footer(library: &Path, destination: &Path) -> Result<(), String> {
     let mut bytes = read(library)?;
-    bytes.extend(footer::encode(platform()?, &duckdb_version(), env!("CARGO_PKG_VERSION"))?);
+    bytes.extend(footer::encode(platform()?, &duckdb_version()?, env!("CARGO_PKG_VERSION"))?);
     replace(destination, &bytes)
 }
 

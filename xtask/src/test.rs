@@ -15,17 +15,24 @@ const CANARY_SEEDS: &str = "200";
 /// Seeds with some hundred changes of the lanes each.
 const RESHARDS_SEEDS: &str = "40";
 
-/// Runs the stages called `names`, or all, and prints the sum as the last line.
+/// The stage that repeats a part of another one, and therefore runs only by its name.
+const HOST: &str = "host";
+/// The tests of processes that depend most on which DuckDB hosts the extension, a file's name in each line.
+const HOST_TESTS: &str = "sql-tests/process/host-tests.txt";
+
+/// Runs the stages called `names`, or all but `host`, and prints the sum as the last line.
 pub fn run(names: &[String]) -> Result<(), String> {
     let root = dist::workspace_root()?;
-    let stages = stages(&root);
+    let stages = stages(&root)?;
     if let Some(unknown) = names.iter().find(|name| !stages.iter().any(|stage| stage.name == *name)) {
         let known: Vec<&str> = stages.iter().map(|stage| stage.name).collect();
         return Err(format!("there is no test stage \"{unknown}\"; the stages are {}", known.join(", ")));
     }
     let mut results = Vec::new();
     for stage in stages {
-        if !names.is_empty() && !names.iter().any(|name| name == stage.name) {
+        let is_wanted =
+            if names.is_empty() { stage.name != HOST } else { names.iter().any(|name| name == stage.name) };
+        if !is_wanted {
             continue;
         }
         println!("\n== {} ==", stage.title);
@@ -35,10 +42,14 @@ pub fn run(names: &[String]) -> Result<(), String> {
     summarise(&results)
 }
 
-fn stages(root: &Path) -> Vec<Stage> {
+fn stages(root: &Path) -> Result<Vec<Stage>, String> {
     let seeds = std::env::var("QUACK_SIM_SEEDS").unwrap_or_else(|_| SIM_SEEDS_DEFAULT.to_owned());
-    let python = std::env::var("QUACK_PYTHON").unwrap_or_else(|_| ".venv-duckdb-2.0.0/bin/python".to_owned());
-    vec![
+    let python = std::env::var("QUACK_PYTHON").unwrap_or_else(|_| ".venv-duckdb/bin/python".to_owned());
+    let host_tests =
+        std::fs::read_to_string(root.join(HOST_TESTS)).map_err(|error| format!("{HOST_TESTS}: {error}"))?;
+    let host_tests: Vec<String> =
+        host_tests.lines().map(|name| format!("sql-tests/process/{name}")).collect();
+    Ok(vec![
         Stage {
             name: "pure",
             title: "crates that do not see DuckDB",
@@ -114,23 +125,27 @@ fn stages(root: &Path) -> Vec<Stage> {
         Stage {
             name: "process",
             title: "processes, stock clients, crashes",
-            // Most of the time they wait: for elections, timeouts, the ends of processes.
-            command: program(
-                root,
-                &python,
-                &[
-                    "-m",
-                    "pytest",
-                    "-q",
-                    "--numprocesses=3",
-                    "--dist=worksteal",
-                    "--durations=10",
-                    "sql-tests/process",
-                ],
-            ),
+            command: pytest(root, &python, &["sql-tests/process".to_owned()]),
             closing: Closing::Pytest,
         },
-    ]
+        Stage {
+            name: HOST,
+            title: "processes, as far as they depend on the version of DuckDB",
+            command: pytest(root, &python, &host_tests),
+            closing: Closing::Pytest,
+        },
+    ])
+}
+
+/// pytest with more processes than there are cores: most of the time the tests wait.
+fn pytest(root: &Path, python: &str, tests: &[String]) -> Command {
+    let mut command = program(
+        root,
+        python,
+        &["-m", "pytest", "-q", "--numprocesses=3", "--dist=worksteal", "--durations=10"],
+    );
+    command.args(tests);
+    command
 }
 
 fn program(root: &Path, name: &str, arguments: &[&str]) -> Command {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKER = Path(__file__).with_name("worker.py")
-PYTHON = os.environ.get("QUACK_PYTHON", str(ROOT / ".venv-duckdb-2.0.0/bin/python"))
+PYTHON = os.environ.get("QUACK_PYTHON", str(ROOT / ".venv-duckdb/bin/python"))
 STOCK_PYTHON = os.environ.get("QUACK_STOCK_PYTHON", str(ROOT / ".venv-stock/bin/python"))
 QUACKCTL = os.environ.get("QUACK_CTL", str(ROOT / "dist/bin/quackctl"))
 EXTENSION = os.environ.get("QUACK_EXTENSION", str(ROOT / "dist/extension/quack.duckdb_extension"))
