@@ -202,7 +202,9 @@ void StatementState::EnterGate(ClientContext &context, StatementGate &gate_p) {
 		return;
 	}
 	auto kind = KindOf(context);
-	if (kind == StatementKind::OPTIMISTIC_CHANGE && cautious > 0) {
+	// An INSERT is repeated for rows that a trigger changes.
+	auto changes = kind == StatementKind::OPTIMISTIC_CHANGE || (kind == StatementKind::INSERT && repeated);
+	if (changes && cautious > 0) {
 		cautious--;
 		kind = StatementKind::CHANGE;
 	}
