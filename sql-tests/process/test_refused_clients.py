@@ -96,3 +96,28 @@ def test_a_checkpoint_that_can_open_no_file_is_postponed(new_node):
     node.sql("CHECKPOINT cp")
     node.kill_and_start()
     assert node.value("SELECT count(*) FROM cp.t") == 200_001
+
+
+def test_a_log_that_can_open_no_file_waits_until_it_can(new_node):
+    node = new_node(default_catalog=False).start()
+    node.sql("CREATE TABLE cp.t (i BIGINT, s VARCHAR)")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (3, most))
+    rows, more = "SELECT r, md5(r::VARCHAR) || md5(random()::VARCHAR) FROM range(100000) g(r)", 0
+    with pytest.raises(DatabaseError, match="ulimit -n"):
+        for _ in range(40):
+            node.sql(f"INSERT INTO cp.t {rows}")
+            more += 100_000
+    resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (FILES, most))
+
+    def goes_on():
+        with contextlib.suppress(DatabaseError):
+            node.sql("INSERT INTO cp.t VALUES (-1, 'last')")
+            return True
+
+    wait_for(goes_on, "a write")
+    count = node.value("SELECT count(*) FROM cp.t")
+    # The INSERT that was told of the want of files may have been taken behind it.
+    assert count in (more + 1, more + 100_001)
+    node.kill_and_start()
+    assert node.value("SELECT count(*) FROM cp.t") == count

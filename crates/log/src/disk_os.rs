@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use crate::disk::{Disk, DiskFile};
 
@@ -19,17 +20,19 @@ pub struct DiskOs {
     folder: PathBuf,
     /// Files are opened for reading only.
     is_read_only: bool,
+    /// The folder, open since it was first synced: a file that is renamed must not lack a descriptor for that.
+    directory: Arc<OnceLock<File>>,
 }
 
 impl DiskOs {
     /// Uses an existing folder.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), is_read_only: false }
+        Self { folder: folder.into(), is_read_only: false, directory: Arc::default() }
     }
 
     /// Uses an existing folder whose files are read and not written, so that a medium that is mounted read-only will do.
     pub fn read_only(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into(), is_read_only: true }
+        Self { folder: folder.into(), is_read_only: true, directory: Arc::default() }
     }
 
     /// The folder.
@@ -79,7 +82,14 @@ impl Disk for DiskOs {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.folder)?.sync_all()
+        if let Some(directory) = self.directory.get() {
+            return directory.sync_all();
+        }
+        let directory = off_standard_streams(File::open(&self.folder)?)?;
+        directory.sync_all()?;
+        // Of two that come at once one keeps its own.
+        let _ = self.directory.set(directory);
+        Ok(())
     }
 }
 

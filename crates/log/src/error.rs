@@ -3,6 +3,7 @@
 use std::io;
 
 use quack_types::{GroupId, LogIndex};
+use rustix::io::Errno;
 
 /// Why the log refused. Only [`Error::Invalid`], [`Error::Compacted`] and
 /// [`Error::Unavailable`] are the caller's doing; after [`Error::Full`] the same write can be tried again; after any other
@@ -20,7 +21,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// The disk, the user's share of it, or the file, has no room for a write. Nothing of it counts as written.
+    /// There is no room for a write (`is_full`). Nothing of it counts as written.
     #[error("the log could not {action} '{name}': {source}")]
     Full {
         /// What was tried.
@@ -137,10 +138,12 @@ impl Error {
     }
 }
 
-/// Whether a write failed for want of room: on the disk, in the user's share of it, or in the file.
+/// Whether a write failed for want of room: on the disk, in the user's share of it, in the file, or among the files that the
+/// process or the system may have open.
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(
+    let is_full = matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
+    );
+    is_full || matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }

@@ -185,7 +185,8 @@ impl Writer {
     fn obstacle(self) -> &'static str {
         match self {
             Self::Log | Self::Store => {
-                "the disk of the node's data folder is full: make room, and the node goes on by itself"
+                "the disk of the node's data folder is full, or the process may open no more files (ulimit -n): make room, and \
+                 the node goes on by itself"
             }
             Self::Memory => {
                 "the node has no memory to apply what is committed: end what needs memory there, and the node goes on by itself"
