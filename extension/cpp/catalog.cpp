@@ -10,6 +10,7 @@
 #include "statement.hpp"
 #include "transaction_manager.hpp"
 #include "write_plan.hpp"
+#include "duckdb/catalog/default/default_schemas.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/parser/parsed_data/alter_table_info.hpp"
 #include "duckdb/parser/parsed_data/create_index_info.hpp"
@@ -159,6 +160,10 @@ optional_ptr<CatalogEntry> QuackCatalog::AddSchemaEntry(CatalogTransaction trans
 		EntryLookupInfo lookup(CatalogType::SCHEMA_ENTRY, info.GetQualifiedName().Parent().Parent());
 		auto parent = LookupSchema(transaction, lookup, OnEntryNotFound::THROW_EXCEPTION);
 		return parent->Cast<QuackSchemaEntry>().CreateNested(transaction, info);
+	}
+	if (DefaultSchemaGenerator::IsDefaultSchema(info.SchemaName())) {
+		// Such as information_schema: DuckDB has it in each database.
+		return nullptr;
 	}
 	LogicalDependencyList dependencies;
 	auto entry = make_uniq<QuackSchemaEntry>(*this, info);

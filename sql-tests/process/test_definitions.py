@@ -250,3 +250,24 @@ def test_a_change_of_a_type_is_not_tried_on_rows_that_its_transaction_has_delete
     for node in shared_cluster.alive():
         assert node.sql("SELECT count(*), sum(v) FROM cp.t") == [(2999, sum(range(3000)) - 7)]
     first.sql("DROP TABLE cp.t")
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["alone", "in a transaction"])
+@pytest.mark.parametrize("schema", ["information_schema", "pg_catalog", "PG_CATALOG"])
+def test_a_schema_that_duckdb_has_in_each_database_is_not_made(node, schema, begins):
+    if begins:
+        node.sql("BEGIN")
+    node.sql(f"CREATE SCHEMA IF NOT EXISTS cp.{schema}")
+    if begins:
+        node.sql("COMMIT")
+    assert node.value("SELECT count(*) FROM duckdb_schemas() WHERE database_name = 'cp' AND NOT internal") == 0
+    for statement in ("CREATE SCHEMA cp.{}", "CREATE OR REPLACE SCHEMA cp.{}", "CREATE TABLE cp.{}.t (i INTEGER)"):
+        if begins:
+            node.sql("BEGIN")
+        with pytest.raises(DatabaseError, match="Catalog Error"):
+            node.sql(statement.format(schema))
+        if begins:
+            node.sql("ROLLBACK")
+    node.sql("CREATE SCHEMA cp.a")
+    node.sql(f"CREATE SCHEMA cp.a.{schema}")
+    node.sql(f"CREATE TABLE cp.a.{schema}.t (i INTEGER)")
