@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shlex
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,9 +13,10 @@ def _built(source):
     """The library, built once for all tests of a run; the folder ends with the run."""
     folder = tempfile.TemporaryDirectory(prefix="quack-preload-")
     library = Path(folder.name) / f"{source}.so"
-    compiler = os.environ.get("CXX", "g++")
+    # A launcher may stand in front, such as ccache.
+    compiler = shlex.split(os.environ.get("CXX", "g++"))
     path = Path(__file__).with_name(f"{source}.cpp")
-    subprocess.run([compiler, "-O1", "-shared", "-fPIC", "-o", library, path], check=True, capture_output=True)
+    subprocess.run([*compiler, "-O1", "-shared", "-fPIC", "-o", library, path], check=True, capture_output=True)
     return folder, library
 
 
