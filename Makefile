@@ -5,8 +5,9 @@
 #   make test     run all tests
 #   make help     list all targets
 #
-# DUCKDB_VERSION names the DuckDB that is built for and tested with. It is compiled from its sources into
-# DUCKDB_FOLDER/<version>, once, unless lib/libduckdb_static.a and include/duckdb.hpp are there.
+# DUCKDB_VERSION names the DuckDB that is built for and tested with. A compiled one is taken from DUCKDB_FOLDER/<version>
+# (lib/libduckdb_static.a, include/duckdb.hpp). Without it, DuckDB 2.0.0 is compiled with the crate `libduckdb-sys`, which holds
+# its sources, and any other one into that folder, from the sources of its package on PyPI.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -35,13 +36,19 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 DUCKDB_FOLDER ?= $(CURDIR)/.duckdb
 DUCKDB := $(DUCKDB_FOLDER)/$(DUCKDB_VERSION)
+DUCKDB_LIBRARY := $(DUCKDB)/lib/libduckdb_static.a
+ifeq ($(DUCKDB_VERSION)$(wildcard $(DUCKDB_LIBRARY)),2.0.0)
+DUCKDB_LIBRARY :=
+else
+DUCKDB_FLAGS := --no-default-features
 export DUCKDB_LIB_DIR := $(DUCKDB)/lib
 export DUCKDB_INCLUDE_DIR := $(DUCKDB)/include
 export DUCKDB_STATIC := 1
+endif
 
 # Packages that see DuckDB are built in the release profile only, each version of DuckDB in a folder of its own.
 export QUACK_BUILT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/duckdb-$(DUCKDB_VERSION)
-DUCKDB_PACKAGES := -p quack -p quackd --target-dir $(QUACK_BUILT)
+DUCKDB_PACKAGES := -p quack -p quackd --target-dir $(QUACK_BUILT) $(DUCKDB_FLAGS)
 
 .PHONY: all
 all: dist ## build everything (the default)
@@ -54,7 +61,7 @@ $(DUCKDB)/lib/libduckdb_static.a:
 	$(PYTHON3) scripts/duckdb_library.py $(DUCKDB_VERSION) $(DUCKDB)
 
 .PHONY: build
-build: $(DUCKDB)/lib/libduckdb_static.a ## compile the extension and the server
+build: $(DUCKDB_LIBRARY) ## compile the extension and the server
 	cargo build --release $(DUCKDB_PACKAGES)
 
 .PHONY: dist

@@ -102,7 +102,8 @@ class Sanitized:
             "DUCKDB_LIB_DIR": str(self.library), "DUCKDB_STATIC": "1",
             "DUCKDB_INCLUDE_DIR": str(self.source / "external/duckdb/src/include"),
         }  # fmt: skip
-        run("cargo", "build", "--quiet", "--release", "--target", TARGET, "-p", "quack", env=environment, cwd=ROOT)
+        run("cargo", "build", "--quiet", "--release", "--target", TARGET, "-p", "quack", "--no-default-features",
+            env=environment, cwd=ROOT)  # fmt: skip
         built = target / TARGET / "release/libquack.so"
         run("cargo", "run", "--quiet", "-p", "xtask", "--", "loadable", built, self.extension, cwd=ROOT)
 

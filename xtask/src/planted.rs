@@ -90,6 +90,9 @@ fn build(root: &Path, folder: &Path, faults: &[Fault]) -> Result<PathBuf, String
     cargo.env("CARGO_TARGET_DIR", &target).env_remove("CARGO_MANIFEST_DIR");
     // Every file sees the switch, so that patches need not include it.
     cargo.env("CXXFLAGS", format!("-include {}", root.join(PATCHES).join(SWITCH).display()));
+    if std::env::var_os("DUCKDB_LIB_DIR").is_some() {
+        cargo.arg("--no-default-features");
+    }
     succeed(&mut cargo)?;
     let extension = folder.join("quack.duckdb_extension");
     dist::make_extension(&target.join("release/libquack.so"), &extension)?;
