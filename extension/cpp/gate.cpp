@@ -2,225 +2,108 @@
 
 #include "gate.hpp"
 
-#include "compat.hpp"
 #include "statement.hpp"
 
 #include "duckdb/main/client_context.hpp"
-#include "duckdb/main/client_data.hpp"
-#include "duckdb/main/prepared_statement_data.hpp"
 
 using namespace duckdb;
 
 namespace quack {
 
-namespace {
+//! A statement excludes others for so long. Nearly all statements have ended then; one that has not may lose its rows to
+//! a shorter one, and runs again.
+constexpr auto TENURE = std::chrono::seconds(1);
+//! The tenure of a statement that has lost is four times as long each time, so often.
+constexpr idx_t LONGER_TENURES = 2;
+//! No statement waits longer, however many are ahead of it.
+constexpr auto WAIT_MAX = std::chrono::seconds(30);
+//! A statement that waits looks so often whether it has been interrupted, and whether a tenure has ended.
+constexpr auto LOOK_AGAIN = std::chrono::milliseconds(50);
 
-//! A SQL text from its beginning, word by word.
-class Words {
-public:
-	explicit Words(const string &sql) : sql(sql) {
-	}
+Passage::Passage(StatementGate &gate, StatementWrites writes_p, idx_t losses)
+    : writes(std::move(writes_p)), gate(gate), tenure(TENURE * (idx_t(1) << (2 * MinValue(losses, LONGER_TENURES)))) {
+	lock_guard<mutex> guard(gate.lock);
+	place = gate.passages.insert(gate.passages.end(), this);
+}
 
-	//! The next word outside of quotes and comments, in upper case, or the next quoted name as it stands; empty at the end.
-	string Next() {
-		while (at < sql.size()) {
-			auto c = sql[at];
-			if (c == '"') {
-				begins = next_begins = false;
-				return QuotedName();
-			}
-			if (c == '\'') {
-				next_begins = false;
-				SkipText(false);
-			} else if ((c == 'e' || c == 'E') && sql.compare(at + 1, 1, "'") == 0) {
-				at++;
-				SkipText(true);
-			} else if (c == '$' && SkipDollarQuoted()) {
-				continue;
-			} else if (sql.compare(at, 2, "--") == 0) {
-				SkipPast("\n");
-			} else if (sql.compare(at, 2, "/*") == 0) {
-				at += 2;
-				SkipPast("*/");
-			} else if (IsOfWord(c)) {
-				begins = next_begins;
-				auto word = Word();
-				next_begins = word == "EXPLAIN" || word == "ANALYZE";
-				return word;
-			} else {
-				if (c == '(' || c == ')' || c == ';') {
-					next_begins = true;
-				} else if (!StringUtil::CharacterIsSpace(c)) {
-					next_begins = false;
-				}
-				at++;
-			}
-		}
-		return string();
+Passage::~Passage() {
+	lock_guard<mutex> guard(gate.lock);
+	gate.passages.erase(place);
+	if (gate.waiting > 0) {
+		gate.AdmitWaiting();
 	}
+}
 
-	//! Whether a statement, or one inside of it, can begin with the last word: not where it is a name.
-	bool begins = false;
-
-private:
-	static bool IsOfWord(char c) {
-		return StringUtil::CharacterIsAlphaNumeric(c) || c == '_' || (static_cast<uint8_t>(c) & 0x80) != 0;
-	}
-	string Word() {
-		auto begin = at;
-		while (at < sql.size() && IsOfWord(sql[at])) {
-			at++;
-		}
-		return StringUtil::Upper(sql.substr(begin, at - begin));
-	}
-	string QuotedName() {
-		string name;
-		for (at++; at < sql.size(); at++) {
-			if (sql[at] == '"' && sql.compare(++at, 1, "\"") != 0) {
-				break;
-			}
-			name += sql[at];
-		}
-		return name;
-	}
-	void SkipPast(const string &end) {
-		auto found = sql.find(end, at);
-		at = found == string::npos ? sql.size() : found + end.size();
-	}
-	void SkipText(bool has_escapes) {
-		for (at++; at < sql.size(); at++) {
-			if (has_escapes && sql[at] == '\\') {
-				at++;
-			} else if (sql[at] == '\'') {
-				at++;
-				return;
-			}
-		}
-	}
-	//! Whether such a text begins here, and not a parameter.
-	bool SkipDollarQuoted() {
-		auto end = at + 1;
-		while (end < sql.size() && IsOfWord(sql[end])) {
-			end++;
-		}
-		if (end >= sql.size() || sql[end] != '$' || StringUtil::CharacterIsDigit(sql[at + 1])) {
-			return false;
-		}
-		auto quote = sql.substr(at, end + 1 - at);
-		at = end + 1;
-		SkipPast(quote);
+static bool KindsExclude(StatementKind a, StatementKind b) {
+	if (a == StatementKind::UPSERT || b == StatementKind::UPSERT) {
 		return true;
 	}
-
-	const string &sql;
-	idx_t at = 0;
-	bool next_begins = true;
-};
-
-} // namespace
-
-static StatementKind KindOfText(const string &sql) {
-	vector<string> words;
-	set<string> verbs;
-	Words rest(sql);
-	for (auto word = rest.Next(); !word.empty(); word = rest.Next()) {
-		if (rest.begins) {
-			verbs.insert(word);
-		}
-		words.push_back(std::move(word));
+	if (a == StatementKind::INSERT || b == StatementKind::INSERT) {
+		return false;
 	}
-	auto does = [&](const char *verb) {
-		return verbs.count(verb) > 0;
-	};
-	auto has = [&](const char *word) {
-		return std::find(words.begin(), words.end(), word) != words.end();
-	};
-	if (does("MERGE") || (does("INSERT") && (has("CONFLICT") || has("OR")))) {
-		return StatementKind::UPSERT;
-	}
-	if (does("UPDATE") || does("DELETE") || does("TRUNCATE")) {
-		// The FROM of DELETE is its own table; any other brings in something that may not be readable twice.
-		auto sources = std::count(words.begin(), words.end(), "FROM") - (words[0] == "DELETE" ? 1 : 0);
-		auto alone = sources <= 0 && !has("SELECT") && !has("USING") && !has("WITH");
-		return alone ? StatementKind::OPTIMISTIC_CHANGE : StatementKind::CHANGE;
-	}
-	if (does("INSERT") || does("COPY")) {
-		return StatementKind::INSERT;
-	}
-	return StatementKind::OTHER;
+	return a == StatementKind::CHANGE || b == StatementKind::CHANGE;
 }
 
-StatementKind KindOf(ClientContext &context) {
-	auto sql = CurrentQuery(context);
-	Words words(sql);
-	auto first = words.Next();
-	if (first == "SELECT" || first == "FROM") {
-		// Most statements; the rest of a long text need not be read.
-		return StatementKind::OTHER;
-	}
-	if (first == "EXECUTE") {
-		auto prepared = context.client_data->prepared_statements.find(Identifier(words.Next()));
-		if (prepared != context.client_data->prepared_statements.end() && prepared->second->unbound_statement) {
-			// What PREPARE is given has no text of its own.
-			return KindOfText(prepared->second->unbound_statement->ToString());
+bool Passage::Excludes(const Passage &other) const {
+	return KindsExclude(writes.kind, other.writes.kind) && writes.MeetAtTable(other.writes) &&
+	       !(is_inside && Clock::now() >= excludes_until);
+}
+
+void Passage::LetIn() {
+	is_inside = true;
+	excludes_until = Clock::now() + tenure;
+}
+
+bool StatementGate::IsExcluded(const Passage &passage) const {
+	auto is_earlier = true;
+	for (auto other : passages) {
+		if (other == &passage) {
+			is_earlier = false;
+		} else if ((is_earlier || other->is_inside) && other->Excludes(passage)) {
+			return true;
 		}
 	}
-	return KindOfText(sql);
+	return false;
 }
 
-bool StatementGate::MayPass(StatementKind kind) const {
-	auto count = [](const idx_t (&counts)[5], StatementKind of) {
-		return counts[static_cast<idx_t>(of)];
-	};
-	auto inserts = count(inside, StatementKind::INSERT);
-	auto changes = count(inside, StatementKind::CHANGE);
-	auto optimistic = count(inside, StatementKind::OPTIMISTIC_CHANGE);
-	auto upserts = count(inside, StatementKind::UPSERT);
-	auto upserts_waiting = count(waiting, StatementKind::UPSERT);
-	auto changes_waiting = count(waiting, StatementKind::CHANGE);
-	switch (kind) {
-	case StatementKind::INSERT:
-		return upserts == 0 && upserts_waiting == 0;
-	case StatementKind::OPTIMISTIC_CHANGE:
-		return upserts == 0 && changes == 0 && upserts_waiting == 0 && changes_waiting == 0;
-	case StatementKind::CHANGE:
-		return upserts == 0 && changes == 0 && optimistic == 0 && upserts_waiting == 0;
-	case StatementKind::UPSERT:
-		return upserts == 0 && changes == 0 && optimistic == 0 && inserts == 0;
-	default:
-		return true;
+void StatementGate::AdmitWaiting() {
+	for (auto passage : passages) {
+		if (!passage->is_inside && !IsExcluded(*passage)) {
+			passage->LetIn();
+			passage->let_in.notify_one();
+		}
 	}
 }
 
-void StatementGate::Enter(ClientContext &context, StatementKind kind) {
+unique_ptr<Passage> StatementGate::Enter(ClientContext &context, StatementWrites writes, idx_t losses) {
+	auto passage = make_uniq<Passage>(*this, std::move(writes), losses);
+	auto give_up = Passage::Clock::now() + WAIT_MAX;
 	std::unique_lock<mutex> guard(lock);
-	auto number = static_cast<idx_t>(kind);
-	waiting[number]++;
-	while (!MayPass(kind)) {
-		left.wait_for(guard, std::chrono::milliseconds(50));
-		try {
+	if (!passage->is_inside && !IsExcluded(*passage)) {
+		passage->LetIn();
+	}
+	if (passage->is_inside) {
+		return passage;
+	}
+	waiting++;
+	try {
+		while (!passage->is_inside) {
+			passage->let_in.wait_for(guard, LOOK_AGAIN);
 			if (IsInterrupted(context)) {
 				throw InterruptException();
 			}
 			// Its time may be over, too.
 			context.BlockingInterruptCheck();
-		} catch (...) {
-			waiting[number]--;
-			guard.unlock();
-			left.notify_all();
-			throw;
+			if (!passage->is_inside && (!IsExcluded(*passage) || Passage::Clock::now() >= give_up)) {
+				passage->LetIn();
+			}
 		}
+	} catch (...) {
+		waiting--;
+		throw;
 	}
-	waiting[number]--;
-	inside[number]++;
-}
-
-void StatementGate::Leave(StatementKind kind) {
-	{
-		lock_guard<mutex> guard(lock);
-		inside[static_cast<idx_t>(kind)]--;
-	}
-	left.notify_all();
+	waiting--;
+	return passage;
 }
 
 } // namespace quack

@@ -163,7 +163,8 @@ static void Attempt(ClientContext &context, Connection &connection) {
 	result->ThrowIfError();
 }
 
-static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, uint64_t shape, bool is_cautious) {
+//! `losses` tells how often the statement has run already and met a conflict.
+static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, uint64_t shape, idx_t losses) {
 	auto &state = StatementState::Get(context);
 	// It would keep out the one that runs now.
 	state.LeaveGate();
@@ -174,11 +175,13 @@ static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, 
 	again.repeated = context;
 	again.repeated_into = emitted;
 	again.repeated_shape = shape;
+	again.planned_tables = state.planned_tables;
 	// A statement that finds nothing left to do, such as CREATE TABLE IF NOT EXISTS, hands nothing over.
 	emitted.Reset();
 	idx_t key_attempts = 0;
 	for (idx_t attempt = 1;; attempt++) {
-		again.cautious = is_cautious ? 1 : 0;
+		again.cautious = losses > 0 || state.cautious > 0 ? 1 : 0;
+		again.losses = losses;
 		again.conflicted = false;
 		again.key_conflict = false;
 		try {
@@ -194,14 +197,14 @@ static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, 
 		if (context.IsInterrupted()) {
 			throw InterruptException();
 		}
-		is_cautious = true;
+		losses++;
 		state.cautious = CAUTIOUS_STATEMENTS;
 	}
 }
 
 void Repeat(ClientContext &context, ColumnDataCollection &emitted, uint64_t shape) {
 	StatementState::Get(context).cautious = CAUTIOUS_STATEMENTS;
-	RunUntilDone(context, emitted, shape, true);
+	RunUntilDone(context, emitted, shape, 1);
 }
 
 void RunApart(ClientContext &context, ColumnDataCollection &emitted, uint64_t shape) {
@@ -212,7 +215,7 @@ void RunApart(ClientContext &context, ColumnDataCollection &emitted, uint64_t sh
 			ReadNoMore(meta.GetTransaction(db).Cast<DuckTransaction>());
 		}
 	}
-	RunUntilDone(context, emitted, shape, StatementState::Get(context).cautious > 0);
+	RunUntilDone(context, emitted, shape, 0);
 }
 
 } // namespace quack

@@ -196,35 +196,30 @@ StatementState &StatementState::Get(ClientContext &context) {
 	return *context.registered_state->GetOrCreate<StatementState>(KEY);
 }
 
-void StatementState::EnterGate(ClientContext &context, StatementGate &gate_p) {
-	if (gate || !context.transaction.IsAutoCommit()) {
+void StatementState::EnterGate(ClientContext &context, StatementGate &gate) {
+	if (passage || !context.transaction.IsAutoCommit()) {
 		// What a longer transaction has read is settled at its COMMIT.
 		return;
 	}
-	auto kind = KindOf(context);
+	auto writes = WritesOf(context);
 	// An INSERT is repeated for rows that a trigger changes.
-	auto changes = kind == StatementKind::OPTIMISTIC_CHANGE || (kind == StatementKind::INSERT && repeated);
+	auto changes = writes.kind == StatementKind::OPTIMISTIC_CHANGE || (writes.kind == StatementKind::INSERT && repeated);
 	if (changes && cautious > 0) {
 		cautious--;
-		kind = StatementKind::CHANGE;
+		writes.kind = StatementKind::CHANGE;
 	}
-	EnterGate(context, gate_p, kind);
+	writes.tables.insert(planned_tables.begin(), planned_tables.end());
+	EnterGate(context, gate, std::move(writes));
 }
 
-void StatementState::EnterGate(ClientContext &context, StatementGate &gate_p, StatementKind kind) {
-	if (gate || kind == StatementKind::OTHER) {
-		return;
+void StatementState::EnterGate(ClientContext &context, StatementGate &gate, StatementWrites writes) {
+	if (!passage && writes.kind != StatementKind::OTHER) {
+		passage = gate.Enter(context, std::move(writes), losses);
 	}
-	gate_p.Enter(context, kind);
-	gate = gate_p;
-	passed = kind;
 }
 
 void StatementState::LeaveGate() {
-	if (gate) {
-		gate->Leave(passed);
-		gate = nullptr;
-	}
+	passage.reset();
 }
 
 //! A block that does not check is this node's own trouble, whoever has met it.
@@ -241,6 +236,9 @@ void StatementState::Forget() {
 	unfinished = 0;
 	collects = false;
 	key_is_seen = false;
+	if (!repeated) {
+		planned_tables.clear();
+	}
 }
 
 void StatementState::QueryBegin(ClientContext &) {

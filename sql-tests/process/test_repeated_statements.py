@@ -4,6 +4,7 @@ import json
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 
 import pytest
@@ -23,6 +24,73 @@ def test_a_counter_that_all_threads_raise_in_different_ways_is_exact(tmp_path):
     assert set(report["raised"].values()) == {ROUNDS}
     assert report["counter"] == [[ROUNDS * len(report["raised"])], [0]]
     assert report["seen_are_different"]
+
+
+#: Ways to raise the counter of row 1 by one: the statement, and what its connection runs before.
+WAYS = {
+    "parameters": ("UPDATE c SET n = n + $1 WHERE i = $2", "SELECT 1"),
+    "an EXECUTE": ("EXECUTE raise(1, 1)", "PREPARE raise AS UPDATE c SET n = n + ? WHERE i = ?"),
+    "named parameters": ("EXECUTE raise(i := 1, step := 1)", "PREPARE raise AS UPDATE c SET n = n + $step WHERE i = $i"),
+    "an expression": ("UPDATE c SET n = n + 1 WHERE i = 1", "SELECT 1"),
+    "a subquery": ("UPDATE c SET n = (SELECT n + 1 FROM c WHERE i = 1) WHERE i = 1", "SELECT 1"),
+    "a temporary table": ("UPDATE c SET n = n + x FROM one WHERE i = x", "CREATE TEMP TABLE one AS SELECT 1 AS x"),
+    "a variable": ("UPDATE c SET n = n + getvariable('step') WHERE i = 1", "SET VARIABLE step = 1"),
+    "a macro": ("UPDATE c SET n = raised(n) WHERE i = 1", "CREATE TEMP MACRO raised(n) AS n + 1"),
+    "an upsert": ("INSERT INTO c VALUES (1, 1) ON CONFLICT (i) DO UPDATE SET n = n + excluded.n", "SELECT 1"),
+    "a prepared upsert": (
+        "EXECUTE up(1)",
+        "PREPARE up AS INSERT INTO c VALUES ($1, 1) ON CONFLICT (i) DO UPDATE SET n = n + 1",
+    ),
+    "a replacement": ("INSERT OR REPLACE INTO c SELECT i, n + 1 FROM c WHERE i = 1", "SELECT 1"),
+    "a MERGE": ("MERGE INTO c USING (SELECT 1 AS i) s USING (i) WHEN MATCHED THEN UPDATE SET n = n + 1", "SELECT 1"),
+    "a WITH": ("WITH r AS (UPDATE c SET n = n + 1 WHERE i = 1 RETURNING n) SELECT n FROM r", "SELECT 1"),
+    "a WITH that reads": (
+        "WITH s AS (SELECT n + 1 AS m FROM c WHERE i = 1) UPDATE c SET n = m FROM s WHERE i = 1",
+        "SELECT 1",
+    ),
+    "RETURNING": ("UPDATE c SET n = n + 1 WHERE i = 1 RETURNING n", "SELECT 1"),
+    "a trigger": ("INSERT INTO raises VALUES (1)", "SELECT 1"),
+    "several statements": ("SET VARIABLE x = 0; UPDATE c SET n = n + 1 WHERE i = 1", "SELECT 1"),
+    "a transaction": ("BEGIN; UPDATE c SET n = n + 1 WHERE i = 1; COMMIT", "SELECT 1"),
+    "another schema": ("UPDATE cp.main.c SET n = n + 1 WHERE i = 1", "USE cp.elsewhere"),
+    "quoted names": ('UPDATE "cp"."main"."C" SET n = n + 1 WHERE i = 1', "SELECT 1"),
+    "an EXPLAIN ANALYZE": ("EXPLAIN ANALYZE UPDATE c SET n = n + 1 WHERE i = 1", "SELECT 1"),
+}
+RAISES = 5
+
+
+def test_a_counter_that_clients_of_all_nodes_raise_is_what_they_were_told(shared_cluster):
+    nodes = shared_cluster.alive()
+    nodes[0].sql("CREATE TABLE c (i INTEGER PRIMARY KEY, n BIGINT)")
+    nodes[0].sql("CREATE TABLE raises (i INTEGER)")
+    nodes[0].sql("CREATE SCHEMA elsewhere")
+    nodes[0].sql("CREATE TRIGGER raise AFTER INSERT ON raises UPDATE c SET n = n + 1 WHERE i = 1")
+    nodes[0].sql("INSERT INTO c VALUES (1, 0)")
+    shared_cluster.wait_equal()
+    acknowledged, errors = [], []
+
+    def run(node, way):
+        statement, before = WAYS[way]
+        node.sql(before, way)
+        for _ in range(RAISES):
+            try:
+                node.process.sql(statement, way, [1, 1] if "$2" in statement else None)
+                acknowledged.append(way)
+            except DatabaseError as error:
+                errors.append((way, str(error)))
+                if not str(error).startswith("TransactionContext Error: Failed to commit"):
+                    node.sql("ROLLBACK", way)
+
+    with ThreadPoolExecutor(len(nodes) * len(WAYS)) as threads:
+        for done in [threads.submit(run, node, way) for node in nodes for way in WAYS]:
+            done.result()
+    shared_cluster.wait_equal()
+    assert [node.value("SELECT n FROM c") for node in nodes] == [len(acknowledged)] * len(nodes)
+    # A transaction cannot run again by itself.
+    assert [(way, error) for way, error in errors if way != "a transaction" or "Conflict" not in error] == []
+    for table in ("raises", "c"):
+        nodes[0].sql(f"DROP TABLE {table}")
+    nodes[0].sql("DROP SCHEMA elsewhere")
 
 
 def test_what_an_appender_writes_is_not_looked_for_in_its_text(new_node):
@@ -100,7 +168,7 @@ def test_a_statement_that_waits_for_another_one_heeds_its_time(node):
     node.sql("INSERT INTO t SELECT range, 0 FROM range(100)")
     running = node.process.start_sql(f"UPDATE t SET v = (SELECT max(x.range * y.range) {LONG}) WHERE i = 1", "long")
     time.sleep(0.5)
-    node.sql("SET max_execution_time = 500", "short")
+    node.sql("SET max_execution_time = 200", "short")
     with pytest.raises(DatabaseError, match="maximum execution time"):
         node.sql("UPDATE t SET v = (SELECT 1) WHERE i = 2", "short", timeout=20)
     node.process.submit("interrupt", connection="long")

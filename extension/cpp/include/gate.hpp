@@ -1,51 +1,68 @@
 //! Orders the statements of this process that write what they have read.
 #pragma once
 
+#include "statement_text.hpp"
+
 #include "duckdb.hpp"
 
+#include <chrono>
 #include <condition_variable>
+#include <list>
 
 namespace quack {
 
-//! How a statement depends on what others write while it runs.
-enum class StatementKind : uint8_t {
-	//! Reads only, or changes the catalog.
-	OTHER,
-	//! Plain INSERT, COPY: writes rows that do not depend on the rows of the table.
-	INSERT,
-	//! UPDATE, DELETE: its rows must still be there when it is applied.
-	CHANGE,
-	//! A CHANGE that reads nothing but its own table: it may run beside others, since it can run again (repeat.hpp).
-	OPTIMISTIC_CHANGE,
-	//! MERGE, INSERT ... ON CONFLICT: moreover, what it has not found must still be missing.
-	UPSERT
-};
-
-//! Whether a statement is one that writes what it has read, told from its text.
-StatementKind KindOf(duckdb::ClientContext &context);
+class Passage;
 
 //! A statement that computes its changes from what it has read passes before it takes its snapshot, and leaves when it
-//! has ended. UPSERT excludes every other write, CHANGE excludes both kinds of change; INSERTs pass together, and so do
-//! optimistic changes.
+//! has ended. At a table UPSERT excludes every other write, CHANGE excludes both kinds of change; INSERTs pass together,
+//! and so do optimistic changes. Statements that exclude each other pass in the order of their arrival.
 //!
 //! Two such statements at the same time would meet as a conflict in the log, although each is a transaction of its own
-//! and could simply have run after the other. The gate decides nothing about correctness, which is the log's:
-//! statements of other nodes do not pass it.
+//! and could simply have run after the other. The gate decides nothing about correctness, which is the log's: statements
+//! of other nodes do not pass it, and it takes the names of tables from a text. So it need not be kept either: a
+//! statement that takes long excludes others for a part of its time only, and a statement waits for a bounded time.
 class StatementGate {
 public:
-	//! Waits until the statement may pass; throws when it is interrupted.
-	void Enter(duckdb::ClientContext &context, StatementKind kind);
-	void Leave(StatementKind kind);
+	//! Waits until the statement may pass; throws when it is interrupted. `losses` tells how often it has run in vain: it
+	//! excludes others for longer each time, so that a long statement comes to its end beside short ones.
+	duckdb::unique_ptr<Passage> Enter(duckdb::ClientContext &context, StatementWrites writes, duckdb::idx_t losses);
 
 private:
-	bool MayPass(StatementKind kind) const;
+	friend class Passage;
+
+	//! Whether an earlier statement that waits, or any that is inside, excludes this one.
+	bool IsExcluded(const Passage &passage) const;
+	//! Lets in what need not wait any more.
+	void AdmitWaiting();
 
 	duckdb::mutex lock;
-	std::condition_variable left;
-	//! Statements inside, by kind.
-	idx_t inside[5] = {0, 0, 0, 0, 0};
-	//! Statements that wait, by kind: those that pass together queue behind the ones that exclude them.
-	idx_t waiting[5] = {0, 0, 0, 0, 0};
+	//! In the order of arrival.
+	std::list<Passage *> passages;
+	duckdb::idx_t waiting = 0;
+};
+
+//! The place of a statement at the gate, which it leaves at the end of the object.
+class Passage {
+public:
+	Passage(StatementGate &gate, StatementWrites writes, duckdb::idx_t losses);
+	~Passage();
+
+	const StatementWrites writes;
+
+private:
+	friend class StatementGate;
+	using Clock = std::chrono::steady_clock;
+
+	bool Excludes(const Passage &other) const;
+	void LetIn();
+
+	StatementGate &gate;
+	std::list<Passage *>::iterator place;
+	bool is_inside = false;
+	//! How long it excludes others, from the moment at which it is let in.
+	const Clock::duration tenure;
+	Clock::time_point excludes_until;
+	std::condition_variable let_in;
 };
 
 } // namespace quack

@@ -76,13 +76,13 @@ public:
 
 	//! Passes the gate until the statement ends; once for all catalogs that it touches.
 	void EnterGate(duckdb::ClientContext &context, StatementGate &gate);
-	void EnterGate(duckdb::ClientContext &context, StatementGate &gate, StatementKind kind);
+	void EnterGate(duckdb::ClientContext &context, StatementGate &gate, StatementWrites writes);
 	void LeaveGate();
 	bool HasPassedGate() const {
-		return gate;
+		return passage != nullptr;
 	}
 	bool IsUpsert() const {
-		return gate && passed == StatementKind::UPSERT;
+		return passage && passage->writes.kind == StatementKind::UPSERT;
 	}
 	void QueryBegin(duckdb::ClientContext &context) override;
 	void QueryEnd(duckdb::ClientContext &context, duckdb::optional_ptr<duckdb::ErrorData> error) override;
@@ -124,6 +124,11 @@ public:
 	bool key_is_seen = false;
 	//! Statements that are to run with no change beside them: those after a conflict.
 	idx_t cautious = 0;
+	//! How often the statement has run and met a conflict.
+	idx_t losses = 0;
+	//! The tables that the plan of the running statement writes, for the gate: a trigger's, too. Kept from one repetition
+	//! to the next.
+	duckdb::set<duckdb::string> planned_tables;
 	//! The replicated catalog that the statement has begun to read.
 	duckdb::weak_ptr<duckdb::AttachedDatabase> read;
 	//! The prepared statement that runs, if one does, and the values of the parameters.
@@ -150,8 +155,7 @@ private:
 	//! Whether the applier has interrupted the statement.
 	bool outdated = false;
 
-	duckdb::optional_ptr<StatementGate> gate;
-	StatementKind passed = StatementKind::OTHER;
+	duckdb::unique_ptr<Passage> passage;
 };
 
 //! Whether the statement is to end, or the one that it repeats.
