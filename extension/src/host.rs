@@ -361,3 +361,10 @@ extern "C" fn quack_rs_process_exit() {
         Ok(())
     });
 }
+
+#[unsafe(no_mangle)]
+extern "C" fn quack_rs_each_unshared(each: extern "C" fn(*mut c_void, i32), target: *mut c_void) {
+    for descriptor in quack_types::unshared::descriptors() {
+        each(target, descriptor);
+    }
+}

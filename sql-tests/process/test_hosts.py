@@ -1,6 +1,7 @@
 """Hosts that are set up otherwise: nodes do the same in all of them, or say what is in the way."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -236,3 +237,30 @@ def test_a_process_closes_a_database_and_serves_its_folder_again(new_process, tm
         return [task for task in os.listdir(tasks) if "quack" in Path(tasks, task, "comm").read_text()]
 
     wait_for(lambda: guardians() == [], "the last server to end")
+
+
+FORKS = """
+import os, time
+result = os.fork()
+if result == 0:
+    for descriptor in range(3):
+        os.close(descriptor)
+    time.sleep(600)
+    os._exit(0)
+"""
+
+
+def test_a_child_of_a_killed_process_keeps_neither_its_port_nor_its_folder(new_cluster):
+    cluster = new_cluster(3).start()
+    n0, n1 = cluster["n0"], cluster["n1"]
+    n0.sql("CREATE TABLE cp.t AS SELECT 42 AS i")
+    child = n0.process.python(FORKS)
+    try:
+        n0.sql("INSERT INTO cp.t VALUES (43)")
+        n0.kill_and_start()
+        n1.sql("INSERT INTO cp.t VALUES (44)")
+        cluster.wait_equal()
+        assert n0.sql("FROM cp.t ORDER BY i") == [(42,), (43,), (44,)]
+        os.kill(child, 0)
+    finally:
+        os.kill(child, signal.SIGKILL)

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use quack_types::unshared::Unshared;
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -140,6 +141,7 @@ impl Connections {
     /// The loop. Ends when the server stops; the listener closes with it.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut stopping = self.stopping.subscribe();
+        let _unshared = Unshared::new(&listener);
         loop {
             tokio::select! {
                 biased;
@@ -180,6 +182,7 @@ impl Connections {
 
     /// Finds out what is spoken on a socket, and speaks it until one side closes the connection.
     async fn serve(&self, socket: TcpStream, from: SocketAddr, stranger: Stranger) {
+        let _unshared = Unshared::new(&socket);
         // Answers are written whole: waiting for more to send only delays them.
         let _ = socket.set_nodelay(true);
         let Some(tls) = &self.tls else {

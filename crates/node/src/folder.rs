@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use quack_log::{DiskOs, Floor, GroupWrite, Log, LogConfig, LogEntry, LogIdentity};
 use quack_types::folder::{REBUILD, WITNESSED};
+use quack_types::unshared::Unshared;
 use quack_types::{GroupId, NodeId};
 
 use crate::identity::Identity;
@@ -58,7 +59,7 @@ pub struct DataFolder {
     path: PathBuf,
     identity: Identity,
     /// Ends with it.
-    lock: File,
+    lock: Lock,
 }
 
 /// A folder that this process holds and that belongs to no cluster yet.
@@ -68,7 +69,7 @@ pub struct EmptyFolder {
     node_id: NodeId,
     promised: Option<u128>,
     former: Option<u128>,
-    lock: File,
+    lock: Lock,
 }
 
 /// What a folder is found to be.
@@ -106,7 +107,7 @@ impl Claim {
         }
         let mut lock = take_lock(&path)?;
         room::make_room(&path);
-        name_holder(&mut lock).map_err(Error::io("write", path.join(LOCK)))?;
+        name_holder(&mut lock.file).map_err(Error::io("write", path.join(LOCK)))?;
         // Another server may have created the folder before the lock was ours.
         if !has_identity(&path)? {
             refuse_leftovers(&path)?;
@@ -130,7 +131,7 @@ impl Claim {
         Ok(Self::Member(DataFolder::new(path, identity, lock)))
     }
 
-    fn empty(path: PathBuf, node_id: &NodeId, lock: File) -> Result<EmptyFolder, Error> {
+    fn empty(path: PathBuf, node_id: &NodeId, lock: Lock) -> Result<EmptyFolder, Error> {
         discard_snapshot(&path)?;
         discard_first_files(&path)?;
         superseded::unmark(&path).map_err(Error::io("remove", path.join(REBUILD)))?;
@@ -253,7 +254,7 @@ impl DataFolder {
         }
     }
 
-    fn new(path: PathBuf, identity: Identity, lock: File) -> Self {
+    fn new(path: PathBuf, identity: Identity, lock: Lock) -> Self {
         // The count is written when the node starts: until then the folder may still be refused.
         let identity = Identity { boot: identity.boot + 1, ..identity };
         Self { path, identity, lock }
@@ -433,7 +434,15 @@ pub(crate) fn read_promise(path: &Path) -> Result<Option<u128>, Error> {
     u128::from_str_radix(text.trim_end(), 16).map(Some).map_err(|_| damaged())
 }
 
-fn take_lock(path: &Path) -> Result<File, Error> {
+/// The lock of a folder that this process holds; no child of it does.
+#[derive(Debug)]
+struct Lock {
+    // Before the file, which it is dropped before.
+    _unshared: Unshared,
+    file: File,
+}
+
+fn take_lock(path: &Path) -> Result<Lock, Error> {
     let name = path.join(LOCK);
     let mut file = OpenOptions::new()
         .read(true)
@@ -450,7 +459,7 @@ fn take_lock(path: &Path) -> Result<File, Error> {
         }
         Err(TryLockError::Error(source)) => return Err(Error::io("lock", name)(source)),
     }
-    Ok(file)
+    Ok(Lock { _unshared: Unshared::new(&file), file })
 }
 
 /// Who holds a lock, as far as its text says so, for a message.

@@ -11,6 +11,7 @@ pub mod id;
 pub mod limits;
 mod place;
 pub mod thread;
+pub mod unshared;
 
 pub use digest::{Claim, Digests, EntryOutcome, Mark, OutcomeRecord};
 pub use id::{GroupId, InvalidNodeId, LogIndex, NodeId, ProposalId, RaftId, Term};

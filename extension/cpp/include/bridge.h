@@ -139,6 +139,8 @@ void *quack_rs_host_open(void *host);
 void quack_rs_host_close(void *rust_host);
 //! Stops every server of the process, before it exits.
 void quack_rs_process_exit(void);
+//! Calls `each` with every descriptor that a forked child must not keep open; takes no lock and no memory.
+void quack_rs_each_unshared(void (*each)(void *target, int descriptor), void *target);
 
 //! Starts a server; the row holds listen_uri, listen_url, auth_token.
 void quack_rs_serve(void *rust_host, const QuackServeArguments *arguments, QuackRowSink rows, QuackError *error);
@@ -240,7 +242,8 @@ void quack_rs_sequence_set(const void *node, QuackBytes schema, QuackBytes name,
 void quack_cpp_register(void *loader);
 void *quack_cpp_copy_text(QuackBytes text);
 void quack_cpp_free(void *pointer);
-//! Sees to it that `quack_rs_process_exit` is called when the process exits. Called again and again: it registers with
+//! Sees to it that `quack_rs_process_exit` is called when the process exits, and that a child that it forks lets go of what
+//! belongs to its servers. Called again and again: it registers with
 //! the main thread too, once it is called there.
 void quack_cpp_stop_at_exit(void);
 //! Whether nobody but this extension holds the DuckDB instance any more.
