@@ -118,6 +118,7 @@ static void Name(ClientContext &context, QuackCatalog &catalog, const Identifier
 			                      "name for all connections. Use it under that name: an ATTACH AS %s succeeds, too",
 			                      uri, wanted, present, present);
 		}
+		RequireNotReserved(wanted);
 		auto &databases = DatabaseManager::Get(context);
 		if (databases.GetDatabase(wanted)) {
 			throw BinderException("Failed to attach database: database with name %s already exists, and is not the "

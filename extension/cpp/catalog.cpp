@@ -32,9 +32,9 @@ shared_ptr<ApplierMark> ApplierMark::Get(ClientContext &context) {
 	return context.registered_state->Get<ApplierMark>(KEY);
 }
 
-void RequireNotReserved(const Identifier &schema) {
-	if (schema == INTERNAL_SCHEMA) {
-		throw CatalogException("the schema \"%s\" is reserved", INTERNAL_SCHEMA);
+void RequireNotReserved(const Identifier &name) {
+	if (name == INTERNAL_SCHEMA) {
+		throw CatalogException("the name \"%s\" is reserved: take another one", INTERNAL_SCHEMA);
 	}
 }
 

@@ -174,6 +174,7 @@ Produce PlanServe(Host &host, TableFunctionBindInput &input) {
 	auto node_id = Named(input, "node_id");
 	auto data_dir = Named(input, "data_dir");
 	auto catalog = Named(input, "catalog");
+	RequireNotReserved(Identifier(catalog));
 	auto cert_file = Named(input, "cert_file");
 	auto key_file = Named(input, "key_file");
 	auto client_ca_file = Named(input, "client_ca_file");

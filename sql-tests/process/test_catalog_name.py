@@ -56,6 +56,14 @@ def test_the_same_name_again_is_taken_from_any_connection(node, condition):
     node.sql("CREATE TABLE cp.t (i INTEGER)", "connection1")
 
 
+def test_a_name_of_the_stores_own_is_refused(node):
+    with pytest.raises(DatabaseError, match='the name "quack_internal" is reserved'):
+        attach(node, "quack_internal")
+    with pytest.raises(DatabaseError, match='the name "quack_internal" is reserved'):
+        node.sql("CALL quack_serve('quack:127.0.0.1:0', catalog := 'Quack_Internal')")
+    attach(node, "cp")
+
+
 def test_an_attach_under_the_servers_own_name_keeps_it(node):
     attach(node, "first")
     with pytest.raises(DatabaseError, match="already"):

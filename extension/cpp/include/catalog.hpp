@@ -28,7 +28,7 @@ public:
 //! The schema that holds the applier's position, in the same file as the tables.
 constexpr const char *INTERNAL_SCHEMA = "quack_internal";
 //! Refuses to change anything in that schema on behalf of a client.
-void RequireNotReserved(const duckdb::Identifier &schema);
+void RequireNotReserved(const duckdb::Identifier &name);
 
 //! The catalog of a store. Reads are DuckDB's own; writes are captured and proposed.
 class QuackCatalog : public duckdb::DuckCatalog {
