@@ -115,6 +115,29 @@ static unique_ptr<Connection> ConnectLike(ClientContext &context) {
 	return connection;
 }
 
+//! A connection's random numbers, while another one runs its statement.
+class LentRandomEngine {
+public:
+	LentRandomEngine(ClientContext &owner, ClientContext &borrower, bool is_lent)
+	    : owner(ClientData::Get(owner)), borrower(ClientData::Get(borrower)), is_lent(is_lent) {
+		Exchange();
+	}
+	~LentRandomEngine() {
+		Exchange();
+	}
+
+private:
+	void Exchange() {
+		if (is_lent) {
+			std::swap(owner.random_engine, borrower.random_engine);
+		}
+	}
+
+	ClientData &owner;
+	ClientData &borrower;
+	const bool is_lent;
+};
+
 //! Whether a statement has been ended, before it proposed anything, for what others have changed in the store.
 static bool HasLost(const ErrorData &error) {
 	if (error.Type() != ExceptionType::TRANSACTION) {
@@ -176,6 +199,9 @@ static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, 
 	again.repeated_into = emitted;
 	again.repeated_shape = shape;
 	again.planned_tables = state.planned_tables;
+	// Of a statement that has not begun yet, random numbers follow the seed that its connection has been given.
+	auto has_begun = losses > 0;
+	LentRandomEngine random(context, *connection->context, !has_begun);
 	// A statement that finds nothing left to do, such as CREATE TABLE IF NOT EXISTS, hands nothing over.
 	emitted.Reset();
 	idx_t key_attempts = 0;

@@ -163,6 +163,21 @@ def test_a_statement_with_several_writes_heeds_its_interruption(node):
     assert node.sql("SELECT sum(v) FROM t") == [(0,)]
 
 
+def test_a_seed_gives_a_statement_with_several_writes_its_random_numbers(node):
+    """It runs in a session of its own."""
+    for catalog in ("memory", "cp"):
+        node.sql(f"CREATE TABLE {catalog}.main.t (r DOUBLE)")
+    drawn = {}
+    for catalog in ("memory", "cp"):
+        node.sql("SELECT setseed(0.25)")
+        drawn[catalog] = [
+            node.sql("SELECT random()"),
+            node.sql(f"WITH a AS (INSERT INTO {catalog}.main.t SELECT random() FROM range(3) RETURNING r) SELECT r FROM a"),
+            node.sql("SELECT random()"),
+        ]
+    assert drawn["cp"] == drawn["memory"]
+
+
 def test_a_statement_that_waits_for_another_one_heeds_its_time(node):
     node.sql("CREATE TABLE t (i INTEGER PRIMARY KEY, v BIGINT)")
     node.sql("INSERT INTO t SELECT range, 0 FROM range(100)")
