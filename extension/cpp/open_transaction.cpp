@@ -7,6 +7,7 @@
 #include "error.hpp"
 #include "own_rows.hpp"
 #include "row_bytes.hpp"
+#include "self_reference.hpp"
 #include "statement.hpp"
 #include "taken_keys.hpp"
 #include "transaction_manager.hpp"
@@ -326,15 +327,6 @@ bool NativeChanges::MayCause(const FailedAttempt &attempt) const {
 	return of_catalog || Concern(attempt);
 }
 
-//! Whether rows of a table refer to others of it. DuckDB looks for those in what was there before the vector that it adds.
-static bool RefersToItself(const DuckTableEntry &table) {
-	auto &constraints = table.GetConstraints();
-	return std::any_of(constraints.begin(), constraints.end(), [](const unique_ptr<Constraint> &constraint) {
-		return constraint->type == ConstraintType::FOREIGN_KEY &&
-		       constraint->Cast<ForeignKeyConstraint>().info.type == ForeignKeyType::FK_TYPE_SELF_REFERENCE_TABLE;
-	});
-}
-
 //! The tables to which the transaction has added rows, those that foreign keys refer to before those that refer.
 static vector<reference<DuckTableEntry>> InsertionOrder(LocalStorage &local) {
 	vector<reference<DuckTableEntry>> unordered;
@@ -389,10 +381,14 @@ void OpenTransaction::WriteDifference(DuckTransaction &transaction, Writer &writ
 	}
 	auto &local = transaction.GetLocalStorage();
 	for (auto &table : InsertionOrder(local)) {
-		auto at_a_time = RefersToItself(table) ? 1 : STANDARD_VECTOR_SIZE;
 		ScanOwnRows(local, table.get().GetStorage(), false, [&](DataChunk &rows) {
-			for (idx_t i = 0; i < rows.size(); i += at_a_time) {
-				writer.Inserted(table, at_a_time == 1 ? *SliceOf(rows, {i, i + 1}) : rows);
+			auto ranges = CutAtReferences(table, rows);
+			if (ranges.size() == 1) {
+				writer.Inserted(table, rows);
+				return;
+			}
+			for (auto &range : ranges) {
+				writer.Inserted(table, *SliceOf(rows, range));
 			}
 		});
 	}
