@@ -63,9 +63,8 @@ impl SequenceState {
         let after = match after {
             Some(after) if self.cycle || value <= self.maximum => after,
             _ => {
-                // DuckDB quotes this name twice.
-                let (name, maximum) = (quoted(name), self.maximum);
-                let end = format!("nextval: reached maximum value of sequence \"{name}\" ({maximum})");
+                let end =
+                    format!("nextval: reached maximum value of sequence {} ({})", quoted(name), self.maximum);
                 return Err(sequence_error(end));
             }
         };
@@ -168,7 +167,7 @@ mod tests {
     fn it_gives_what_is_left_and_then_says_that_it_has_reached_its_end() {
         let mut up = sequence(1, 2, 1, 6, false);
         assert_eq!(drawn(&mut up, 10), Ok(vec![1, 3, 5]));
-        let end = Err("nextval: reached maximum value of sequence \"\"s\"\" (6)".to_owned());
+        let end = Err("nextval: reached maximum value of sequence \"s\" (6)".to_owned());
         assert_eq!(drawn(&mut up, 1), end);
         assert_eq!(drawn(&mut up, 7), end);
         assert_eq!((up.usage_count, up.counter, up.last_value), (3, 7, Some(5)));
