@@ -1,4 +1,5 @@
-//! Implementation of the admission of statements to data.
+//! Decides whether a client's transaction may see data now: refuses it on a node that does not serve, and waits for the
+//! leader where reads are linearizable. Statements that call only the extension's own table functions pass at once.
 
 #include "admission.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of what follows binding: hiding rows, choosing transactions, triggers, values of parameters.
+//! Runs on every statement that DuckDB has bound. It checks what network sessions may do, rewrites plans (ATTACH, groups,
+//! triggers, hidden rows), and keeps the values of parameters for statements that run again.
 
 #include "after_binding.hpp"
 

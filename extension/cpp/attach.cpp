@@ -1,4 +1,4 @@
-//! Implementation of ATTACH.
+//! Runs a client's ATTACH.
 //!
 //! The store of a server is attached by the server (storage.cpp), once, under one name for the whole process. A client's
 //! ATTACH shows the token, gives the catalog its name if it is the first one, and sets the consistency of the connection.

@@ -1,4 +1,5 @@
-//! Implementation of statements whose rows stay at home.
+//! Collects the rows of an UPDATE or DELETE that changes many rows, and writes their places to the log instead of the
+//! rows. Where places do not pay or are not the same on all nodes, the caller gets the rows back.
 
 #include "bulk_change.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of the listing for clients of protocol 1.
+//! Answers the query by which clients of protocol 1 (DuckDB 1.5) list the tables of a catalog. It writes each table as a
+//! CREATE TABLE that such a client can run.
 
 #include "client_listing.hpp"
 

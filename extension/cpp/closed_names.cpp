@@ -1,4 +1,6 @@
-//! Implementation of closing names.
+//! Resolves the names in a definition once, at its origin, so that they mean the same on every node; refuses names that
+//! refer to another database, a temporary object or something that this process alone has. The reverse takes the
+//! catalog's name away again.
 
 #include "closed_names.hpp"
 

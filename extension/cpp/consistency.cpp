@@ -1,7 +1,7 @@
-//! Implementation of the levels of consistency.
+//! Keeps the consistency level of each connection.
 //!
-//! Of what a connection has said, the last word counts: an ATTACH with CONSISTENCY for its catalog, a SET for all. What
-//! the process says globally counts for connections that have said nothing.
+//! The last choice of a connection counts: an ATTACH with CONSISTENCY for its catalog, a SET for all catalogs. The global
+//! setting of the process counts for connections that have chosen nothing.
 
 #include "consistency.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of definitions as bytes.
+//! Writes definitions (CREATE, ALTER, DROP) as bytes for the log, and reads them. It also computes the fingerprints by
+//! which the applier finds that an entry or the rows of a table have changed since the origin saw them.
 
 #include "definition_format.hpp"
 

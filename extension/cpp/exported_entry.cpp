@@ -1,4 +1,5 @@
-//! Implementation of entries whose text another catalog can read.
+//! Makes the entries of macros and indexes. Their text for EXPORT and listings leaves out the catalog's name, so that
+//! another catalog can read it.
 
 #include "exported_entry.hpp"
 

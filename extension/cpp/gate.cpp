@@ -1,4 +1,5 @@
-//! Implementation of the statement gate.
+//! Orders the statements of one process that write what they have read: a statement waits here until no earlier one
+//! excludes it. The gate saves conflicts in the log; correctness does not depend on it.
 
 #include "gate.hpp"
 

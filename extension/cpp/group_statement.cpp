@@ -1,8 +1,8 @@
-//! Implementation of the statements that DuckDB's grammar does not have.
+//! Parses ALTER TABLE ... SET GROUPS and SET GROUP, which DuckDB's grammar does not have.
 //!
-//! Each stands for an ALTER TABLE ... SET or RESET, which it has. DuckDB lets an extension's statement be nothing but a call
-//! of a table function, so that is what the parser makes of it, and after binding the plan of the ALTER TABLE takes its
-//! place: from there on there is one way.
+//! Each statement stands for an ALTER TABLE ... SET or RESET, which the grammar has. DuckDB lets the statement of an
+//! extension be only a call of a table function. So the parser makes such a call, and after binding the plan of the ALTER
+//! TABLE replaces it: from there on both spellings run the same code.
 
 #include "group_statement.hpp"
 

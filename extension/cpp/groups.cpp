@@ -1,4 +1,5 @@
-//! Implementation of what shows and switches groups, and of what the node asks about them.
+//! Functions that list the groups of tables and switch the use of groups on and off. The node also asks here which lanes
+//! the tables of its catalog need.
 
 #include "groups.hpp"
 

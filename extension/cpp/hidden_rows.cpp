@@ -1,4 +1,4 @@
-//! Implementation of sets of hidden rows, and of the filter that hides them from plans.
+//! Keeps the set of rows that an open transaction has deleted, and adds the filter that hides them to plans.
 //!
 //! The filter sits directly above each scan, before the optimizer sees the plan: a scan with a filter is not answered
 //! from statistics. The optimizer moves it into the scan, beside filters of the statement that may fail for a hidden row; the

@@ -1,4 +1,5 @@
-//! Implementation of what keeps extensions away.
+//! Keeps DuckDB from installing and loading extensions in a thread that serves a client of the network. A check stands
+//! before DuckDB's own extension provider.
 
 #include "host_extensions.hpp"
 

@@ -1,4 +1,4 @@
-//! Implementation of the file system that has no files.
+//! A file system that refuses every file, for sessions that must not use the files of the host.
 
 #include "host_files.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of memory beyond the host's limit.
+//! Raises DuckDB's memory limit above the host's for entries that every node must apply, and for checkpoints. It lowers
+//! the limit again when the memory in use allows it.
 
 #include "memory_room.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of bounds on nested values.
+//! Bounds how deeply JSON, VARIANT values and lambdas may be nested in what DuckDB reads by recursion: a deeper value
+//! could overflow a thread's stack and end the process.
 
 #include "nesting.hpp"
 

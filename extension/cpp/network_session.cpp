@@ -1,4 +1,5 @@
-//! Implementation of what a network session may do.
+//! Decides what a session that is served over the network may do. It refuses statements, settings and functions that
+//! reach the process or its other databases, and filters what DuckDB lists of them.
 
 #include "network_session.hpp"
 

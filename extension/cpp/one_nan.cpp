@@ -1,4 +1,5 @@
-//! Implementation of one value for what is not a number.
+//! Gives every NaN in a chunk the same bits before the chunk is proposed, because DuckDB's checkpoints may change those
+//! bits.
 
 #include "one_nan.hpp"
 

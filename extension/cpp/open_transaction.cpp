@@ -1,4 +1,5 @@
-//! Implementation of open transactions.
+//! Keeps the changes that a client's transaction makes between BEGIN and COMMIT, first in its own local storage and, once
+//! it must see their effects in the store, natively. At COMMIT it writes them for the log.
 
 #include "open_transaction.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of what is known of a write.
+//! Tracks the write of a running statement from its hand-over to the log until its outcome is known, and decides when the
+//! statement may be interrupted. It corrects errors that would tell the client less than is known.
 
 #include "outcome.hpp"
 

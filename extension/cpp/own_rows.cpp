@@ -1,4 +1,5 @@
-//! Implementation of what is done with the rows that a transaction has added.
+//! Reads the rows that a transaction has added to a table before its commit, and adds them to unique indexes that the
+//! same transaction has made later.
 
 #include "own_rows.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of placements: reading, checking and writing them.
+//! Reads, checks and writes the placement of tables: the options of CREATE TABLE and ALTER TABLE, and the tags in which a
+//! table keeps them.
 
 #include "placement.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of repeating statements.
+//! Runs a statement again that has met a conflict, in a session like the client's, until it meets none or has tried too
+//! often.
 
 #include "repeat.hpp"
 

@@ -1,4 +1,4 @@
-//! Implementation of cutting chunks by the bytes of their rows.
+//! Counts the bytes that the rows of a chunk hold, and cuts chunks into ranges of bounded size.
 
 #include "row_bytes.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of the identity of rows: values by the bytes of their physical form.
+//! Hashes and compares rows by the bytes of their values. Two rows are the same when all their bytes are, with one NaN
+//! for all.
 
 #include "row_identity.hpp"
 

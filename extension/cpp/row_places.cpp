@@ -1,4 +1,5 @@
-//! Implementation of places of rows.
+//! Translates between row ids and places (the position of a row in its table), and writes and reads places as bytes.
+//! RowCheck sums hashes of rows, so that the applier finds places that name other rows.
 
 #include "row_places.hpp"
 

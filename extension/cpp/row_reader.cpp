@@ -1,4 +1,5 @@
-//! Implementation of reading rows by their ids.
+//! Reads rows of a table by their ids: it scans a vector where many of the rows lie in it, and fetches them one by one
+//! elsewhere.
 
 #include "row_reader.hpp"
 

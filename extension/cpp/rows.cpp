@@ -1,4 +1,5 @@
-//! Implementation of operations on rows by their ids.
+//! Finds, scans, deletes and updates rows of a table by their ids, and evaluates their index keys. It works around faults
+//! of DuckDB in deletions beside a checkpoint and in updates to equal values.
 
 #include "rows.hpp"
 

@@ -1,4 +1,4 @@
-//! Implementation of the search for rows that refer to others of their chunk.
+//! Cuts the rows of an INSERT into ranges in which no row refers to an earlier row of its range by a foreign key.
 
 #include "self_reference.hpp"
 

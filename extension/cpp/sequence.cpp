@@ -1,8 +1,9 @@
-//! Implementation of sequences.
+//! Runs nextval, currval and setval of replicated catalogs through the log, and keeps the states of sequences in step
+//! with the rows.
 //!
-//! DuckDB's own functions stay where they are in its catalog; what they do is led here when the sequence is one of a
-//! replicated catalog. So every expression that draws a value does, whoever has bound it: a query, a column's default,
-//! an appender, a macro, a plan that was serialized.
+//! DuckDB's own functions stay in its catalog; they run the code here when the sequence is one of a replicated catalog.
+//! This holds for every expression that draws a value, however it was bound: in a query, a column's default, an appender,
+//! a macro, or a plan that was serialized.
 
 #include "sequence.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of pinned settings and of the closed scope.
+//! Knows the class of every DuckDB setting, pins those that decide what a definition means, and opens the closed scope in
+//! which names and settings mean what they mean to the applier.
 
 #include "settings.hpp"
 

@@ -1,4 +1,4 @@
-//! Implementation of the hash that spreads rows over lanes.
+//! Hashes the values of a shard key, and tells which lanes the rows of a table take.
 
 #include "shard.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of what definitions need of DuckDB's extensions.
+//! Finds which DuckDB extensions an expression or a type needs, and refuses definitions that need one that a member of
+//! the cluster, or this process, does not have.
 
 #include "shared_extensions.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of the writer and of the per-connection state.
+//! The writer, which carries the changes of a transaction to the log, and the state that a connection keeps about the
+//! statement that it runs.
 
 #include "statement.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of the look at a statement's text.
+//! Reads from the text of a statement which tables it writes and how, for the gate. It looks at words and does not parse:
+//! a macro or a trigger may hide a write from it.
 
 #include "statement_text.hpp"
 

@@ -1,4 +1,4 @@
-//! Implementation of the search for functions that DuckDB brings.
+//! Finds and replaces functions of DuckDB's system catalog, for code that puts a check of ours before them.
 
 #include "system_function.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of tables with a placement.
+//! The entry of a table of the replicated catalog. It keeps the table's placement and its dependencies through every
+//! ALTER.
 
 #include "table_entry.hpp"
 

@@ -1,4 +1,4 @@
-//! Implementation of the search for keys that are taken.
+//! Finds rows of a table that stand in the way of new rows by a key, and tells whether the transaction sees them.
 
 #include "taken_keys.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of the check of values.
+//! Checks types, vectors and values that come from the network or from the log, because DuckDB's functions take their
+//! forms for granted. It makes values flat and clears what lies beneath a NULL.
 
 #include "value_check.hpp"
 

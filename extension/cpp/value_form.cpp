@@ -1,4 +1,4 @@
-//! Implementation of the forms that values have.
+//! Checks the form of BIT, BIGNUM and GEOMETRY values. The checks of shorter values are inline in the header.
 
 #include "value_form.hpp"
 

@@ -1,4 +1,4 @@
-//! Implementation of the form of a VARIANT.
+//! Checks that the parts of a VARIANT fit together: its keys, its tree of values, and the bytes of each value.
 
 #include "variant_form.hpp"
 

@@ -1,4 +1,5 @@
-//! Implementation of statements that go on after they have written.
+//! Runs a statement that goes on after a write in a session beside the client's, so that it can run again after a
+//! conflict. The client gets the rows when the statement is committed.
 
 #include "whole_statement.hpp"
 
