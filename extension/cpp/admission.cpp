@@ -40,7 +40,7 @@ static bool HasSubquery(const ParsedExpression &expression) {
 	return found;
 }
 
-//! One of our functions, filtered and sorted as one likes; anything larger is taken to see data.
+//! A query on one of our functions, with any filter and order; any larger query is taken to see data.
 static bool ReadsOwnFunctionOnly(QueryNode &node) {
 	if (node.type != QueryNodeType::SELECT_NODE || !node.cte_map.map.empty()) {
 		return false;

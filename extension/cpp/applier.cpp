@@ -229,7 +229,7 @@ void Applier::CommitTransaction() {
 	try {
 		connection->Commit();
 	} catch (std::exception &ex) {
-		// DuckDB says TRANSACTION for whatever it is. A conflict is one on every node; a full disk is this node's own.
+		// DuckDB reports every error as TRANSACTION. A conflict is one on every node; a full disk is this node's own.
 		ErrorData error(ex);
 		if (error.Type() == ExceptionType::TRANSACTION) {
 			error = refused.HasError() ? refused : ErrorData(ExceptionType::IO, error.RawMessage());
@@ -297,7 +297,7 @@ ClearedWay Applier::ClearWay(ExceptionType error) {
 	}
 	auto result = transactions.Doom(FailedAttempt {error, touched, ran_statement});
 	if (result == ClearedWay::NOTHING_WAS_THERE && error == ExceptionType::TRANSACTION && ran_statement) {
-		// Of a statement it is not known which tables it is about.
+		// The tables that a statement is about are not known.
 		context.RunFunctionInTransaction([&]() {
 			ForEachTable(context, catalog, [&](SchemaCatalogEntry &, DuckTableEntry &table) {
 				if (transactions.Reopen(table)) {
@@ -312,8 +312,8 @@ ClearedWay Applier::ClearWay(ExceptionType error) {
 void Applier::Ddl(QuackBytes definition) {
 	FlushAppend();
 	{
-		// The change may copy a sequence, or drop it. Those that have been moved are the transaction's own, or the
-		// entry says where they are whatever they were.
+		// The change may copy a sequence, or drop it. This transaction has created the sequences that have been moved, or
+		// the entry gives their states regardless of those before.
 		auto &catalog = store.Catalog();
 		lock_guard<mutex> guard(catalog.sequences.commit_lock);
 		moves.Publish(catalog);

@@ -105,7 +105,7 @@ static QuackCatalog &CatalogNamed(DatabaseManager &databases, const Identifier &
 	if (!db || !QuackCatalog::Is(db->GetCatalog())) {
 		throw ConnectionException("the server of the catalog %s is being stopped", name);
 	}
-	// The server holds the database, and whoever stops it waits for the statements that use it.
+	// The server holds the database, and the thread that stops the server waits for the statements that use it.
 	return reinterpret_cast<QuackCatalog &>(db->GetCatalog());
 }
 

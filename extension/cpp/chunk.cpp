@@ -98,8 +98,8 @@ void DeserializeChunk(ClientContext &context, QuackBytes bytes, DataChunk &chunk
 	BinaryDeserializer deserializer(stream);
 	deserializer.Set<ClientContext &>(context);
 	deserializer.Set<DatabaseInstance &>(*context.db);
-	// As `DataChunk::Deserialize`, which makes vectors of whatever types there are, and leaves those that do not come as
-	// memory happens to be.
+	// As `DataChunk::Deserialize`, but that accepts vectors of all types, and leaves the memory of those that do not come
+	// uninitialized.
 	deserializer.Begin();
 	auto rows = deserializer.ReadProperty<sel_t>(100, "rows");
 	vector<LogicalType> types;

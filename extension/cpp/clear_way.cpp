@@ -1,5 +1,5 @@
-//! The way of the applier: who has changes in the store that are in it, or sees what was before those it has brought, and
-//! how they end.
+//! Clears the way of the applier: ends transactions whose uncommitted changes in the store are in its way, and those that
+//! still see rows as they were before a change that the applier has committed.
 
 #include "transaction_manager.hpp"
 
@@ -16,15 +16,16 @@ using namespace duckdb;
 
 namespace quack {
 
-//! How long a transaction waits, before it changes the store, for an applier that has met others.
+//! How long a transaction, before it changes the store, waits for an applier that has met other transactions and tries again.
 constexpr std::chrono::seconds APPLIER_PATIENCE(1);
-//! How long a statement is interrupted again and again before whoever waits for it says so.
+//! How long the applier interrupts a statement again and again before it reports that the statement still runs.
 constexpr std::chrono::seconds INTERRUPTION_PATIENCE(2);
-//! How long the statement may take to heed its interruption before it is taken for one whose result nobody reads on.
+//! How long the statement may take to heed its interruption. After that the applier takes it for one whose client has
+//! stopped reading the result.
 constexpr std::chrono::milliseconds HEEDING_PATIENCE(20);
-//! So many tables are known by their last change before those are forgotten that everybody sees.
+//! Once the last changes of more tables are known, the applier forgets those that all transactions see.
 constexpr idx_t LAST_CHANGES_MAX = 1024;
-//! How long a statement may go on that reads what was there before: most end by then, or wait for their own outcome.
+//! How long a statement that reads rows from before a change may go on: most end by then, or wait for their own outcome.
 constexpr std::chrono::milliseconds READING_PATIENCE(100);
 
 void QuackTransactionManager::AddNative(ClientContext &context, shared_ptr<OpenTransaction> transaction) {
@@ -123,7 +124,7 @@ void QuackTransactionManager::End(ClientContext &context, bool cancels, const st
 	}
 	if (HasActiveQuery(context)) {
 		guard.unlock();
-		// One that waits for the applier is not waited for.
+		// A statement that waits for the applier is not cancelled: it will get its outcome.
 		if (cancels && !StatementState::Get(context).outcome.IsAwaited()) {
 			context.CancelTransaction();
 		}
@@ -146,7 +147,8 @@ void QuackTransactionManager::End(ClientContext &context, bool cancels, const st
 }
 
 bool QuackTransactionManager::Interrupt(Native &native) {
-	// None where the connection is being closed, and rolls back by itself. Let go of after the lock that this would need.
+	// Null when the connection is being closed: it rolls back by itself. The reference goes after the lock below, because
+	// closing a connection needs that lock.
 	auto context = native.context.lock();
 	lock_guard<mutex> guard(natives_lock);
 	if (!IsNative(*native.transaction)) {
@@ -252,7 +254,7 @@ void QuackTransactionManager::RequireSettled(DuckTableEntry &table) {
 		unseen_change = change;
 		throw TransactionException("the table %s is still seen as it was before its last change", table.name);
 	}
-	// What is kept for those that did not see it.
+	// Removes the versions that were kept for transactions that did not see the change.
 	CleanUp(*this);
 }
 
@@ -269,11 +271,11 @@ bool QuackTransactionManager::EndOlder(bool interrupts, bool cancels) {
 			return;
 		}
 		auto &state = StatementState::Get(*context);
-		// What is the node's own ends in a moment.
+		// The node's own transactions end in a moment.
 		if (interrupts && !state.internal) {
 			state.Interrupt(*context);
 		}
-		// Not to be closed in here, with the lock held that this would need.
+		// Kept, so that no connection is closed in this callback: closing one needs the lock that is held here.
 		contexts.push_back(std::move(context));
 	});
 	for (auto &context : contexts) {

@@ -282,7 +282,7 @@ static void CheckOperator(NetworkSession &session, ClientContext &context, Logic
 	}
 }
 
-//! Tables of other databases, wherever in the statement, in a view or in a macro they are named.
+//! Refuses tables of other databases, no matter where in the statement, in a view or in a macro they are named.
 static void CheckDatabases(NetworkSession &session, const StatementProperties &properties) {
 	auto check = [&](const Identifier &name, const StatementProperties::CatalogIdentity &identity) {
 		if (identity.catalog_oid != session.database && name != TEMP_CATALOG && name != SYSTEM_CATALOG) {
@@ -297,7 +297,7 @@ static void CheckDatabases(NetworkSession &session, const StatementProperties &p
 	}
 }
 
-//! Macros, types and sequences of other databases: whatever the statement has looked up by the name of one.
+//! Refuses macros, types and sequences of other databases: all that the statement has looked up by the name of one.
 static void CheckLookups(NetworkSession &session, ClientContext &context) {
 	for (auto &db : DatabasesOf(MetaTransaction::Get(context))) {
 		if (!IsOwn(session, *db)) {

@@ -187,7 +187,7 @@ void OpenTransaction::Deleted(DuckTableEntry &entry, DataChunk &rows) {
 	auto &table = TableOf(entry);
 	NoteDeleted(entry, rows.data[entry.GetStorage().GetTypes().size()], rows.size());
 	if (!native && IsReferenced(entry)) {
-		// Whether somebody still refers to the rows is for DuckDB to say.
+		// Only DuckDB can tell whether other rows still refer to these.
 		EnterNativeState();
 	}
 	if (!native) {

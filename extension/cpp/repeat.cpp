@@ -190,9 +190,9 @@ static void Attempt(ClientContext &context, Connection &connection) {
 //! `losses` tells how often the statement has run already and met a conflict.
 static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, uint64_t shape, idx_t losses) {
 	auto &state = StatementState::Get(context);
-	// It would keep out the one that runs now.
+	// Its own passage would keep the repetition out.
 	state.LeaveGate();
-	// In whatever thread this is.
+	// Marks this thread, which may be one of DuckDB's own: DuckDB loads no extension in it for the client.
 	auto serves = NetworkSession::Get(context) ? make_uniq<ServesClient>() : nullptr;
 	auto connection = ConnectLike(context);
 	auto &again = StatementState::Get(*connection->context);

@@ -67,7 +67,7 @@ static const_data_ptr_t DataOf(const UnifiedVariantVectorData &variant, idx_t ro
 	return const_data_ptr_cast(variant.GetData(row).GetData()) + variant.GetByteOffset(row, value);
 }
 
-//! What is not a number is one value, whatever its bits.
+//! All NaNs are one value, regardless of their bits.
 template <class T>
 static void PutFloating(string &bytes, const_data_ptr_t data) {
 	T value;
@@ -78,7 +78,7 @@ static void PutFloating(string &bytes, const_data_ptr_t data) {
 	Put(bytes, &value, sizeof(value));
 }
 
-//! A VARIANT as it reads, whatever its keys and values are ordered by inside.
+//! A VARIANT as it reads, regardless of the order of its keys and values inside.
 static void PutVariant(string &bytes, const UnifiedVariantVectorData &variant, idx_t row, uint32_t value) {
 	auto type = variant.GetTypeId(row, value);
 	bytes.push_back(static_cast<char>(type));
@@ -153,8 +153,8 @@ struct Plain {
 	const T *data;
 };
 
-//! Floating-point numbers. What is not a number is one value, whatever its bits: a checkpoint of DuckDB keeps those of one
-//! for all where a column holds nothing else, at another moment on every node.
+//! Floating-point numbers. All NaNs are one value, regardless of their bits: where a column holds only NaNs, a checkpoint of
+//! DuckDB keeps the bits of one for all, and each node writes its checkpoints at other moments.
 template <class T, class BITS>
 struct Floating {
 	explicit Floating(const Format &format) : data(reinterpret_cast<const T *>(format.unified.data)) {

@@ -271,7 +271,7 @@ void QuackSchemaEntry::AlterNatively(CatalogTransaction transaction, AlterInfo &
 	auto &name = info.GetQualifiedName().Name();
 	if (IsCommentOn(info, CatalogType::SEQUENCE_ENTRY) && !PassesThrough(transaction) &&
 	    GetCatalogSet(CatalogType::SEQUENCE_ENTRY).GetEntry(transaction, name)) {
-		// The sequence would be another one from here on, for whoever draws from it.
+		// The comment would make a new entry, which a session that draws from the sequence would take for another one.
 		return;
 	}
 	auto table = TableNamed(transaction, info.GetCatalogType(), name);

@@ -223,7 +223,8 @@ void StatementState::LeaveGate() {
 	passage.reset();
 }
 
-//! A block that does not check is this node's own trouble, whoever has met it.
+//! A block that fails its check is damage of this node's own file, regardless of the client whose statement has read it: the
+//! node fails.
 static void TellOfDamage(AttachedDatabase &db, const ErrorData &error) {
 	auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
 	auto reason = StringUtil::Format("the file '%s' is damaged: %s", catalog.GetDBPath(), error.RawMessage());

@@ -58,8 +58,8 @@ static unique_ptr<StoredDatabasePath> NoteFile(ClientContext &context, const Att
 	return std::move(noted.stored_database_path);
 }
 
-//! Attaches the file, whatever the process has set: no statement runs for it, and DuckDB may open this file even where
-//! it may open no others.
+//! Attaches the file, regardless of the settings of the process: no statement runs for it, and DuckDB may open this file
+//! even where it may open no others.
 static shared_ptr<AttachedDatabase> AttachFile(ClientContext &context, const string &path, const string &catalog,
                                                const string &key) {
 	DBConfig::GetConfig(context).AddAllowedDatabasePath(path);
@@ -69,7 +69,7 @@ static shared_ptr<AttachedDatabase> AttachFile(ClientContext &context, const str
 		info.name = Identifier(catalog);
 		info.path = path;
 		info.options["type"] = Value(HOST_EXTENSION);
-		// Otherwise what the file can hold would be for a setting of the process to say.
+		// Otherwise a setting of the process would decide what the file can hold.
 		info.options["storage_version"] = Value(STORE_VERSION);
 		info.options["recovery_mode"] = Value("no_wal_writes");
 		info.options[STORE_KEY_OPTION] = Value(key);
@@ -129,7 +129,7 @@ static bool CloseStore(unique_ptr<Store> store) {
 	}
 	store.reset();
 	host.held--;
-	// Ends the instance here when everybody else has let go of it.
+	// Ends the instance here when no other owner holds it.
 	instance.reset();
 	return closed;
 }

@@ -114,7 +114,8 @@ static Placement Following(const Placement &before, const Identifier &table, Alt
 }
 
 //! An ALTER that gives a table new dependencies keeps those on the tables that its foreign keys refer to. DuckDB 2.0.0
-//! forgets them until it reads its file again, and lets those tables be renamed meanwhile, to names that nobody knows.
+//! forgets them until it reads its file again, and lets those tables be renamed meanwhile, to names that the foreign keys
+//! do not know.
 static void KeepReferences(ClientContext &context, const CatalogEntry &altered, AlterInfo &info) {
 	auto &table = altered.Cast<TableCatalogEntry>();
 	for (auto &constraint : table.GetConstraints()) {

@@ -193,8 +193,8 @@ uint64_t Applier::NumberTables(uint64_t last) {
 	last = list.Follow(context, catalog, last);
 	WriteChanges();
 	if (catalog.numbers.HaveBegun()) {
-		// Before the commit: whoever sees the new tables must find their numbers. They are new indeed, as all others have
-		// one; where the transaction fails, nobody ever sees them.
+		// Before the commit: a session that sees the new tables must find their numbers. Only new tables get one here, as all
+		// others have one; if the transaction fails, no session ever sees these tables.
 		PublishNumbers();
 	}
 	return last;

@@ -232,7 +232,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	auto before = blocks.GetCheckpointIteration();
 	auto &sequences = db.GetCatalog().Cast<QuackCatalog>().sequences;
 	MemoryRoom::ForCheckpoint room(Host::Get(context).memory_room, *context.db, WidestTable(db.GetCatalog().Cast<QuackCatalog>()));
-	// DuckDB's own way takes this lock from nothing. While no one held it, a commit of the applier would begin an automatic
+	// DuckDB's own way takes this lock from nothing. While no thread held it, a commit of the applier would begin an automatic
 	// checkpoint, which waits for locks that the applier holds.
 	auto writers_wait = TryUpgradeCheckpointLock(*automatic_checkpoints_off);
 	if (!writers_wait) {
@@ -245,7 +245,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	try {
 		CheckpointOptions options;
 		if (GetLastCommit() >= LowestVisibilityBound()) {
-			// A transaction may need what was before.
+			// A transaction may still read versions from before the last commit.
 			options.type = CheckpointType::CONCURRENT_CHECKPOINT;
 		}
 		storage.CreateCheckpoint(context, options);
@@ -253,7 +253,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 		checkpointing = std::thread::id();
 		sequences.Thaw();
 		if (ValidChecker::IsInvalidated(db)) {
-			// DuckDB answers nothing more from this store, whoever has asked for the checkpoint.
+			// DuckDB answers no further statement from this store, regardless of the thread that asked for the checkpoint.
 			auto reason = "checkpoint failed: " + ErrorData(ex).RawMessage();
 			db.GetCatalog().Cast<QuackCatalog>().Fail(reason);
 			// DuckDB's own advice is to detach the database, which is the server's.

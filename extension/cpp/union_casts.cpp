@@ -1,7 +1,7 @@
 //! Casts to UNION, as the settings of a connection have them.
 //!
-//! DuckDB 2.0 chooses the member that a value is cast to by `old_implicit_casting` of the process, whatever the connection has
-//! set: what the log decides would depend on each node's process. Here a set of casts chooses that does not know the process.
+//! DuckDB 2.0 chooses the member that a value is cast to by `old_implicit_casting` of the process and ignores the connection's
+//! setting: the result of an entry would depend on each node's process. The set of casts here does not know the process.
 
 #include "union_casts.hpp"
 

@@ -28,9 +28,9 @@ namespace {
 //! What a statement does.
 struct Effects {
 	bool replicated = false;
-	//! A table of another database, a file: that would be written twice.
+	//! Whether it writes a table of another database, or a file: a second run would write that twice.
 	bool others = false;
-	//! Whether its text is all of it. An appender's does not hold the rows.
+	//! Whether its text says all that it does. The text of an appender's statement does not hold the rows.
 	bool runs_from_text = true;
 
 	void Add(Catalog &catalog) {
@@ -72,11 +72,11 @@ struct Effects {
 };
 
 enum class Mode {
-	//! The client's transaction goes on after it, or it cannot run again: it is as if this operator were not there.
+	//! The client's transaction goes on after the statement, or the statement cannot run again: this operator does nothing.
 	INLINE,
-	//! It runs in a session beside the client's.
+	//! The statement runs in a session beside the client's.
 	APART,
-	//! It is the one in that session: what it emits is handed over.
+	//! This is the run in that session: it hands over the rows that it emits.
 	HANDED_OVER,
 };
 
@@ -155,7 +155,7 @@ protected:
 	SourceResultType GetDataInternal(ExecutionContext &context, DataChunk &chunk,
 	                                 OperatorSourceInput &input) const override {
 		if (StatementState::Get(context.client).repeated) {
-			// Handed over; nobody looks here.
+			// The sink has handed the rows over; no client reads them here.
 			return SourceResultType::FINISHED;
 		}
 		auto &state = input.global_state.Cast<EmittedSource>();

@@ -7,9 +7,9 @@ namespace quack {
 
 class QuackCatalog;
 
-//! Before a client's transaction takes its snapshot: throws on a node that serves nobody any more, and waits for the
-//! leader's word where reads are linearizable. Statements that see no data, above all those that say how the node is,
-//! pass at once.
+//! The caller is a client's transaction, before it takes its snapshot. Throws on a node that does not serve clients, and
+//! waits for the leader's confirmation where reads are linearizable. Statements that see no data, above all those that
+//! report the state of the node, pass at once.
 void Admit(duckdb::ClientContext &context, QuackCatalog &catalog);
 
 } // namespace quack

@@ -186,7 +186,7 @@ void quack_rs_node_require_room(const void *node, QuackError *error);
 //! anywhere in the cluster before the call is applied here.
 void quack_rs_node_admit(const void *node, bool linearizable, QuackInterrupt interrupt, QuackError *error);
 
-//! Tells the node of an error that its store does not survive: it serves nobody from now on.
+//! Tells the node of an error that its store does not survive: it serves no client from now on.
 void quack_rs_node_fail(const void *node, QuackBytes error);
 
 //! Whether the cluster lets tables be placed in groups.
@@ -219,8 +219,8 @@ void quack_rs_writer_weigh(void *writer, QuackBytes group, uint64_t bytes);
 //! How far a sequence is that the transaction has created.
 void quack_rs_writer_sequence(void *writer, QuackBytes schema, QuackBytes name, const QuackSequenceState *state,
                               QuackError *error);
-//! Proposes, waits until the outcome is known at this node, and frees the writer. From when `handed_over` is called the
-//! write may take effect, and an error of the kind CONNECTION says that nobody knows whether it has.
+//! Proposes, waits until the outcome is known at this node, and frees the writer. Once `handed_over` has been called the
+//! write may take effect, and an error of the kind CONNECTION says that the outcome is unknown.
 void quack_rs_writer_commit(void *writer, QuackInterrupt interrupt, void (*handed_over)(void *context), QuackError *error);
 void quack_rs_writer_abort(void *writer);
 
@@ -246,7 +246,7 @@ void quack_cpp_free(void *pointer);
 //! belongs to its servers. Called again and again: it registers with
 //! the main thread too, once it is called there.
 void quack_cpp_stop_at_exit(void);
-//! Whether nobody but this extension holds the DuckDB instance any more.
+//! Whether this extension is the only one that still holds the DuckDB instance.
 bool quack_cpp_host_abandoned(void *host);
 
 //! Attaches the store at `path` as `catalog`. The returned store keeps DuckDB's database alive; ended by
@@ -263,7 +263,7 @@ void quack_cpp_store_checkpoint(void *store, QuackError *error);
 //! Takes a snapshot of the store, at `position`, to hash the catalog and all rows as of then; ended by
 //! `quack_cpp_state_hasher_close`.
 void *quack_cpp_state_hasher_open(void *store, uint64_t *position, QuackError *error);
-//! Emits the hash, once: equal for equal contents, whatever the history that led to them.
+//! Emits the hash, once: equal for equal contents, regardless of the history that led to them.
 void quack_cpp_state_hasher_run(void *hasher, QuackSink hash, QuackError *error);
 void quack_cpp_state_hasher_close(void *hasher);
 

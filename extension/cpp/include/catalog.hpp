@@ -21,7 +21,7 @@ public:
 
 	//! The table that the running statement has made, where that is all that it does to tables.
 	duckdb::optional_ptr<duckdb::DuckTableEntry> made;
-	//! Why the store has refused to commit: DuckDB makes a TransactionException of it, whatever it was.
+	//! Why the store has refused to commit: DuckDB turns every such error into a TransactionException.
 	duckdb::ErrorData commit_error;
 };
 
@@ -117,7 +117,7 @@ public:
 	void RequireExtension(const duckdb::string &name) const;
 	//! The id of a group by its name; 0 when there is no such lane.
 	uint64_t GroupId(const duckdb::string &name) const;
-	//! Set with the first table that is not in the default group: until then nobody need look for such tables.
+	//! Set with the first table that is not in the default group: until then no statement need look for such tables.
 	duckdb::atomic<bool> places_tables {false};
 
 	SequenceStates sequences;

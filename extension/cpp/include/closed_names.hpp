@@ -14,7 +14,7 @@ namespace quack {
 //! a name must not refer to: another database, a temporary object, a function that this process alone has.
 //!
 //! Something in the replicated catalog gets its full name, which begins with the name that all nodes have given the catalog
-//! (`QuackCatalog::SharedName`), whatever this process calls it. DuckDB's own functions and types lose their qualification.
+//! (`QuackCatalog::SharedName`), not with the name that this process has for it. DuckDB's own functions and types lose their qualification.
 class NameCloser {
 public:
 	//! How much of a definition is settled.

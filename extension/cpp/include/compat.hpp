@@ -39,8 +39,8 @@ void StopReading(duckdb::DuckTransaction &transaction);
 //! Calls back for each open transaction; none begins or ends meanwhile.
 void ForEachActive(duckdb::DuckTransactionManager &manager,
                    const std::function<void(duckdb::DuckTransaction &transaction)> &callback);
-//! Cleans up after all transactions that nobody looks behind any more. DuckDB does so when a transaction ends, which it may
-//! be about to do; and it does not know of those that have stopped reading.
+//! Cleans up after all committed transactions whose old versions no open transaction sees any more. DuckDB itself does so
+//! after a transaction has ended, perhaps only in a moment, and does not know of those that have stopped reading.
 void CleanUp(duckdb::DuckTransactionManager &manager);
 
 //! What a transaction has added to tables, by table.

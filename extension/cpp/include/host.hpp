@@ -23,7 +23,7 @@ using HeldConnection = std::unique_ptr<duckdb::Connection, CloseHeld>;
 //! One per DuckDB instance, owned by its storage extension.
 //!
 //! Invariant: a host never keeps its instance alive by itself; only open stores, appliers and sessions do, and each
-//! of them is counted in `held`, so that the server can notice that everybody else has let go of the instance.
+//! of them is counted in `held`, so that the server can notice when no other owner holds the instance.
 class Host : public duckdb::StorageExtensionInfo {
 public:
 	explicit Host(duckdb::DatabaseInstance &db);

@@ -146,7 +146,7 @@ private:
 	void NoteDeleted(duckdb::DuckTableEntry &table, duckdb::Vector &row_ids, duckdb::idx_t count);
 	void Record(const Definition &definition);
 	void RecordMeant(duckdb::optional_ptr<duckdb::CatalogEntry> entry);
-	//! How far the sequences have been used that the transaction has created: nobody else can have used them.
+	//! Writes how far the sequences that the transaction has created have been used: no other session can have used them.
 	void WriteOwnSequences(duckdb::DuckTransaction &transaction);
 	void DeleteLocally(Table &table, duckdb::DataChunk &rows);
 	//! The changes so far as the difference to the store.

@@ -7,12 +7,12 @@
 
 namespace quack {
 
-//! From when a write is handed over to the log until its outcome is known it may take effect, whatever the client does.
-//! DuckDB's own threads notice an interruption, or the end of `max_execution_time`, before the one that waits does, and
-//! would say no more than "Interrupted!", with which a client runs its statement again. So neither is heeded while that
-//! takes a moment, nor when the write has been committed; when it takes longer, the error says what is known.
+//! After its hand-over to the log, and until its outcome is known, a write may take effect, even if the client interrupts the
+//! statement. DuckDB's own threads notice an interruption, or the end of `max_execution_time`, before the waiting thread does,
+//! and would report only "Interrupted!", after which a client runs its statement again. So the statement heeds neither for a
+//! moment, nor once the write has been committed; when the write takes longer, the error says what is known.
 //!
-//! What fails after the commit, such as memory for the rows of RETURNING, is told with what has been committed.
+//! An error after the commit, such as want of memory for the rows of RETURNING, says what has been committed.
 //!
 //! Belongs to one connection. `HandedOver`, `IsInterrupted` and `Known` come from the thread that waits; `Correct` comes
 //! when no thread of the statement runs any more.

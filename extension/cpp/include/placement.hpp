@@ -20,8 +20,8 @@ constexpr const char *EPOCH_TAG = "quack_epoch";
 
 //! Names the default group in statements and listings.
 constexpr const char *DEFAULT_GROUP = "default";
-//! Every node takes part in each lane, and applies everything in one order whatever their number: more of them than this
-//! only cost messages.
+//! Every node takes part in each lane, and applies all entries in one order regardless of the number of lanes: more lanes than
+//! this only cost messages.
 constexpr int64_t GROUPS_MAX = 256;
 //! What `quack_shard_key` alone means. A few lanes already bring a table's writes to where applying is the limit.
 constexpr int64_t GROUPS_DEFAULT = 4;

@@ -1,5 +1,5 @@
 //! When two rows are the same: when all their bytes are. SQL's equality is another one, which depends on collations and
-//! takes -0.0 for 0.0 and a month for 30 days. What is not a number is the same as any other that is not.
+//! takes -0.0 for 0.0 and a month for 30 days. Every NaN is the same as every other NaN.
 #pragma once
 
 #include "duckdb.hpp"
@@ -16,7 +16,7 @@ struct RowHash {
 	}
 };
 
-//! The bytes of some columns of a chunk. A NULL is different from every value, whatever lies beneath it; elements that
+//! The bytes of some columns of a chunk. A NULL is different from every value, regardless of the bytes beneath it; elements that
 //! no list refers to do not count, nor does how a vector is compressed.
 class RowBytes {
 public:

@@ -16,8 +16,8 @@ class QuackCatalog;
 //! Leads nextval, currval and setval of replicated catalogs through the log, and adds the setting for ranges.
 void RegisterSequences(duckdb::ExtensionLoader &loader);
 
-//! Whether the open transaction of `context` has created the sequence. Nobody else can draw from it, and no entry of
-//! the log could name it: its values are DuckDB's own, and its state is for the transaction to bring along.
+//! Whether the open transaction of `context` has created the sequence. No other session can draw from it, and no entry of
+//! the log can name it: DuckDB gives out its values, and the transaction writes its state to the log.
 bool IsOwnSequence(duckdb::ClientContext &context, duckdb::SequenceCatalogEntry &sequence);
 
 //! A state in the words of the log.
@@ -45,7 +45,7 @@ private:
 //! What the threads that work on one catalog must agree on about its sequences.
 class SequenceStates {
 public:
-	//! Held while the applier commits, and by whoever must see the rows and the sequences as of the same commit.
+	//! Held while the applier commits, and by a thread that must see the rows and the sequences as of the same commit.
 	duckdb::mutex commit_lock;
 	//! How often sequences have been set: values that were reserved before are void then.
 	std::atomic<uint64_t> sets {0};

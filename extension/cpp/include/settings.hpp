@@ -16,7 +16,7 @@ using SettingValues = duckdb::vector<std::pair<duckdb::string, duckdb::string>>;
 
 //! What a setting of DuckDB is to replicated data.
 enum class SettingClass {
-	//! It has its default value wherever a node binds or evaluates a definition, whatever the process has set.
+	//! It has its default value wherever a node binds or evaluates a definition, regardless of the process's own value.
 	PINNED,
 	//! The same; where a statement converts rows that are there, it is evaluated under its session's value instead, which
 	//! travels in the entry.

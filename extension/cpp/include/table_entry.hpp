@@ -18,7 +18,7 @@ public:
 	                duckdb::shared_ptr<duckdb::DataTable> storage = nullptr,
 	                duckdb::shared_ptr<duckdb::CatalogSet> triggers = nullptr);
 
-	//! With the options of WITH, for everybody who writes the statement that creates this table.
+	//! With the options of WITH, for all callers that write the statement that creates this table.
 	duckdb::unique_ptr<duckdb::CreateInfo> GetInfo() const override;
 	duckdb::unique_ptr<duckdb::CatalogEntry> AlterEntry(duckdb::ClientContext &context,
 	                                                    duckdb::AlterInfo &info) override;

@@ -1,4 +1,4 @@
-//! Which table is which, whatever it is called.
+//! Numbers that identify the tables of a catalog, independently of their names.
 #pragma once
 
 #include "duckdb.hpp"
@@ -15,8 +15,8 @@ constexpr uint64_t TABLE_MADE_HERE = 1;
 //! The numbers of a catalog's tables, see `Rows.table_number` in proto/quack/log/v1/entry.proto: for the sessions, which
 //! put them beside the rows that they capture, and for the applier, which compares them.
 //!
-//! A table is what DuckDB's `DataTableInfo` belongs to: all versions of a table share one, those that a session with an
-//! older snapshot sees, too. It never changes its number, so whoever sees the table has the right one.
+//! A table is what DuckDB's `DataTableInfo` belongs to: all versions of a table share one, also those that a session with
+//! an older snapshot sees. A table never changes its number, so a session that sees the table has the right one.
 class TableNumbers {
 public:
 	//! The number of a table; 0 when it has none.
@@ -37,12 +37,12 @@ public:
 	bool HaveBegun() const {
 		return begun;
 	}
-	//! For the applier, when the catalog has so many tables: forgets those that nobody can see any more.
+	//! For the applier, when the catalog has so many tables: forgets those that no session can see any more.
 	void ForgetGone(idx_t tables);
 
 private:
 	struct Numbered {
-		//! Whoever is at the address later is another table.
+		//! Tells the table from a later one at the same address.
 		duckdb::weak_ptr<duckdb::DataTableInfo> table;
 		uint64_t number;
 	};

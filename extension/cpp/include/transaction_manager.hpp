@@ -42,41 +42,41 @@ public:
 	//! would fail half-way.
 	void BeginAlter(duckdb::ClientContext &context, OpenTransaction &transaction, duckdb::DataTableInfo &table);
 	//! For the applier, before it writes to a table: from here to the end of the attempt no client's transaction makes
-	//! another version of it. Throws where one has.
+	//! another version of the table. Throws when one has made such a version already.
 	void BeginWriting(duckdb::DuckTableEntry &table);
-	//! For the applier: lets a table be written to that an ALTER has closed which then met a conflict (DuckDB 2.0.0 leaves
-	//! it so, for ever). Returns whether it was such a table, and nobody has it open in another version.
+	//! For the applier: reopens a table for writing after an ALTER has closed it and then met a conflict (DuckDB 2.0.0 leaves
+	//! the table closed, for ever). Returns whether it was such a table, and no open transaction has altered it.
 	bool Reopen(duckdb::DuckTableEntry &table);
 	//! For the applier: its next attempt begins.
 	void BeginAttempt();
 	//! For the applier: the attempt has ended, and it makes no other one at once.
 	void EndAttempt();
 	//! For the applier, which has met an error: rolls back the clients' transactions whose uncommitted changes in the
-	//! store may be its cause. They have lost: what the applier brings was committed first. Waits a while for the
-	//! statements that they run to heed their interruption. Of those that have ended by themselves since the attempt began
-	//! it says so, too: its error may be their doing.
+	//! store may be its cause. They have lost: the log committed the applier's entry first. Waits a while for their
+	//! statements to heed the interruption. Also reports transactions that ended after the attempt began: they may have
+	//! caused the error.
 	ClearedWay Doom(const FailedAttempt &attempt);
 
 	//! For the applier: it has committed changes of these tables' rows.
 	void NoteChanged(const duckdb::unordered_set<duckdb::DataTableInfo *> &tables);
-	//! For the applier, before a statement that looks at a table's rows not as a snapshot shows them: throws while an open
-	//! transaction may see them as they were before their last change. DuckDB 2.0.0 makes an index also of rows that are
-	//! deleted but visible to somebody, which keep their keys and are never removed from it, and makes none while somebody
-	//! sees values from before an update.
+	//! For the applier, before a statement that reads a table's rows other than through a snapshot: throws while an open
+	//! transaction may see them as they were before their last change. DuckDB 2.0.0 indexes also deleted rows that an open
+	//! transaction still sees: they keep their keys, and are never removed from the index. And it makes no index while a
+	//! transaction sees values from before an update.
 	void RequireSettled(duckdb::DuckTableEntry &table);
-	//! For the applier: whether its attempt has failed for that.
+	//! For the applier: whether `RequireSettled` has failed its attempt.
 	bool HasOlder() const {
 		return unseen_change > 0;
 	}
-	//! For the applier, with everything rolled back: ends the transactions that do not see that change, with what `Doom`
-	//! does to those that are in its way. Statements that wait for their own outcome see everything by then.
+	//! For the applier, which has rolled its attempt back: ends the transactions that do not see that change, as `Doom` ends
+	//! those that are in its way. Statements that wait for their own outcome see everything by then.
 	ClearedWay EndOlder();
 
 	//! For the applier: what it has committed has led to these revisions (crates/apply/src/revisions.rs).
 	void NoteRevisions(const QuackRevisions &reached);
 	//! A revision of which a transaction sees everything; none when it began too long ago.
 	duckdb::optional_idx RevisionIn(duckdb::DuckTransaction &transaction);
-	//! Whether all nodes have the rows of the table with this number in one order, by what is known here now.
+	//! Whether all nodes have the rows of the table with this number in the same order, as far as this node knows.
 	bool IsOrdered(uint64_t table_number);
 
 private:
@@ -119,17 +119,17 @@ private:
 
 	duckdb::mutex natives_lock;
 	duckdb::vector<Native> natives;
-	//! What those had done that have ended since the applier's attempt began.
+	//! The changes of transactions that have ended since the applier's attempt began.
 	NativeChanges ended;
-	//! Set while the applier tries again: no other one begins, so that it is not in the way the next time.
+	//! Set while the applier tries again: no further transaction begins to change the store, where it would be in the way.
 	bool tries_again = false;
 	//! Tables to which the applier's attempt writes.
 	duckdb::unordered_set<duckdb::DataTableInfo *> written;
 	std::condition_variable may_begin;
 
-	//! The commits that have changed rows of tables last, while it may matter who sees them. The applier's alone.
+	//! By table the commit that has changed its rows last, until all transactions see it. For the applier alone.
 	duckdb::unordered_map<duckdb::DataTableInfo *, duckdb::transaction_t> last_changes;
-	//! The change that the applier needs everybody to see; 0 for none.
+	//! The change that the applier needs all transactions to see; 0 for none.
 	duckdb::transaction_t unseen_change = 0;
 
 	duckdb::mutex revisions_lock;

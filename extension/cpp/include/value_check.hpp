@@ -16,8 +16,8 @@ void CheckVector(const duckdb::Vector &vector);
 enum class Checked {
 	//! What is to be stored.
 	ALL,
-	//! What is only compared, by its bytes: where these are reached through other values, those. A row that is stored must
-	//! be found as it is, whatever its values are, or it could not be deleted.
+	//! Values that are only compared, by their bytes: of these, only those that lead to other bytes. The applier must find a
+	//! stored row as it is, even if it holds wrong values, or no client could delete it.
 	WHAT_IS_FOLLOWED
 };
 

@@ -6,10 +6,10 @@
 
 namespace quack {
 
-//! Lets a statement that goes on after a write run again when it meets a conflict, on whatever way. Such a statement is
-//! a transaction of several steps, and a conflict may show at each of them, and at the end, when its rows may have gone to
-//! the client. So it runs in a session beside the client's own, again if need be, and the client gets what it emits when
-//! it is committed. In a transaction that the client has begun it runs as it is.
+//! Lets a statement that goes on after a write run again when it meets a conflict at any of its steps. Such a statement is
+//! a transaction of several steps. A conflict may show at each step, and at the end, when the client may already have its
+//! rows. So the statement runs in a session beside the client's own, again if need be, and the client gets the rows when
+//! the statement is committed. In a transaction that the client has begun it runs in the client's session.
 void LeadWholeStatement(duckdb::BoundStatement &statement);
 
 } // namespace quack
