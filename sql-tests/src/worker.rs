@@ -245,8 +245,8 @@ impl Worker {
     }
 }
 
-/// Hands every line of `output` to the one who waits for it. After the end, or a line that nobody can have
-/// asked for, all who wait learn that there is no answer.
+/// Hands every line of `output` to the caller that waits for it. After the end of the output, or a line that no
+/// caller has asked for, all waiting callers learn that there is no answer.
 fn read_answers(output: ChildStdout, waiting: &Mutex<Waiting>) {
     let mut reason = "ended without an answer".to_owned();
     for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -256,7 +256,7 @@ fn read_answers(output: ChildStdout, waiting: &Mutex<Waiting>) {
             reason = format!("answered with something else: {line:?}");
             break;
         };
-        // Whoever has stopped waiting has killed the process.
+        // A caller that has stopped waiting has killed the process.
         let _ = sender.send(answer);
     }
     let mut waiting = lock(waiting);

@@ -16,7 +16,7 @@ const COLUMNS: &str = "bool tinyint smallint int bigint hugeint uhugeint utinyin
 
 /// The values of a `foreach` with these words: groups are spelt out, and `!word` takes a word away again.
 ///
-/// Fails on a group that nobody knows.
+/// Fails on a group that is not known.
 pub fn expand(words: &[&str]) -> Result<Vec<String>, String> {
     let mut values: Vec<String> = Vec::new();
     for word in words {

@@ -1,7 +1,7 @@
 //! From the text of a file in DuckDB's format to its records.
 //!
-//! A record is a directive and the lines below it, up to an empty line or a comment. Whatever is not
-//! understood is an error with its line: a directive that is passed over would be a test that cannot fail.
+//! A record is a directive and the lines below it, up to an empty line or a comment. Text that the parser
+//! does not understand is an error with its line: a directive that is passed over would be a test that cannot fail.
 
 use std::time::Duration;
 

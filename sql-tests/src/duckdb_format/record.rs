@@ -93,7 +93,7 @@ pub enum Sort {
     None,
     /// Sorted as rows of texts.
     Rows,
-    /// Sorted as values, whatever their rows.
+    /// Sorted as values, regardless of their rows.
     Values,
 }
 

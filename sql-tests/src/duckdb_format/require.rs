@@ -26,7 +26,7 @@ pub fn check(world: &World, words: &[String]) -> Result<Option<String>, String> 
         ["exact_vector_size", number] => VECTOR_SIZE == parse(number)?,
         ["block_size", number] => BLOCK_SIZE == parse(number)?,
         ["ram" | "disk_space", _] => {
-            return Ok(Some(format!("require {}: nobody measures it", words.join(" "))));
+            return Ok(Some(format!("require {}: the runner does not measure it", words.join(" "))));
         }
         [extension] => return extension_loaded(world, extension),
         _ => return Err(format!("`require {}` is not known", words.join(" "))),

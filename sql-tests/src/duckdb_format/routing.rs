@@ -1,7 +1,7 @@
 //! Which node of a cluster takes a statement, by what a user's connection could do there.
 //!
-//! 1. Every statement goes to the next node, whichever connection it comes from; a connection has one
-//!    connection at every node.
+//! 1. Every statement goes to the next node, regardless of its connection; a connection has one connection at
+//!    every node.
 //! 2. A statement about the connection or the process (SET, RESET, PRAGMA, USE, LOAD, CREATE SECRET, …) goes to
 //!    all nodes, first to the one whose turn it is. All must say the same: it worked, or it did not.
 //! 3. BEGIN keeps the connection on its node, up to COMMIT or ROLLBACK.
@@ -88,7 +88,7 @@ impl Router {
     pub fn done(&mut self, connection: &str, effects: Effects, node: usize, worked: bool) {
         let kept = self.connections.entry(connection.to_owned()).or_default();
         kept.transaction = match effects.transaction {
-            // Nobody knows which of several statements has failed: the connection stays where a transaction may be.
+            // It is unknown which of several statements has failed: the connection stays where a transaction may be.
             _ if !worked && effects.several => kept.transaction.or(effects.begins.then_some(node)),
             Some(true) if worked => Some(node),
             // A COMMIT that fails has ended the transaction all the same.

@@ -56,8 +56,8 @@ pub fn run(script: &Script, name: &str, world: World, data: &Path) -> Outcome {
         let equal = run.world.check_equal();
         equal.map_err(|error| Stop::Fail(format!("at the end of the file: {error}")))
     });
-    // A file that has failed ends its processes with it: whatever went wrong must not reach the next file, nor
-    // hide behind what goes wrong after it.
+    // A file that has failed ends its processes with it: its fault must not reach the next file, nor be hidden by
+    // a later one.
     let finish = |world: World| world.finish().map_err(|error| format!("at the end of the file: {error}"));
     match result {
         Err(Stop::Fail(message)) => Outcome::Failed(message),
@@ -300,7 +300,7 @@ impl Run {
         self.state().always_fail.iter().any(|text| error.contains(text))
     }
 
-    /// An error that nobody expects: a failure, unless the file ignores such errors.
+    /// An error that the file does not expect: a failure, unless the file ignores such errors.
     fn unexpected(&self, sql: &str, error: &str) -> Stop {
         match self.state().ignored.iter().find(|text| error.contains(text.as_str())) {
             Some(text) => Stop::Skip(format!("an error with \"{text}\" is ignored: {error}")),
