@@ -12,7 +12,7 @@ MINUTES = float(os.environ.get("QUACK_CHAOS_MINUTES", 1.5))
 GROUPS_MINUTES = float(os.environ.get("QUACK_CHAOS_MINUTES", 1))
 
 
-def test_clients_see_one_register_whatever_fails(tmp_path, track):
+def test_clients_see_one_register_under_faults(tmp_path, track):
     seed = int(os.environ.get("QUACK_CHAOS_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"chaos: seed {seed}")
     run = chaos.run(tmp_path, seed, MINUTES * 60, track)
@@ -78,7 +78,7 @@ def test_histories_that_can_be_explained_are(steps):
         # A write that comes back.
         [write(1, 0, 1), write(2, 2, 3), read(2, 4, 5), read(1, 6, 7)],
         [write(1, 0, 1), write(2, 2, 3), read(1, 4, 5)],
-        # Nobody has written it, or not yet.
+        # No client has written it, or not yet.
         [read(7, 0, 1)],
         [read(1, 0, 1), write(1, 2)],
         # An unknown outcome takes effect once at most.
@@ -147,7 +147,7 @@ def test_inserts_that_are_lost_or_there_twice_or_against_what_was_said_are_found
         (wrong,) = check_inserts(recorded, rows)
         assert wrong.startswith(what)
     (wrong,) = check_inserts(recorded, {one: 1, ("bag", 4): 1})
-    assert wrong.startswith("nobody")
+    assert wrong.startswith("no client")
 
 
 def test_counters_beyond_what_was_acknowledged_or_unknown_are_found():

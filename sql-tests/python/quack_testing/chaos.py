@@ -155,7 +155,7 @@ class Chaos:
         return first, self.random.choice([name for name in self.cluster.names if name != first])
 
     def victim(self):
-        """Draws the same number of times whoever leads, so that the schedule depends on the seed alone."""
+        """Draws the same number of times, no matter which node leads, so that the schedule depends on the seed alone."""
         name, of_leader = self.random_node(), self.random.random() < 0.5
         return self.leader() if of_leader else name
 

@@ -170,7 +170,7 @@ class Client(threading.Thread):
             self.leave()
 
     def leave(self):
-        """Whatever state the connection is in, the next operation has another one."""
+        """Gives the connection up, because its state is unknown: the next operation has another one."""
         try:
             self.process.submit("execute", connection=self.name(), sql="ROLLBACK")
         except ProcessEnded:

@@ -111,7 +111,7 @@ def check_inserts(history, rows):
         if count > 1:
             wrong.append(f"{count} times: {operation}")
     known = {(operation["table"], operation["key"]) for operation in history.of("insert")}
-    wrong += [f"nobody inserted {place}" for place in rows if place not in known]
+    wrong += [f"no client inserted {place}" for place in rows if place not in known]
     return wrong
 
 

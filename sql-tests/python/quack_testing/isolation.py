@@ -5,7 +5,7 @@ circular flow, G-single one anti-dependency in a cycle (lost update: on one key)
 each other (long fork); and G-SIb, a cycle with one anti-dependency and the order of time or of a session in it. G2-item,
 a cycle in which two anti-dependencies follow each other, such as write skew, is what snapshot isolation allows.
 
-What a transaction has read counts even if it was rolled back, or if nobody knows: it takes part as one that only reads.
+The reads of a transaction count even if it was rolled back or its outcome is unknown: it takes part as one that only reads.
 """
 
 from collections import Counter

@@ -36,7 +36,7 @@ def check_made(history, node):
         allowed = {(OK, FAILED): {MADE_ROWS}, (OK, OK): {None}, (FAILED, FAILED): {None}}.get(outcomes, {None, MADE_ROWS})
         if count not in allowed:
             wrong.append(f"{count} rows and not one of {allowed}: {operation}")
-    return wrong + [f"nobody made {table}" for table in there]
+    return wrong + [f"no client made {table}" for table in there]
 
 
 def check_fork_rows(history, rows):

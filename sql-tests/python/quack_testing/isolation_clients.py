@@ -3,7 +3,7 @@
 Lists that are appended to and read, in any combination, for the general checker (`isolation`): in a column of lists, and
 as rows with a number for each list. Accounts, of which every transaction sees the same sum. Forks: independent writes, of
 which no two readers may see different ones first. Counters that are read and then written. Tables that come with their
-rows and go. And whatever a transaction has written, it reads, before and after its end.
+rows and go. And a transaction reads all that it has written, before and after its end.
 """
 
 from collections import Counter
@@ -85,7 +85,7 @@ class Client(TransactionClient):
         value = self.fresh()
         if self.random.random() < 0.3:
             key = self.rows_key()
-            # Before it is sent: nobody may know afterwards whether it was done.
+            # Before it is sent: afterwards its outcome may be unknown.
             operations.append((APPEND, f"r{key}", value))
             self.sql(
                 "INSERT INTO cp.listed SELECT $1::BIGINT, coalesce(max(n), 0) + 1, $2::BIGINT FROM cp.listed WHERE k = $1",
@@ -225,7 +225,7 @@ class Client(TransactionClient):
     # Own writes.
 
     def own_writes(self):
-        """What a transaction has written it reads; afterwards everybody does, or nobody."""
+        """A transaction reads what it has written; afterwards all clients do, or none."""
         key = self.fresh()
         with self.transaction({"kind": "own", "key": key, "wrong": []}) as operation:
             value = self.write_and_read(operation, key)
@@ -296,7 +296,7 @@ def summary(history):
     """What happened, in numbers."""
     outcomes = Counter((operation["kind"], operation["outcome"]) for operation in history.operations)
     conflicts = Counter(operation["kind"] for operation in history.operations if operation.get("conflict"))
-    # Whatever the snapshots were promised to hold: what is wrong by that is said elsewhere.
+    # Without the promised order of snapshots: violations of that are reported elsewhere.
     verdict = isolation.check_history(history, isolation.NONE)
     lines = [f"  transactions: {dict(Counter(operation['outcome'] for operation in history.operations))}"]
     for kind in sorted({kind for kind, _ in outcomes}):

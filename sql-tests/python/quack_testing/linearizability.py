@@ -2,7 +2,7 @@
 
 The search is that of Wing and Gong ("Testing and verifying concurrent objects", 1993) with the memory of Lowe
 ("Testing for linearizability", 2017), key by key, which suffices because linearizability is local (Horn and Kroening,
-"Faster linearizability checking via P-compositionality", 2015). An operation whose outcome nobody knows may take effect
+"Faster linearizability checking via P-compositionality", 2015). An operation with an unknown outcome may take effect
 at any moment after its start, or never.
 """
 
@@ -124,8 +124,8 @@ def linearizable(steps, initial=None, configurations_max=CONFIGURATIONS_MAX):
 
 
 def relevant(steps):
-    """Leaves out unknown outcomes that cannot explain anything: what nobody has seen, and what no comparison that
-    failed may have met, is as good as never done. Each of the others doubles the search."""
+    """Leaves out unknown outcomes that cannot explain anything: a value that no client has seen, and that no failed
+    comparison may have met, is as good as never written. Each of the others doubles the search."""
     seen = {value for step in steps for value in (step.old, step.result)}
     refused = max((step.end for step in steps if step.kind == "cas" and step.result is False), default=-1)
     return [step for step in steps if not step.is_unknown or step.new in seen or step.start <= refused]

@@ -9,7 +9,7 @@ from quack_testing.process import DatabaseError
 ROWS = 3000
 # How long a statement of others may take before it counts as held up: much longer than a slow machine needs.
 STATEMENT_SECONDS = 60
-# Rows of t and bag that only the open transactions change, and those that everybody does.
+# Rows of t and bag that only the open transactions change, and those that all clients change.
 APART, SHARED = "id BETWEEN {first} AND {first} + 9", "id BETWEEN 100 AND 109"
 
 
@@ -224,7 +224,7 @@ def position(node):
 
 
 def start_with_pipe(node, tmp_path, statement):
-    """Starts a statement that reads from a pipe to which nobody writes; returns its future and the pipe's end."""
+    """Starts a statement that reads from a pipe to which no process writes; returns its future and the pipe's end."""
     path = tmp_path / f"{node.name}.pipe"
     os.mkfifo(path)
     source = f"read_csv('{path}', header = false, auto_detect = false, columns = {{'id': 'INTEGER'}})"

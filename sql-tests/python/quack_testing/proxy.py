@@ -1,7 +1,7 @@
 """A proxy in front of every node of a cluster, and the faults that it can put between each two of them.
 
-A fault belongs to an ordered pair of nodes: it is about the bytes that go from the one to the other, on whichever
-connection, so that a cut may be in one direction only. Who has opened a connection is read from /proc: its local port
+A fault belongs to an ordered pair of nodes: it is about the bytes that go from the one to the other, on every
+connection, so that a cut may be in one direction only. The proxy reads from /proc who has opened a connection: its local port
 leads to a socket, and the socket to one of the processes that are known to be nodes.
 """
 
@@ -181,7 +181,7 @@ class FaultProxy:
         async def replace():
             self.faults.update(faults)
             for connection in list(self.connections):
-                # A stream with a hole in it is of no use to anybody once bytes flow again.
+                # A stream with a hole in it is of no use to its nodes once bytes flow again.
                 if any(not self.fault(pair).cut for pair in connection.lossy):
                     connection.abort()
             self.change.set()

@@ -1,8 +1,8 @@
 """Clients on all nodes of a cluster that contradict one another all the time: transactions of changes of the catalog and
 of rows, at the same few names; on request also while nodes are killed, and in hosts with settings of their own.
 
-Whatever the clients are told, the nodes must hold the same in the end. What a client did is known only to its own node
-until it commits, so a node that lets it decide what becomes of an entry differs from the others soon.
+The nodes must hold the same in the end, regardless of the answers that clients get. What a client did is known only to its
+own node until it commits, so a node that lets it decide what becomes of an entry differs from the others soon.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Scenarios of definitions: what a client does, on one node or on three, beside plain DuckDB; and what must be so after it.
 
 A definition is either refused to its client in words, with nothing changed, or it is there, on all nodes, and after a
-kill and replay; and it does what it does in plain DuckDB. Whatever it is, all nodes go on.
+kill and replay; and it does what it does in plain DuckDB. In both cases all nodes go on.
 """
 
 import re
@@ -24,7 +24,7 @@ IN_WORDS = (
 # What no refusal says, because it speaks of the node.
 NEVER = re.compile(r"degraded|has stopped|differs from|does not serve", re.IGNORECASE)
 ENDED = "ended"
-# With these the tests look at what is there, whatever a process has set: values are computed and shown alike.
+# The tests read with these settings, regardless of those of a process: values are computed and shown alike.
 READER = {
     "TimeZone": "'UTC'", "Calendar": "'gregorian'", "default_collation": "''", "default_null_order": "'NULLS_LAST'",
     "default_order": "'ASC'", "integer_division": "false", "old_implicit_casting": "false", "ieee_floating_point_ops": "true",

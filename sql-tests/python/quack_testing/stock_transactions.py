@@ -80,7 +80,7 @@ class StockClient(isolation_clients.Client):
         self.client = None
 
     def leave(self):
-        """Whatever state the session is in, the next transaction has another one."""
+        """Gives the session up, because its state is unknown: the next transaction has another one."""
         self.attached = None
         try:
             self.client.sql(f"DETACH remote{self.connection}", self.name(), timeout=ATTACH_SECONDS)

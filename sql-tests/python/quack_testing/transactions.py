@@ -1,7 +1,7 @@
 """Transactions that append to lists and read them, and what their reads tell about the order of all versions.
 
-After Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations", VLDB 2021: whoever reads
-a list sees in which order everything was appended to it, and each value is appended once at most.
+After Kingsbury and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations", VLDB 2021: a transaction
+that reads a list sees in which order its values were appended, and each value is appended once at most.
 """
 
 from collections import defaultdict
@@ -29,7 +29,7 @@ class Transaction:
     # It began when everything else had ended, and reads on a cluster that has come to rest.
     is_final: bool = False
     committed: bool = False
-    # None if nobody knows when it took effect.
+    # None if it is unknown when it took effect.
     known_end: int | None = None
     # By key: what it appended, in order; and what it read of others, the longest when it read several times.
     appended: dict = field(default_factory=dict)
@@ -105,7 +105,7 @@ class Versions:
             self.reading[key].append(transaction)
 
     def _orders(self):
-        """By key the longest list that anybody has read of others, of which all others must be beginnings."""
+        """By key the longest list that a transaction has read of others; all other lists must be beginnings of it."""
         orders = defaultdict(list)
         for transaction in self.transactions:
             for key, values in transaction.seen.items():
@@ -114,7 +114,7 @@ class Versions:
         return orders
 
     def _decide(self):
-        """Whatever somebody else has read is committed."""
+        """A transaction with an unknown outcome is committed if another one has read its writes."""
         for transaction in self.transactions:
             transaction.committed = transaction.outcome == OK
             transaction.known_end = transaction.end
@@ -124,7 +124,7 @@ class Versions:
                     writer = self.writers.get((key, value))
                     if writer and writer.outcome == UNKNOWN:
                         writer.committed = True
-                        # Nobody knows when it took effect, except that somebody has seen it.
+                        # It took effect at an unknown time: it is only known that another transaction has seen it.
                         writer.known_end = None
 
     def _check_reads(self):
@@ -142,7 +142,7 @@ class Versions:
         for value in values:
             writer = self.writers.get((key, value))
             if writer is None:
-                self.wrong.append(f"garbage: nobody appended {value} to {key}: {transaction}")
+                self.wrong.append(f"garbage: no transaction appended {value} to {key}: {transaction}")
             elif writer.outcome == FAILED:
                 self.wrong.append(f"G1a: {value} of {key} was rolled back: {transaction} reads from {writer}")
             elif writer is transaction:

@@ -41,7 +41,7 @@ class Fuzzer:
         self.make_cluster = make_cluster or (lambda place: WORLDS[world](place, **options))
 
     def in_worlds(self, work) -> Run:
-        """Starts two worlds, does the work with them and ends them, whatever happens."""
+        """Starts two worlds, does the work with them and ends them, also after an error."""
         self.runs += 1
         place = self.folder / f"run{self.runs}"
         native, cluster = Native(place / "native"), self.make_cluster(place / "cluster")
