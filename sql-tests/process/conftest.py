@@ -1,4 +1,4 @@
-"""Fixtures of the process tests: nodes and stock clients that end with their test, whatever happens."""
+"""Fixtures of the process tests: nodes and stock clients that end with their test, even if it fails."""
 
 import sys
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from quack_testing import scenarios  # noqa: E402
 
 @contextmanager
 def tracking():
-    """Gives what registers processes and nodes; kills by process id whatever is left of them at the end."""
+    """Gives what registers processes and nodes; kills by process id those that are left at the end."""
     tracked = []
 
     def add(thing):
@@ -34,7 +34,7 @@ def tracking():
 
 @pytest.fixture
 def track():
-    """Registers processes and nodes; kills by process id whatever a test leaves behind."""
+    """Registers processes and nodes; kills by process id those that a test leaves behind."""
     with tracking() as add:
         yield add
 

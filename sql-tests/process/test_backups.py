@@ -1,4 +1,4 @@
-"""What EXPORT DATABASE and COPY FROM DATABASE write, plain DuckDB takes, under whatever name."""
+"""Plain DuckDB reads what EXPORT DATABASE and COPY FROM DATABASE write, under any name."""
 
 import duckdb
 import pytest

@@ -147,7 +147,7 @@ ATTACH = {
     "empty_address": ("ATTACH 'quack:' AS x (TYPE quack, TOKEN 'TOKEN')", "address|uri|host|endpoint|quack:"),
     "bad_port": ("ATTACH 'quack:127.0.0.1:99999' AS x (TYPE quack, TOKEN 'TOKEN')", "port|99999"),
     "port_zero": ("ATTACH 'quack:127.0.0.1:0' AS x (TYPE quack, TOKEN 'TOKEN')", "port|:0"),
-    "nobody_there": ("ATTACH 'quack:127.0.0.1:1' AS x (TYPE quack, TOKEN 'TOKEN')", "127.0.0.1:1"),
+    "no_server_there": ("ATTACH 'quack:127.0.0.1:1' AS x (TYPE quack, TOKEN 'TOKEN')", "127.0.0.1:1"),
     "bad_access_mode": ("ATTACH 'URI' AS x (TYPE quack, TOKEN 'TOKEN', ACCESS_MODE 'sideways')", "sideways|access"),
     "name_in_use": ("ATTACH 'URI' AS memory (TYPE quack, TOKEN 'TOKEN')", "memory.*already|already.*memory"),
     "secret_that_is_missing": ("ATTACH 'URI' AS x (TYPE quack, SECRET no_such_secret)", "secret"),

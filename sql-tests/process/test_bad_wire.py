@@ -25,7 +25,7 @@ def server(request, tmp_path_factory):
 def endpoint(server):
     endpoint = wire.Endpoint(server.url)
     yield endpoint
-    # Whatever happened, a proper client is served.
+    # After every test the server still serves a proper client.
     session = endpoint.connect(nodes.TOKEN)
     assert endpoint.post(wire.prepare_request(session, "SELECT 42")).kind == wire.PREPARE_RESPONSE
     assert endpoint.post(wire.disconnect(session)).kind == wire.SUCCESS_RESPONSE

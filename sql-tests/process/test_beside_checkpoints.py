@@ -49,7 +49,7 @@ def test_deleted_rows_have_no_say_in_a_change_of_columns(cluster, before, alter)
 
 
 @pytest.mark.parametrize("before", [EMPTIED, MANY], ids=["empty", "many"])
-def test_a_default_that_fails_is_refused_whatever_rows_a_node_keeps(cluster, before):
+def test_a_default_that_fails_is_refused_regardless_of_the_rows_that_a_node_keeps(cluster, before):
     nodes = with_unlike_checkpoints(cluster, before)
     with pytest.raises(DatabaseError, match="Conversion Error"):
         nodes[0].sql("ALTER TABLE cp.x ADD COLUMN n INTEGER DEFAULT CAST('q' AS INTEGER)")

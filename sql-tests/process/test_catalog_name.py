@@ -34,7 +34,7 @@ def test_the_first_attach_names_the_catalog(node):
 
 
 @pytest.mark.parametrize("condition", ["", "IF NOT EXISTS", "OR REPLACE"])
-def test_a_second_name_is_refused_and_takes_nothing_from_anybody(node, condition):
+def test_a_second_name_is_refused_and_takes_nothing_from_other_clients(node, condition):
     attach(node, "cp")
     node.sql("CREATE TABLE cp.t AS SELECT 42 AS i")
     node.sql("USE cp", "other")

@@ -53,7 +53,7 @@ def test_a_client_is_told_of_a_default_that_the_server_computes(node, new_stock,
     assert stock.sql("SELECT i, x IS NULL FROM cp.t ORDER BY ALL") == [(1, True), (2, False)]
 
 
-def test_a_client_attaches_whatever_tables_there_are(node, new_stock):
+def test_a_client_attaches_a_catalog_with_tables_of_all_kinds(node, new_stock):
     for statement in (
         "SELECT quack_multiraft_sql_set_enabled(true)",
         "CREATE TABLE parent (a INTEGER PRIMARY KEY)",

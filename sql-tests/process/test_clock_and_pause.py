@@ -56,7 +56,7 @@ def test_clients_see_one_register_while_leaders_stand_still(new_cluster):
             others = [node.name for node in cluster.others(leader)]
             load.wait_for_writes(10, leader.name)
             pause(leader.process)
-            # What was begun goes on afterwards; nobody else waits for it.
+            # Its own statements go on afterwards; no other client waits for them.
             load.leave(leader)
             try:
                 load.wait_for_writes(30, *others)

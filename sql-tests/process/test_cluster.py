@@ -66,7 +66,7 @@ def test_upserts_on_all_nodes_meet_at_the_same_keys(cluster):
     for future in started:
         future.result(60)
     cluster.wait_equal()
-    # Whichever came first, every upsert counted once.
+    # In any order, every upsert counted once.
     for node in cluster.alive():
         assert node.sql("SELECT count(*), min(n), max(n) FROM cp.seen") == [(20, 3, 3)]
 
@@ -276,13 +276,13 @@ def test_what_a_cluster_takes_is_known_on_every_node(cluster):
     cluster.wait_equal()
     for node in cluster.alive():
         assert {state for _, state, *_ in node.sql(contract)} == {"available"}
-    # Also of a member that nobody can reach.
+    # Also of a member that no other node can reach.
     cluster["n2"].kill()
     cluster["n0"].sql("CREATE TABLE cp.u (i INTEGER)")
     wait_for(lambda: cluster["n1"].value("SELECT count(*) FROM cp.u") == 0, "the table")
 
 
-def test_the_status_can_be_read_without_a_quorum_whatever_the_default_catalog(new_cluster):
+def test_the_status_can_be_read_without_a_quorum_regardless_of_the_default_catalog(new_cluster):
     cluster = new_cluster(consistency="linearizable").start()
     reader = cluster["n2"]
     cluster["n0"].kill()
@@ -298,7 +298,7 @@ def test_a_node_whose_tables_differ_is_found_and_stops(cluster, new_process):
     cluster.wait_equal()
     verify = "SELECT node_id, state FROM quack_verify('cp') ORDER BY ALL"
     assert cluster["n1"].sql(verify) == [("n0", "equal"), ("n1", "equal"), ("n2", "equal")]
-    # Somebody changes one value in a node's file, behind its back.
+    # Another process changes one value in a node's file, behind its back.
     assert cluster["n2"].stop() == 0
     other = new_process()
     other.sql(f"ATTACH '{cluster['n2'].data_dir}/store.duckdb' AS store")
@@ -309,7 +309,7 @@ def test_a_node_whose_tables_differ_is_found_and_stops(cluster, new_process):
     assert cluster["n0"].sql(verify) == [("n0", "equal"), ("n1", "equal"), ("n2", "different")]
     ((state, reason),) = cluster["n2"].sql("SELECT state, reason FROM quack_raft_status()")
     assert state == "degraded" and "differs from the quorum" in reason
-    # Nobody is told anything that may be wrong; what the node says of itself is to be had, also with `cp` as default.
+    # The node gives no client data that may be wrong; its own status can be read, also with `cp` as default.
     for statement in ("INSERT INTO cp.t VALUES (-1, 'x')", "SELECT count(*) FROM cp.t", "EXECUTE reading"):
         with pytest.raises(DatabaseError, match="degraded.*differs from the quorum"):
             cluster["n2"].sql(statement)
@@ -373,7 +373,7 @@ def grow(cluster, load, name):
 
 
 def shrink(cluster, load, node):
-    """One member less; whoever leads hands over before."""
+    """Removes a member; if it leads, it hands leadership over before."""
     by = cluster.others(node)[0]
     if cluster.leader() is node:
         with pytest.raises(DatabaseError, match="it leads"):

@@ -200,7 +200,7 @@ REFUSED_AS_NODES_WOULD_DIFFER = {
     "a function of today": ("CREATE TABLE cp.x (ts TIMESTAMP, CHECK (age(ts) > INTERVAL 1 DAY))", "when or where"),
     "a function of today in an index": ("CREATE INDEX x ON cp.d (age(ts))", "when or where"),
 }
-# DuckDB 2.0.1 hashes what a VARIANT means, whatever a checkpoint has made of it.
+# DuckDB 2.0.1 hashes what a VARIANT means, regardless of its form after a checkpoint.
 HASHES_OF_VARIANTS = {
     "the hash of a VARIANT": ("CREATE TABLE cp.x (v VARIANT, CHECK (hash(v) > 0))", "hash of a VARIANT"),
     "the hash of a list of them": ("CREATE INDEX x ON cp.d (hash([v]))", "hash of a VARIANT"),

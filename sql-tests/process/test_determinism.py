@@ -1,4 +1,4 @@
-"""What a statement writes is the same on all nodes, whatever function has made it and wherever it ran."""
+"""A statement writes the same on all nodes, with every function and no matter where it ran."""
 
 import pytest
 from quack_testing.cluster import wait_for
@@ -59,7 +59,7 @@ def test_every_function_of_a_row_converts_a_column_in_the_same_way_on_all_nodes(
     assert others == []
 
 
-def test_a_change_of_the_catalog_that_fails_says_why_whatever_the_settings(node):
+def test_a_change_of_the_catalog_that_fails_says_why_regardless_of_the_settings(node):
     node.sql("CREATE TABLE t (i INTEGER)")
     node.sql("SET TimeZone = 'Asia/Kolkata'")
     with pytest.raises(DatabaseError, match='Binder Error: Table does not contain column "nosuch"'):

@@ -89,7 +89,7 @@ def test_a_full_disk_stops_one_node_and_nothing_is_lost(new_cluster, role, room)
         node = cluster.leader() if role == "leader" else followers(cluster)[0]
         others = [other.name for other in cluster.alive() if other is not node]
         limit_files(node.process.pid, room)
-        # The little room that is left is used up by somebody else.
+        # Writes at another node use up the little room that is left.
         for number in range(room // 10_000):
             cluster[others[0]].sql(f"INSERT INTO cp.bag SELECT {-number - 10}, repeat('x', 10000)")
         assert re.search(FULL, wait_degraded(node))
@@ -237,7 +237,7 @@ def without_room_in_the_store(new_cluster, key=""):
 
 
 def test_a_degraded_leader_does_not_go_on_saying_that_it_leads(cluster):
-    """Or there are two for everybody who watches, as soon as the others have elected one."""
+    """Otherwise a client would see two leaders as soon as the others have elected one."""
     cluster["n0"].sql("CREATE TABLE cp.bag (k BIGINT, node VARCHAR)")
     cluster.wait_equal()
     node = cluster.leader()
@@ -361,7 +361,7 @@ def write_byte(path, at, byte):
 
 @contextlib.contextmanager
 def flipped(path, at, bit):
-    """Flips a bit, and flips it back if nobody has written over it."""
+    """Flips a bit, and flips it back unless the node has written over it."""
     before = path.read_bytes()[at]
     write_byte(path, at, before ^ 1 << bit)
     try:
@@ -454,7 +454,7 @@ def damaged(tmp_path_factory):
 
 @pytest.mark.parametrize("place", [place_in_log, place_in_store])
 def test_flipped_bits_are_refused_or_without_effect(damaged, place):
-    """Whatever bit it is: no wrong answer, and nothing of it reaches the others."""
+    """No flipped bit gives a wrong answer, and none reaches the other nodes."""
     cluster, node, right = damaged
     refusals = []
     for seed in range(SEEDS):

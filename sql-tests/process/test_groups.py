@@ -1,4 +1,4 @@
-"""Tables in groups on clusters: every node knows the same of them, whatever happens to it."""
+"""Tables in groups on clusters: every node knows the same of them, also after faults."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor

@@ -285,7 +285,7 @@ def test_a_process_whose_own_file_is_read_only_serves(new_node, new_process, tmp
     assert node.stop() == 0
 
 
-def test_a_cluster_is_compared_whatever_its_nodes_have_set(cluster):
+def test_a_cluster_is_compared_regardless_of_its_nodes_settings(cluster):
     cluster["n0"].sql("CREATE TABLE cp.t AS SELECT i, 'x' || i AS v FROM range(1000) r(i)")
     for node in cluster.alive():
         shelter(node)

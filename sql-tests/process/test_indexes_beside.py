@@ -1,4 +1,4 @@
-"""Indexes hold what plain DuckDB's hold, whatever goes on beside: checkpoints, and indexes that come and go.
+"""Indexes hold what plain DuckDB's hold, also beside checkpoints, and beside indexes that come and go.
 
 While a checkpoint is written, DuckDB puts aside what comes to an index and what goes. And a statement may have been evaluated
 before there was the index that it meets when it is applied.

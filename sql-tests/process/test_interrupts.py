@@ -45,7 +45,7 @@ def outcome(statement):
 
 
 def numbers(outcomes):
-    """So many that some are interrupted and some are not, on a machine of whatever speed."""
+    """So many that some are interrupted and some are not, on a machine of any speed."""
     for number in range(STATEMENTS_MAX):
         if number >= STATEMENTS and {True, False} <= set(outcomes.values()):
             return

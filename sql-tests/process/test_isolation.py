@@ -1,4 +1,4 @@
-"""Transactions of many clients on three nodes are isolated by snapshots, whatever fails; DuckDB itself is the measure.
+"""Transactions of many clients on three nodes are isolated by snapshots, also under faults; DuckDB itself is the measure.
 
 The general checker and its own tests are in `test_isolation_checker.py`.
 """
@@ -18,7 +18,7 @@ PLAIN_SECONDS = 6
 ATTEMPTS = 6
 
 
-def test_transactions_are_isolated_whatever_fails(tmp_path, track):
+def test_transactions_are_isolated_under_faults(tmp_path, track):
     seed = int(os.environ.get("QUACK_CHAOS_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"isolation: seed {seed}")
     run = chaos.run(tmp_path, seed, MINUTES * 60, track, workload=isolation_clients)

@@ -36,11 +36,11 @@ ANOMALIES = {
     "internal: twice": [transaction("x+1"), transaction("x= x=1")],
     "internal: own": [transaction("x+1 x=")],
     "internal: own, before": [transaction("x=1 x+1")],
-    # The same, by those of whom nobody knows how they ended, and by those that were rolled back.
+    # The same, by transactions with an unknown outcome, and by those that were rolled back.
     "G-single, rolled back": [transaction("x+1 y+1"), transaction("x=1 y= z+5", FAILED), transaction("y=1")],
     "G-single, unknown": [transaction("x+1 y+1", UNKNOWN), transaction("x=1 y="), transaction("y=1")],
     "lost update, unknown": [transaction("x= x+1", UNKNOWN), transaction("x= x+2"), transaction("x=12")],
-    # Against time: what has ended is there for whoever begins later.
+    # Against time: a transaction sees all that ended before it began.
     "G-SIb-time": [transaction("x+1", end=1), transaction("x=", start=2), transaction("x=1", start=3)],
     "G-SIb-time, rolled back": [
         transaction("x+1", end=1),
@@ -105,7 +105,7 @@ VALID = {
         transaction("x=", start=1),
         transaction("x=1", start=2),
     ],
-    "appended and read by nobody": [transaction("x+1"), transaction("x+2"), transaction("x=")],
+    "appended and read by no transaction": [transaction("x+1"), transaction("x+2"), transaction("x=")],
 }
 
 
@@ -148,6 +148,6 @@ def test_true_stores_have_no_anomalies(order):
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_broken_stores_are_found(mutation):
-    # In some runs the fault does not happen, or nobody looks.
+    # In some runs the fault does not happen, or no transaction reads its effect.
     found = [seed for seed in range(25) if check(Simulation(seed, mutation).transactions).anomalies]
     assert len(found) >= 20

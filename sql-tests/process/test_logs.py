@@ -102,7 +102,7 @@ def test_no_line_of_any_level_holds_a_token_or_a_key(cluster_with_trace, tmp_pat
 
 
 def test_a_child_of_the_process_can_log_while_its_parent_does(cluster_with_trace, tmp_path):
-    """Whatever its parent held when it was forked: the child serves a folder of its own, and logs that."""
+    """The child serves a folder of its own and logs that, regardless of the locks that its parent held at the fork."""
     node = cluster_with_trace["n0"]
     code = f"""
 import duckdb, os, signal
@@ -137,7 +137,7 @@ def test_a_process_ends_with_everything_logged_as_it_does_without(ending, tmp_pa
         assert ": role group=1" in (tmp_path / f"round-{number}.stderr").read_text()
 
 
-def test_a_process_whose_standard_error_nobody_reads_any_more_works_on(cluster_with_trace):
+def test_a_process_works_on_after_the_reader_of_its_standard_error_is_gone(cluster_with_trace):
     node = cluster_with_trace["n0"]
     node.sql("CREATE TABLE cp.t (i INTEGER)")
     code = """

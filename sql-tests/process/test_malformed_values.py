@@ -1,6 +1,6 @@
 """Values that no client would send, and that DuckDB's deserializer takes as they come.
 
-Each is refused in words before anything of its message is written, whatever the type that it is in; the node goes on,
+Each is refused in words before anything of its message is written, inside every type; the node goes on,
 also after `kill -9`. Values at the borders of the same types are taken. What SQL itself makes out of range is refused by the
 entry of the log that would store it, on all nodes alike.
 """

@@ -1,8 +1,8 @@
-"""Statements that DuckDB builds of what no open transaction may still see otherwise: indexes, and checks of what is there.
+"""Statements that need all open transactions to see the current rows: making an index, and checks of existing rows.
 
-DuckDB makes an index of rows that are deleted but still visible to somebody, and refuses to make one, or to forbid NULL,
-while somebody still sees the values from before an update. What a node holds and refuses must not depend on who happens
-to read there: a transaction in the way is ended, and told so.
+DuckDB indexes also deleted rows that an open transaction still sees, and refuses to make an index, or to forbid NULL,
+while a transaction still sees the values from before an update. The contents and refusals of a node must not depend on the
+transactions that happen to read there: the node ends a transaction in the way, and tells its client.
 """
 
 from concurrent.futures import ThreadPoolExecutor

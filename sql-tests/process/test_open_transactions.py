@@ -1,4 +1,4 @@
-"""An open transaction, whatever it has done and however long it stays, never delays or fails the applier, on any node.
+"""No open transaction ever delays or fails the applier on a node, regardless of its changes and of how long it stays.
 
 While transactions are open on all three shared_cluster, others commit changes of the same tables on all of them, and the nodes
 hold the same. Afterwards each open one commits, or is told of its conflict; and until then it has seen what it began
@@ -117,7 +117,7 @@ def change_many_rows(cluster):
     cluster.wait_equal()
 
 
-def test_a_stream_that_nobody_reads_on_ends_as_it_began(cluster):
+def test_a_stream_whose_client_pauses_ends_as_it_began(cluster):
     make_many_rows(cluster)
     for node in cluster.alive():
         node.process.python(
@@ -236,7 +236,7 @@ def test_a_statement_that_waits_for_its_source(cluster, tmp_path, statement):
     go_on(cluster)
     checkpoint_all(cluster)
     for number, (node, (future, pipe)) in enumerate(zip(cluster.alive(), waiting)):
-        # A row that is there, or is not: neither was touched by anybody.
+        # A row that is there, or one that is not: no other client touched either.
         key = (50_000 if "INSERT" in statement else 2000) + number
         os.write(pipe, f"{key}\n".encode())
         os.close(pipe)
@@ -338,7 +338,7 @@ def test_an_index_beside_deleted_rows_is_made(node, script):
     assert node.sql("SELECT count(*) FROM duckdb_indexes() WHERE database_name = 'cp'") == [(1,)]
 
 
-def test_a_key_that_the_transaction_has_seen_is_a_duplicate_whatever_others_commit(node):
+def test_a_key_that_the_transaction_has_seen_is_a_duplicate_regardless_of_others(node):
     node.sql("CREATE SEQUENCE drawn")
     node.sql("CREATE TABLE unrelated (i INTEGER)")
     node.sql("CREATE TABLE keyed (id INTEGER PRIMARY KEY, n INTEGER)")

@@ -96,7 +96,7 @@ def write(client, value):
     try:
         return client.sql(f"INSERT INTO cp.t VALUES ({value})")
     except DatabaseError as error:
-        # An earlier try, whose outcome nobody knew, has written it.
+        # An earlier try, whose outcome was unknown, has written it.
         if "Duplicate key" in str(error):
             return True
         raise
@@ -121,7 +121,7 @@ def test_generated_files_make_a_cluster_that_stands_a_kill_and_an_end(cluster):
         assert quackd.metric('quack_raft_is_leader{group="default"}') == (name == leader)
         assert quackd.metric('quack_raft_degraded{group="default"}') == 0
 
-    # The leader is killed: writing goes on, and its status is that of nobody.
+    # The leader is killed: the others go on writing, and no process answers for its status.
     cluster.kill(leader)
     code, printed = cluster.status(leader)
     assert (code, printed["code"]) == (6, "network")

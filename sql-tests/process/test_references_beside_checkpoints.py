@@ -1,4 +1,4 @@
-"""Foreign keys are checked alike by all nodes, whichever of them writes a checkpoint meanwhile."""
+"""All nodes check foreign keys alike, even if one of them writes a checkpoint meanwhile."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Tables change their groups under load: nobody notices, nothing is lost, nothing is there twice.
+"""Tables change their groups under load: no client notices, nothing is lost, nothing is there twice.
 
 Clients at all nodes insert, update and delete rows of their own in two tables, of which one refers to the other by
 foreign key, with keys that say nothing about the groups; some of them in transactions over both. All the while the tables
@@ -21,7 +21,7 @@ SHARD_KEYS = {"parent": "tenant", "child": "id"}
 
 
 class Client(threading.Thread):
-    """Knows what must be there of its rows. An error of any kind is a failure: it writes where nobody else does."""
+    """Knows what must be there of its rows. An error of any kind is a failure: it writes where no other client does."""
 
     def __init__(self, number, node, stop):
         super().__init__(daemon=True)
@@ -141,7 +141,7 @@ def test_keys_and_references_hold_across_groups(cluster):
     node.sql("INSERT INTO cp.parent SELECT range, range, 0 FROM range(100)")
     cluster.wait_equal()
     for statement, error in [
-        # The key of a row that lies in another lane, whichever lane this one takes.
+        # The key of a row that may lie in another lane than this one takes.
         ("INSERT INTO cp.parent VALUES (5, 77, 1)", "Duplicate key"),
         ("INSERT INTO cp.child VALUES (1, 1000)", "foreign key"),
     ]:

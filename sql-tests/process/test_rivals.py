@@ -20,7 +20,7 @@ def test_no_kill_loses_or_doubles_what_rivals_were_told(tmp_path, track):
 
 
 @pytest.mark.parametrize("groups", [False, True], ids=["one lane", "groups"])
-def test_nodes_stay_equal_whatever_clients_do_at_the_same_names(tmp_path, track, groups):
+def test_nodes_stay_equal_while_clients_contend_for_the_same_names(tmp_path, track, groups):
     seed = int(os.environ.get("QUACK_RIVALS_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"rivals: seed {seed}")
     rivals = Rivals(Cluster(tmp_path, 3, track).start(), seed, groups)

@@ -39,7 +39,7 @@ def is_private(folder):
     return {path: oct(mode) for path, mode in modes(folder).items() if mode & 0o077} == {}
 
 
-def test_files_of_a_node_are_its_users_alone_whatever_the_umask(tmp_path, track, wide_umask):
+def test_files_of_a_node_are_its_users_alone_regardless_of_the_umask(tmp_path, track, wide_umask):
     node = track(nodes.Node(tmp_path, "n0"))
     node.start()
     node.sql("CREATE TABLE cp.t AS SELECT range FROM range(1000)")

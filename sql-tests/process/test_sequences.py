@@ -1,4 +1,4 @@
-"""Values of sequences, drawn on all nodes of a cluster at the same time: none is given out twice, whatever happens."""
+"""Values of sequences, drawn on all nodes of a cluster at the same time: none is given out twice, also under faults."""
 
 import shutil
 import threading
@@ -92,7 +92,7 @@ def test_one_at_a_time_all_nodes_together_give_out_every_value_in_turn(cluster):
     for node in cluster.alive():
         assert node.value("SELECT currval('cp.s')") == len(values)
         assert node.value("SELECT count(DISTINCT node) FROM cp.t") == 3
-    # Whoever is asked, the next value is the next one.
+    # The next value is the next one on every node.
     for turn, node in enumerate(cluster.alive()):
         assert node.value("SELECT nextval('cp.s')") == len(values) + 1 + turn
 
@@ -157,7 +157,7 @@ def test_what_was_reserved_of_a_sequence_does_not_outlive_it(cluster):
 
 
 class Drawers:
-    """Clients that draw while their `with` block runs, on whatever node is there, and keep what they were given."""
+    """Clients that draw while their `with` block runs, on each node that runs, and keep the values that they were given."""
 
     def __init__(self, cluster, ranges):
         self.cluster, self.ranges = cluster, ranges
@@ -205,7 +205,7 @@ class Drawers:
                 self.values += values
 
     def kill(self, node):
-        """In the middle of whatever its clients do."""
+        """Kills the node in the middle of the work of its clients."""
         node.kill()
         self.ready[node.name] = None
 
@@ -235,7 +235,7 @@ def test_nodes_are_killed_and_no_value_is_given_out_twice(cluster):
             drawers.start(victim)
         drawers.wait_for_more(60)
     assert len(set(drawers.values)) == len(drawers.values)
-    assert drawers.failed > 0, "nobody has noticed the kills"
+    assert drawers.failed > 0, "no client has noticed the kills"
     assert_same(cluster)
     # Rows of statements that got no answer count as well.
     stored = {value for (value,) in cluster["n0"].sql("SELECT id FROM cp.t")}
@@ -288,7 +288,7 @@ def test_a_node_that_has_lost_its_disk_knows_how_far_sequences_are(cluster):
     assert node.value("SELECT nextval('cp.s')") == drawn + 1
 
 
-def test_an_open_transaction_that_has_drawn_keeps_nobody_waiting(cluster):
+def test_an_open_transaction_that_has_drawn_keeps_no_client_waiting(cluster):
     create(cluster)
     for node in cluster.alive():
         node.sql("BEGIN", "open")

@@ -1,4 +1,4 @@
-"""Casts to UNION, whose member DuckDB chooses by a setting of the process, whatever the connection has set."""
+"""Casts to UNION, whose member DuckDB chooses by a setting of the process, regardless of the connection's own."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Names in definitions mean what they mean to their client, whatever the catalog and other databases are called on a node."""
+"""Names in definitions mean what they mean to their client, regardless of the names of databases on a node."""
 
 import pytest
 from quack_testing.scenarios import Scenario
