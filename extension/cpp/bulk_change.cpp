@@ -22,8 +22,8 @@ namespace quack {
 
 //! With fewer rows of a table with a key, a conflict with a statement about other rows costs more than the rows do.
 constexpr idx_t ROWS_MIN = STANDARD_VECTOR_SIZE;
-//! Places are found by a look at the ids of all rows, on every node. That costs about as much as taking one of so many rows
-//! along; and a table without a key loses its order by that, so that it takes them only where there are very few.
+//! Every node finds places by reading the ids of all rows. That costs about as much as sending one row in this many. And a
+//! table without a key loses its order when rows are sent, so that a statement sends them only where there are very few.
 constexpr idx_t ROWS_PER_ROW_WITH_KEY = 1 << 10;
 constexpr idx_t ROWS_PER_ROW = 1 << 20;
 //! So many rows are updated where they are. That takes a fraction of the time, but a transaction from before it keeps
@@ -40,7 +40,7 @@ static bool AreIndexed(DuckTableEntry &table, const vector<PhysicalIndex> &colum
 
 unique_ptr<BulkChange> BulkChange::Begin(ClientContext &context, const PhysicalCapture &op, DuckTableEntry &table,
                                          const vector<PhysicalIndex> &columns) {
-	// What is refused because the table has changed must be able to run again; then it takes its rows along.
+	// A statement that is refused because the table has changed must be able to run again; then it sends its rows.
 	if (!op.is_alone || op.return_chunk || StatementState::Get(context).unfinished != 1 || !MayRepeat(context, op)) {
 		return nullptr;
 	}

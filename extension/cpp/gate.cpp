@@ -11,8 +11,8 @@ using namespace duckdb;
 
 namespace quack {
 
-//! A statement excludes others for so long. Nearly all statements have ended then; one that has not may lose its rows to
-//! a shorter one, and runs again.
+//! How long a statement excludes others. Nearly all statements have ended by then; one that has not may lose its rows to a
+//! shorter one, and runs again.
 constexpr auto TENURE = std::chrono::seconds(1);
 //! The tenure of a statement that has lost is four times as long each time, so often.
 constexpr idx_t LONGER_TENURES = 2;

@@ -9,7 +9,7 @@ using namespace duckdb;
 
 namespace quack {
 
-//! So long a write may take before the statement can be interrupted.
+//! How long a write may take before the statement can be interrupted.
 constexpr auto PATIENCE = std::chrono::milliseconds(500);
 
 void Outcome::HandedOver(ClientContext &context) {

@@ -1,4 +1,4 @@
-//! What the extension does to every statement once it is bound.
+//! The extension's hook on every statement that DuckDB has bound.
 #pragma once
 
 #include "duckdb.hpp"

@@ -1,4 +1,4 @@
-//! An UPDATE or DELETE whose rows stay at home.
+//! An UPDATE or DELETE that sends the places of its rows instead of the rows.
 #pragma once
 
 #include "capture.hpp"
@@ -8,23 +8,23 @@
 
 namespace quack {
 
-//! What a statement of its own changes in one table, by the places of the rows (row_places.hpp). That is refused where the
-//! table has changed since, and then the statement runs again, with its rows. Where it would change few rows of a table in
-//! which others may be changed at the same time, it takes them along at once.
+//! The changes of an autocommit statement in one table, by the places of the rows (row_places.hpp). Every node refuses them
+//! if the table has changed since; then the statement runs again and sends its rows. A statement that changes few rows of a
+//! table in which other clients may change others at the same time sends its rows at once.
 class BulkChange {
 public:
 	using Take = std::function<void(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values)>;
 
-	//! None where the rows must travel. `columns` are those that change; none when the rows are deleted.
+	//! Null when the statement must send its rows. `columns` are those that change; empty when the rows are deleted.
 	static duckdb::unique_ptr<BulkChange> Begin(duckdb::ClientContext &context, const PhysicalCapture &op,
 	                                            duckdb::DuckTableEntry &table,
 	                                            const duckdb::vector<duckdb::PhysicalIndex> &columns);
 
 	//! Rows that change, no two of them the same in all calls.
 	void Update(duckdb::Vector &row_ids, idx_t count, duckdb::DataChunk &values);
-	//! Rows that go.
+	//! Rows that are deleted.
 	void Delete(duckdb::Vector &row_ids, idx_t count);
-	//! The statement has ended. Where the rows must travel after all, `take` gets them, with the values for an update.
+	//! The statement has ended. If it must send its rows after all, `take` gets them, with the values for an update.
 	void Finish(const Take &take);
 	//! Rows that the statement deletes.
 	idx_t Deleted() const {
@@ -52,7 +52,7 @@ private:
 	uint64_t revision;
 	//! Whether places are the same on every node.
 	bool is_ordered;
-	//! With fewer, the rows travel.
+	//! With fewer rows the statement sends them.
 	idx_t rows_min;
 	//! Whether there are so many rows that they are updated where they are.
 	bool in_place = false;

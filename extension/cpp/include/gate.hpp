@@ -17,10 +17,10 @@ class Passage;
 //! has ended. At a table UPSERT excludes every other write, CHANGE excludes both kinds of change; INSERTs pass together,
 //! and so do optimistic changes. Statements that exclude each other pass in the order of their arrival.
 //!
-//! Two such statements at the same time would meet as a conflict in the log, although each is a transaction of its own
-//! and could simply have run after the other. The gate decides nothing about correctness, which is the log's: statements
-//! of other nodes do not pass it, and it takes the names of tables from a text. So it need not be kept either: a
-//! statement that takes long excludes others for a part of its time only, and a statement waits for a bounded time.
+//! Two such statements at the same time would conflict in the log, although each is a transaction of its own and could
+//! simply have run after the other. The gate is an optimization: the log alone guarantees correctness, statements of other
+//! nodes do not pass the gate, and it takes the names of tables from a text. So exclusion may end early: a statement that
+//! takes long excludes others for a part of its time only, and a statement waits for a bounded time.
 class StatementGate {
 public:
 	//! Waits until the statement may pass; throws when it is interrupted. `losses` tells how often it has run in vain: it

@@ -1,4 +1,4 @@
-//! The file system of a session that must not use files.
+//! The file system of a session that must not use the host's files.
 #pragma once
 
 #include "duckdb.hpp"

@@ -1,4 +1,4 @@
-//! Memory for what all members have agreed on, beyond what the host allows.
+//! Memory beyond the host's limit, for entries on which all members have agreed.
 #pragma once
 
 #include "duckdb.hpp"
@@ -15,7 +15,7 @@ namespace quack {
 //! One for each DuckDB instance, whose nodes share its memory.
 class MemoryRoom {
 public:
-	//! Sees to it that so many bytes are free: evicts what can be read again, or raises the limit to the machine's memory.
+	//! Makes so many bytes free: evicts blocks that can be read again, or raises the limit to the machine's memory.
 	void Ensure(duckdb::DatabaseInstance &db, duckdb::idx_t bytes);
 	//! Doubles the limit, up to the machine's memory. Returns whether there is more than before.
 	bool Raise(duckdb::DatabaseInstance &db);

@@ -1,12 +1,12 @@
-//! What is not a number, as one value.
+//! One bit pattern for all NaNs.
 #pragma once
 
 #include "duckdb.hpp"
 
 namespace quack {
 
-//! Gives everything in the chunk that is not a number the same bits. DuckDB keeps the bits that a computation has left,
-//! shows their sign, and forgets it at a checkpoint if a column holds nothing else: at another moment on each node.
+//! Gives all NaNs in the chunk the same bits. DuckDB keeps the bits that a computation has left and shows their sign. A
+//! checkpoint forgets the sign if a column holds nothing else, and each node writes its checkpoints at other moments.
 void UnifyNans(duckdb::DataChunk &rows);
 
 } // namespace quack

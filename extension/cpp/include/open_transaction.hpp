@@ -40,7 +40,7 @@ struct NativeChanges {
 	bool Concern(const FailedAttempt &attempt) const;
 };
 
-//! What an explicit transaction has changed so far, visible to itself alone, and proposed as a whole at COMMIT.
+//! The changes so far of an explicit transaction: no other transaction sees them, and COMMIT proposes them as a whole.
 //!
 //! It is in one of two states:
 //! - **local**, at first: new rows lie in DuckDB's transaction-local storage, rows that were there before are hidden from

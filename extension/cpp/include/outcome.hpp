@@ -1,4 +1,4 @@
-//! What becomes of a statement that is interrupted while its write is on its way.
+//! What a client is told when its statement is interrupted while the outcome of its write is unknown.
 #pragma once
 
 #include "duckdb.hpp"
@@ -24,7 +24,7 @@ public:
 	bool IsInterrupted(duckdb::ClientContext &context);
 	//! The wait has ended: `taken` when the write has taken effect, not when it is certain that it has not.
 	void Known(duckdb::ClientContext &context, bool taken);
-	//! The statement ends: an error that says less than is known says more.
+	//! The statement ends: replaces an error that says less than is known about the write.
 	void Correct(duckdb::optional_ptr<duckdb::ErrorData> error);
 
 	//! Whether the log has the write, and its outcome is not known: the statement waits for the applier.

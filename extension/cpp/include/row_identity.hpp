@@ -1,4 +1,4 @@
-//! When two rows are the same: when all their bytes are. SQL's equality is another one, which depends on collations and
+//! Two rows are the same when all their bytes are the same. SQL's equality is another one, which depends on collations and
 //! takes -0.0 for 0.0 and a month for 30 days. Every NaN is the same as every other NaN.
 #pragma once
 

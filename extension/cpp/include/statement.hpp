@@ -1,4 +1,4 @@
-//! One statement's way to the log.
+//! The path of a statement's changes to the log.
 #pragma once
 
 #include "bridge.h"

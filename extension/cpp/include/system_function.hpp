@@ -1,4 +1,4 @@
-//! Functions that DuckDB brings, for what puts something of ours before them.
+//! Functions of DuckDB's system catalog, for code that puts a check of ours before them.
 #pragma once
 
 #include "duckdb.hpp"

@@ -1,4 +1,4 @@
-//! Keys that rows of a table have already.
+//! Keys of new rows that rows of the table have already.
 #pragma once
 
 #include "rows.hpp"

@@ -1,4 +1,4 @@
-//! Statements that go on after they have written.
+//! Statements that still do something after they have written, and so can fail or meet a conflict later.
 #pragma once
 
 #include "duckdb.hpp"
