@@ -258,7 +258,7 @@ impl ApplyLoop {
                     return Err(Stopped);
                 }
             }
-            // The raft thread writes, and wakes whoever applies; the log is not part of what the lock guards.
+            // The raft thread writes the log and wakes the apply thread; the lock does not guard the log.
             progress = self.shared.wait(&self.shared.apply_wakes, progress, LANE_POLL);
         }
         Ok(())
@@ -299,7 +299,7 @@ impl ApplyLoop {
         }
         self.finish(root, lanes, traffic, bytes as u64);
         self.answer(outcomes);
-        // Whoever has just been answered need not ask again.
+        // After the answers: a proposal that was answered just now is not proposed again in the root.
         self.retire_lanes(self.lanes.dropped_since(&before), root.unwrap_or_default())?;
         Ok(())
     }
@@ -386,7 +386,7 @@ impl ApplyLoop {
         entries.pop().ok_or_else(|| format!("entry {index} of group {group} is not in the log"))
     }
 
-    /// Moves the place before anybody is answered: a client that has its answer reads its own write.
+    /// Moves the applied position before any client gets its answer: a client that has its answer reads its own write.
     fn finish(
         &self,
         root: Option<LogIndex>,

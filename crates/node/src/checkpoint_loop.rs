@@ -1,7 +1,7 @@
 //! The checkpoint thread: decides when, calls the checkpointer, and lets the log go.
 //!
-//! A checkpoint is due by bytes of log since the last one, when somebody asks, and
-//! when the node stops. Applying goes on meanwhile.
+//! A checkpoint is due after a number of bytes of log since the last one, when a caller
+//! asks for one, and when the node stops. Applying goes on meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct CheckpointLoop {
 /// Of each group, the last entry that is not needed.
 type Through = BTreeMap<GroupId, LogIndex>;
 
-/// The log behind the last checkpoints, which nobody on this node needs any more.
+/// The log that the last checkpoints cover, which this node does not need any more.
 #[derive(Debug)]
 pub(crate) struct KeptLog {
     bytes_min: u64,

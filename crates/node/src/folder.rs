@@ -14,8 +14,8 @@
 //! and what `superseded.rs` names, for a node that is to be rebuilt, and `refounding.rs`, for one that becomes another
 //! cluster's. `view.rs` looks at a folder without using it.
 //!
-//! Without an identity, whatever lies beside `joining` is a snapshot that did not arrive, and what lies beside `creating` are
-//! first files of a node that never was: both are thrown away.
+//! In a folder without an identity, the files beside `joining` are an incomplete snapshot, and the files beside
+//! `creating` are the first files of a node whose creation was interrupted: the next start deletes both.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -75,9 +75,9 @@ pub struct EmptyFolder {
 /// What a folder is found to be.
 #[derive(Debug)]
 pub enum Claim {
-    /// A node's.
+    /// It belongs to a node.
     Member(DataFolder),
-    /// Nobody's yet.
+    /// It belongs to no node yet.
     Empty(EmptyFolder),
 }
 
@@ -278,7 +278,7 @@ impl DataFolder {
 
     /// Says that the store is this node's own from now on. What it had before is not needed any more.
     pub fn own_store(&self) -> Result<(), Error> {
-        // The marker goes last: without it nobody would come back to the rest.
+        // The marker goes last: without it, no later start would finish the rest.
         superseded::discard(&self.path)?;
         let marker = self.path.join(JOINING);
         std::fs::remove_file(&marker).map_err(Error::io("remove", marker))

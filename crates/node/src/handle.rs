@@ -347,7 +347,7 @@ impl NodeHandle {
         self.shared.progress().root().map_or(LogIndex(0), |root| root.commit_index)
     }
 
-    /// Whether somebody has stopped the node.
+    /// Whether a caller has stopped the node.
     pub fn has_stopped(&self) -> bool {
         self.shared.progress().stopped
     }

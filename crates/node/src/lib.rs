@@ -4,7 +4,7 @@
 //!  propose ──► raft thread ──► log (one write, one fsync for all that has arrived)
 //!                  │  committed index
 //!                  ▼
-//!              apply thread ──► StateMachine::apply ──► outcomes to whoever waits
+//!              apply thread ──► StateMachine::apply ──► outcomes to the waiting callers
 //!                  │  log bytes since the last checkpoint
 //!                  ▼
 //!           checkpoint thread ──► Checkpointer::checkpoint ──► log compacted, segments released

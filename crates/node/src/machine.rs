@@ -93,7 +93,7 @@ impl Checkpointed {
         self.needed.keys().any(|group| self.durable.of(*group).is_none())
     }
 
-    /// Of each group, the last entry that nobody needs any more.
+    /// For each group, the last entry that the state machine does not need any more.
     pub fn releasable(&self) -> BTreeMap<GroupId, LogIndex> {
         let before = |needed: &LogIndex| LogIndex(needed.0.saturating_sub(1));
         let last = |(group, durable): (GroupId, LogIndex)| {
@@ -108,7 +108,7 @@ impl Checkpointed {
 pub struct Applied {
     /// The proposal that the entry carries, when it could be read.
     pub id: Option<ProposalId>,
-    /// The outcome for whoever proposed it. Opaque to the node.
+    /// The outcome for the proposer. Opaque to the node.
     pub outcome: Bytes,
 }
 

@@ -96,7 +96,7 @@ impl Known {
 
 impl Outcomes {
     fn known(&self) -> MutexGuard<'_, Known> {
-        // Plain values: whatever panicked, they are usable.
+        // Plain values: they stay usable after a panic of any thread that held the lock.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

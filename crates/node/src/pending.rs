@@ -187,7 +187,7 @@ impl Pending {
     }
 
     /// Moves a proposal that a lane does not take, or will not order, to the root. Returns what is to be proposed there,
-    /// if somebody still waits for it.
+    /// if a client still waits for it.
     pub fn move_to_root(&self, id: ProposalId) -> Option<Bytes> {
         let mut table = self.table();
         let waiting = table.waiting.get_mut(&id)?;
@@ -205,14 +205,14 @@ impl Pending {
         moved.into_iter().filter_map(|id| Some((id, self.move_to_root(id)?))).collect()
     }
 
-    /// A group does not take a proposal. If it has moved to another group meanwhile, that one has the word.
+    /// A group does not take a proposal. If it has moved to another group meanwhile, that group decides about it.
     pub fn refuse(&self, group: GroupId, id: ProposalId, reason: Refusal) {
         if self.table().waiting.get(&id).is_some_and(|waiting| waiting.group == group) {
             self.complete([(id, Err(ProposeError::Refused(reason)))]);
         }
     }
 
-    /// Answers proposals. Those that nobody waits for are passed over.
+    /// Answers proposals. Skips those that no client waits for any more.
     pub fn complete(&self, outcomes: impl IntoIterator<Item = (ProposalId, Outcome)>) {
         let mut table = self.table();
         let answers: Vec<_> = outcomes
@@ -327,7 +327,8 @@ impl Drop for Waiter {
             self.pending.times.given_up(self.began.elapsed());
         }
         if let Some(group) = self.pending.leave(self.id) {
-            // When there is no room for it, the proposal is offered on, and its outcome is nobody's.
+            // When the queue has no room for the command, the core goes on offering the proposal, and no client
+            // gets its outcome.
             let _ = self.commands.try_send(Command::Withdraw { group, id: self.id });
         }
     }
@@ -365,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_proposal_is_taken_whatever_its_size_and_a_second_one_of_its_id_is_not() {
+    fn a_lone_proposal_of_any_size_is_taken_and_a_second_one_of_its_id_is_not() {
         let pending = Arc::new(Pending::default());
         let _first = enter(&pending, 1, 5000).unwrap();
         let pending = Arc::new(Pending::default());

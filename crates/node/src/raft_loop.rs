@@ -1,8 +1,8 @@
 //! The raft thread: drives all groups, writes the log, talks to peers.
 //!
-//! One turn takes everything that has arrived, and stores what all of it needs with
-//! one write and one fsync. While the disk works, more arrives: under load the
-//! turns grow by themselves and nobody waits for a timer.
+//! One turn takes everything that has arrived, and stores all of it with one write
+//! and one fsync. While the disk works, more arrives: under load the batches grow by
+//! themselves, and no proposal waits for a timer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl RaftLoop {
             let first = match self.deferred.pop_front().map_or_else(|| self.commands.recv_timeout(wait), Ok) {
                 Ok(command) => Some(command),
                 Err(RecvTimeoutError::Timeout) => None,
-                // The handle is gone without a stop: nobody can ask for anything any more.
+                // The handle was dropped without a stop: no caller can send a command any more.
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let goes_on = self.take(first).map_err(|error| error.to_string())?;
@@ -198,7 +198,8 @@ impl RaftLoop {
         Ok(())
     }
 
-    /// Names those who keep the log for longer than everybody's, once, in the node's log, and in its status.
+    /// Names those who hold a group's log back longer than checkpoints need it: once in the node's log, and in its
+    /// status.
     fn say_who_holds(&mut self, unfinished: &[(RaftId, BTreeMap<GroupId, LogIndex>)]) {
         let mut held = Held::new();
         for (origin, needed) in unfinished {
@@ -285,18 +286,18 @@ impl RaftLoop {
                 return Ok(());
             }
             let durable = self.core.persisted(effects.persist)?;
-            // Before anybody is answered, so that a client finds its own write in the status.
+            // Before any client gets its answer, so that it finds its own write in the status.
             self.publish();
             self.carry_out(durable)?;
             if brings_lanes {
-                // Whoever applies may wait for such an entry, which was ordered before it came.
+                // The apply thread may wait for such an entry: a cut can order it before it arrives here.
                 self.shared.apply_wakes.notify_one();
             }
             if moves_floor {
                 self.release()?;
             }
         }
-        // Whoever waits has been waited for, or has gone.
+        // The lanes are durable. A send fails only when the apply thread has stopped waiting.
         for done in self.created.drain(..) {
             let _ = done.send(());
         }

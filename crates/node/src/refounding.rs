@@ -5,9 +5,9 @@
 //! <data_dir>/refounding/identity   written last: without it, nothing has happened yet
 //! ```
 //!
-//! From the moment that the new identity is durable the node is another one: whatever is interrupted behind it is brought to
-//! its end by the next start. Before, the next start throws the rest away. The former log goes where `superseded.rs` keeps
-//! the files of a node that is to be rebuilt, until the store belongs to the new identity.
+//! The durable new identity is the commit point. When the process ends after it, the next start completes the change;
+//! when the process ends before it, the next start deletes the prepared files. The former log moves to where
+//! `superseded.rs` keeps the files of a node that is to be rebuilt, until the store belongs to the new identity.
 
 use std::fs::File;
 use std::path::Path;

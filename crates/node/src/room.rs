@@ -26,7 +26,7 @@ const RESERVE_BYTES: u64 = 256 << 10;
 /// The reserve is taken when so much else is left.
 const PLENTY_BYTES: u64 = 8 << 20;
 
-/// What is left for others, whatever DuckDB writes: the log, and what DuckDB writes besides rows.
+/// Bytes that stay free when DuckDB writes rows: for the log, and for what DuckDB writes besides rows.
 const LEFT_BYTES: u64 = 4 << 20;
 /// Batches of fewer bytes are kept in memory until the next checkpoint.
 const WRITTEN_BYTES_MIN: u64 = 16 << 10;

@@ -133,7 +133,7 @@ pub(crate) struct Progress {
     pub stop_apply: bool,
     /// The checkpoint thread is to end, after a last checkpoint.
     pub stop_checkpoint: bool,
-    /// Somebody called stop.
+    /// A caller has asked the node to stop.
     pub stopped: bool,
     /// The first local error.
     pub degraded: Option<String>,
@@ -141,13 +141,13 @@ pub(crate) struct Progress {
     pub full: BTreeMap<Writer, String>,
     /// Why the last checkpoint that was due was not made.
     pub postponed: Option<String>,
-    /// Of each group, who keeps its log for longer than everybody's, in words.
+    /// For each group, who holds its log back longer than checkpoints need it, in words.
     pub held: Held,
     /// The groups as the raft thread saw them last.
     pub groups: BTreeMap<GroupId, GroupStatus>,
 }
 
-/// Of each group, who keeps its log, in words.
+/// For each group, who holds its log back, in words.
 pub(crate) type Held = BTreeMap<GroupId, BTreeSet<String>>;
 
 /// What keeps checkpoints away, and with them the log.
@@ -264,7 +264,7 @@ impl Shared {
     }
 
     pub fn progress(&self) -> MutexGuard<'_, Progress> {
-        // Plain values: whatever panicked, they are usable.
+        // Plain values: they stay usable after a panic of any thread that held the lock.
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -308,7 +308,7 @@ impl Shared {
         tracing::error!(reason, "the node is degraded: it applies and accepts nothing until it is restarted");
         progress.degraded = Some(reason.to_owned());
         self.is_degraded.store(true, Ordering::Release);
-        // Under the lock: whoever sees the node degraded finds it closed too.
+        // Under the lock: a thread that sees the node degraded also finds it closed.
         let refusal = ProposeError::Degraded { reason: reason.to_owned() };
         self.pending.close(refusal, &format!("the node is degraded: {reason}"));
         drop(progress);
@@ -414,7 +414,7 @@ impl Shared {
         self.reads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that somebody waits for a read index.
+    /// Registers a reader that waits for a read index.
     pub fn begin_read(&self, tag: u64) -> std::sync::mpsc::Receiver<ReadAnswer> {
         let (sender, receiver) = sync_channel(1);
         self.reads().insert(tag, sender);

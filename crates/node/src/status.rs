@@ -66,7 +66,7 @@ pub struct NodeStatus {
     pub state: NodeState,
     /// Why it does not.
     pub reason: Option<String>,
-    /// Who keeps the log of the group for longer than everybody's, in words.
+    /// Who holds the log of the group back longer than checkpoints need it, in words.
     pub log_held_by: Vec<String>,
 }
 
@@ -217,7 +217,7 @@ fn state_of(progress: &Progress, group: &GroupStatus) -> (NodeState, Option<Stri
     if progress.stopped {
         return (NodeState::Stopped, None);
     }
-    // A lane that was dropped needs none, unless somebody asks for it.
+    // A dropped lane needs a leader only while a member asks for its entries.
     if group.leader.is_none() && exists(progress, group.group) {
         return (NodeState::Joining, Some("the group has no leader yet".to_owned()));
     }

@@ -5,8 +5,8 @@
 //! <data_dir>/superseded/    what it had; kept until its new store is its own
 //! ```
 //!
-//! Nothing is deleted before the rebuilt node is whole: should the cluster be lost meanwhile, the files are still there.
-//! The identity moves last. As long as it is in its place, whatever was interrupted begins again.
+//! Nothing is deleted before the rebuilt node is complete: if the cluster is lost meanwhile, the files are still there.
+//! The identity moves last. As long as it is in its place, the next start repeats an interrupted move.
 
 use std::fs::File;
 use std::path::Path;

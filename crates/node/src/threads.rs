@@ -39,7 +39,7 @@ pub(crate) fn spawn(
 
 /// Runs `body`; a panic in it degrades the node.
 pub(crate) fn contain(shared: &Shared, name: &str, body: impl FnOnce()) {
-    // Unwind safety: after a panic the node serves nothing any more, so nobody looks at
+    // Unwind safety: after a panic the node serves nothing any more, so no thread reads
     // what `body` left half done, except through locks around plain values.
     if let Err(payload) = catch_unwind(AssertUnwindSafe(body)) {
         let text = payload.downcast_ref::<String>().map(String::as_str);

@@ -81,7 +81,7 @@ fn each_way_in_which_a_proposal_can_end_has_its_own_count() {
     ));
     assert!(matches!(node.propose(GroupId::ROOT, second, large, &|| true), Err(ProposeError::Interrupted)));
     waiter.wait(Duration::from_millis(10), &never).unwrap_err();
-    drop(node.propose(GroupId::ROOT, second, encode(second, "nobody waits for it"), &never).unwrap());
+    drop(node.propose(GroupId::ROOT, second, encode(second, "no client waits now"), &never).unwrap());
     node.wait_applied(LogIndex(2), LONG, &never).unwrap();
     control.apply_slow.store(0, Ordering::Relaxed);
     write(&node, "small").unwrap();

@@ -121,7 +121,7 @@ fn sixteen_proposers_share_log_writes_and_batches() {
 }
 
 #[test]
-fn whoever_was_answered_is_in_every_image_that_a_kill_could_leave() {
+fn an_answered_write_is_in_every_image_that_a_kill_could_leave() {
     let folder = tempfile::tempdir().unwrap();
     let config = NodeConfig {
         checkpoint_log_bytes: 20_000,

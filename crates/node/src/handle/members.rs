@@ -60,7 +60,7 @@ impl NodeHandle {
 
     /// Asks this node to hand leadership to another voter.
     pub fn transfer_leader(&self, to: RaftId) {
-        // A node that has stopped leads nobody.
+        // The send fails only when the node has stopped; then it leads no group.
         let _ = self.commands.send(Command::Transfer { to });
     }
 

@@ -1,4 +1,4 @@
-//! A histogram that costs its writer two atomic additions, and nobody a lock or an allocation.
+//! A histogram that costs its writer two atomic additions. It takes no lock, and recording allocates nothing.
 //!
 //! It is recorded on the threads that every write goes through. A reader may see a value in its bucket and not in the
 //! sum yet; the next reading has both. The count is made from the buckets, so that those two always agree, as

@@ -1,7 +1,7 @@
 //! What a node measures about itself while it works. `docs/metrics.md` describes each name.
 //!
-//! Whoever works records into a [`Histogram`] or a counter; whoever asks gets [`Sample`]s. There is no registry and no
-//! thread: the measurements live where they are taken, and die with the node.
+//! The code that does the work records into a [`Histogram`] or a counter; a reader gets [`Sample`]s. There is no
+//! registry and no thread: the measurements live where they are taken, and die with the node.
 
 mod histogram;
 
@@ -83,7 +83,7 @@ impl ProposalTimes {
         histogram.record_time(time);
     }
 
-    /// Whoever proposed does not want to know how it ends.
+    /// The caller has stopped waiting for the outcome, which counts as unknown.
     pub fn given_up(&self, time: Duration) {
         self.unknown.record_time(time);
     }

@@ -302,7 +302,7 @@ pub fn write(node: &NodeHandle, text: &str) -> Result<String, ProposeError> {
 pub fn image(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("log")).unwrap();
-    // The store first: whatever position it is at, the log copied later reaches at least as far.
+    // The store first: the log, which is copied later, reaches at least as far as the store's position.
     for name in ["identity", "model"] {
         let _ = std::fs::copy(folder.join(name), copy.path().join(name));
     }
