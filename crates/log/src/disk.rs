@@ -8,7 +8,7 @@
 //!   order; a sector may also keep a prefix of its new bytes;
 //! - bytes that were never written read as zero, or lie beyond the file's end;
 //! - a sector that is written again with the same leading bytes keeps those bytes
-//!   whatever happens (no disk tears bytes that do not change);
+//!   in every crash (no disk tears bytes that do not change);
 //! - until [`Disk::sync_directory`] returns, a crash may undo any creation,
 //!   removal or rename on its own;
 //! - a failed write or sync leaves the touched range in an unknown state;

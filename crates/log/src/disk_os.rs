@@ -41,8 +41,8 @@ impl DiskOs {
     }
 }
 
-/// The file under a descriptor that nothing writes to by its number. A process that has closed its standard output gives that
-/// number to the next file, and whatever prints would print into it.
+/// The file under a descriptor above those of the standard streams. A process that has closed its standard output
+/// gives that number to the next file that it opens, and all code that prints would write into this file.
 fn off_standard_streams(file: File) -> io::Result<File> {
     // A clone is never one of the three.
     if file.as_raw_fd() <= STANDARD_ERROR { file.try_clone() } else { Ok(file) }

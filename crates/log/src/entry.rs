@@ -50,7 +50,7 @@ pub struct GroupEntry {
 pub struct HardState {
     /// Latest term that was seen.
     pub term: Term,
-    /// Who got this member's vote in that term; 0 for nobody.
+    /// The candidate that this member voted for in that term; 0 for none.
     pub vote: RaftId,
     /// Highest index known to be committed.
     pub commit: LogIndex,

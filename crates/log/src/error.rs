@@ -44,7 +44,7 @@ pub enum Error {
          with an empty folder: with peers it is rebuilt from its cluster"
     )]
     Missing,
-    /// The log belongs to somebody else.
+    /// The log belongs to another node, another cluster, or another incarnation.
     #[error("'{name}' belongs to {found}, but this is {expected}: choose the right folder")]
     Foreign {
         /// The file.

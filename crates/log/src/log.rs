@@ -313,7 +313,7 @@ impl<D: Disk> Log<D> {
         // The floors that make them unnecessary must outlive them.
         self.sync().map_err(|error| self.shared.poison(error))?;
         for number in gone {
-            // Oldest first: whatever a crash leaves of them, the chain that is needed has no gap.
+            // Oldest first: after a crash, the remaining segments and those still needed form a chain without a gap.
             let name = SegmentHeader::file_name(number);
             self.disk.remove(&name).map_err(Error::disk("remove", &name))?;
             self.sizes.remove(&number);

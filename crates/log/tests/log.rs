@@ -289,7 +289,7 @@ fn an_interrupted_rotation_is_undone_and_a_lost_seal_before_written_batches_is_r
     assert!(error.to_string().contains("the segment ends early"), "{error}");
     assert_eq!(image.contents(), unsealed);
 
-    // Without that write, nobody has been told anything about segment 2.
+    // Without that write, the log has acknowledged nothing in segment 2.
     let bytes = unsealed.get_mut(second).unwrap();
     let batches: Vec<usize> =
         bytes.windows(4).enumerate().filter(|(_, window)| window == b"qbat").map(|(at, _)| at).collect();
@@ -304,7 +304,7 @@ fn an_interrupted_rotation_is_undone_and_a_lost_seal_before_written_batches_is_r
 }
 
 #[test]
-fn a_log_of_somebody_else_of_the_future_or_of_nobody_is_refused() {
+fn a_foreign_log_one_of_a_later_format_and_a_missing_one_are_refused() {
     let disk = DiskMemory::default();
     assert!(matches!(Log::open(disk.clone(), config(), &identity()), Err(Error::Missing)));
     drop(Log::create(disk.clone(), config(), &identity()).unwrap());

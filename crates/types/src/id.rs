@@ -38,7 +38,7 @@ impl NodeId {
         for byte in self.0.bytes().chain([0]).chain(incarnation.to_le_bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
-        // Zero means "nobody" in Raft.
+        // Zero means "no node" in Raft.
         RaftId(hash.max(1))
     }
 }
@@ -82,7 +82,7 @@ number! {
     Term
 }
 number! {
-    /// A member of a Raft group as Raft knows it; 0 means "nobody". See [`NodeId::raft_id`].
+    /// The id of a member of a Raft group in Raft; 0 means "no node". See [`NodeId::raft_id`].
     RaftId
 }
 
