@@ -10,9 +10,9 @@ use crate::Error;
 /// Most bytes of a configuration, a certificate, a key or a token. A chain of four certificates has about 10 kB.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Mode of what only its owner may read.
+/// Mode of a file that only its owner may read.
 pub const PRIVATE: u32 = 0o600;
-/// Mode of what everybody may read.
+/// Mode of a file that all users may read.
 pub const PUBLIC: u32 = 0o644;
 
 /// Reads a whole file of at most [`FILE_BYTES_MAX`] bytes.
@@ -59,7 +59,7 @@ pub fn write_all(folder: &Path, files: &[NewFile], force: bool) -> Result<(), Er
     Ok(())
 }
 
-/// A replaced file is replaced by rename, so that whoever reads it sees the old one or the new one.
+/// Replaces an existing file by rename, so that a reader sees the old one or the new one.
 fn write(path: &Path, file: &NewFile, force: bool) -> Result<(), Error> {
     let target = if force { path.with_extension("new") } else { path.to_path_buf() };
     let about = |source| Error::of_file(&target, source);

@@ -8,7 +8,7 @@ use crate::ExitCode;
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// It works, and somebody should know.
+    /// It works, and the operator should know of it.
     Warning,
     /// It does not work, or is not safe.
     Error,
@@ -102,7 +102,7 @@ rules! {
     TlsRequired = "tls_required" Error,
     /// The node listens beyond this machine without TLS.
     PlainBeyondLoopback = "plain_beyond_loopback" Error,
-    /// The admin face, which asks nobody for a token, listens beyond this machine.
+    /// The admin face, which requires no token, listens beyond this machine.
     AdminBeyondLoopback = "admin_beyond_loopback" Warning,
     /// A certificate file holds no certificate.
     CertificateUnreadable = "certificate_unreadable" Error,

@@ -1,7 +1,7 @@
 //! What surrounds a node and needs no database: certificates, configuration, status, metrics, and the admin HTTP face.
 //!
-//! Both programs of this project, `quackd` and `quackctl`, are thin over this crate. It must not know DuckDB: whatever
-//! `quackd` learns by SQL arrives here as a [`status::Table`] of texts.
+//! Both programs of this project, `quackd` and `quackctl`, are thin layers over this crate. It must not know DuckDB:
+//! `quackd` passes the results of its SQL queries here as a [`status::Table`] of texts.
 //!
 //! - [`certificate`]: a development authority, node certificates, and the check of the cluster's certificate rule.
 //! - [`config`]: the keys of `node.yaml`, the rules they must obey, alone and together, and configurations for trying.

@@ -236,7 +236,7 @@ const MISTAKES: &[(&str, Plant, &[Rule])] = &[
         &[Rule::MissingKey, Rule::TlsRequired],
     ),
     (
-        "metrics for everybody",
+        "metrics for other machines",
         |c| c.replace("n1.yaml", "metrics:\n  host: 127.0.0.1", "metrics:\n  host: 0.0.0.0"),
         &[Rule::AdminBeyondLoopback],
     ),
@@ -284,7 +284,7 @@ const MISTAKES: &[(&str, Plant, &[Rule])] = &[
         &[Rule::KeyDoesNotMatch],
     ),
     (
-        "a key that everybody reads",
+        "a key that all users can read",
         |c| fs::set_permissions(c.path("certs/n1.key"), fs::Permissions::from_mode(0o644)).unwrap(),
         &[Rule::KeyReadableByOthers],
     ),
@@ -433,9 +433,9 @@ fn nodes_agree_while_one_authority_replaces_another() {
 fn no_finding_shows_the_token() {
     let cluster = Cluster::new(3);
     fs::write(cluster.path("certs/token"), "guess-me").unwrap();
-    cluster.replace("n1.yaml", "cp_metadata_token_path: certs/token", "cp_metadata_token: tell-nobody");
+    cluster.replace("n1.yaml", "cp_metadata_token_path: certs/token", "cp_metadata_token: keep-secret");
     let (configurations, findings) = validate(&cluster.files, unix_seconds_now());
     let text = format!("{findings:?} {configurations:?}");
     assert!(findings.iter().any(|finding| finding.rule == Rule::TokenDiffers));
-    assert!(!text.contains("guess-me") && !text.contains("tell-nobody"), "{text}");
+    assert!(!text.contains("guess-me") && !text.contains("keep-secret"), "{text}");
 }

@@ -17,9 +17,9 @@ use super::pem;
 use crate::files::{self, NewFile, PRIVATE, PUBLIC};
 use crate::{Error, Rule};
 
-/// Days that an authority is valid when nothing else is asked: ten years, longer than anybody tries something.
+/// Days that an authority is valid by default: ten years, longer than any trial of the software.
 pub const AUTHORITY_DAYS: u32 = 3650;
-/// Days that a node's certificate is valid when nothing else is asked.
+/// Days that a node's certificate is valid by default.
 pub const NODE_DAYS: u32 = 365;
 /// Most days that can be asked for: a century.
 const DAYS_MAX: u32 = 36_500;

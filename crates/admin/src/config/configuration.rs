@@ -1,4 +1,4 @@
-//! What a node is started with, whichever way it was told.
+//! The configuration that a node starts with, from any source.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ pub struct AdminFace {
 impl AdminFace {
     /// Port when none is given.
     pub const PORT: u16 = 8081;
-    /// Host when none is given: nobody else reaches it.
+    /// Host when none is given: no other machine reaches it.
     pub const HOST: &str = "127.0.0.1";
     /// [`refresh`](Self::refresh) when none is given. The figures are cheap to take, and a scraper comes every 10 to
     /// 60 seconds.

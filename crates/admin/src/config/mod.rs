@@ -1,7 +1,7 @@
 //! The configuration of a node: its keys, how they are read, and the rules they obey.
 //!
-//! Reading never stops at the first mistake: every one becomes a [`Finding`](crate::Finding), and whoever starts a node
-//! or checks a set of files sees them all.
+//! Reading never stops at the first mistake: every mistake becomes a [`Finding`](crate::Finding), and an operator who
+//! starts a node or checks a set of files sees them all.
 
 mod cluster_rules;
 mod configuration;

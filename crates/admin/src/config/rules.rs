@@ -120,8 +120,8 @@ fn check_reach(configuration: &Configuration, add: &mut impl FnMut(Rule, String)
     let local = quack_net::Endpoint::new(&admin.host, admin.port).is_ok_and(|endpoint| endpoint.is_local());
     if !local {
         let message = format!(
-            "metrics.host {} is reached by other machines, and health and metrics ask nobody for a token: keep it \
-             inside a protected network",
+            "other machines can reach metrics.host {}, and health and metrics require no token: keep it inside a \
+             protected network",
             admin.host
         );
         add(Rule::AdminBeyondLoopback, message);

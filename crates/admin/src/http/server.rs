@@ -1,9 +1,9 @@
 //! `GET /health`, `/ready`, `/metrics` and `/status`, on a port of their own.
 //!
-//! An answer is made of what lies on the [`Board`]: it never waits for the database. Connections are bounded in number,
-//! and each in size and time; every request has a connection of its own, so that a silent one holds nothing for long.
-//! Nobody is asked for a token: the face listens at the loopback address unless it is told otherwise, changes nothing,
-//! and shows no secret. Web pages are refused, as on the port of the node.
+//! The server answers from the [`Board`]: it never waits for the database. Connections are bounded in number, and each
+//! in size and time; every request has a connection of its own, so that a silent client holds nothing for long.
+//! The server requires no token: by default it listens at the loopback address; it changes nothing and shows no secret.
+//! It refuses web pages, as the port of the node does.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
@@ -77,7 +77,7 @@ impl AdminServer {
 impl Drop for AdminServer {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            // The thread has ended by itself when nobody receives.
+            // The send fails only when the thread has already ended by itself.
             let _ = stop.send(());
         }
         if let Some(thread) = self.thread.take()
@@ -121,7 +121,7 @@ async fn accept(listener: TcpListener, face: Arc<Face>) {
                 .keep_alive(false)
                 .max_buf_size(HEAD_BYTES_MAX)
                 .serve_connection(TokioIo::new(stream), service);
-            // Whoever asks and goes away, or never asks, is of no interest.
+            // An error means only that the client went away, or never sent a request.
             let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
         });
     }

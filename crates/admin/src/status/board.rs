@@ -95,7 +95,7 @@ impl Board {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells what the process is doing now. A process that stops does not serve again, whoever is late to tell.
+    /// Sets the phase of the process. Once it is stopping, a late call from another thread has no effect.
     pub fn set_phase(&self, phase: Phase) {
         let mut state = self.lock();
         if state.phase == Phase::Stopping {

@@ -1,6 +1,6 @@
 //! A table as a node answers it: columns with names and types, rows of texts.
 //!
-//! Columns are looked up by name, and those that nobody here knows are carried along: a newer extension may say more.
+//! Columns are looked up by name. Columns that this crate does not know are kept: a newer extension may add some.
 
 use serde_json::{Map, Value};
 
