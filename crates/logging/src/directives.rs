@@ -4,13 +4,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::Error;
 
-/// The parser below takes numbers too, and nothing at all; nobody would guess what those mean.
+/// The parser below also takes numbers, and an empty level; no operator could guess what those mean.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// Whether this can be given to [`start`](crate::start).
 ///
-/// A directive must name a level. A target alone would be everything of it, and a level that is misspelt would be a
-/// target that nobody has: a log without lines.
+/// A directive must name a level. A target alone would log everything of it, and a misspelt level would be a target
+/// that no event has: a log without lines.
 ///
 /// # Errors
 /// [`Error::Directive`] for the first part that is wrong.

@@ -6,7 +6,7 @@
 //! The host may fork, exit or end its threads in any order. Nothing here holds a lock, has a thread, or buffers a line;
 //! a line is one `write`. Logging never fails its caller: a line that cannot be written is lost.
 //!
-//! What it does not know: who logs what. Whoever logs keeps tokens and keys out.
+//! What it does not know: who logs what. The code that logs keeps tokens and keys out of its events.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![warn(missing_docs)]
@@ -123,7 +123,7 @@ impl Settings {
 pub fn start(directives: &str, format: Format) -> Result<(), Error> {
     let filter = directives::parse(directives)?;
     let lines = line::Lines::layer(format);
-    // Whoever came first stays.
+    // It fails when a subscriber is installed already: the first one stays.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     Ok(())
 }

@@ -68,7 +68,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Lines<S> {
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines<S> {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         // The layer keeps a buffer for each thread, and panics on a thread that ends and has given its buffer back.
-        // Whoever ends a server there must not be stopped by a line. There is nobody to tell.
+        // Such a thread may be ending a server: a log line must not stop it. The error has no place to go.
         let _ = catch_unwind(AssertUnwindSafe(|| self.0.on_event(event, context)));
     }
 }

@@ -97,8 +97,8 @@ fn a_thread_that_logs_while_it_ends_ends() {
 }
 
 #[test]
-fn a_line_that_cannot_be_written_is_lost_and_harms_nobody() {
-    let Some(lines) = lines_of("a_line_that_cannot_be_written_is_lost_and_harms_nobody", || {
+fn a_line_that_cannot_be_written_is_lost_and_does_no_harm() {
+    let Some(lines) = lines_of("a_line_that_cannot_be_written_is_lost_and_does_no_harm", || {
         start("info", Format::Text).unwrap();
         // Standard error that takes no writing.
         let null = std::fs::File::open("/dev/null").unwrap();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Names a session (the protocol calls it a connection): 32 upper-case hexadecimal
-/// digits, drawn by the server. Whoever knows it may use the session, so it is a
+/// digits, drawn by the server. A client that knows it may use the session, so it is a
 /// secret: `Debug` shows its first digits only.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(String);

@@ -1,4 +1,4 @@
-//! Decoding allocates in proportion to the input, whatever the input claims.
+//! Decoding allocates in proportion to the size of the input, not to the sizes that the input claims.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Whatever is encoded decodes to itself; whatever is not a message is an error and no panic.
+//! Each encoded message decodes to itself; bytes that are no message give an error and no panic.
 
 #![allow(clippy::unwrap_used)]
 

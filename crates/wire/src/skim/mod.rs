@@ -23,7 +23,7 @@ use logical_type::Shape;
 
 /// Most rows in one chunk: as many BIGINTs as fill the largest request. DuckDB itself makes chunks
 /// of up to 2048 rows, its vector size; other clients have been seen to send whole record batches in
-/// one, and the stock server takes them. Whoever passes a chunk on must cut it.
+/// one, and the stock server takes them. Code that passes a chunk on must cut it.
 pub const CHUNK_ROWS_MAX: u64 = quack_types::limits::REQUEST_BYTES_MAX as u64 / 8;
 
 /// Most levels that a type may be nested. Types in use have a handful.
