@@ -134,7 +134,7 @@ impl Connections {
     /// Waits until no connection of a client is open. Only after [`stop`](Self::stop).
     pub(crate) async fn closed(&self) {
         let all = self.dispatcher.limits().connections_max.try_into().unwrap_or(u32::MAX);
-        // Fails when the semaphore is closed, which nobody does.
+        // Fails only when the semaphore is closed, and no code closes it.
         drop(self.client_places.acquire_many(all).await);
     }
 
@@ -223,7 +223,7 @@ impl Connections {
     async fn serve_peer(&self, tls: &Tls, face: &Arc<PeerFace>, stream: TlsStream, stranger: Stranger) {
         let proven = tls.peer(&stream);
         let Ok(node) = proven.clone() else {
-            // It is told why, and stays a stranger. Whatever frames it sends instead end with these bytes.
+            // The peer hears why, and stays a stranger. The server reads no more than these bytes of its frames.
             let (read, write) = tokio::io::split(stream);
             face.serve(tokio::io::join(read.take(UNPROVEN_BYTES_MAX), write), proven).await;
             return drop(stranger);

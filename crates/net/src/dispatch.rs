@@ -321,8 +321,8 @@ impl Dispatcher {
         self.call(&self.calls, session, turn, call).await
     }
 
-    /// Closes a session. It leaves the table only when its call really begins: whoever waits for that
-    /// may go away, and then the session is still there to be closed by somebody else.
+    /// Closes a session. The session leaves the table only when the call that closes it begins: the task that waits
+    /// for this call may be dropped, and then another task can still close the session.
     async fn close(&self, session: Arc<Session>, turn: Turn) -> Result<(), ServiceError> {
         let (id, sessions) = (session.id.clone(), self.sessions.clone());
         let call = move |service: &dyn Service, turn: &mut Turn| {
@@ -391,7 +391,7 @@ impl Dispatcher {
         self.close_session(session, turn).await;
     }
 
-    /// Closes a session that nobody has asked to close.
+    /// Closes a session without a request of its client.
     pub(crate) async fn close_session(&self, session: Arc<Session>, turn: Turn) {
         if let Err(error) = self.close(session, turn).await {
             tracing::warn!(%error, "closing a session has failed");

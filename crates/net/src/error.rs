@@ -20,7 +20,7 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// The address can be reached from other machines, and nobody has said that this is meant.
+    /// Other machines can reach the address, and the operator has not allowed that explicitly.
     #[error(
         "'{host}' is not a loopback address, and this server speaks plain HTTP: tokens and data would \
          cross the network unencrypted; listen on localhost, give cert_file, key_file and client_ca_file for TLS, \
@@ -46,7 +46,7 @@ pub enum Error {
          leave the peers out"
     )]
     PeersWithoutTls,
-    /// Nobody could connect.
+    /// No client could connect.
     #[error(
         "require_tls switches plain HTTP off, and there is no TLS: no client could connect; give cert_file, key_file and \
          client_ca_file, or leave require_tls out"

@@ -110,7 +110,7 @@ impl PeerFace {
             Err(_) => return tracing::debug!("a peer's connection has failed: it says nothing"),
         };
         if let Ok(node) = &proven {
-            // Whoever comes can be reached, most likely: a restarted node is found again at once.
+            // A peer that connects can most likely be reached, too: this node finds a restarted node again at once.
             self.peers.nudge(node);
         }
         let proven = Arc::new(proven);
@@ -119,7 +119,7 @@ impl PeerFace {
         let mut closing = false;
         let alive = keep_alive(connection.ping_pong(), &self.limits, |_| {});
         let mut alive = std::pin::pin!(alive);
-        // Whoever has proved nothing, or is refused, has no more than this for its last words.
+        // Limits how long the connection stays open when the peer has proved nothing, or is refused.
         let mut last_words = std::pin::pin!(sleep(self.limits.connect_time_max));
         let mut hung_up = proven.is_err();
         loop {
@@ -179,7 +179,7 @@ impl PeerFace {
     fn log(&self, node: Option<&NodeId>, refusal: &Refusal) {
         let (status, text) = (refusal.status.as_u16(), &refusal.text);
         if refusal.status != StatusCode::FORBIDDEN {
-            // An answer among others, which ends with whoever has asked.
+            // An ordinary answer to one request: the peer that asked handles it.
             return tracing::debug!(peer = ?node, status, text, "a peer's request is refused");
         }
         let mut logged = lock(&self.logged);

@@ -1,6 +1,6 @@
 //! Frames in a stream of bytes: a u32 little-endian length, then so many bytes.
 //!
-//! Sans-io. Whoever sends a frame has it for one write with others; whoever receives gets them whole, in order.
+//! Sans-io. A sender puts several frames into one write; a receiver gets whole frames, in order.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 

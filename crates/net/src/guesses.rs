@@ -3,10 +3,10 @@
 //! A right token that arrives without delay tells a guesser as much as a wrong one, so a delay of refusals alone
 //! slows nothing: a guesser would hang up and try again. Here a token waits **before** it is compared, once its
 //! address has shown several wrong ones. What keeps honest clients from noticing:
-//! - an address without wrong tokens in the last hour does not wait, whatever others do;
+//! - an address without wrong tokens in the last hour does not wait, even while other addresses guess;
 //! - the same wrong token again is no new guess: it is refused at once, and costs nothing. A client that was set up
 //!   with an old token and tries for ever delays nothing for its neighbours;
-//! - sessions that are open are not concerned.
+//! - open sessions are not affected.
 //!
 //! What lives here: who must wait, for how long. What it does not know: connections, timers, the protocol.
 

@@ -26,7 +26,7 @@ use call::Call;
 use connect::{Connected, connect};
 use link::{Link, State};
 
-/// Longest deadline of a call. Whoever needs more asks again.
+/// Longest deadline of a call. A caller that needs more time calls again.
 const DEADLINE_MAX: Duration = Duration::from_secs(3600);
 /// What a call's answer may need from the network's thread to the caller's.
 const HAND_OVER_TIME: Duration = Duration::from_secs(1);
@@ -235,7 +235,7 @@ impl Peers {
     ) -> Result<Bytes, CallError> {
         let (sender, receiver) = sync_channel(1);
         self.0.runtime.spawn(async move {
-            // Nobody listens when the caller's thread has given up.
+            // The send fails only when the caller's thread has stopped waiting.
             let _ = sender.send(call.await);
         });
         let answer = receiver.recv_timeout(deadline.min(DEADLINE_MAX) + HAND_OVER_TIME);

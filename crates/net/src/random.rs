@@ -5,7 +5,7 @@ use std::io;
 use quack_wire::SessionId;
 use subtle::ConstantTimeEq;
 
-/// 16 bytes that nobody can guess.
+/// 16 bytes that no client can guess.
 pub(crate) fn random_bytes() -> io::Result<[u8; 16]> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;

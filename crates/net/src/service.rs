@@ -78,7 +78,7 @@ pub trait Service: Send + Sync + 'static {
     fn is_in_transaction(&self, session: &str) -> bool;
 
     /// Closes a session: its client has said so, has been silent for too long, or the server stops.
-    /// An open transaction is rolled back. The session is gone whatever this returns.
+    /// Rolls an open transaction back. The session is gone even when this returns an error.
     fn disconnect(&self, session: &str) -> Result<(), ServiceError>;
 
     /// Interrupts what the session is running now: its client has gone away, or the server stops.

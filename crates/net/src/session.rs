@@ -91,7 +91,7 @@ pub(crate) struct Session {
     in_transaction: AtomicBool,
 }
 
-/// The right to make calls in a session. Whoever waits gets it in the order of asking.
+/// The right to make calls in a session. Waiting requests get it in the order in which they asked.
 pub(crate) type Turn = OwnedMutexGuard<SessionState>;
 
 impl Session {
@@ -152,7 +152,7 @@ impl Session {
         Some(turn)
     }
 
-    /// The session's lock if nobody has it or waits for it.
+    /// The session's lock, if no request holds it or waits for it.
     pub(crate) fn try_turn(&self) -> Option<Turn> {
         self.state.clone().try_lock_owned().ok()
     }

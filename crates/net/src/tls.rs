@@ -88,7 +88,7 @@ impl Tls {
         Ok(true)
     }
 
-    /// The same as [`reload`](Self::reload), for a server that has nobody to return an error to.
+    /// The same as [`reload`](Self::reload), for a server that has no caller to return an error to: it logs the error.
     pub(crate) fn reload_or_warn(&self) {
         match self.reload() {
             Ok(true) => tracing::info!(node = %self.0.own, "new certificates are in use"),

@@ -51,7 +51,7 @@ fn frames_of_every_size_arrive_whole() {
     wait_until("all frames are there", || nodes[1].recorder.count() == sent.len());
     assert!(nodes[1].recorder.frames_of("a") == sent);
     assert!(!nodes[0].send(&nodes[1], vec![0; (34 << 20) + 1]), "a frame beyond the limit");
-    assert!(!nodes[0].peers().send(&id("nobody"), Bytes::new()));
+    assert!(!nodes[0].peers().send(&id("unknown"), Bytes::new()));
     assert!(!nodes[0].peers().send(&id("a"), Bytes::new()), "a node has no way to itself");
 }
 
@@ -70,7 +70,7 @@ fn calls_are_answered_by_the_node_that_is_called() {
     let error = peers.call(&b, "panic", Bytes::new(), WAIT).unwrap_err();
     assert!(matches!(&error, CallError::Refused { text, .. } if text.contains("panicked")), "{error}");
     assert_eq!(peers.call(&b, "who", Bytes::new(), WAIT).unwrap(), "a", "the node has survived");
-    let error = peers.call(&id("nobody"), "who", Bytes::new(), WAIT).unwrap_err();
+    let error = peers.call(&id("unknown"), "who", Bytes::new(), WAIT).unwrap_err();
     assert!(matches!(error, CallError::Unreachable { .. }), "{error}");
     for method in ["", "a/b", "a?b", &"x".repeat(65)] {
         assert!(matches!(peers.call(&b, method, Bytes::new(), WAIT), Err(CallError::Refused { .. })));
@@ -173,8 +173,8 @@ fn a_peer_that_does_not_take_messages_makes_the_queue_full_and_not_longer() {
     while refused < 100 {
         if a.send(b, frame(sent)) {
             (sent, refused) = (sent + 1, 0);
-            // What both sides, the connection and the system may hold is far below that.
-            assert!(sent < 400, "{sent} frames of 100 kB were taken by somebody");
+            // The queues of both sides, the connection and the system hold far less than that.
+            assert!(sent < 400, "the queues took {sent} frames of 100 kB");
         } else {
             refused += 1;
             thread::sleep(Duration::from_millis(5));
@@ -223,7 +223,7 @@ fn a_node_that_was_killed_is_found_again_and_what_waited_for_it_is_dropped() {
     let error = in_flight.join().unwrap().unwrap_err();
     assert!(matches!(error, CallError::Broken { .. }) && error.outcome_unknown(), "{error}");
     eventually("it is seen", || !a.connected());
-    assert!(a.send(&b, "forgotten"), "a frame is queued while nobody knows better");
+    assert!(a.send(&b, "forgotten"), "the sender queues a frame until it knows that the peer is gone");
     eventually("it is dropped", || a.peers().status()[0].queued_bytes == 0);
     let error = a.peers().call(&id("b"), "who", Bytes::new(), WAIT).unwrap_err();
     assert!(matches!(error, CallError::Unreachable { .. }) && !error.outcome_unknown(), "{error}");
@@ -262,7 +262,7 @@ fn a_node_that_vanishes_without_a_word_is_noticed() {
 }
 
 #[test]
-fn a_server_stops_whatever_its_peers_are_doing_and_leaves_nothing_behind() {
+fn a_server_stops_while_its_peers_are_busy_and_leaves_nothing_behind() {
     let (_, mut nodes) = cluster(&["a", "b"]);
     let b = nodes.pop().unwrap();
     let a = &nodes[0];
@@ -284,11 +284,11 @@ fn a_server_stops_whatever_its_peers_are_doing_and_leaves_nothing_behind() {
     assert!(matches!(call(&peers).join().unwrap(), Err(CallError::Unreachable { .. })));
     peers.set_addresses(&[a.address()]);
     assert!(peers.status().is_empty());
-    // The thread that was in the host's hands is the last to go; what waited behind its frame is not delivered.
+    // The thread that runs in the host ends last; the frames that waited behind its frame are not delivered.
     let recorder = b.recorder.clone();
     drop(b);
     recorder.close_gate(false);
-    eventually("nobody holds the host", || std::sync::Arc::strong_count(&recorder) == 1);
+    eventually("no thread holds the host", || std::sync::Arc::strong_count(&recorder) == 1);
     assert!(recorder.count() <= 1, "{}", recorder.count());
 }
 
@@ -383,7 +383,7 @@ fn frames_that_are_none_end_the_stream_with_the_reason() {
     assert_eq!(answer.unwrap().0, 400);
     let (_, text) = raw().request(to_messages(), &[b"\x05\0\0\0panic"], false).unwrap();
     assert!(text.contains("internal error"), "also when nothing comes behind it: {text}");
-    // Nobody else has suffered.
+    // The connections of other nodes are not affected.
     assert!(nodes[0].connected() && nodes[0].send(&nodes[1], "x"));
     eventually("it arrives", || nodes[1].recorder.frames_of("a") == ["x"]);
 }

@@ -13,7 +13,7 @@ use super::{PeerFace, Refusal, head};
 use crate::h2_io::{DEADLINE_HEADER, Unreceived, receive_all, send_all};
 use crate::server::in_call;
 
-/// Longest deadline. Whoever needs more asks again.
+/// Longest deadline. A caller that needs more time calls again.
 const DEADLINE_MAX: Duration = Duration::from_secs(3600);
 
 impl PeerFace {
@@ -60,7 +60,7 @@ impl PeerFace {
             let text = format!("the answer to call '{method}' is too long: it has {} bytes", answer.len());
             return Err(Refusal::new(StatusCode::INSUFFICIENT_STORAGE, text));
         }
-        // Whoever has gone has gone.
+        // Errors are ignored: the caller may have gone.
         if let Ok(mut stream) = respond.send_response(head(StatusCode::OK), answer.is_empty())
             && !answer.is_empty()
         {

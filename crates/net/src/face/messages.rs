@@ -147,7 +147,7 @@ impl PeerFace {
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
             while let Some((frame, _room)) = frames.blocking_recv() {
-                // What has not been taken then is nobody's any more.
+                // Frames that are still queued when the server stops are dropped.
                 if *stopping.borrow() {
                     return;
                 }

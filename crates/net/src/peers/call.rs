@@ -54,7 +54,7 @@ impl Call {
         CallError::Broken { node: self.node.clone(), reason: error.to_string() }
     }
 
-    /// Makes the call on a connection that somebody else drives.
+    /// Makes the call on a connection that another task drives.
     pub(super) async fn run(self, requests: SendRequest<Bytes>) -> Result<Bytes, CallError> {
         let mut requests = match timeout_at(self.deadline, requests.ready()).await {
             Ok(Ok(requests)) => requests,

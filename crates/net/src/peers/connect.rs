@@ -34,7 +34,7 @@ pub(super) async fn connect(
     let socket = step(time, "no connection", socket(endpoint)).await.map_err(|text| at(endpoint, &text))?;
     let stream = step(time, "no TLS", tls.connect(socket, node)).await.map_err(|text| at(endpoint, &text))?;
     if stream.get_ref().1.alpn_protocol() != Some(ALPN_PEER) {
-        return Err(at(endpoint, "whoever answers there does not speak the peer protocol (no HTTP/2)"));
+        return Err(at(endpoint, "the server there does not speak the peer protocol (no HTTP/2)"));
     }
     let chain = chain_of(stream.get_ref().1.peer_certificates());
     let mut builder = Builder::new();

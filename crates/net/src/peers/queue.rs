@@ -44,7 +44,7 @@ impl Queue {
         waiting.frames.push_back(frame);
         let first = waiting.frames.len() == 1;
         drop(waiting);
-        // Whoever empties takes all that is there before it waits again.
+        // The task that empties the queue takes all frames before it waits again: only the first one has to wake it.
         if first {
             self.filled.notify_one();
         }

@@ -140,7 +140,7 @@ fn server(
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(key);
-    // Peers offer HTTP/2 alone. Whoever offers both is a client (a browser, curl).
+    // Peers offer HTTP/2 alone. A program that offers both is a client (a browser, curl).
     server.alpn_protocols = vec![ALPN_CLIENT.to_vec(), ALPN_PEER.to_vec()];
     // Every connection proves itself anew: no certificate lives on in a ticket.
     server.session_storage = Arc::new(NoServerSessionStorage {});

@@ -3,7 +3,7 @@
 //! The one rule for certificates, of this node and of its peers: signed by the cluster's authority, valid now,
 //! usable by servers and by clients, and naming exactly one node, twice: as `DNS:<node_id>` and as `URI:<node_id>`
 //! among its alternative names. The common name is never looked at (RFC 6125, section 6.4.4, retires it; here it
-//! would let whoever may ask the authority for *some* certificate choose who he is).
+//! would let any applicant for *some* certificate of the authority choose its own identity).
 //!
 //! Knows nothing of sockets and files.
 

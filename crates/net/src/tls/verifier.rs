@@ -16,7 +16,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::identity::Authority;
 
-/// Takes one node for its server and nobody else.
+/// Accepts one node as the server, and no other.
 #[derive(Debug)]
 pub(super) struct ExpectNode {
     pub authority: Arc<Authority>,

@@ -100,7 +100,7 @@ impl Ca {
 
 pub fn files(folder: &Path, certificate: &str, key: &str, authority: &str) -> TlsFiles {
     let write = |name: &str, text: &str| -> PathBuf {
-        // As an operator would, so that nobody reads half a file.
+        // As an operator would, so that no reader sees half a file.
         let (path, new) = (folder.join(name), folder.join("new"));
         fs::write(&new, text).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();

@@ -22,7 +22,7 @@ pub const CHUNK: &[u8] = b"d\0\x01e\0\x01d\0\x0d\xff\xfff\0\x01d\0\0f\0\x04\x07\
 
 /// Understands these texts; their words are separated by one blank:
 /// - `wait MS`: runs so long, or until it is interrupted;
-/// - `stubborn MS`: runs so long, whatever comes;
+/// - `stubborn MS`: runs so long, and ignores interrupts;
 /// - `rows N`: a result of so many batches to fetch;
 /// - `broken`: a result whose first fetch fails;
 /// - `large N`: a result of one chunk of so many bytes;
