@@ -35,7 +35,7 @@ use crate::store::{ErrorKind, Store, StoreError};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     pub id: ProposalId,
-    /// `None` when the entry is void: nobody waits for it.
+    /// `None` when the entry is void: no client waits for it.
     pub outcome: Option<proto::Outcome>,
 }
 

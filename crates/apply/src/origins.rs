@@ -112,8 +112,8 @@ impl Origin {
         self.applied.insert(first, last);
     }
 
-    /// Forgets what has been answered. What was answered before stays so, whatever an entry says that was under way for
-    /// longer.
+    /// Forgets the transactions that have been answered. A transaction that was answered once stays answered, even when
+    /// a delayed entry with an older state says otherwise.
     fn forget(&mut self, answered: &Answered) {
         let (before, through) = (self.answered_through, answered.through);
         if through < before || through == before && self.unanswered.is_empty() {
@@ -124,7 +124,7 @@ impl Origin {
         let unanswered: BTreeSet<u64> = except.filter(is_kept).collect();
         let is_needed = |sequence: &u64| *sequence > through || unanswered.contains(sequence);
         self.refused.retain(|sequence, _| is_needed(sequence));
-        // Nobody waits for these transactions: their own entries would be void.
+        // No client waits for these transactions: their own entries would be void.
         self.open.retain(|sequence, _| is_needed(sequence));
         let single = |sequence: &u64| self.has_applied(*sequence).then_some((*sequence, *sequence));
         let above =
@@ -142,7 +142,7 @@ pub enum Admission {
     New,
     /// Applied before, with this outcome, which the origin may still wait for.
     Repeated(proto::Outcome),
-    /// Of an earlier boot, or answered and forgotten: nobody waits for it.
+    /// Of an earlier boot, or answered and forgotten: no client waits for it.
     Void,
 }
 
@@ -242,8 +242,8 @@ impl Origins {
         self.origins.get_mut(&id.origin.0)?.open.remove(&id.sequence)
     }
 
-    /// The transaction with this sequence, of the origin and boot of `id`, will never be completed. Whatever of it
-    /// is still on its way comes too late.
+    /// The transaction with this sequence, of the origin and boot of `id`, will never be completed. Parts of it that
+    /// are still on their way come too late.
     pub fn abort(&mut self, id: ProposalId, transaction: u64) {
         let refused = refusal::of_transaction("the transaction has been given up");
         self.origins.entry(id.origin.0).or_default().add(transaction, Some(&refused));

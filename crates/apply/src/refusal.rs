@@ -19,7 +19,7 @@ pub(crate) fn of_error(error: &StoreError, conflict: bool) -> proto::Refused {
     proto::Refused { error_kind, message, conflict }
 }
 
-/// A transaction that cannot be, whatever the store holds.
+/// The refusal of a transaction, for a reason that does not depend on the content of the store.
 pub(crate) fn of_transaction(message: impl Into<String>) -> proto::Refused {
     of_error(&StoreError::new(ErrorKind::TRANSACTION, message), false)
 }

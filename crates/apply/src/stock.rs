@@ -1,7 +1,7 @@
 //! Values of sequences that a node has reserved and not given out yet.
 //!
-//! They are this node's own: nobody else gets them, and they are lost when it stops. A sequence that has been replaced
-//! or set since has none.
+//! They belong to this node alone: no other node gets them, and they are lost when it stops. A sequence that was
+//! replaced or set since then has none.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -115,8 +115,8 @@ impl StoreError {
 /// A transactional store of tables with one writer.
 ///
 /// # What an implementation must guarantee across nodes
-/// - Two stores that have committed the same operations in the same order hold the same rows, whatever the borders
-///   between transactions were.
+/// - Two stores that have committed the same operations in the same order hold the same rows, however the operations
+///   were divided into transactions.
 /// - An error whose kind [is deterministic](ErrorKind::is_deterministic) happens in both, or in none.
 /// - Everything between `begin` and `commit` counts with the position, or nothing does.
 pub trait Store {
@@ -175,9 +175,9 @@ pub trait Store {
     }
 
     /// Gives each table that has none a number, in the order of schemas and names, counting on from `last`; returns the
-    /// last one given. A table keeps its number as long as it is there, whatever it is called, and no other has it. Rows
-    /// with another number than their table's are refused. A store whose tables nobody takes for another
-    /// numbers none.
+    /// last one given. A table keeps its number as long as it exists, also when it is renamed, and no other table has
+    /// it. Rows with another number than their table's are refused. A store in which no table can be mistaken for
+    /// another one numbers none.
     fn number_tables(&mut self, last: u64) -> Result<u64, StoreError> {
         Ok(last)
     }

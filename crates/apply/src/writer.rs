@@ -32,11 +32,11 @@ pub trait Proposer {
     /// Hands an entry over to a group, by its name; returns at once, unless too much is under way. A group that does not
     /// exist stands for the default one. An error settles the id.
     fn propose(&self, group: &str, id: ProposalId, data: Bytes) -> Result<Self::Pending, Self::Error>;
-    /// Waits for an outcome. The id is settled, whatever is returned.
+    /// Waits for an outcome. The id is settled in any case, also when this returns an error.
     fn wait(&self, pending: Self::Pending) -> Result<proto::Outcome, Self::Error>;
     /// The error for an entry that is larger than the log takes.
     fn too_large(&self, bytes: usize, bytes_max: usize) -> Self::Error;
-    /// Settles an id that was drawn: it will not be proposed, or nobody waits for it. May be called again.
+    /// Settles an id that was drawn: it will not be proposed, or no client waits for it. May be called again.
     fn give_up(&self, id: ProposalId);
 }
 
@@ -70,7 +70,8 @@ pub struct Writer<P: Proposer> {
     /// Bytes of the rows in `steps`, which are not in a part yet.
     bytes: usize,
     ddl_bytes: usize,
-    /// Bytes of rows for each group's tables. Whichever it is, the entries take effect alike: a group is a road.
+    /// Bytes of rows for each group's tables. They only choose the group whose log orders an entry: its effect is the
+    /// same in every group.
     weights: BTreeMap<String, u64>,
     /// The transaction's own id: drawn with the first part, or at commit.
     transaction: Option<(ProposalId, Answered)>,
@@ -178,8 +179,8 @@ impl<P: Proposer> Writer<P> {
         Ok(())
     }
 
-    /// Records how far a sequence has been used that a statement of this transaction has created: nobody else can have
-    /// drawn from it. From any other one values are drawn with an entry of their own.
+    /// Records how far this transaction has used a sequence that one of its statements has created: no other
+    /// transaction can have drawn from it. Values of any other sequence are drawn with an entry of their own.
     pub fn sequence(&mut self, usage: proto::SequenceUsage) {
         self.steps.push(proto::Step { kind: Some(StepKind::Sequence(usage)) });
     }
@@ -275,7 +276,7 @@ impl<P: Proposer> Writer<P> {
         Ok(outcome)
     }
 
-    /// Gives the transaction up. Its parts, if any, are voided in the log; nobody waits for that.
+    /// Gives the transaction up. An entry in the log voids its parts, if any; the caller does not wait for it.
     pub fn abort(self) {
         drop(self);
     }
@@ -289,7 +290,7 @@ impl<P: Proposer> Writer<P> {
             let (id, answered) = self.proposer.draw();
             let body = Body::Abort(proto::Abort { transaction: transaction.sequence });
             // When this cannot be proposed, or comes late, the next entry of the origin voids the parts: it says that
-            // nobody waits for the transaction.
+            // no client waits for the transaction.
             let data = entry::encode(id, answered, self.proposer.mark(), body);
             let _ = self.proposer.propose(DEFAULT_GROUP, id, data);
             self.proposer.give_up(id);

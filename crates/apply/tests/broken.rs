@@ -74,7 +74,7 @@ fn starts_until_done(at_a_time: usize) -> (usize, Vec<Fate>, quack_apply::Digest
 }
 
 #[test]
-fn an_entry_whose_commit_breaks_off_is_refused_alike_whatever_the_batches_were() {
+fn an_entry_whose_commit_breaks_off_is_refused_alike_in_any_batches() {
     let (starts, fates, digest, rows) = starts_until_done(1);
     let refused = Fate::Refused { kind: 31, conflict: false };
     assert_eq!(fates, [Fate::Applied, Fate::Applied, refused, Fate::Applied, refused, Fate::Applied]);

@@ -1,5 +1,5 @@
-//! The one order of several groups: whatever batches it comes in, and wherever a node was stopped, also between two
-//! entries that one cut orders, it comes to the same.
+//! The one order of several groups: applying it gives the same state in batches of any size, and after a stop at any
+//! place, also between two entries that one cut orders.
 #![allow(clippy::unwrap_used)]
 
 mod model;
@@ -15,7 +15,7 @@ use quack_log::{EntryKind, GroupEntry, LogEntry};
 use quack_proto::log::v1::{self as proto, entry::Body, step::Kind};
 use quack_types::{GroupId, LogIndex, Mark, ProposalId, RaftId, Term};
 
-/// The order, and what applying one entry after the other has come to.
+/// The order, and the results of applying its entries one by one.
 struct History {
     dice: Dice,
     reference: Applier<ModelStore>,

@@ -63,11 +63,11 @@ fn keys(log: &Shared) -> Vec<i64> {
 
 /// Nothing keeps the nodes remembering or holding back their logs.
 fn assert_settled(log: &Shared) {
-    assert_eq!(log.borrow().outstanding.len(), 0, "ids that nobody settles");
+    assert_eq!(log.borrow().outstanding.len(), 0, "ids that were not settled");
     let mut last = writer(log);
     insert(&mut last, 1000, 0).unwrap();
     last.commit(|| {}).unwrap();
-    assert_eq!(log.borrow().applier.committed().needed_from, BTreeMap::new(), "parts that nobody needs");
+    assert_eq!(log.borrow().applier.committed().needed_from, BTreeMap::new(), "parts that are held");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_refused_part_ends_the_load_early() {
     let log = log_with_tables();
     let mut writer = writer(&log);
     (0..5).for_each(|key| insert(&mut writer, key, MIB).unwrap());
-    // Somebody voids the transaction: its id is the second that was drawn.
+    // Another entry voids the transaction: its id is the second that was drawn.
     let id = ProposalId { origin: RaftId(1), boot: 1, sequence: 999 };
     let abort = entry::encode(id, 0, None, Body::Abort(proto::Abort { transaction: 2 }));
     LogProposer(log.clone()).propose(DEFAULT_GROUP, id, abort).unwrap();
@@ -296,7 +296,7 @@ fn a_refused_part_ends_the_load_early() {
 }
 
 #[test]
-fn whatever_fails_every_id_is_settled_and_no_part_is_held() {
+fn every_id_is_settled_and_no_part_is_held_after_any_failure() {
     for failing in 0..9 {
         for busy in [false, true] {
             let log = log_with_tables();
@@ -318,7 +318,7 @@ fn whatever_fails_every_id_is_settled_and_no_part_is_held() {
             log.borrow_mut().unknown_in = None;
             log.borrow_mut().apply();
             assert_settled(&log);
-            // Part 5 is the last; the final entry may have been applied though nobody heard of it.
+            // Part 5 is the last; the final entry may have been applied though the writer got no outcome.
             let all = keys(&log).len() == 21;
             assert!(all || keys(&log) == [1000], "a part of the transaction was applied");
             assert!(outcome.is_ok() <= all, "{failing} {busy} {outcome:?}");

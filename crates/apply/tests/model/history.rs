@@ -279,7 +279,7 @@ impl Builder {
         }
     }
 
-    /// A node loses its disk, and another one has it admitted under a new incarnation; or somebody says an old one.
+    /// A node loses its disk, and another node admits it under a new incarnation, or repeats an old one.
     fn lose_disk(&mut self, dice: &mut Dice) {
         let number = dice.below(3);
         let origin = &mut self.origins[number];

@@ -1,4 +1,4 @@
-//! A log with one origin: what is proposed is applied when somebody waits for it.
+//! A log with one origin: an entry is applied when a writer waits for its outcome.
 //!
 //! Between the two may lie a network, as between an origin and a leader elsewhere: entries get into the log late, in
 //! any order, and more than once, also long after they were answered.
