@@ -1,9 +1,9 @@
 //! Clients: each has one operation at a time, at a node that it chooses anew each time.
 //!
 //! As in production, an append belongs to the node that has taken it: that node's core
-//! brings it into the log. When the node ends before its answer, nobody knows what became
-//! of it, and the client goes on to something else; the same when it loses patience, and
-//! then the node is told. An append that no node has taken, and a read, are asked again.
+//! brings it into the log. When the node ends before its answer, the outcome stays unknown,
+//! and the client goes on with another operation; the same when the client loses patience,
+//! and then it tells the node. The client repeats a read, and an append that no node has taken.
 //!
 //! An append takes one of the roads that its node knows, the root or a lane, and all roads lead into the one list.
 //! Some appends say how many lanes there are to be; those are the root's.

@@ -1,6 +1,6 @@
 //! What happened in a run, line by line.
 //!
-//! Lines are made only when someone wants them: a sweep runs without. Two runs of a
+//! Lines are made only in a run that keeps them: a sweep runs without. Two runs of a
 //! seed must give the same bytes.
 
 use std::fmt::Arguments;
@@ -8,9 +8,9 @@ use std::fmt::Arguments;
 /// The lines of one run.
 #[derive(Debug, Default)]
 pub struct EventLog {
-    /// `None` when nobody listens.
+    /// `None` when the log does not keep its lines.
     lines: Option<Vec<String>>,
-    /// Lines said, also when nobody listened.
+    /// Lines said, also those that were not kept.
     pub count: u64,
 }
 

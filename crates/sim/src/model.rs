@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_proposal_gets_its_first_outcome_and_changes_nothing_on_whatever_road() {
+    fn a_repeated_proposal_gets_its_first_outcome_and_changes_nothing_on_any_road() {
         let mut model = Model::default();
         assert_eq!(model.apply(ROOT, &entry(1, 10, Some(1)), None).unwrap().outcome, 0);
         assert_eq!(model.apply(GroupId(2), &entry(1, 11, None), None).unwrap().outcome, 1);

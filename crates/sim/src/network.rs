@@ -92,7 +92,7 @@ impl Network {
                 let others = (1..=nodes).filter(|other| *other != node);
                 self.cut = others.flat_map(|other| [(node, other), (other, node)]).collect();
             }
-            // One node hears everybody and is heard by nobody, or the other way round.
+            // One node hears all others and no other node hears it, or the other way round.
             2 => {
                 let is_deaf = self.random.chance(500_000);
                 let others = (1..=nodes).filter(|other| *other != node);

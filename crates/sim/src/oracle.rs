@@ -1,7 +1,7 @@
 //! What clients were promised, and whether it holds.
 //!
-//! There is one list, and it only grows, whatever road its elements take. That makes linearizability easy to check
-//! (Herlihy and Wing, 1990), because every operation tells a position:
+//! The root and all lanes share one list, and it only grows. That makes linearizability easy to check (Herlihy and
+//! Wing, 1990), because every operation tells a position:
 //!
 //! - an acknowledged append is in the list for ever, at the place that was answered;
 //! - it lies behind everything that any client knew before the append began;
@@ -131,7 +131,7 @@ mod tests {
     fn a_promise_that_is_broken_is_named() {
         let mut oracle = Oracle::default();
         let begun = oracle.begin();
-        assert!(oracle.acknowledged(id(1), 0, begun).is_err(), "nobody has applied it");
+        assert!(oracle.acknowledged(id(1), 0, begun).is_err(), "no node has applied it");
         oracle.applied(1, Some(id(1))).unwrap();
         oracle.acknowledged(id(1), 0, begun).unwrap();
         let later = oracle.begin();

@@ -32,7 +32,7 @@ pub fn raft_id(node: u64, incarnation: u64) -> RaftId {
     RaftId(100 * incarnation + node)
 }
 
-/// The node behind a Raft identity, in whatever incarnation.
+/// The node behind a Raft identity, in any incarnation.
 pub fn node_of(raft: RaftId) -> u64 {
     raft.0 % 100
 }
@@ -48,7 +48,7 @@ pub enum Output {
     SnapshotNeeded { group: GroupId, peer: RaftId },
     /// Call back.
     After { delay_us: u64, timer: Timer },
-    /// A proposal is applied here; whoever waits for it may know.
+    /// A proposal is applied here; a client that waits for it may get the outcome.
     Applied { group: GroupId, index: LogIndex, id: ProposalId, outcome: u64, is_first: bool },
     /// A proposal cannot be taken now.
     Refused { id: ProposalId },

@@ -29,7 +29,7 @@ fn many_reshards_under_a_mixed_load_pass() {
 /// Each of them has found a bug in its time.
 #[test]
 fn seeds_with_a_story_pass() {
-    // A learner came back to lanes that rested, and nobody told it what it lacked.
+    // A learner came back to lanes that rested, and no member told it what it lacked.
     // A node had joined from a snapshot of one that lagged, and waited for a lane that all others had forgotten.
     // The root's leader was gone with the only memory of what a cut named; the check was wrong, not the cut.
     let plain = [1321, 730, 1454];

@@ -138,8 +138,8 @@ impl Server {
         Ok(())
     }
 
-    /// Forgets lanes whose logs nobody needs any more: no node behind this one's checkpoint, and no other one, because
-    /// they are over, or a member that has not dropped them needs a snapshot anyway.
+    /// Forgets lanes whose logs no node needs any more: not this one after a restart from its checkpoint, and no other
+    /// one, because the lanes are over, or a member that has not dropped them needs a snapshot anyway.
     pub(super) fn remove_lanes(&mut self) -> Result<(), Failure> {
         let durable = self.checkpoint.root;
         let Some(life) = &mut self.life else { return Ok(()) };

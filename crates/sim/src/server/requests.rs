@@ -43,7 +43,7 @@ impl Server {
         Ok(outputs)
     }
 
-    /// Nobody waits for the proposal any more.
+    /// The client does not wait for the proposal any more.
     pub fn withdraw(&mut self, id: ProposalId) -> Result<Outputs, Failure> {
         let known = self.life.as_mut().and_then(|life| life.in_lanes.remove(&id));
         let group = known.map_or(GroupId::ROOT, |(lane, _)| lane);
@@ -113,7 +113,8 @@ impl Server {
             outputs.push(Output::Refused { id: tag });
             return Ok(());
         }
-        // What is not known here has been proposed again already, and its fate is decided there, or nobody waits for it.
+        // A proposal that is not in the table was proposed again in the root, which decides its outcome, or its client
+        // has stopped waiting.
         let Some((_, data)) = life.in_lanes.remove(&tag) else { return Ok(()) };
         if *reason == Refusal::UnknownGroup {
             // The lane was dropped between the choice and this moment: any road leads to the order.

@@ -55,7 +55,7 @@ impl World {
         if is_alive && (self.is_calm || !self.clients[number].gives_up()) {
             return Ok(true);
         }
-        // What became of it, nobody knows.
+        // The client gives up: the outcome stays unknown to it.
         self.log.say(self.now_us, format_args!("c{number} does not wait for {id} any more"));
         self.clients[number].pending = None;
         if is_alive {

@@ -67,7 +67,7 @@ impl World {
         if self.server(node).life_number == life_number { self.crash(node) } else { Ok(()) }
     }
 
-    /// Now, whatever it does.
+    /// Takes the node down at once, in the middle of its work.
     pub(super) fn crash(&mut self, node: u64) -> Result<(), Failure> {
         if self.server(node).life.is_none() {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The liveness phase: the faults have ended, and the cluster must get well by itself.
+//! The liveness phase: the faults have ended, and the cluster must recover by itself.
 //!
 //! One node may stay lost for ever; a majority is left. Within the scenario's time the root
 //! must have a leader, every lane must have one or rest with one and have the root's
@@ -49,7 +49,7 @@ impl World {
         Ok(())
     }
 
-    /// What is not well yet.
+    /// What has not recovered yet.
     fn missing(&self) -> Option<String> {
         for (number, client) in self.clients.iter().enumerate() {
             if client.pending.is_some() || client.answered_calm < CALM_OPERATIONS {
@@ -110,7 +110,7 @@ impl World {
         Ok(leader.membership.clone())
     }
 
-    /// A lane has a leader, or rests with one; everybody has applied what is in it.
+    /// A lane has a leader, or rests with one; all nodes have applied its entries.
     fn missing_in_lane(&self, lane: GroupId, members: &Membership) -> Option<String> {
         let mut statuses = Vec::new();
         for (server, life) in self.up() {

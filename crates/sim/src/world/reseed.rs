@@ -1,9 +1,9 @@
 //! Lost disks, snapshots, and the operator who brings nodes back.
 //!
-//! A node that has lost its disk comes back under a new Raft identity. Whoever leads is
-//! told to put that identity in the place of the old one as a learner, in one change, and
-//! to make it a voter when it has caught up. A node whose log ends before the logs of the
-//! others begin is restarted from a snapshot as itself.
+//! A node that has lost its disk comes back under a new Raft identity. The operator tells
+//! the leader to put that identity in the place of the old one as a learner, in one change,
+//! and to make it a voter when it has caught up. A node whose log ends before the logs of
+//! the others begin is restarted from a snapshot as itself.
 //!
 //! A disk is lost only when the cluster can bear it: Raft promises nothing when a
 //! majority forgets. So at most one node is lost at a time, never while a change of
