@@ -1,8 +1,8 @@
 //! How an empty node becomes a member: it founds a cluster together with its peers, or joins theirs.
 //!
 //! The voter whose name comes first founds. It draws the cluster's id and remembers it durably; then every other peer
-//! agrees, durably, and only when all have does the founder itself become a member. Whoever has agreed is a member of
-//! that cluster and of no other. A founder that starts again goes on with the id that it has drawn.
+//! agrees, durably, and only when all have does the founder itself become a member. A node that has agreed is a member
+//! of that cluster and of no other. A founder that starts again goes on with the id that it has drawn.
 //!
 //! A node that finds a cluster at any of its peers does not found: it asks the leader to be admitted, under an
 //! incarnation that no earlier life of it has had, fetches a snapshot, and begins behind it.
@@ -203,7 +203,7 @@ impl Cluster {
             Phase::Member(running) => Some(running.node.identity().cluster_id),
             Phase::Joining => return Err(JOINING.to_owned()),
             Phase::Failed(reason) => return Err(reason.clone()),
-            // Which cluster it is in is not known here. Whoever founds asks again.
+            // The phase does not tell which cluster the node is in. The founder asks again.
             Phase::Born(None) | Phase::Stopped => return Err(STARTING.to_owned()),
         };
         match own {
@@ -233,7 +233,7 @@ impl Cluster {
     fn try_join(self: &Arc<Self>, answers: &Answers) -> Result<String, Error> {
         let mut reasons = Vec::new();
         for (peer, hello) in answers.hellos.iter().filter(|(_, hello)| !self.is_free(hello)) {
-            // The leader is asked directly where it is known; whoever else is asked says no.
+            // Asks the leader directly, when a peer names it: every other member would refuse.
             let is_leader = hello.leader == peer.node.as_str();
             if !is_leader {
                 let leader = if hello.leader.is_empty() { "no leader" } else { hello.leader.as_str() };
@@ -279,7 +279,7 @@ impl Cluster {
         Ok(admitted)
     }
 
-    /// Takes the empty folder for a join; gives it back to nobody.
+    /// Takes the empty folder for a join: no later caller gets it. `None` when the node has no empty folder.
     pub(crate) fn take_empty(&self) -> Option<EmptyFolder> {
         let mut phase = self.phase();
         if !matches!(&*phase, Phase::Empty(_)) {

@@ -180,7 +180,7 @@ impl Cluster {
 
     /// Gives it the network, once.
     pub fn connect(&self, network: Peers) {
-        // A second network would be a second server, which nobody makes.
+        // A second network would need a second server, and a cluster has one.
         let _ = self.network.set(network);
         self.follow_roster();
     }
@@ -220,7 +220,7 @@ impl Cluster {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends whatever waits, and lets go of the node.
+    /// Ends all waiting tasks of the cluster, and lets go of the node.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.enter(Phase::Stopped);
@@ -244,7 +244,7 @@ impl Cluster {
 
     pub(crate) fn enter(&self, phase: Phase) {
         let mut current = self.phase();
-        // Nothing comes back from the end.
+        // The phase never leaves `Stopped`.
         let before = match *current {
             Phase::Stopped => phase,
             _ => std::mem::replace(&mut *current, phase),

@@ -19,10 +19,10 @@ const CHANGE_TIME: Duration = Duration::from_secs(15);
 /// How long a change waits for a leader. An election takes a second at most.
 const LEADER_TIME: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
-/// How long whoever asks waits for the leader: it may have to make two.
+/// How long a node that passes a change on waits for the leader, which may have to make two changes.
 const ASK_TIME: Duration = Duration::from_secs(40);
 
-/// What somebody wants of the members.
+/// A change of the members, as an operator asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Add a node, or change its role or address.
@@ -263,7 +263,7 @@ impl Cluster {
         running.node.change_members(changes, CHANGE_TIME).map_err(|error| error.to_string())
     }
 
-    /// Every group of tables takes the members of the default group by itself; nobody may go before.
+    /// Every group of tables takes the members of the default group by itself; no node may leave before all have.
     fn wait_for_lanes(&self, running: &Running) -> Result<(), String> {
         running.node.wait_for_lanes(CHANGE_TIME).map_err(|error| {
             format!("{error}. Nothing is lost: keep all nodes running, see FROM quack_group_status(…) for groups without \

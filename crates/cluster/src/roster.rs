@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_overrides_the_first_peers_and_earlier_lives_are_nobody() {
+    fn the_log_overrides_the_first_peers_and_an_earlier_life_is_no_member() {
         let roster = roster();
         let first = id("n1").raft_id(0);
         assert_eq!(roster.node_of(first), Some(id("n1")));

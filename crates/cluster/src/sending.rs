@@ -1,7 +1,7 @@
 //! The one snapshot that a node sends at a time: to whom, out of which file, and until when.
 //!
-//! Its place is taken before the checkpoint is made, so that two receivers that ask together do not both get it. It
-//! knows no clock: whoever asks says what time it is.
+//! Its place is taken before the checkpoint is made, so that two receivers that ask together do not both get it. This
+//! module reads no clock: each caller passes the time.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -280,12 +280,12 @@ mod tests {
         let later = start + IDLE;
         snapshots.expire(later);
         assert!(snapshots.piece(&id("n1"), &request, later).is_ok());
-        // Nobody else keeps it, and nobody else ends it.
+        // No other node keeps the snapshot from expiring, and no other node ends it.
         assert!(snapshots.piece(&id("n2"), &request, later + IDLE).is_err());
         assert_eq!(snapshots.end(&id("n2"), &request), None);
         snapshots.expire(later + IDLE);
         assert!(is_held(&hold));
-        // Whoever wants the place need not wait for somebody to look.
+        // A receiver that wants the place does not have to wait for a call of `expire`.
         assert!(snapshots.reserve(&id("n2"), later + IDLE).is_err());
         assert!(snapshots.reserve(&id("n2"), later + IDLE + Duration::from_millis(1)).is_ok());
         assert!(!is_held(&hold));
@@ -330,7 +330,7 @@ mod tests {
         let late = snapshots.reserve(&id("n1"), now).unwrap();
         snapshots.close();
         assert!(late.publish(source(2, b"bytes", now, &hold)).is_err());
-        assert!(!is_held(&hold), "a node that stops is held by nobody");
+        assert!(!is_held(&hold), "a node that stops is held by no snapshot");
         assert!(snapshots.reserve(&id("n1"), now).is_err());
     }
 }

@@ -95,7 +95,7 @@ impl Cluster {
         let answer = network.call(from, "snapshot", SnapshotRequest {}.encode_to_vec().into(), BEGIN_TIME)?;
         let snapshot = Snapshot::decode(answer).map_err(|error| Error::Change(error.to_string()))?;
         self.check(from, &snapshot, admitted)?;
-        // From here on nobody can found a cluster with this node.
+        // From here on, no founder can take this node into a new cluster.
         let Some(folder) = self.take_empty() else { return Ok(()) };
         let began = Instant::now();
         let received =

@@ -46,7 +46,7 @@ impl Cluster {
             }
         };
         if let Err(error) = quack_types::thread::builder("quack-steward").spawn(run) {
-            tracing::error!(%error, "nobody looks after the members: learners stay learners");
+            tracing::error!(%error, "the thread that looks after the members cannot start: learners stay learners");
         }
     }
 
@@ -140,7 +140,7 @@ impl Cluster {
         for member in waiting {
             let Ok(hello) = self.ask(&member) else { continue };
             let behind = running.node.commit_index().0.saturating_sub(hello.applied);
-            // A node that has lost its disk and is back as nobody yet looks like a first life in a young cluster.
+            // A node that has lost its disk and has no identity yet looks like a first life in a young cluster.
             let is_ours = hello.cluster_id[..] == running.node.identity().cluster_id.to_be_bytes();
             if !is_ours || hello.incarnation != member.incarnation || behind > CAUGHT_UP_ENTRIES {
                 continue;

@@ -13,9 +13,9 @@ use quack_types::{Mark, RaftId};
 use crate::frame;
 use crate::roster::Roster;
 
-/// How often a peer is told that it needs a snapshot.
+/// How often this node tells a peer that it needs a snapshot.
 const TELL_INTERVAL: Duration = Duration::from_secs(5);
-/// How long it may take to hear it.
+/// How long the peer may take to answer.
 const TELL_TIME: Duration = Duration::from_secs(2);
 
 /// Sends Raft messages over the network, to members by name.
@@ -30,7 +30,7 @@ pub(crate) struct PeerTransport {
 impl Transport for PeerTransport {
     fn send(&mut self, messages: Vec<PeerMessage>, decided: Option<Mark>) {
         for (to, frame) in frame::frames(self.own, messages, decided) {
-            // Whoever is no member under this identity any more gets nothing; Raft repeats what gets lost.
+            // A peer that is no member under this identity any more gets nothing; Raft repeats lost messages.
             if let Some(node) = self.roster.node_of(to) {
                 self.network.send(&node, frame);
             }
@@ -65,7 +65,7 @@ impl Transport for PeerTransport {
             }
         };
         if let Err(error) = quack_types::thread::builder("quack-tell").spawn(tell) {
-            tracing::debug!(%error, "nobody can tell it now");
+            tracing::debug!(%error, "the thread that tells the peer cannot start");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Divergence is looked for: at one position of the log every node hashes all that it holds, and whoever differs from
-//! the quorum stops.
+//! Detects divergence: at one position of the log every node hashes all that it holds, and a node that differs from the
+//! quorum stops.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,9 +21,9 @@ const SILENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(100);
 /// How long a node that is told may take: it asks all members itself.
 const TELL_TIME: Duration = Duration::from_secs(5);
-/// Nobody stops then: nobody knows who is right.
-const UNDECIDED: &str = "no majority of the voters holds the same, so that nobody can say which nodes are right: verify \
-                         again when all voters answer; if they still differ, compare their tables before anything else";
+/// No node stops then: without a majority, no node can tell which contents are right.
+const UNDECIDED: &str = "no majority of the voters holds the same, so that no node can tell which are right: verify again \
+                         when all voters answer; if they still differ, compare their tables before anything else";
 
 /// What a verification has found about a node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,7 @@ use quack_proto::log::v1::Digest;
 use quack_proto::peer::v1::{Admit, Admitted, Batch, Hello, Message};
 use quack_types::{Mark, RaftId};
 
-/// Kind of the only message that this test makes by hand: raft hears it from anybody, be it a member or not.
+/// Kind of the only message that this test makes by hand: raft accepts it from any node, member or not.
 const APPEND: i32 = 3;
 
 #[derive(Clone, PartialEq, prost::Message)]

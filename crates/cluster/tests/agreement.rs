@@ -88,7 +88,7 @@ fn learners_have_no_say() {
 }
 
 #[test]
-fn without_a_majority_nobody_stops_until_there_is_one() {
+fn without_a_majority_no_node_stops_until_there_is_one() {
     let (world, mut nodes) = found(&["n0:voter", "n1:voter", "n2:voter"]);
     nodes.pop().unwrap().kill();
     nodes[1].values().refuse("key");
@@ -102,7 +102,7 @@ fn without_a_majority_nobody_stops_until_there_is_one() {
 }
 
 #[test]
-fn a_claim_that_is_true_of_no_node_stops_nobody() {
+fn a_claim_that_is_true_of_no_node_stops_none() {
     let (_world, nodes) = found(&["n0:voter", "n1:voter", "n2:voter"]);
     nodes[0].set("key", "value");
     let Mark { root, digest } = nodes[1].handle().decided().unwrap();

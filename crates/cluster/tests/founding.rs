@@ -229,7 +229,7 @@ fn a_node_that_cannot_write_its_agreement_has_not_agreed_and_says_why_it_stops()
 }
 
 #[test]
-fn nobody_founds_with_a_node_that_is_to_be_rebuilt_from_its_cluster() {
+fn no_cluster_is_founded_with_a_node_that_is_to_be_rebuilt_from_its_own() {
     let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
     let nodes = world.found();
     nodes[0].set("precious", "value");

@@ -1,4 +1,4 @@
-//! Lanes of a whole cluster: one order on all nodes, whoever joins, is gone, or comes back.
+//! Lanes of a whole cluster: one order on all nodes, while nodes join, are gone, or come back.
 
 #![allow(clippy::unwrap_used)]
 
@@ -110,7 +110,7 @@ fn a_node_that_lost_its_disk_gets_every_lane_back() {
 }
 
 #[test]
-fn a_lane_without_its_leader_holds_up_nobody_else_and_goes_on() {
+fn a_lane_without_its_leader_holds_up_no_other_group_and_goes_on() {
     let (world, mut nodes, lanes) = with_lanes();
     hand_over(&nodes, 0);
     let leads = |node: &Node, lane: GroupId| node.group(lane).is_some_and(|group| group.role == "leader");
@@ -121,7 +121,7 @@ fn a_lane_without_its_leader_holds_up_nobody_else_and_goes_on() {
     for lane in lanes.iter().filter(|lane| !led.contains(lane)) {
         nodes[1].set_in(*lane, "another-lane", "on");
     }
-    // Whoever is left elects.
+    // The remaining members elect a leader.
     nodes[0].set_in(led[0], "the-lane", "on");
     let back = world.start("n2");
     back.ready();

@@ -59,7 +59,7 @@ fn a_follower_hands_every_change_to_the_leader() {
     n3.change(&Change::Lead(id("n2")));
     eventually("n2 leads", || leader(&nodes) == 2);
     nodes[1].change(&Change::Remove(id("n3")));
-    eventually("nobody knows it", || nodes.iter().all(|node| role(node, "n3") == "none"));
+    eventually("no node knows it", || nodes.iter().all(|node| role(node, "n3") == "none"));
     assert!(nodes.iter().all(|node| node.handle().membership().learners.is_empty()));
 }
 
@@ -170,7 +170,7 @@ fn a_node_that_moves_is_found_at_its_new_address() {
 }
 
 #[test]
-fn a_removed_node_is_not_heard_and_comes_back_as_somebody_new_when_it_is_added_again() {
+fn a_removed_node_is_not_heard_and_comes_back_under_a_new_incarnation_when_it_is_added_again() {
     let world = World::new(&["n0:voter", "n1:learner"]);
     let mut nodes = world.found();
     nodes.pop().unwrap().kill();

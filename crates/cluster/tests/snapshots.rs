@@ -207,7 +207,7 @@ fn a_receiver_that_is_killed_in_the_middle_starts_from_nothing() {
     sender.lie(|_, _, right| right);
     n1.go();
     eventually("it is a member", || n1.runs());
-    // Another life: nobody knows what the former one has promised.
+    // A new incarnation: no node knows what the former one has promised.
     assert_eq!((n1.get("of").as_deref(), n1.incarnation()), (Some("n0"), 2));
 }
 
@@ -298,7 +298,7 @@ fn of_two_receivers_one_waits_from_the_first_moment_on() {
         assert!(take(second, snapshot.id, 0).is_err(), "a piece of another one's snapshot");
         let end = PieceRequest { id: snapshot.id, number: 0 };
         second.call(&id("n0"), "snapshot-end", end).unwrap();
-        assert!(take(first, snapshot.id, 1).is_ok(), "somebody else has ended it");
+        assert!(take(first, snapshot.id, 1).is_ok(), "another receiver has ended it");
         first.call(&id("n0"), "snapshot-end", end).unwrap();
     });
     assert!(begin(second).is_ok());
@@ -309,10 +309,10 @@ fn a_sender_that_stops_is_held_by_no_snapshot() {
     let (_world, n0, puppets) = leader_and_puppets(&["n1"]);
     let node = Arc::downgrade(n0.handle());
     begin(&puppets[0]).unwrap();
-    // Whoever still has the cluster has no node with it.
+    // A reference to the cluster keeps no node alive.
     let _cluster = n0.cluster.clone();
     n0.kill();
-    eventually("nobody has the node any more", || node.upgrade().is_none());
+    eventually("no thread holds the node any more", || node.upgrade().is_none());
 }
 
 #[test]

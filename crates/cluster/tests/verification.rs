@@ -1,4 +1,4 @@
-//! Nodes that do not hold the same: who is told, who stops, and when nobody can say who is right.
+//! Nodes that do not hold the same: which are told, which stop, and when no node can tell which are right.
 
 #![allow(clippy::unwrap_used)]
 
@@ -80,7 +80,7 @@ fn a_leader_that_differs_stops_itself_and_the_others_choose_another_one() {
 }
 
 #[test]
-fn without_a_majority_nobody_stops_and_it_is_said() {
+fn without_a_majority_no_node_stops_and_it_is_said() {
     let (_world, nodes) = filled(&["n0:voter", "n1:voter", "n2:learner"]);
     nodes[0].values().tamper("key", "rotten");
     // The learner agrees with n1, and has no say.

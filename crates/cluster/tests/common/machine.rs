@@ -70,7 +70,7 @@ pub struct Values {
     /// It takes for ever to hash what it holds.
     pub hashes_slowly: AtomicBool,
     pub verifications_begun: AtomicU64,
-    /// Whoever holds it holds up the next checkpoint.
+    /// A test that holds it delays the next checkpoint.
     pub gate: Mutex<()>,
     path: PathBuf,
     node: OnceLock<Weak<NodeHandle>>,

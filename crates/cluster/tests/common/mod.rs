@@ -50,8 +50,8 @@ pub fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// A port that is free, and stays so while a node restarts: the system gives numbers below 32768 to nobody by itself, not
-/// to connections either, and another process of tests begins to look elsewhere.
+/// A free port that stays free while a node restarts: the system assigns no number below 32768 by itself, not to
+/// connections either, and each process of tests begins its search at another number.
 fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..PORTS {

@@ -169,7 +169,7 @@ impl Drop for Node {
     }
 }
 
-/// Whether a change of members was refused because nobody, or somebody else, leads now.
+/// Whether a change of members was refused because no node, or another node, leads now.
 pub fn is_leader_lost(error: &str) -> bool {
     ["knows no leader", "has no leader", "' leads", "does not lead the group"]
         .iter()

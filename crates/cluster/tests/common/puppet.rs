@@ -1,4 +1,4 @@
-//! A peer with a good certificate that says whatever a test wants.
+//! A peer with a good certificate that says what a test wants it to.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
