@@ -1,4 +1,4 @@
-//! What the core tells whoever asked.
+//! What the core answers to the shell.
 
 use quack_types::{GroupId, LogIndex, ProposalId, RaftId};
 

@@ -37,8 +37,8 @@ pub struct Config {
     pub apply_bytes_max: u64,
     /// Events that may be queued between two calls of [`crate::Node::effects`].
     pub queue_events_max: usize,
-    /// The last number that was ever given to a lane, as the state machine knows it. Whoever asks for an earlier one
-    /// that is not here is told that it is gone.
+    /// The last number that was ever given to a lane, as the state machine knows it. A peer that asks for a lane with
+    /// such a number that is not here is told that it is gone.
     pub last_lane: GroupId,
     /// Lanes that the state machine has and the log does not: they are about to be created. A peer that asks for one of
     /// them meanwhile is not told that it is gone.
@@ -79,7 +79,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), Error> {
         let refuse = |what: &'static str| Err(Error::Config { what });
         if self.node == RaftId(0) {
-            return refuse("node must not be 0: 0 means nobody");
+            return refuse("node must not be 0: 0 means no node");
         }
         if self.boot == 0 {
             return refuse("boot must be at least 1: count the starts of the node");

@@ -42,7 +42,7 @@ pub struct Persist {
 #[derive(Debug, Default)]
 #[must_use = "send the messages and apply the entries"]
 pub struct Durable {
-    /// Votes, acknowledgements and whatever else promises that something is durable here.
+    /// Votes, acknowledgements and all other messages that promise that something is durable here.
     pub send: Vec<PeerMessage>,
     /// Committed entries, in order for each group.
     pub apply: Vec<Committed>,

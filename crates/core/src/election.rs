@@ -31,10 +31,10 @@ const HURRIED_DRAWS: u32 = 2;
 
 /// The timeout of one group: fixed while role and term stay, drawn anew when they change.
 ///
-/// A follower waits for one to two times the election timeout (Ongaro's thesis, section 9.3). Whoever stands has waited
-/// already: at first it hurries, and tries again after half of that. When two stood at the same moment, or the other
-/// one's lease of the dead leader had not ended, the next try wins. Then it waits as long as a follower does, so that
-/// votes may take their time on a slow network.
+/// A follower waits for one to two times the election timeout (Ongaro's thesis, section 9.3). A candidate has waited
+/// already: at first it hurries, and tries again after half of that. When two members stood at the same moment, or the
+/// lease of the dead leader had not ended at a voter, the next try wins. Then the candidate waits as long as a follower
+/// does, so that votes may take their time on a slow network.
 #[derive(Debug)]
 pub(crate) struct ElectionTimeout {
     random: SplitMix64,
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stands_hurries_once_and_then_waits_like_a_follower() {
+    fn a_candidate_hurries_once_and_then_waits_like_a_follower() {
         let mut timeout = ElectionTimeout::new(7, GroupId(1), 10);
         let mut hurries = |term, role| {
             timeout.ticks(Term(term), role);

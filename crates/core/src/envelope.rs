@@ -16,7 +16,7 @@
 //! - Forgotten: nothing more. The same, and the sender has nothing of it any more.
 //!
 //! Numbers are big-endian. The origin of a proposal is not written: it is the sender,
-//! whom the connection has proved, so nobody can propose in another's name.
+//! whom the connection has proved, so no node can propose in another node's name.
 //!
 //! Invariants: what is decoded shares the memory of the message; sizes and counts are
 //! bounded before anything is allocated for them.

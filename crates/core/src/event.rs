@@ -21,11 +21,11 @@ pub enum Event {
     },
     /// Propose an entry. Any member may, learners too: the node that leads gets it.
     ///
-    /// The core keeps it, and offers it again to whoever leads, until this node sees it
-    /// committed: then it turns up in [`crate::Durable::apply`], with its id (see
-    /// [`crate::proposal_id`]). It may turn up there more than once: whoever applies must
-    /// drop what has been applied under the same id. It is answered only when it is
-    /// refused here and now, and in no log then. One that is kept already is kept once.
+    /// The core keeps it, and offers it again to the current leader, until this node
+    /// sees it committed: then it turns up in [`crate::Durable::apply`], with its id (see
+    /// [`crate::proposal_id`]). It may turn up there more than once: the state machine must
+    /// drop repetitions of an id that it has applied. The core answers it only when it
+    /// refuses it at once, and then it is in no log. One that is kept already is kept once.
     /// It is forgotten when the node ends.
     Propose {
         /// The group whose log it is for.
@@ -35,8 +35,8 @@ pub enum Event {
         /// Its origin is this node. Comes back in a refusal and in the entry's context.
         tag: ProposalId,
     },
-    /// Nobody waits for this proposal any more: it is not offered again. It may be in the
-    /// log already, or get there from a message that is on its way.
+    /// The shell gives this proposal up in this group: it is not offered again. It may be in
+    /// the log already, or get there from a message that is on its way.
     Withdraw {
         /// Of the proposal.
         group: GroupId,
@@ -94,7 +94,7 @@ pub enum Event {
         /// The lane.
         group: GroupId,
     },
-    /// Nobody needs a retired lane's log any more. Anything else is left alone.
+    /// No node needs a retired lane's log any more. Anything else is left alone.
     RemoveLane {
         /// The lane.
         group: GroupId,

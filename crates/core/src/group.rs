@@ -188,7 +188,7 @@ impl<L: LogRead> Group<L> {
                 self.outbox.answers.extend(answer);
             }
             if !ready.snapshot().is_empty() {
-                return Err("raft wants to install a snapshot that nobody sent".to_owned());
+                return Err("raft wants to install a snapshot that no node sent".to_owned());
             }
             // A single voter can win an election within a step. Its new term must be
             // durable before a learner hears of it, or the same term could begin twice.

@@ -101,7 +101,7 @@ impl<L: LogRead + Clone> Node<L> {
             self.lanes.moved.insert(group);
             return;
         }
-        // One that cannot be read stops whoever applies it.
+        // A cut that cannot be read is skipped here; the state machine stops when it applies the entry.
         for cut in entries.iter().filter_map(|entry| Cut::of(entry).ok().flatten()) {
             self.lanes.order(&cut);
             for (lane, end) in cut.lanes {
@@ -122,8 +122,8 @@ impl<L: LogRead + Clone> Node<L> {
         self.groups.get(&GroupId::ROOT).and_then(Group::leads_in)
     }
 
-    /// As the root's leader: orders whatever has been committed in the lanes. What the log does not take now is tried
-    /// again with the next tick.
+    /// As the root's leader: orders all entries that have been committed in the lanes. Tries again with the next tick
+    /// what the log does not take now.
     pub(crate) fn propose_cut(&mut self) {
         let term = self.root_term();
         if term != self.lanes.leads_in {
@@ -152,7 +152,8 @@ impl<L: LogRead + Clone> Node<L> {
         });
     }
 
-    /// Dropped lanes wait for members that are not there, at rest. Were one of them back without a word, nobody would know.
+    /// Asks the absent members again from time to time. Dropped lanes wait for them at rest, and would not notice a
+    /// member that comes back without sending a message.
     pub(crate) fn ask_absent(&mut self) {
         self.lanes.ticks += 1;
         if self.lanes.ticks < ABSENT_TIMEOUTS * self.config.election_ticks as u64 {
@@ -192,7 +193,7 @@ impl<L: LogRead + Clone> Node<L> {
         let log = self.log.clone();
         let started = contain(|| {
             let members = members.ok_or_else(|| {
-                format!("nobody knows the members at entry {at} of the root group any more")
+                format!("the members at entry {at} of the root group are not known any more")
             })?;
             Group::start(&config, id, &members, LogIndex(0), log).map_err(|error| error.to_string())
         });

@@ -26,9 +26,9 @@
 //! # Proposals
 //!
 //! Any member proposes, and the core sees to the rest: it keeps the proposal, offers it to
-//! whoever leads, and offers it again when that may have been in vain. A proposal is
-//! therefore in the log at least once as long as the node lives and a majority works, and
-//! whoever applies drops the repetitions by their id ([`proposal_id`]).
+//! the leader, and offers it again when that may have been in vain. A proposal is therefore
+//! in the log at least once as long as the node lives and a majority works, and the state
+//! machine drops the repetitions by their id ([`proposal_id`]).
 //!
 //! # Snapshots
 //!

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_voter_means_nobody_else_votes_in_either_half() {
+    fn only_voter_means_no_other_member_votes_in_either_half() {
         let node = RaftId(1);
         assert!(Membership::new([node], [RaftId(2)]).is_only_voter(node));
         assert!(!Membership::new([node, RaftId(2)], []).is_only_voter(node));

@@ -1,9 +1,9 @@
 //! This node's own proposals of one group, kept until the node sees them committed.
 //!
-//! Whoever leads may lose a proposal: it crashes, loses its place, refuses, or never
-//! got it. So each one is offered again: at once when the leader or the term changes,
-//! after a back-off when the leader refuses, after a while when nothing is heard. A
-//! proposal may get into the log twice that way; the state machine drops it by its id.
+//! The leader may lose a proposal: it crashes, loses its place, refuses, or never got
+//! it. So each proposal is offered again: at once when the leader or the term changes,
+//! after a back-off when the leader refuses, after a while without an answer. A proposal
+//! may get into the log twice that way; the state machine drops it by its id.
 //!
 //! Invariants:
 //! - a proposal leaves the table when it is committed or withdrawn, not before;
@@ -112,7 +112,7 @@ impl Proposals {
         Ok(())
     }
 
-    /// Nobody wants it any more, or it is committed.
+    /// It was withdrawn, or it is committed.
     fn forget(&mut self, id: ProposalId) -> bool {
         let Some(arrival) = self.by_id.remove(&id) else { return false };
         self.take_back(arrival);
@@ -128,7 +128,7 @@ impl Proposals {
         self.forget(id);
     }
 
-    /// Nobody wants any of them any more.
+    /// The group retires and gives all of them up.
     pub(crate) fn withdraw_all(&mut self) {
         let all: Vec<ProposalId> = self.by_id.keys().copied().collect();
         all.into_iter().for_each(|id| self.withdraw(id));
@@ -157,7 +157,7 @@ impl Proposals {
         }
     }
 
-    /// Another leader, or another term: whatever was offered may be lost.
+    /// Another leader, or another term: all proposals that were offered may be lost.
     pub(crate) fn leader_changed(&mut self) {
         let all: Vec<u64> = self.kept.keys().copied().collect();
         all.into_iter().for_each(|arrival| self.take_back(arrival));
@@ -344,7 +344,7 @@ mod tests {
             if !offered(&mut proposals).is_empty() {
                 offers.push(tick);
                 proposals.refused(RaftId(9), &[id(1)]);
-                assert!(!proposals.has_offer(false) && proposals.sent_bytes > 0, "of somebody else");
+                assert!(!proposals.has_offer(false) && proposals.sent_bytes > 0, "a refusal of another node");
                 proposals.refused(LEADER, &[id(1), id(2)]);
             }
             proposals.tick();

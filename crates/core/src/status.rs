@@ -74,7 +74,7 @@ pub struct GroupStatus {
     pub ordered_index: LogIndex,
     /// Whether nothing happens in the group, so that its members do not even count time.
     pub is_resting: bool,
-    /// Of a lane that was dropped: whether it can be forgotten, because nobody needs it any more.
+    /// Of a lane that was dropped: whether it can be forgotten, because no member needs it any more.
     pub is_over: bool,
     /// Of a lane that was dropped: the members that may still need it.
     pub waits_for: Vec<RaftId>,

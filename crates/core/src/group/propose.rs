@@ -1,8 +1,8 @@
 //! Proposals of this node and of others, on their way into the log.
 //!
-//! This node keeps its own ones (`proposals.rs`) and offers them to whoever leads. As
-//! the leader it puts them into its log together with those that others have forwarded,
-//! all of a round in one append. The proposal's id travels in the entry's context.
+//! This node keeps its own ones (`proposals.rs`) and offers them to the leader. As the
+//! leader it puts them into its log together with those that others have forwarded, all
+//! of a round in one append. The proposal's id travels in the entry's context.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,7 +63,7 @@ impl<L: LogRead> Group<L> {
         }
     }
 
-    /// Nobody waits for the proposal any more.
+    /// The shell gives the proposal up in this group.
     pub(crate) fn on_withdraw(&mut self, tag: ProposalId) {
         self.proposals.withdraw(tag);
     }
@@ -176,7 +176,7 @@ impl<L: LogRead> Group<L> {
         all.iter().take_while(fits).count().max(1)
     }
 
-    /// Tells the origins; each of them offers again, or to somebody else.
+    /// Tells the origins; each of them offers its proposals again, to this node or to another one.
     fn refuse_forwarded(&mut self, ids: impl IntoIterator<Item = ProposalId>, reason: ForwardRefusal) {
         let mut by_origin: BTreeMap<RaftId, Vec<ProposalId>> = BTreeMap::new();
         for id in ids.into_iter().filter(|id| id.origin != self.node) {
@@ -211,7 +211,7 @@ impl<L: LogRead> Group<L> {
         self.step(|raft| raft.raft.step(message)).map_err(|_| refusal)
     }
 
-    /// An entry is committed: nobody needs to offer its proposal any more.
+    /// An entry is committed: its origin need not offer the proposal any more.
     pub(super) fn settle_proposal(&mut self, entry: &LogEntry) {
         let Some(id) = proposal_id(entry) else { return };
         self.appended.remove(&id);

@@ -1,18 +1,19 @@
 //! What a lane does besides Raft's own: it follows the root's members, moves its lead to where it belongs, and rests.
 //!
-//! **Rest.** A lane in which nothing happens needs no ticks and no heartbeats: nobody waits for it. When all that is
-//! there is committed and known to all members, its leader tells them so, and all of them stop counting time. Whatever
-//! concerns the lane wakes it: a message, a proposal, a change of the root's members, the loss of its leader's
-//! connection, a cut that names what is not known to be committed here. One who wakes and hears nothing stands for
-//! election as ever, so that rest is a matter of work, not of safety; a learner, who cannot, calls the voters.
-//! (CockroachDB calls this quiescence, TiKV hibernation.)
+//! **Rest.** A lane in which nothing happens needs no ticks and no heartbeats: no client waits for it. When all of its
+//! entries are committed and known to all members, its leader tells them so, and all of them stop counting time. Each
+//! event that concerns the lane wakes it: a message, a proposal, a change of the root's members, the loss of its
+//! leader's connection, a cut that names entries that are not known to be committed here. A member that wakes and hears
+//! nothing stands for election as usual, so that rest saves work and does not affect safety; a learner, which cannot
+//! stand, calls the voters. (CockroachDB calls this quiescence, TiKV hibernation.)
 //!
-//! **The end.** A lane that was dropped is needed until all members have applied the drop: who is behind still has to
-//! apply what was ordered before it. Each member that has dropped the lane says so, and asks the others, until all whom
-//! the root has as members have said it. Then it is over, and can be forgotten. While only those are missing who are not
-//! there, it rests, and asks from time to time; its host does not wait for them for ever, but forgets it when the root's log
-//! does not reach back to the drop any more. A node that has forgotten a lane, or came too late to have anything of it,
-//! says so to whoever asks; one that still needs something of it may have to start anew, with a snapshot.
+//! **The end.** The members need a dropped lane until all of them have applied the drop: a member that is behind still
+//! has to apply what was ordered before the drop. Each member that has dropped the lane says so, and asks the others,
+//! until all members of the root have said it. Then the lane is over, and its host can forget it. While only absent
+//! members are missing, the lane rests, and asks from time to time; its host does not wait for them for ever, but
+//! forgets the lane when the root's log does not reach back to the drop any more. A node that has forgotten a lane, or
+//! came too late to have any entry of it, says so to each member that asks; a member that still needs entries of it may
+//! have to start anew, with a snapshot.
 //!
 //! **Home.** Each lane has a voter where its lead belongs, by its number, so that the leaders of many lanes are spread
 //! over all nodes. A leader elsewhere hands over when that voter is there and has everything.
@@ -39,13 +40,13 @@ pub(crate) struct Rest {
     ticks: u64,
     /// When each peer was heard last, in ticks.
     heard: BTreeMap<RaftId, u64>,
-    /// Who needs nothing of the lane any more, because it was dropped there.
+    /// The members that need nothing of the lane any more, because they have dropped it.
     gone: BTreeSet<RaftId>,
     /// When this member has called others, in ticks.
     called: u64,
     still: Option<(Stillness, u64)>,
     pub(super) is_resting: bool,
-    /// It was dropped, and nobody needs it any more.
+    /// It was dropped, and no member needs it any more.
     pub(super) is_over: bool,
     /// It was not dropped here, and another member has forgotten it.
     pub(super) is_forgotten: bool,
@@ -106,8 +107,8 @@ impl<L: LogRead> Group<L> {
         voter_for(self.id, &self.membership().voters)
     }
 
-    /// A new lane is led from home at once; nobody else can have been elected. Who stands in for its home, which is not
-    /// there, does the same.
+    /// The home of a new lane leads it at once: no other member can have been elected. The member that stands in for an
+    /// absent home does the same.
     pub(crate) fn campaign_first(&mut self, stands_in: bool) -> Result<(), String> {
         if (self.home() != Some(self.node) && !stands_in) || self.leader().is_some() {
             return Ok(());
@@ -224,7 +225,7 @@ impl<L: LogRead> Group<L> {
         self.rest.called = 0;
     }
 
-    /// A member wants to hear of the leader, or of the end. Whoever is no member any more wakes nobody.
+    /// A peer wants to hear of the leader, or of the end. One that is no member any more does not wake the lane.
     pub(super) fn on_call(&mut self, from: RaftId) {
         if self.rest.is_retired {
             self.post(from, envelope::encode_gone());
@@ -238,14 +239,14 @@ impl<L: LogRead> Group<L> {
         }
     }
 
-    /// Somebody needs nothing of this lane any more.
+    /// A peer needs nothing of this lane any more.
     pub(super) fn on_gone(&mut self, from: RaftId) {
         if self.rest.gone.insert(from) && self.rest.is_retired {
             self.wake();
         }
     }
 
-    /// Somebody has nothing of this lane any more.
+    /// A peer has nothing of this lane any more.
     pub(super) fn on_forgotten(&mut self, from: RaftId) {
         self.rest.is_forgotten |= !self.rest.is_retired;
         self.on_gone(from);
@@ -299,7 +300,7 @@ impl<L: LogRead> Group<L> {
         self.rest.ticks - heard > 2 * self.election_ticks
     }
 
-    /// The leader rests when nobody who is there lacks anything, and tells the others to.
+    /// The leader rests, and tells the others to, when no reachable member lacks an entry.
     fn rest_if_still(&mut self) {
         let raft = &self.raft.raft;
         let log = &raft.raft_log;
@@ -323,7 +324,7 @@ impl<L: LogRead> Group<L> {
         self.rest.is_resting = true;
     }
 
-    /// The leader rests. One who has not got everything goes on, and will be heard of.
+    /// The leader rests. A member that lacks entries stays awake, and its messages wake the leader.
     pub(super) fn on_rest(&mut self, from: RaftId, term: Term, last: LogIndex) {
         let raft = &self.raft.raft;
         let log = &raft.raft_log;

@@ -80,8 +80,8 @@ impl<L: LogRead> Group<L> {
         Ok(group)
     }
 
-    /// Nobody else can lead: do not wait for a timeout. Called when the entries that
-    /// were committed before the start have taken effect.
+    /// Stands for election at once when no other member can lead, without waiting for a
+    /// timeout. Called when the entries that were committed before the start have taken effect.
     pub(crate) fn campaign_if_alone(&mut self) -> Result<(), String> {
         if self.leader().is_some() || !self.membership().is_only_voter(self.node) {
             return Ok(());

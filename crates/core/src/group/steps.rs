@@ -83,13 +83,13 @@ impl<L: LogRead> Group<L> {
         }
         if message.msg_type == MessageType::MsgReadIndex {
             if !self.is_leader() {
-                // A follower in raft-rs passes a read on in the name of the one who asked, which
-                // the leader would have to refuse: a peer speaks for itself only. Whoever asked
-                // hears of the new leader and asks again.
+                // A follower in raft-rs forwards a read in the name of the member that asked, and
+                // the leader would have to refuse it: a peer speaks for itself only. The member
+                // that asked hears of the new leader and asks again.
                 return Ok(());
             }
             if !self.raft.raft.commit_to_current_term() {
-                // Raft would drop it, and whoever asked would wait in vain.
+                // Raft would drop it, and the member that asked would wait in vain.
                 if self.early_reads.len() < EARLY_READS_MAX {
                     self.early_reads.push(message);
                 }
@@ -200,7 +200,7 @@ impl<L: LogRead> Group<L> {
             // At most one a round, and each ends with the term or by its own time.
             self.early_reads.push(message);
         } else {
-            // It fails only when nobody leads, and that was asked just now.
+            // It fails only when the group has no leader, and that was checked just now.
             let _ = self.step(|raft| raft.raft.step(message));
         }
     }

@@ -11,7 +11,7 @@ pub fn run(world: &mut World, command: &Command) -> Result<(), String> {
         "create" => Event::CreateLane { group, at: LogIndex(command.number(3)?) },
         "retire" => Event::RetireLane { group },
         "remove" => Event::RemoveLane { group },
-        other => return Err(format!("nobody can {other} a lane")),
+        other => return Err(format!("'{other}' is no command for a lane")),
     };
     world.handle(command.number(0)?, event)
 }

@@ -1,4 +1,4 @@
-//! `withdraw <node> <group> <number>`: nobody waits for this proposal of the node any more.
+//! `withdraw <node> <group> <number>`: the node gives up this proposal of its own.
 
 use crate::script::Command;
 use crate::world::World;
