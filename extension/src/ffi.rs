@@ -29,7 +29,7 @@ impl<'a> Bytes<'a> {
         if self.data.is_null() || self.length == 0 {
             return &[];
         }
-        // SAFETY: whoever made this promises `length` bytes for the lifetime.
+        // SAFETY: the code that made this value guarantees `length` bytes for the lifetime.
         unsafe { std::slice::from_raw_parts(self.data, self.length) }
     }
 

@@ -18,7 +18,7 @@ use crate::ffi::{self, Interrupt};
 use crate::proposer::SharedNode;
 use crate::serve::{Arguments, Server, invalid};
 
-/// How often the guardian looks whether anybody but us still holds the instance.
+/// How often the guardian checks whether a user other than this extension still holds the instance.
 const GUARDIAN_PERIOD: Duration = Duration::from_millis(100);
 /// How long a server waits, before it begins, for others of the process that are ending.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
@@ -235,8 +235,8 @@ impl Host {
         *lock(&self.ending) = None;
     }
 
-    /// Starts the thread that ends the servers when everybody else has let go of the instance: a server must not keep
-    /// alive what its user has closed.
+    /// Starts the thread that ends the servers when all other users have let go of the instance: a server must not keep
+    /// an instance alive that its user has closed.
     fn guard(&self) {
         if self.guarded.swap(true, Ordering::AcqRel) {
             return;
@@ -274,7 +274,7 @@ fn run_guardian(host: &Host) {
     let mut abandoned = false;
     loop {
         std::thread::sleep(GUARDIAN_PERIOD);
-        // Whoever closes the instance stops the servers first, and waits for this.
+        // A thread that closes the instance stops the servers first, and waits for this lock.
         let changing = lock(&host.changing);
         if lock(&host.servers).is_empty() {
             // The next server starts another guardian.

@@ -99,7 +99,7 @@ impl Machine {
         }
     }
 
-    /// Keeps the lanes for whoever asks, when there is anything new.
+    /// Updates the list of lanes that readers get, when it has changed.
     fn note_lanes(&mut self) {
         let state = self.applier.state();
         let is_same = |now: &Lane, known: &LaneInfo| (&now.name, now.tables) == (&known.name, known.tables);

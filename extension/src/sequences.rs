@@ -1,8 +1,8 @@
 //! Values of sequences, for the statements of this process.
 //!
-//! Each reservation is an entry of the log of its own, which draws when it is applied: whatever several nodes propose
-//! at the same time, the log puts one after the other, and nobody has to try again. A rolled back statement gives
-//! nothing back, as in DuckDB. An answer that is lost costs a gap.
+//! Each reservation is a log entry of its own, and the applier draws the values when it applies the entry: the log
+//! orders the reservations that several nodes propose at the same time, so that no node has to try again. A statement
+//! that is rolled back returns no values, as in DuckDB. A lost answer leaves a gap.
 
 use std::ffi::c_void;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn reserve(
     count: u64,
 ) -> Result<SequenceRun, StoreError> {
     let draw = SequenceDraw { schema: meant.schema.clone(), name: meant.name.clone(), count };
-    // An answer without values is that of an entry that came again; its first one has given them to nobody.
+    // An answer without values belongs to a repeated entry: its values were drawn before, and no statement got them.
     run(node, interrupt, Kind::Draw(draw))?.drawn.ok_or_else(|| {
         let message =
             "the values that were drawn from a sequence are not known any more: run the statement again";

@@ -325,7 +325,7 @@ impl Server {
         }
     }
 
-    /// Lets nobody wait for the cluster any more, and nothing of it hold the node.
+    /// Ends all calls that wait for the cluster, and all references of the cluster to the node.
     fn end_cluster(&self) {
         if let Some(cluster) = &self.cluster {
             cluster.stop();

@@ -38,7 +38,7 @@ unsafe impl Sync for Session {}
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // SAFETY: closed once, when nobody uses it any more.
+        // SAFETY: closed once, when no thread uses it any more.
         unsafe { ffi::quack_cpp_session_close(self.0) };
     }
 }

@@ -125,7 +125,7 @@ pub(super) struct Opening {
 
 impl Opening {
     pub fn hold(&self, running: Running) {
-        // A second one would be a second node, which nobody makes.
+        // It fails only for a second node, and a server has one.
         let _ = self.running.set(running);
     }
 
