@@ -13,7 +13,7 @@ pub fn tell_extension(variable: &str, value: &str) -> Result<(), String> {
     if threads != 1 {
         return Err(format!("cannot set {variable}: the process has {threads} threads, and may have one"));
     }
-    // SAFETY: nobody else can be reading the environment; this is the only thread.
+    // SAFETY: no other thread can be reading the environment: this is the only one.
     unsafe { std::env::set_var(variable, value) };
     Ok(())
 }

@@ -27,7 +27,7 @@ impl Refresher {
         let run = move || {
             run(&connection, &board, period, &stopped);
             drop(connection);
-            // Nobody waits when the process has waited long enough.
+            // The send fails only when the process has stopped waiting.
             let _ = end.send(());
         };
         let spawned = quack_types::thread::builder("quack-refresher").spawn(run);

@@ -99,8 +99,8 @@ fn rebuild(
     Ok(uri)
 }
 
-/// Starts the thread that waits for SIGTERM or SIGINT. From then on the process ends within `timeout`, whatever is
-/// stuck: what was acknowledged is in the log, and the next start reads it from there.
+/// Starts the thread that waits for SIGTERM or SIGINT. From then on the process ends within `timeout`, even when a
+/// thread hangs: acknowledged writes are in the log, and the next start reads them from there.
 fn watch_signals(board: Arc<Board>, timeout: Duration) -> Result<Receiver<i32>, String> {
     let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| error.to_string())?;
     let (send, receive) = channel();

@@ -92,7 +92,7 @@ fn url_of(file: &Path) -> Result<String, Box<Output>> {
     };
     let Some(admin) = configuration.admin else {
         let message = format!(
-            "{}: metrics.enabled is false, so that nobody can ask this node: set it to true",
+            "{}: metrics.enabled is false, so that quackctl cannot query this node: set it to true",
             file.display()
         );
         return Err(Box::new(Output::invalid(message)));

@@ -27,7 +27,7 @@ pub fn export(arguments: &Export) -> Output {
     try_export(arguments).unwrap_or_else(|output| *output)
 }
 
-/// What is made on the way, beside the file that is to be written; removed at the end, whatever that is.
+/// The folder of temporary files beside the file that is to be written; removed at the end, also after an error.
 struct Unfinished(PathBuf);
 
 impl Unfinished {
@@ -86,7 +86,7 @@ fn copy_out(
     let copied = connection.execute("COPY FROM DATABASE cp TO exported").and_then(|()| {
         connection.query("SELECT count(*) FROM duckdb_tables() WHERE database_name = 'exported'")
     });
-    // Whatever came of it: the file is closed and the node has ended before they are moved or removed.
+    // Also after an error: the file must be closed and the node must have ended before they are moved or removed.
     connection.execute("DETACH exported")?;
     connection.execute(&format!("CALL quack_stop({uri})"))?;
     let count = copied?.into_iter().flatten().flatten().next();

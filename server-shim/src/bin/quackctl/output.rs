@@ -76,7 +76,7 @@ impl Output {
             self.lines.push(self.message);
             self.lines.join("\n") + "\n"
         };
-        // Whoever closed standard output wants no more of it.
+        // A failed write is no error: the reader has closed standard output and wants no more of it.
         let _ = std::io::stdout().write_all(text.as_bytes());
         self.code.into()
     }
