@@ -113,7 +113,7 @@ Start == [
 
 PlaceOf(s) == <<s.root, s.lane>>
 
-(* Exactly once; and whatever the epoch, a write applies where it is ordered. *)
+(* Exactly once; and a write of any epoch applies where it is ordered. *)
 WithWrite(s, entry) ==
     IF \/ entry.id \in s.ids /\ Mutant # "no id is remembered"
        \/ entry.epoch < s.epoch /\ Mutant = "an epoch fences older writes"
@@ -183,7 +183,7 @@ WithLaneEntry(n, s, cut, l) ==
 (* The one order. It is a function of the logs alone, and no node is in it. *)
 
 (* How far the cuts among the root's first r entries order lane l: their maximum,
-   whatever the order in which they come.                                         *)
+   in any order in which they come.                                               *)
 Drops(r, l) == \E i \in 1..r : root[i] = DropLane(l)
 Ordered(r, l) ==
     Max({0} \union {root[i].upTo[l] : i \in {j \in 1..r : root[j].kind = "cut" /\ ~Drops(j, l)}})
@@ -235,7 +235,7 @@ RouteOf(p) ==
         group == s.route[Shard(p, s.route)]
     IN IF group \in s.live THEN group ELSE Root
 
-(* Whether there is anybody left to take a write for the lane. *)
+(* Whether a node is left that takes a write for the lane. *)
 IsThere(l) == \E n \in Node : l \notin left[n]
 
 (* The clients of n whose writes are now applied there get their answers. *)
@@ -434,7 +434,7 @@ WaitsFor(n, l) ==
     /\ l \in Uncovered(n, node[n], root[node[n].root + 1])
     /\ knows[n][l] <= node[n].lane[l]
 
-(* Node n waits for entries that nobody has any more, but as rows. *)
+(* Node n waits for entries that all other nodes hold only as rows. *)
 IsTooLate(n) == \E l \in Lane : WaitsFor(n, l) /\ \A m \in Node \ {n} : l \in left[m]
 
 (* A node with nothing, or too far behind, goes on from another's state. It is no
@@ -489,7 +489,7 @@ States == {node[n] : n \in Node} \union {durable[n] : n \in Node}
 
 IsPrefix(a, b) == Len(a) <= Len(b) /\ SubSeq(b, 1, Len(a)) = a
 
-(* A cut names only what is committed: whoever waits for it will get it. *)
+(* A cut names only committed entries: a node that waits for them will get them. *)
 CutsNameWhatIsCommitted ==
     \A r \in DOMAIN root : root[r].kind = "cut" => \A l \in Lane : root[r].upTo[l] <= commit[l]
 

@@ -1,6 +1,6 @@
 //! What there is to check: the configurations in `spec/`, and the mutants that `mutants.txt` names.
 //!
-//! The files are read strictly: a mutant that nobody runs, or an invariant that nothing violates, is a mistake.
+//! The files are read strictly: a mutant that no run uses, or an invariant that no mutant violates, is a mistake.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mutant_that_nobody_runs_is_refused() {
+    fn a_mutant_that_no_run_uses_is_refused() {
         let error = plan(MODEL_TEXT, CONFIGURATION, "Small | First | no wait").err().expect("one is missing");
         assert!(error.contains("no ids"), "{error}");
     }
