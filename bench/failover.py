@@ -2,7 +2,7 @@
 
 From the kill to the first acknowledgement of a write that was begun after it, on one of the survivors. Each of them
 is asked to write every 10 ms, and the load of two clients at each node goes on. Then the killed node is started again
-and the next leader is killed once everybody is back.
+and the next leader is killed once all nodes are back.
 
 etcd 3.4, when it is installed (`apt-get install etcd-server`), does the same in the same run, with its default
 settings, through its JSON gateway.
@@ -45,7 +45,7 @@ ETCD_SECONDS = 15
 
 
 class NotWritten(Exception):
-    """A write was refused, or nobody knows."""
+    """A write was refused, or its outcome is unknown."""
 
 
 class Quack:
@@ -216,7 +216,7 @@ class Etcd:
 
 
 class Load:
-    """Clients that write to a node, one after the other, whatever happens."""
+    """Clients that write to a node, one write after the other, and go on after errors."""
 
     def __init__(self, system):
         self.system = system

@@ -64,7 +64,7 @@ def times(host, name, rows):
             start = time.perf_counter()
             host.execute(texts[catalog]).fetchall()
             best[catalog] = min(best[catalog], (time.perf_counter() - start) * 1000)
-        # Whoever goes second finds warmer caches of the processor.
+        # The catalog that runs second finds warmer processor caches.
         order.reverse()
         runs += 1
     return best

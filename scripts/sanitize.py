@@ -3,7 +3,7 @@ assertions, and runs tests with them: `python scripts/sanitize.py`, by `make san
 
 DuckDB comes from its source distribution on PyPI, whose build makes both the Python package, which hosts the nodes, and the
 library that the extension links. Needs clang of the LLVM that rustc brings (CLANG names another one) and some hours on two
-cores; what is built stays in <target>/sanitize. Every report is a failure, whatever the tests say.
+cores; what is built stays in <target>/sanitize. Every report of a sanitizer is a failure, even when all tests pass.
 """
 
 import argparse
