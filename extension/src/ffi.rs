@@ -172,7 +172,7 @@ impl Sink {
     /// Collects what arrives; the vector must outlive the call that the sink is given to.
     pub fn into_vec(target: &mut Vec<bytes::Bytes>) -> Self {
         extern "C" fn take(context: *mut c_void, bytes: Bytes<'_>) {
-            // SAFETY: `context` is the vector that `into_vec` was given, and nobody else uses it meanwhile.
+            // SAFETY: `context` is the vector that `into_vec` was given, and no other code uses it meanwhile.
             let target = unsafe { &mut *context.cast::<Vec<bytes::Bytes>>() };
             target.push(bytes::Bytes::copy_from_slice(bytes.as_slice()));
         }
@@ -215,7 +215,7 @@ impl PlacementSink {
     /// Collects what arrives; the vector must outlive the call that the sink is given to.
     pub fn into_vec(target: &mut Vec<Placement>) -> Self {
         extern "C" fn take(context: *mut c_void, name: Bytes<'_>, tables: u32) {
-            // SAFETY: `context` is the vector that `into_vec` was given, and nobody else uses it meanwhile.
+            // SAFETY: `context` is the vector that `into_vec` was given, and no other code uses it meanwhile.
             let target = unsafe { &mut *context.cast::<Vec<Placement>>() };
             target.push(Placement { group: name.text(), tables });
         }

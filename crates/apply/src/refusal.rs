@@ -24,7 +24,7 @@ pub(crate) fn of_transaction(message: impl Into<String>) -> proto::Refused {
     of_error(&StoreError::new(ErrorKind::TRANSACTION, message), false)
 }
 
-/// Nothing more has come of it for too long.
+/// The refusal of a statement that has sent no rows for too long.
 pub(crate) fn late() -> proto::Refused {
     of_transaction(
         "the statement was given up, and nothing of it has happened: since it last sent rows, 1 GiB of other writes have come, \
@@ -32,7 +32,7 @@ pub(crate) fn late() -> proto::Refused {
     )
 }
 
-/// Its commit has broken off, more than once.
+/// The refusal of an entry whose commit has broken off more than once.
 pub(crate) fn broken() -> proto::Refused {
     let message = "DuckDB cannot commit this: the commit has broken off on this node, before and after a restart. Report it \
                    with the statement";

@@ -61,7 +61,7 @@ fn keys(log: &Shared) -> Vec<i64> {
     log.borrow().applier.store().contents().tables["bag"].1.iter().map(|row| row.0).collect()
 }
 
-/// Nothing keeps the nodes remembering or holding back their logs.
+/// Checks that nothing makes the nodes keep ids or hold back their logs.
 fn assert_settled(log: &Shared) {
     assert_eq!(log.borrow().outstanding.len(), 0, "ids that were not settled");
     let mut last = writer(log);

@@ -19,7 +19,7 @@ pub enum Event {
         /// What [`crate::PeerMessage::bytes`] was at the sender.
         bytes: Bytes,
     },
-    /// Propose an entry. Any member may, learners too: the node that leads gets it.
+    /// Propose an entry. Any member may, learners too: the leader gets it.
     ///
     /// The core keeps it, and offers it again to the current leader, until this node
     /// sees it committed: then it turns up in [`crate::Durable::apply`], with its id (see

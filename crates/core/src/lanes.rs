@@ -105,7 +105,7 @@ impl<L: LogRead + Clone> Node<L> {
         for cut in entries.iter().filter_map(|entry| Cut::of(entry).ok().flatten()) {
             self.lanes.order(&cut);
             for (lane, end) in cut.lanes {
-                // It may rest, with everything that it has heard of.
+                // The lane may rest without knowing that the entries that the cut names are committed.
                 if self.groups.get(&lane).is_some_and(|group| group.sleeps_through(end.index)) {
                     self.step_infallible(lane, Group::wake_and_call);
                 }

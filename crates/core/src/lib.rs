@@ -32,7 +32,7 @@
 //!
 //! # Snapshots
 //!
-//! Raft's own are not used: a snapshot is of the node's state machine and travels by other
+//! Raft's own snapshots are not used: a snapshot is of the node's state machine and travels by other
 //! means. [`Node::floor_at`] says what it must carry about a group, and [`reseed`] puts a
 //! stopped node's log behind it. A leader whose log does not reach back far enough says so
 //! in [`Durable::snapshots_needed`].

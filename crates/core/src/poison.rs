@@ -1,8 +1,8 @@
 //! Containment: one group's panic stops that group, never the process.
 //!
-//! The process is someone else's DuckDB, and the raft crate panics on states that
-//! should not be: the step is run behind a barrier, and a group that hits it is
-//! given up whole. Its memory is dropped, its log stays as it is.
+//! The process is the DuckDB of a user, and the raft crate panics on states that must
+//! not occur: each step runs behind a barrier, and a group that panics is given up as
+//! a whole. Its memory is dropped, its log stays as it is.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

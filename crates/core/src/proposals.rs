@@ -123,7 +123,7 @@ impl Proposals {
         true
     }
 
-    /// The shell gives up.
+    /// The shell gives the proposal up.
     pub(crate) fn withdraw(&mut self, id: ProposalId) {
         self.forget(id);
     }

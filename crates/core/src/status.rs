@@ -66,8 +66,8 @@ pub struct GroupStatus {
     /// Members.
     pub membership: Membership,
     /// On the leader: the highest committed index that every member, learners
-    /// included, is known to hold durably. A compaction beyond it would leave someone
-    /// in need of a snapshot. `None` on every other node.
+    /// included, is known to hold durably. A compaction beyond it would leave a
+    /// member in need of a snapshot. `None` on every other node.
     pub replicated_index: Option<LogIndex>,
     /// Last entry that has its place in the one order, as far as this node knows: for the root group what is committed,
     /// for a lane what a committed cut has named.

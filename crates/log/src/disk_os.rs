@@ -44,7 +44,7 @@ impl DiskOs {
 /// The file under a descriptor above those of the standard streams. A process that has closed its standard output
 /// gives that number to the next file that it opens, and all code that prints would write into this file.
 fn off_standard_streams(file: File) -> io::Result<File> {
-    // A clone is never one of the three.
+    // `try_clone` never returns one of the three standard descriptors.
     if file.as_raw_fd() <= STANDARD_ERROR { file.try_clone() } else { Ok(file) }
 }
 

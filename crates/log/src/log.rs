@@ -310,7 +310,7 @@ impl<D: Disk> Log<D> {
         if gone.is_empty() {
             return Ok(());
         }
-        // The floors that make them unnecessary must outlive them.
+        // The floors that make these segments unnecessary must be durable before the segments go.
         self.sync().map_err(|error| self.shared.poison(error))?;
         for number in gone {
             // Oldest first: after a crash, the remaining segments and those still needed form a chain without a gap.

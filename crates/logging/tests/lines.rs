@@ -100,7 +100,7 @@ fn a_thread_that_logs_while_it_ends_ends() {
 fn a_line_that_cannot_be_written_is_lost_and_does_no_harm() {
     let Some(lines) = lines_of("a_line_that_cannot_be_written_is_lost_and_does_no_harm", || {
         start("info", Format::Text).unwrap();
-        // Standard error that takes no writing.
+        // A standard error that refuses writes.
         let null = std::fs::File::open("/dev/null").unwrap();
         rustix::stdio::dup2_stderr(&null).unwrap();
         tracing::info!("lost");

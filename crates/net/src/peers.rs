@@ -28,7 +28,7 @@ use link::{Link, State};
 
 /// Longest deadline of a call. A caller that needs more time calls again.
 const DEADLINE_MAX: Duration = Duration::from_secs(3600);
-/// What a call's answer may need from the network's thread to the caller's.
+/// Time that a call's answer may need from the network's thread to the caller's.
 const HAND_OVER_TIME: Duration = Duration::from_secs(1);
 
 /// The ways to other nodes. Clones share them; they end with the server that they belong to.

@@ -1,8 +1,9 @@
 //! Keeps a node's files private to the user that it runs as, under any umask.
 //!
 //! A data folder holds everything that was ever written to the catalog, and the identity with which the node votes.
-//! What this node creates has mode 0600, folders 0700. What it finds wider is tightened rather than refused: the owner
-//! may do so without loss, volumes are mounted with wide modes at each start, and earlier releases left the umask's.
+//! Files that this node creates have mode 0600, folders 0700. It tightens wider modes rather than refusing the files:
+//! the owner may do so without loss, volumes are mounted with wide modes at each start, and earlier releases created
+//! files with the mode of the umask.
 //! A folder of another user is refused: that user could replace any file in it.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};

@@ -19,11 +19,11 @@ pub(crate) const ROOM_POLL: Duration = Duration::from_millis(200);
 pub(crate) const GOES_ON: &str = "Nothing is lost, and nothing needs to be restarted: make room on the disk of the data \
                                   folder, and the node goes on by itself";
 
-/// Occupied from the beginning on, and given back when the disk is full: the log's write that met the full disk, and a start
-/// on a full disk, take no more.
+/// A file that occupies room from the beginning on, and is deleted when the disk is full: the log's write that met the
+/// full disk, and a start on a full disk, need no more room than that.
 pub(crate) const RESERVE: &str = "reserve";
 const RESERVE_BYTES: u64 = 256 << 10;
-/// The reserve is taken when so much else is left.
+/// The node takes the reserve when so many bytes are free.
 const PLENTY_BYTES: u64 = 8 << 20;
 
 /// Bytes that stay free when DuckDB writes rows: for the log, and for what DuckDB writes besides rows.
@@ -32,7 +32,7 @@ const LEFT_BYTES: u64 = 4 << 20;
 const WRITTEN_BYTES_MIN: u64 = 16 << 10;
 /// Files that a checkpoint opens at a time, and some more.
 const CHECKPOINT_FILES: usize = 8;
-/// A checkpoint writes again what of the store has changed, which is not known; of a small store it may be all.
+/// A checkpoint rewrites the changed part of the store. Its size is not known; of a small store it may be all.
 const REWRITTEN_BYTES_MAX: u64 = 256 << 20;
 
 /// The room of one data folder.

@@ -50,7 +50,7 @@ pub(crate) struct Rest {
     pub(super) is_over: bool,
     /// It was not dropped here, and another member has forgotten it.
     pub(super) is_forgotten: bool,
-    /// Nothing is proposed any more: the lane was dropped, and only serves those who are behind.
+    /// The lane takes no proposals any more: it was dropped, and only serves members that are behind.
     pub(super) is_retired: bool,
 }
 
@@ -219,7 +219,7 @@ impl<L: LogRead> Group<L> {
         self.rest.is_retired && self.rest.is_resting && !self.rest.is_over
     }
 
-    /// Those who were not there may be there now.
+    /// Asks the absent members again: they may be back.
     pub(crate) fn ask_again(&mut self) {
         self.wake();
         self.rest.called = 0;

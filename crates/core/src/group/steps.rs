@@ -77,7 +77,7 @@ impl<L: LogRead> Group<L> {
         let message = message::decode(from, self.node, body)?;
         self.note_promise(from, &message);
         self.note_floor(from, &message);
-        // The answer to a heartbeat from before it came to rest.
+        // An answer to a heartbeat from before the lane came to rest does not wake it.
         if message.msg_type != MessageType::MsgHeartbeatResponse {
             self.wake();
         }

@@ -17,8 +17,8 @@ use crate::server::in_call;
 const DEADLINE_MAX: Duration = Duration::from_secs(3600);
 
 impl PeerFace {
-    /// Carries out a call. The body is read only when there is a thread for it, so that what waits costs nothing
-    /// here. What has begun is carried to its end also when the caller has gone.
+    /// Carries out a call. The body is read only when there is a thread for it, so that a waiting call costs nothing
+    /// here. A call that has begun runs to its end, also when the caller has gone.
     pub(super) async fn call(
         &self,
         node: &NodeId,

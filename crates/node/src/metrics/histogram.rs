@@ -1,8 +1,8 @@
 //! A histogram that costs its writer two atomic additions. It takes no lock, and recording allocates nothing.
 //!
-//! It is recorded on the threads that every write goes through. A reader may see a value in its bucket and not in the
-//! sum yet; the next reading has both. The count is made from the buckets, so that those two always agree, as
-//! Prometheus asks.
+//! The threads that every write goes through record into it. A reader may see a value in its bucket and not in the sum
+//! yet; the next reading has both. The count is computed from the buckets, so that those two always agree, as
+//! Prometheus requires.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -133,7 +133,7 @@ impl World {
         })
     }
 
-    /// Everyone has the same, and every promise holds in it.
+    /// All nodes hold the same list, and every promise holds in it.
     pub(super) fn check_end(&self) -> Result<(), Failure> {
         for server in &self.servers {
             if let Some(model) = server.model() {
