@@ -120,7 +120,7 @@ static bool GoesOnAfterWrite(StatementState &state, const LogicalOperator &op) {
 
 static void KeepParameters(StatementState &state, Binder &binder) {
 	auto parameters = binder.GetParameters();
-	if (state.HasPassedGate() && parameters && !parameters->GetParameterData().empty()) {
+	if (parameters && !parameters->GetParameterData().empty()) {
 		state.parameters = parameters->GetParameterData();
 	}
 }
@@ -221,6 +221,8 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 	if (!state || ApplierMark::IsSet(context)) {
 		return;
 	}
+	state->reads_replacement = state->meets_replacement;
+	state->meets_replacement = false;
 	if (statement.plan->type == LogicalOperatorType::LOGICAL_TRANSACTION) {
 		state->SetEnding(context, true);
 	}
@@ -235,7 +237,7 @@ static void AfterBinding(PlannerExtensionInput &input, BoundStatement &statement
 	HideRows(context, statement, state->goes_on_after_write);
 	LookForVariables(context, *statement.plan);
 	LeadTriggers(context, statement);
-	if (state->goes_on_after_write) {
+	if (state->goes_on_after_write && !state->reads_replacement) {
 		LeadWholeStatement(statement);
 	}
 }

@@ -41,7 +41,8 @@ static bool AreIndexed(DuckTableEntry &table, const vector<PhysicalIndex> &colum
 unique_ptr<BulkChange> BulkChange::Begin(ClientContext &context, const PhysicalCapture &op, DuckTableEntry &table,
                                          const vector<PhysicalIndex> &columns) {
 	// A statement that is refused because the table has changed must be able to run again; then it sends its rows.
-	if (!op.is_alone || op.return_chunk || StatementState::Get(context).unfinished != 1 || !MayRepeat(context, op)) {
+	if (!op.is_alone || op.return_chunk || op.proposal->reads_replacement ||
+	    StatementState::Get(context).unfinished != 1 || !MayRepeat(context, op)) {
 		return nullptr;
 	}
 	auto &catalog = table.ParentCatalog().Cast<QuackCatalog>();

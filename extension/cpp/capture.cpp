@@ -146,7 +146,7 @@ void PhysicalCapture::Bind(ClientContext &context) {
 		return;
 	}
 	auto &state = StatementState::Get(context);
-	state.planned_tables.insert(NameAtGate(table->name.GetIdentifierName()));
+	state.writes.Add(StatementWrites {StatementKind::OTHER, {NameAtGate(table->name.GetIdentifierName())}});
 	if (state.open) {
 		state.open->ConstraintsOf(*table);
 	} else if (state.IsUpsert()) {

@@ -16,7 +16,7 @@ namespace quack {
 constexpr auto TENURE = std::chrono::seconds(1);
 //! The tenure of a statement that has lost is four times as long each time, so often.
 constexpr idx_t LONGER_TENURES = 2;
-//! No statement waits longer, however many are ahead of it.
+//! No statement waits longer, with all its repetitions, however many are ahead of it.
 constexpr auto WAIT_MAX = std::chrono::seconds(30);
 //! A statement that waits looks so often whether it has been interrupted, and whether a tenure has ended.
 constexpr auto LOOK_AGAIN = std::chrono::milliseconds(50);
@@ -76,29 +76,33 @@ void StatementGate::AdmitWaiting() {
 	}
 }
 
-unique_ptr<Passage> StatementGate::Enter(ClientContext &context, StatementWrites writes, idx_t losses) {
+StatementGate::Clock::time_point StatementGate::PatienceEnds() {
+	return Clock::now() + WAIT_MAX;
+}
+
+unique_ptr<Passage> StatementGate::Enter(ClientContext &context, StatementWrites writes, idx_t losses,
+                                         Clock::time_point patience_ends) {
 	auto passage = make_uniq<Passage>(*this, std::move(writes), losses);
-	auto give_up = Passage::Clock::now() + WAIT_MAX;
 	std::unique_lock<mutex> guard(lock);
-	if (!passage->is_inside && !IsExcluded(*passage)) {
-		passage->LetIn();
-	}
-	if (passage->is_inside) {
+	auto let_in = [&] {
+		if (!passage->is_inside && (!IsExcluded(*passage) || Clock::now() >= patience_ends)) {
+			passage->LetIn();
+		}
+		return passage->is_inside;
+	};
+	if (let_in()) {
 		return passage;
 	}
 	waiting++;
 	try {
-		while (!passage->is_inside) {
+		do {
 			passage->let_in.wait_for(guard, LOOK_AGAIN);
 			if (IsInterrupted(context)) {
 				throw InterruptException();
 			}
 			// Its time may be over, too.
 			context.BlockingInterruptCheck();
-			if (!passage->is_inside && (!IsExcluded(*passage) || Passage::Clock::now() >= give_up)) {
-				passage->LetIn();
-			}
-		}
+		} while (!let_in());
 	} catch (...) {
 		waiting--;
 		throw;

@@ -83,6 +83,9 @@ void PhysicalPropose::BuildPipelines(Pipeline &current, MetaPipeline &meta_pipel
 	}
 	state.unfinished++;
 	proposal->changes = state.changes;
+	if (proposal->is_upsert) {
+		state.writes.Add(StatementWrites {StatementKind::UPSERT, {}});
+	}
 	BindCaptures(context, children[0]);
 	PhysicalOperator::BuildPipelines(current, meta_pipeline);
 }
@@ -132,16 +135,16 @@ SinkFinalizeType PhysicalPropose::Finalize(Pipeline &pipeline, Event &event, Cli
 	try {
 		FinishChanges(context, catalog, std::move(state.changes));
 	} catch (...) {
-		if (!state.conflicted || !MayRepeat(context, children[0])) {
+		if (!state.conflicted || proposal->reads_replacement || !MayRepeat(context, children[0])) {
 			throw;
 		}
 		Repeat(context, emitted, proposal->returned_shape);
 	}
 	if (!state.collects) {
 		HandOver(state, emitted);
+		// It has written all that it will. Rows that it goes on to give out may be read late, or never.
+		state.LeaveGate();
 	}
-	// It has written all that it will. Rows that it goes on to give out may be read late, or never.
-	state.LeaveGate();
 	return SinkFinalizeType::READY;
 }
 

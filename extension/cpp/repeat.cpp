@@ -25,7 +25,7 @@ namespace quack {
 //! No statement meets so many conflicts unless something is wrong: each one means that another statement has won.
 constexpr idx_t ATTEMPTS_MAX = 100;
 //! An upsert that meets a key so often at which it had not found a row has found the wrong one: another constraint.
-constexpr idx_t KEY_ATTEMPTS_MAX = 10;
+constexpr idx_t KEY_ATTEMPTS_MAX = 40;
 //! After a conflict, so many statements of the connection run with no change beside them at once: where clients fight
 //! for the same rows, running twice costs more than waiting.
 constexpr idx_t CAUTIOUS_STATEMENTS = 16;
@@ -149,6 +149,15 @@ static bool HasLost(const ErrorData &error) {
 	return StringUtil::StartsWith(text, "Conflict on ") || StringUtil::EndsWith(text, ErrorData(LostConflict()).RawMessage());
 }
 
+static bool MustEnd(ClientContext &context) {
+	try {
+		context.BlockingInterruptCheck();
+		return false;
+	} catch (InterruptException &) {
+		return true;
+	}
+}
+
 static void Attempt(ClientContext &context, Connection &connection) {
 	auto &state = StatementState::Get(context);
 	unique_ptr<SQLStatement> statement;
@@ -169,8 +178,8 @@ static void Attempt(ClientContext &context, Connection &connection) {
 		if (IsObservable(progress)) {
 			break;
 		}
-		// Who interrupts the statement knows nothing of the session in which it runs.
-		if (context.IsInterrupted()) {
+		// A client interrupts its own session, whose time limit counts, too.
+		if (MustEnd(context)) {
 			connection.context->Interrupt();
 		}
 		if (progress == QueryResultState::BLOCKED) {
@@ -190,8 +199,6 @@ static void Attempt(ClientContext &context, Connection &connection) {
 //! `losses` tells how often the statement has run already and met a conflict.
 static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, uint64_t shape, idx_t losses) {
 	auto &state = StatementState::Get(context);
-	// Its own passage would keep the repetition out.
-	state.LeaveGate();
 	// Marks this thread, which may be one of DuckDB's own: DuckDB loads no extension in it for the client.
 	auto serves = NetworkSession::Get(context) ? make_uniq<ServesClient>() : nullptr;
 	auto connection = ConnectLike(context);
@@ -199,9 +206,15 @@ static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, 
 	again.repeated = context;
 	again.repeated_into = emitted;
 	again.repeated_shape = shape;
-	again.planned_tables = state.planned_tables;
-	// Of a statement that has not begun yet, random numbers follow the seed that its connection has been given.
+	again.writes = state.writes;
+	again.patience_ends = state.patience_ends;
 	auto has_begun = losses > 0;
+	if (!has_begun) {
+		again.passage = std::move(state.passage);
+	}
+	// Its own passage would keep the repetition out.
+	state.LeaveGate();
+	// Of a statement that has not begun yet, random numbers follow the seed that its connection has been given.
 	LentRandomEngine random(context, *connection->context, !has_begun);
 	// A statement that finds nothing left to do, such as CREATE TABLE IF NOT EXISTS, hands nothing over.
 	emitted.Reset();
@@ -216,14 +229,17 @@ static void RunUntilDone(ClientContext &context, ColumnDataCollection &emitted, 
 			return;
 		} catch (std::exception &ex) {
 			key_attempts += again.key_conflict ? 1 : 0;
-			auto again_helps = again.conflicted || HasLost(ErrorData(ex));
+			ErrorData error(ex);
+			if (error.Type() == ExceptionType::INTERRUPT) {
+				// Says whether the time is over.
+				context.BlockingInterruptCheck();
+			}
+			auto again_helps = again.conflicted || HasLost(error);
 			if (!again_helps || attempt == ATTEMPTS_MAX || key_attempts == KEY_ATTEMPTS_MAX) {
 				throw;
 			}
 		}
-		if (context.IsInterrupted()) {
-			throw InterruptException();
-		}
+		context.BlockingInterruptCheck();
 		losses++;
 		state.cautious = CAUTIOUS_STATEMENTS;
 	}

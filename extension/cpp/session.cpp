@@ -297,7 +297,7 @@ void Session::Append(const string &schema, const string &table, QuackBytes bytes
 	auto &state = StatementState::Get(context);
 	try {
 		if (context.transaction.IsAutoCommit()) {
-			state.EnterGate(context, host.gate, StatementWrites {StatementKind::INSERT, {NameAtGate(table)}});
+			state.EnterGate(context, host.gate, table);
 		}
 		context.RunFunctionInTransaction([&]() {
 			DataChunk rows;

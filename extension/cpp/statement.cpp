@@ -175,9 +175,8 @@ void Writer::Commit(ClientContext &context) {
 		ForEachOf(*static_cast<ClientContext *>(waiting),
 		          [](ClientContext &client, Outcome &outcome) { outcome.HandedOver(client); });
 	};
-	if (IsInterrupted(context)) {
-		throw InterruptException();
-	}
+	// Before the log has it, the write can still be given up, also when the time of its client is over.
+	ForEachOf(context, [](ClientContext &client, Outcome &) { client.BlockingInterruptCheck(); });
 	auto committed = handle;
 	handle = nullptr;
 	QuackError error = NoError();
@@ -194,7 +193,18 @@ void Writer::Commit(ClientContext &context) {
 }
 
 StatementState &StatementState::Get(ClientContext &context) {
-	return *context.registered_state->GetOrCreate<StatementState>(KEY);
+	return *context.registered_state->GetOrCreate<StatementState>(KEY, context);
+}
+
+static unique_ptr<TableRef> NoteReplacement(ClientContext &context, ReplacementScanInput &, optional_ptr<ReplacementScanData>) {
+	StatementState::Get(context).meets_replacement = true;
+	return nullptr;
+}
+
+StatementState::StatementState(ClientContext &context) {
+	// Those of the connection are asked before those of the process, of which Python's is one.
+	context.config.replacement_scans.insert(context.config.replacement_scans.begin(),
+	                                        make_shared_ptr<ReplacementScan>(NoteReplacement));
 }
 
 void StatementState::EnterGate(ClientContext &context, StatementGate &gate) {
@@ -202,21 +212,24 @@ void StatementState::EnterGate(ClientContext &context, StatementGate &gate) {
 		// What a longer transaction has read is settled at its COMMIT.
 		return;
 	}
-	auto writes = WritesOf(context);
+	if (!repeated) {
+		writes = WritesOf(context);
+		patience_ends = StatementGate::PatienceEnds();
+	}
+	auto entering = writes;
 	// An INSERT is repeated for rows that a trigger changes.
 	auto changes = writes.kind == StatementKind::OPTIMISTIC_CHANGE || (writes.kind == StatementKind::INSERT && repeated);
 	if (changes && cautious > 0) {
 		cautious--;
-		writes.kind = StatementKind::CHANGE;
+		entering.kind = StatementKind::CHANGE;
 	}
-	writes.tables.insert(planned_tables.begin(), planned_tables.end());
-	EnterGate(context, gate, std::move(writes));
+	if (entering.kind != StatementKind::OTHER) {
+		passage = gate.Enter(context, std::move(entering), losses, patience_ends);
+	}
 }
 
-void StatementState::EnterGate(ClientContext &context, StatementGate &gate, StatementWrites writes) {
-	if (!passage && writes.kind != StatementKind::OTHER) {
-		passage = gate.Enter(context, std::move(writes), losses);
-	}
+void StatementState::EnterGate(ClientContext &context, StatementGate &gate, const string &table) {
+	passage = gate.Enter(context, StatementWrites {StatementKind::INSERT, {NameAtGate(table)}}, 0, StatementGate::PatienceEnds());
 }
 
 void StatementState::LeaveGate() {
@@ -239,7 +252,7 @@ void StatementState::Forget() {
 	collects = false;
 	key_is_seen = false;
 	if (!repeated) {
-		planned_tables.clear();
+		writes = StatementWrites();
 	}
 }
 

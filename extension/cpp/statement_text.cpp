@@ -155,6 +155,8 @@ public:
 		}
 		return StatementWrites {Kind(), std::move(tables)};
 	}
+	//! The prepared statement that it executes; empty when it does not, or does not run.
+	string executed;
 
 private:
 	//! Reads a verb that writes, with its table.
@@ -169,6 +171,10 @@ private:
 			changes = true;
 		} else if (word.Is("COPY")) {
 			ReadCopy();
+			return true;
+		} else if (word.Is("EXECUTE")) {
+			word = words.Next();
+			executed = word.text;
 			return true;
 		} else {
 			return false;
@@ -231,6 +237,13 @@ private:
 
 } // namespace
 
+void StatementWrites::Add(const StatementWrites &other) {
+	tables.insert(other.tables.begin(), other.tables.end());
+	if (other.kind == StatementKind::UPSERT || kind == StatementKind::OTHER) {
+		kind = other.kind;
+	}
+}
+
 bool StatementWrites::MeetAtTable(const StatementWrites &other) const {
 	for (auto &table : tables) {
 		if (other.tables.count(table) > 0) {
@@ -252,15 +265,17 @@ StatementWrites WritesOf(ClientContext &context) {
 		// Most statements; the rest of a long text need not be read.
 		return StatementWrites();
 	}
-	if (first.Is("EXECUTE")) {
+	Reader reader(sql);
+	auto writes = reader.Read();
+	if (!reader.executed.empty()) {
 		auto &prepared = context.client_data->prepared_statements;
-		auto found = prepared.find(Identifier(words.Next().text));
+		auto found = prepared.find(Identifier(reader.executed));
 		if (found != prepared.end() && found->second->unbound_statement) {
 			// What PREPARE is given has no text of its own.
 			return Reader(found->second->unbound_statement->ToString()).Read();
 		}
 	}
-	return Reader(sql).Read();
+	return writes;
 }
 
 } // namespace quack

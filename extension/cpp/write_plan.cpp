@@ -17,6 +17,7 @@ WritePlan::WritePlan(ClientContext &context, PhysicalPlanGenerator &planner, Qua
 	catalog.Node();
 	auto &state = StatementState::Get(context);
 	proposal->goes_on_after_write = state.goes_on_after_write;
+	proposal->reads_replacement = state.reads_replacement;
 	proposal->returning = std::move(state.returning);
 	state.returning.clear();
 }
@@ -168,6 +169,7 @@ unique_ptr<MergeIntoOperator> WritePlan::MergeAction(LogicalMergeInto &op, Physi
 }
 
 PhysicalOperator &WritePlan::MergeInto(LogicalMergeInto &op, PhysicalOperator &plan) {
+	proposal->is_upsert = true;
 	map<MergeActionCondition, vector<unique_ptr<MergeIntoOperator>>> actions;
 	for (auto &entry : op.actions) {
 		vector<unique_ptr<MergeIntoOperator>> planned;

@@ -149,6 +149,126 @@ def test_an_upsert_is_known_however_it_is_written(shared_cluster, text):
 LONG = "FROM range(1000000) x, range(1000) y"
 
 
+UPSERT_OF_K = "INSERT INTO k VALUES ({key}, 'x') ON CONFLICT (i) DO UPDATE SET s = excluded.s"
+#: Upserts of one key from several connections, and what each connection runs before.
+HIDDEN_UPSERTS = {
+    "within WITH": ("WITH a AS (" + UPSERT_OF_K + " RETURNING i) SELECT i FROM a", "SELECT 1"),
+    "prepared within WITH": (
+        "EXECUTE up({key})",
+        "PREPARE up AS WITH a AS (" + UPSERT_OF_K.format(key="$1") + " RETURNING i) SELECT i FROM a",
+    ),
+    "in a trigger": ("INSERT INTO r VALUES ({key})", "SELECT 1"),
+    "prepared": ("EXECUTE up({key})", "PREPARE up AS " + UPSERT_OF_K.format(key="$1")),
+    "explained": ("EXPLAIN ANALYZE EXECUTE up({key})", "PREPARE up AS " + UPSERT_OF_K.format(key="$1")),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN_UPSERTS)
+def test_an_upsert_within_another_statement_finds_what_others_have_written(shared_cluster, name):
+    nodes = shared_cluster.alive()
+    nodes[0].sql("CREATE TABLE k (i INTEGER PRIMARY KEY, s VARCHAR)")
+    nodes[0].sql("CREATE TABLE r (i INTEGER)")
+    nodes[0].sql(
+        "CREATE TRIGGER up AFTER INSERT ON r REFERENCING NEW TABLE AS new "
+        "INSERT INTO k SELECT i, 't' FROM new ON CONFLICT (i) DO UPDATE SET s = excluded.s"
+    )
+    shared_cluster.wait_equal()
+    statement, before = HIDDEN_UPSERTS[name]
+    together = threading.Barrier(2 * len(nodes))
+
+    def run(node, connection):
+        node.sql(before, connection)
+        for key in range(KEYS):
+            together.wait(60)
+            node.sql(statement.format(key=key), connection)
+
+    with ThreadPoolExecutor(2 * len(nodes)) as threads:
+        for done in [threads.submit(run, node, f"{name} {number}") for node in nodes for number in range(2)]:
+            done.result()
+    shared_cluster.wait_equal()
+    assert nodes[0].sql("SELECT count(*) FROM k") == [(KEYS,)]
+    for table in ("r", "k"):
+        nodes[0].sql(f"DROP TABLE {table}")
+    for node in nodes:
+        for number in range(2):
+            if before != "SELECT 1":
+                node.sql("DEALLOCATE up", f"{name} {number}")
+
+
+def test_a_table_that_is_replaced_from_itself_keeps_its_parameters(node):
+    node.sql("CREATE TABLE t AS SELECT 0 AS n")
+
+    def run(connection):
+        for _ in range(20):
+            node.process.sql("CREATE OR REPLACE TABLE t AS SELECT n + $1 AS n FROM t", connection, [1])
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(run, f"replaces {number}") for number in range(4)]:
+            done.result()
+    assert node.sql("FROM t") == [(80,)]
+
+
+OWN_RELATION = """
+connection = database.cursor()
+connection.execute("USE cp")
+rel = connection.sql("SELECT 1 AS i")
+for statement in (
+    "WITH a AS (INSERT INTO r FROM rel RETURNING i) SELECT i FROM a",
+    "INSERT INTO logged SELECT i FROM rel",
+):
+    for _ in range(50):
+        connection.execute(statement).fetchall()
+"""
+
+
+def test_a_relation_of_the_program_is_read_where_it_is_known(node):
+    """Another thread, in which a statement may run apart, sees no variable of the program."""
+    node.sql("CREATE TABLE r (i INTEGER)")
+    node.sql("CREATE TABLE logged (i INTEGER)")
+    node.sql("CREATE TRIGGER count AFTER INSERT ON logged INSERT INTO r VALUES (2)")
+    node.process.python(OWN_RELATION)
+    assert node.sql("SELECT i, count(*) FROM r GROUP BY i ORDER BY i") == [(1, 50), (2, 50)]
+
+
+SLOW_FUNCTION = """
+import time
+def slow(i):
+    time.sleep(0.3)
+    return i
+database.create_function("slow", slow, ["INTEGER"], "INTEGER", side_effects=True)
+"""
+
+
+@pytest.mark.parametrize("statement", [
+    "UPDATE t SET m = m + slow(1) WHERE i = 1",
+    "WITH a AS (UPDATE t SET m = m + slow(1) WHERE i = 1 RETURNING m) SELECT m FROM a",
+])
+def test_a_statement_that_runs_again_has_no_more_time_than_its_client_has_given_it(node, statement):
+    node.process.python(SLOW_FUNCTION)
+    node.sql("CREATE TABLE t (i INTEGER PRIMARY KEY, n INTEGER, m INTEGER)")
+    node.sql("INSERT INTO t VALUES (1, 0, 0)")
+    ended = threading.Event()
+
+    def change():
+        while not ended.is_set():
+            try:
+                node.sql("BEGIN; UPDATE t SET n = n + 1 WHERE i = 1; COMMIT", "rival")
+            except DatabaseError as error:
+                if "Failed to commit: Conflict" not in str(error):
+                    node.sql("ROLLBACK", "rival")
+            time.sleep(0.05)
+
+    with ThreadPoolExecutor(1) as threads:
+        rival = threads.submit(change)
+        try:
+            node.sql("SET max_execution_time = 1000", "limited")
+            with pytest.raises(DatabaseError, match="maximum execution time"):
+                node.sql(statement, "limited", timeout=15)
+        finally:
+            ended.set()
+        rival.result()
+
+
 def test_a_statement_with_several_writes_heeds_its_interruption(node):
     """It runs in a session of its own."""
     node.sql("CREATE TABLE t (i INTEGER PRIMARY KEY, v INTEGER)")

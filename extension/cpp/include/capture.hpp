@@ -16,6 +16,10 @@ struct Proposal {
 	duckdb::shared_ptr<Changes> changes;
 	//! `StatementState::goes_on_after_write`, as it was when the plan was made.
 	bool goes_on_after_write;
+	//! `StatementState::reads_replacement`, likewise.
+	bool reads_replacement;
+	//! Whether what it has not found must still be missing: a MERGE, which an INSERT ... ON CONFLICT is, too.
+	bool is_upsert = false;
 	//! `StatementState::returning`, likewise.
 	duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> returning;
 	//! The columns of the table whose rows are returned; 0 without RETURNING.

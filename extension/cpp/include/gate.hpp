@@ -23,9 +23,13 @@ class Passage;
 //! takes long excludes others for a part of its time only, and a statement waits for a bounded time.
 class StatementGate {
 public:
-	//! Waits until the statement may pass; throws when it is interrupted. `losses` tells how often it has run in vain: it
-	//! excludes others for longer each time, so that a long statement comes to its end beside short ones.
-	duckdb::unique_ptr<Passage> Enter(duckdb::ClientContext &context, StatementWrites writes, duckdb::idx_t losses);
+	using Clock = std::chrono::steady_clock;
+	//! The end of the patience of a statement that begins now.
+	static Clock::time_point PatienceEnds();
+	//! Waits until the statement may pass, or its patience ends; throws when it is interrupted. `losses` tells how often it has
+	//! run in vain: it excludes others for longer each time, so that a long statement comes to its end beside short ones.
+	duckdb::unique_ptr<Passage> Enter(duckdb::ClientContext &context, StatementWrites writes, duckdb::idx_t losses,
+	                                  Clock::time_point patience_ends);
 
 private:
 	friend class Passage;
@@ -51,7 +55,7 @@ public:
 
 private:
 	friend class StatementGate;
-	using Clock = std::chrono::steady_clock;
+	using Clock = StatementGate::Clock;
 
 	bool Excludes(const Passage &other) const;
 	void LetIn();

@@ -73,16 +73,15 @@ class StatementState : public duckdb::ClientContextState {
 public:
 	static constexpr const char *KEY = "quack_statement";
 	static StatementState &Get(duckdb::ClientContext &context);
+	explicit StatementState(duckdb::ClientContext &context);
 
 	//! Passes the gate until the statement ends; once for all catalogs that it touches.
 	void EnterGate(duckdb::ClientContext &context, StatementGate &gate);
-	void EnterGate(duckdb::ClientContext &context, StatementGate &gate, StatementWrites writes);
+	//! For rows that are appended without a statement.
+	void EnterGate(duckdb::ClientContext &context, StatementGate &gate, const duckdb::string &table);
 	void LeaveGate();
-	bool HasPassedGate() const {
-		return passage != nullptr;
-	}
 	bool IsUpsert() const {
-		return passage && passage->writes.kind == StatementKind::UPSERT;
+		return writes.kind == StatementKind::UPSERT;
 	}
 	void QueryBegin(duckdb::ClientContext &context) override;
 	void QueryEnd(duckdb::ClientContext &context, duckdb::optional_ptr<duckdb::ErrorData> error) override;
@@ -126,9 +125,17 @@ public:
 	idx_t cautious = 0;
 	//! How often the statement has run and met a conflict.
 	idx_t losses = 0;
-	//! The tables that the plan of the running statement writes, for the gate: a trigger's, too. Kept from one repetition
-	//! to the next.
-	duckdb::set<duckdb::string> planned_tables;
+	//! What the running statement writes: as its text says, then as its plan says, too. Kept from one repetition to the next.
+	StatementWrites writes;
+	//! Until when the statement waits at the gate, with all its repetitions.
+	StatementGate::Clock::time_point patience_ends;
+	//! Its place at the gate.
+	duckdb::unique_ptr<Passage> passage;
+	//! Whether the statement that was bound last reads a name that is none of a catalog: it may be a variable of the client's
+	//! program, which other threads do not see.
+	bool reads_replacement = false;
+	//! Whether binding has met such a name.
+	bool meets_replacement = false;
 	//! The replicated catalog that the statement has begun to read.
 	duckdb::weak_ptr<duckdb::AttachedDatabase> read;
 	//! The prepared statement that runs, if one does, and the values of the parameters.
@@ -155,7 +162,6 @@ private:
 	//! Whether the applier has interrupted the statement.
 	bool outdated = false;
 
-	duckdb::unique_ptr<Passage> passage;
 };
 
 //! Whether the statement is to end, or the one that it repeats.

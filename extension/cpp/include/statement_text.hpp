@@ -24,6 +24,8 @@ struct StatementWrites {
 	//! The names of the tables that it writes, in upper case, without their schemas.
 	duckdb::set<duckdb::string> tables;
 
+	//! Adds what is known of the same statement from elsewhere. An UPSERT remains one.
+	void Add(const StatementWrites &other);
 	bool MeetAtTable(const StatementWrites &other) const;
 };
 
