@@ -7,6 +7,7 @@
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
 #include "duckdb/common/type_visitor.hpp"
 #include "duckdb/execution/expression_executor.hpp"
+#include "duckdb/function/lambda_functions.hpp"
 #include "duckdb/function/scalar_function.hpp"
 #include "duckdb/main/extension/extension_loader.hpp"
 #include "duckdb/parser/expression/cast_expression.hpp"
@@ -15,7 +16,9 @@
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
 #include "duckdb/parser/parsed_expression_iterator.hpp"
 #include "duckdb/planner/binder.hpp"
+#include "duckdb/planner/expression/bound_function_expression.hpp"
 #include "duckdb/planner/expression_binder/constant_binder.hpp"
+#include "duckdb/planner/expression_iterator.hpp"
 
 using namespace duckdb;
 
@@ -81,6 +84,22 @@ unique_ptr<ParsedExpression> CastOf(unique_ptr<ParsedExpression> expression, con
 	return make_uniq<CastExpression>(type, std::move(expression));
 }
 
+//! Whether all functions in it have one value for ever, not one for each query.
+bool IsConstant(const Expression &expression) {
+	if (expression.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION) {
+		auto &function = expression.Cast<BoundFunctionExpression>();
+		// What a lambda computes is no child.
+		if (function.Function().GetStability() != FunctionStability::CONSISTENT ||
+		    dynamic_cast<const LambdaFunctionData *>(function.BindInfo().get())) {
+			return false;
+		}
+	}
+	auto is_constant = true;
+	ExpressionIterator::EnumerateChildren(expression,
+	                                      [&](const Expression &child) { is_constant = is_constant && IsConstant(child); });
+	return is_constant;
+}
+
 //! A default that is the same for each row, as the cast of a text; null when it is not, or no text says it.
 unique_ptr<ParsedExpression> ConstantDefault(ClientContext &context, const ColumnDefinition &column) {
 	try {
@@ -90,7 +109,7 @@ unique_ptr<ParsedExpression> ConstantDefault(ClientContext &context, const Colum
 		auto copy = column.DefaultValue().Copy();
 		auto bound = default_binder.Bind(copy);
 		// `now()` is foldable, too.
-		if (!bound->IsFoldable() || !bound->IsConsistent()) {
+		if (!bound->IsFoldable() || !IsConstant(*bound)) {
 			return nullptr;
 		}
 		auto value = ExpressionExecutor::EvaluateScalar(context, *bound);

@@ -74,9 +74,23 @@ public:
 		return true;
 	}
 
+	//! Sets the connection's level to what its server has for its clients.
+	void Begin(ClientContext &context) {
+		ClientConfig::GetConfig(context).user_settings.SetUserSetting(setting_index, Value(initial));
+	}
+	void QueryEnd(ClientContext &context, optional_ptr<ErrorData>) override {
+		if (was_reset && !initial.empty()) {
+			// DuckDB 2.0.1 clears the connection's setting after it has called `OnSet`.
+			Begin(context);
+		}
+		was_reset = false;
+	}
+
 	const idx_t setting_index;
 	//! What RESET comes back to; empty for what the process says.
 	string initial;
+	//! Whether the running statement is a RESET.
+	bool was_reset = false;
 
 private:
 	mutex lock;
@@ -99,10 +113,7 @@ struct ConsistencySetting : public ExtensionOptionInfo {
 		if (!is_reset) {
 			return;
 		}
-		if (!levels.initial.empty()) {
-			value = Value(levels.initial);
-			return;
-		}
+		levels.was_reset = true;
 		Value global;
 		if (DBConfig::GetConfig(context).user_settings.TryGetSetting(levels.setting_index, global)) {
 			value = global;
@@ -132,7 +143,7 @@ void AttachWith(ClientContext &context, QuackCatalog &catalog, Consistency level
 void ConnectWith(ClientContext &context, Consistency level) {
 	auto &levels = Levels::Get(context);
 	levels.initial = NameOf(level);
-	ClientConfig::GetConfig(context).user_settings.SetUserSetting(levels.setting_index, Value(levels.initial));
+	levels.Begin(context);
 }
 
 bool ReadsLinearizably(ClientContext &context, QuackCatalog &catalog) {

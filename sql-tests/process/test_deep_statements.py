@@ -1,5 +1,7 @@
 """No statement of a client ends its node, however deeply it nests what: values, types, expressions, queries."""
 
+from importlib.metadata import version
+
 import pytest
 from quack_testing import node as nodes
 from quack_testing.process import DatabaseError
@@ -56,7 +58,7 @@ VALUES = {
     "grouped_variant": (f"variant_typeof({grouped(1_500)})", TOO_DEEP),
     "json_contains": (f"json_contains({array(MANY)}, {array(MANY)})", TOO_DEEP),
     "json_deserialize_sql": (f"json_deserialize_sql({objects(MANY)}::JSON)", TOO_DEEP),
-    "json_structure": (f"json_structure({array(MANY)})", "recursion depth"),
+    "json_structure": (f"json_structure({array(MANY)})", "recursion depth" if version("duckdb") == "2.0.0" else None),
     "json_transform": (f"json_transform('[]', {structure(LEVELS)})", TOO_DEEP),
     "json_transform_strict": (f"json_transform_strict('[]', {structure(LEVELS)})", TOO_DEEP),
     "from_json": (f"from_json('[]', {structure(LEVELS)})", TOO_DEEP),

@@ -1,5 +1,7 @@
 """What needs an extension of DuckDB is taken when all members have it. Python's DuckDB has icu, and `quackd` has not."""
 
+from importlib.metadata import version
+
 import pytest
 from quack_testing import node as nodes
 from quack_testing.process import DatabaseError
@@ -23,6 +25,9 @@ NEEDS_ICU = {
         "ALTER TABLE cp.text ADD COLUMN b TIMESTAMPTZ DEFAULT '2020-01-01 00:00:00 Europe/Berlin'", "DEFAULT needs",
     ),
 }  # fmt: skip
+if version("duckdb") != "2.0.0":
+    # Later versions make no index over what depends on a time zone.
+    del NEEDS_ICU["an index"]
 NEEDS_NOTHING = [
     "CREATE TABLE cp.n0 (a TIMESTAMPTZ DEFAULT now(), CHECK (a > '2020-01-01' AND a < '2100-01-01 00:00:00+02'))",
     "CREATE TABLE cp.n1 (a TIMESTAMPTZ DEFAULT current_timestamp + INTERVAL 1 DAY, CHECK (epoch_us(a) > 0))",

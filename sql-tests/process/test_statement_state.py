@@ -1,5 +1,7 @@
 """What a connection remembers of a statement counts for that statement alone, for all parts of it, and until its last write."""
 
+from importlib.metadata import version
+
 import pytest
 from quack_testing.node import Node
 from quack_testing.process import DatabaseError
@@ -106,6 +108,7 @@ def test_parts_that_run_at_the_same_time_keep_the_search_path_of_their_connectio
         assert node.sql("SELECT count(*), count(*) FILTER (WHERE j) FROM t") == [(300000, 300000)], number
 
 
+@pytest.mark.skipif(version("duckdb") != "2.0.0", reason="later versions have not these faults")
 def test_without_what_keeps_faults_of_duckdb_away_no_replicated_table_is_read(node):
     node.sql("CREATE TABLE t AS SELECT range AS i FROM range(10)")
     node.sql("SET disabled_optimizers = 'extension'")
