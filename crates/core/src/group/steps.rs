@@ -34,6 +34,18 @@ impl<L: LogRead> Group<L> {
         if self.timeout.hurries() {
             self.step(|raft| raft.tick());
         }
+        self.forget_silent_leader();
+    }
+
+    /// A learner does not stand for election: raft lets it believe for ever in the leader that it heard last. Two election
+    /// timeouts: by then the voters have replaced a leader that they do not hear either.
+    fn forget_silent_leader(&mut self) {
+        let raft = &self.raft.raft;
+        let waits = raft.state == StateRole::Follower && !raft.promotable() && self.leader().is_some();
+        if waits && raft.election_elapsed as u64 >= 2 * self.election_ticks {
+            let term = raft.term;
+            self.step(|raft| raft.raft.become_follower(term, 0));
+        }
     }
 
     /// A message of a peer.
