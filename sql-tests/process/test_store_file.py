@@ -72,3 +72,24 @@ def test_the_store_is_free_when_its_server_has_stopped(new_node):
     node.attach()
     assert node.sql("FROM cp.t") == [(1,)]
     assert node.stop() == 0
+
+
+def test_a_store_that_another_program_has_written_to_is_refused_until_its_log_is_gone(new_node):
+    """DuckDB would replay that program's write-ahead log into the store."""
+    node = new_node().start()
+    node.sql("CREATE TABLE cp.t AS SELECT 1 AS i")
+    assert node.stop() == 0
+    store = node.data_dir / "store.duckdb"
+    code = f"import duckdb, os; c = duckdb.connect('{store}'); c.execute('INSERT INTO t VALUES (2)'); os._exit(0)"
+    subprocess.run([PYTHON, "-c", code], check=True)
+    wal = node.data_dir / "store.duckdb.wal"
+    assert wal.exists()
+    with pytest.raises(DatabaseError, match=r"store.duckdb.wal' lies beside the node's store: another program has opened"):
+        node.start()
+    wal.rename(node.data_dir.parent / "aside.wal")
+    node.start()
+    assert node.sql("FROM cp.t") == [(1,)]
+    node.sql("CHECKPOINT cp")
+    node.sql("INSERT INTO cp.t VALUES (3)")
+    node.kill_and_start()
+    assert node.sql("FROM cp.t ORDER BY i") == [(1,), (3,)]

@@ -109,6 +109,16 @@ pub enum Error {
         /// One of the files in it.
         found: String,
     },
+    /// The store was written by another program.
+    #[error(
+        "'{path}' lies beside the node's store: another program has opened the store and written to it, and the cluster has \
+         agreed to nothing of that. Move this file elsewhere, and start again: the store is then as the node left it. To \
+         look into a node's store, use `quackctl export`"
+    )]
+    Written {
+        /// The program's write-ahead log.
+        path: PathBuf,
+    },
     /// The folder is another node's.
     #[error(
         "the data folder '{path}' belongs to node '{found}', not to '{expected}': choose the right folder, or \

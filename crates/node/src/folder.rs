@@ -118,6 +118,9 @@ impl Claim {
         if identity.node_id != *node_id {
             return Err(Error::Foreign { path, found: identity.node_id, expected: node_id.clone() });
         }
+        if let Some(path) = foreign_wal(&path)? {
+            return Err(Error::Written { path });
+        }
         // Only now: a folder that is refused stays as it is.
         private::tighten(&path)?;
         discard_beginnings(&path)?;
@@ -366,6 +369,18 @@ fn refuse_leftovers(path: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// A write-ahead log of the store's. A node makes none: DuckDB would replay one that another program has left.
+pub(crate) fn foreign_wal(path: &Path) -> Result<Option<PathBuf>, Error> {
+    for item in std::fs::read_dir(path).map_err(Error::io("list", path))? {
+        let name = item.map_err(Error::io("list", path))?.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(STORE) && name.ends_with(".wal") {
+            return Ok(Some(path.join(&*name)));
+        }
+    }
+    Ok(None)
 }
 
 /// Throws away what a node had of a snapshot when it was interrupted.

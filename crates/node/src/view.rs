@@ -25,6 +25,8 @@ pub struct FolderView {
     pub is_to_be_rebuilt: bool,
     /// The store came with a snapshot, or is that of an earlier identity, and is not the node's own yet.
     pub has_foreign_store: bool,
+    /// A write-ahead log beside the store: another program has written to it.
+    pub foreign_wal: Option<PathBuf>,
     /// It is becoming another cluster's: the next start brings that to its end.
     pub is_being_refounded: bool,
     /// What the node was before its files were set aside.
@@ -52,6 +54,7 @@ impl FolderView {
             identity,
             is_to_be_rebuilt: superseded::is_marked(&path)?,
             has_foreign_store: is_there(JOINING)?,
+            foreign_wal: folder::foreign_wal(&path)?,
             is_being_refounded: refounding::is_decided(&path),
             former: superseded::former(&path, IDENTITY)?,
             promised: folder::read_promise(&path)?,

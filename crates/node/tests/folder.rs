@@ -105,6 +105,24 @@ fn a_folder_with_something_else_in_it_or_half_created_is_refused() {
     }
 }
 
+#[test]
+fn a_store_that_another_program_has_written_to_is_refused_until_its_log_is_gone() {
+    for name in ["store.duckdb.wal", "store.duckdb.checkpoint.wal"] {
+        let folder = used_folder();
+        let wal = folder.path().join(name);
+        std::fs::write(&wal, "written past the log").unwrap();
+        let error = refused(folder.path(), "n0");
+        assert!(matches!(error, Error::Written { .. }), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+        assert_eq!(FolderView::read(folder.path()).unwrap().foreign_wal.as_ref(), Some(&wal));
+        // Also when it is to be rebuilt: DuckDB would replay it into the new store.
+        std::fs::write(folder.path().join("rebuild"), "").unwrap();
+        assert!(matches!(refused(folder.path(), "n0"), Error::Written { .. }));
+        std::fs::remove_file(&wal).unwrap();
+        assert!(claim(folder.path()).former().is_some());
+    }
+}
+
 /// What a crash leaves of a new node between any two of its first files.
 #[test]
 fn a_node_that_was_interrupted_at_its_first_files_begins_again() {

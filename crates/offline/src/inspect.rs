@@ -117,6 +117,11 @@ pub(crate) fn look(
 impl Inspection {
     fn read_store(&mut self, read_store: impl FnOnce(&Path) -> Result<Option<Stored>, String>) {
         let path = self.folder.store_path();
+        if let Some(path) = &self.folder.foreign_wal {
+            // To read the store would be to read what is in there, too.
+            self.damage.push(Error::from(quack_node::Error::Written { path: path.clone() }).to_string());
+            return;
+        }
         if !path.exists() {
             return;
         }
