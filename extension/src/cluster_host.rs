@@ -4,11 +4,12 @@ use std::fs::File;
 use std::sync::Arc;
 
 use quack_cluster::Host;
-use quack_proto::log::v1::{entry::Body, outcome::Kind};
+use quack_proto::log::v1::entry::Body;
 
 use crate::proposer::{LogProposer, SharedNode};
 use crate::store_file::StoreFile;
 use crate::verifications::Verifications;
+use crate::writer::as_result;
 
 /// Writes decisions about members, and opens the store for a snapshot.
 pub struct ClusterHost {
@@ -26,11 +27,7 @@ impl ClusterHost {
 impl Host for ClusterHost {
     fn propose(&self, decision: Body) -> Result<(), String> {
         let proposer = LogProposer::new(self.node.clone());
-        let outcome = proposer.run(decision);
-        match outcome.map_err(|error| error.message)?.kind {
-            Some(Kind::Refused(refused)) => Err(refused.message),
-            _ => Ok(()),
-        }
+        proposer.run(decision).and_then(as_result).map(|_| ()).map_err(|error| error.message)
     }
 
     fn verified(&self, number: u64) -> Result<Option<String>, String> {

@@ -225,6 +225,9 @@ unsafe extern "C" fn quack_rs_writer_abort(handle: *mut c_void) {
     });
 }
 
+const REMOVED: &str = "nothing was written: the cluster has removed this node and takes no entries from it. Stop it, empty \
+                       its data folder, CALL quack_add_node on another node, and start it again";
+
 /// A refusal as the DuckDB error that it is.
 pub(crate) fn as_result(outcome: Outcome) -> Result<Applied, StoreError> {
     match outcome.kind {
@@ -238,6 +241,7 @@ pub(crate) fn as_result(outcome: Outcome) -> Result<Applied, StoreError> {
             }
             Err(StoreError::new(kind, refused.message))
         }
-        None => Err(StoreError::new(ErrorKind::INTERNAL, "the outcome of the statement cannot be read")),
+        // The applier has given the entry no effect: the cluster has ended the life in which this node proposed it.
+        None => Err(StoreError::new(ErrorKind::INVALID_INPUT, REMOVED)),
     }
 }
