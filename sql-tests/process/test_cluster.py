@@ -467,3 +467,32 @@ def test_a_node_that_was_alone_grows_into_a_cluster(new_cluster, tmp_path):
     first.options = {}
     with pytest.raises(DatabaseError, match="belongs to a node of a cluster: give peers"):
         first.start()
+
+
+def test_a_node_that_is_removed_and_added_again_with_its_old_folder_is_a_new_member(new_cluster):
+    """Its old life takes no writes, says so, and its process lives on; started again, it takes a copy."""
+    cluster = new_cluster(3).start()
+    n0, n1 = cluster["n0"], cluster["n1"]
+    n0.sql("CREATE TABLE cp.t (i INTEGER PRIMARY KEY)")
+    cluster.wait_equal()
+    if cluster.leader() is n1:
+        n1.sql("CALL quack_transfer_leader('cp', 'n0')")
+        wait_for(lambda: cluster.leader() not in (None, n1), "another leader")
+    n0.sql("CALL quack_remove_node('cp', 'n1')")
+    n0.sql(f"CALL quack_add_node('cp', 'n1:voter=quack:127.0.0.1:{n1.port}')")
+
+    def is_told():
+        try:
+            n1.sql("INSERT INTO cp.t VALUES (1)")
+        except DatabaseError as error:
+            return "its place in the cluster is that of a later life" in str(error)
+        return False
+
+    wait_for(is_told, "the words of the refusal")
+    assert n1.sql("SELECT 42") == [(42,)]
+    n0.sql("INSERT INTO cp.t VALUES (2)")
+    assert n0.sql("FROM cp.t") == [(2,)]
+    n1.kill_and_start()
+    n1.sql("INSERT INTO cp.t VALUES (3)")
+    cluster.wait_equal()
+    assert n0.sql("FROM cp.t ORDER BY i") == [(2,), (3,)]

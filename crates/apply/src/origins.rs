@@ -278,15 +278,22 @@ impl Origins {
     }
 
     /// A node is from now on as `member` says. An earlier life of it proposes nothing any more: the transactions that
-    /// it has begun are void, and hold back the log no longer. Nothing leads back to an earlier incarnation.
+    /// it has begun are void, and hold back the log no longer. Nothing leads back to an earlier incarnation, or to one that
+    /// was removed.
     pub fn set_member(&mut self, member: &proto::Member) -> Option<proto::Refused> {
         let Ok(node) = NodeId::new(&member.node_id) else {
             return Some(refusal::of_transaction("the name of the node is not valid"));
         };
-        let known = self.members.get(&member.node_id).map_or(0, |known| known.incarnation);
+        let before = self.members.get(&member.node_id);
+        let known = before.map_or(0, |known| known.incarnation);
         if member.incarnation < known || member.begins && member.incarnation == known {
             return Some(refusal::of_transaction(format!(
                 "node '{node}' has been admitted under a later incarnation, {known}"
+            )));
+        }
+        if !member.removed && member.incarnation == known && before.is_some_and(|known| known.removed) {
+            return Some(refusal::of_transaction(format!(
+                "node '{node}' has been removed, and its incarnation {known} is over"
             )));
         }
         let over = if member.removed { member.incarnation.saturating_add(1) } else { member.incarnation };
@@ -594,6 +601,20 @@ mod tests {
         assert_eq!(origins.set_member(&proto::Member { begins: false, ..life(1) }), None);
         assert_eq!(origins.set_member(&life(2)), None);
         assert!(origins.members().all(|member| !member.begins));
+    }
+
+    #[test]
+    fn a_life_that_was_removed_is_over() {
+        let mut origins = Origins::default();
+        let removed = proto::Member { begins: false, removed: true, ..life(3) };
+        assert_eq!(origins.set_member(&removed), None);
+        // Of a leader that did not know yet: an address that it has found, or the node added again.
+        let refused = origins.set_member(&proto::Member { removed: false, ..removed.clone() }).unwrap();
+        assert!(refused.message.contains("has been removed, and its incarnation 3 is over"), "{refused:?}");
+        assert_eq!(origins.set_member(&removed), None, "a removal may be repeated");
+        assert!(origins.members().all(|member| member.removed));
+        assert_eq!(origins.set_member(&proto::Member { begins: false, ..life(4) }), None);
+        assert!(origins.members().all(|member| !member.removed));
     }
 
     #[test]

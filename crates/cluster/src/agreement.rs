@@ -184,9 +184,8 @@ impl Cluster {
         if member.node == self.settings.own {
             return self.answer_digest(&request).map(|answer| answer.value);
         }
-        let network = self.network.get().ok_or("the network has not started")?;
-        let answer = network.call(&member.node, "digest", request.encode_to_vec().into(), HELLO_TIME);
-        let answer = answer.map_err(|error| error.to_string())?;
+        let running = self.running().ok_or("it is stopping")?;
+        let answer = self.call_member(&running, &member.node, "digest", &request, HELLO_TIME)?;
         DigestAnswer::decode(answer).map(|answer| answer.value).map_err(|error| error.to_string())
     }
 

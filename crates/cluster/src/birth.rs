@@ -15,6 +15,7 @@ use quack_net::{PeerRole, PeerSpec};
 use quack_node::{DataFolder, EmptyFolder};
 use quack_proto::peer::v1::{Admit, Admitted, Found, Hello};
 
+use crate::calls;
 use crate::cluster::{Cluster, Phase, REMOVED};
 use crate::error::Error;
 
@@ -231,6 +232,12 @@ impl Cluster {
 
     /// Asks for admission to the cluster that a peer belongs to, and joins it. Returns what it waits for.
     fn try_join(self: &Arc<Self>, answers: &Answers) -> Result<String, Error> {
+        if let Some(nodes) = several_clusters(answers).filter(|_| self.former().is_none()) {
+            // Which of them it is to join is not its choice.
+            return Ok(format!(
+                "its peers to belong to one cluster: {nodes}. Stop the nodes of the other one"
+            ));
+        }
         let mut reasons = Vec::new();
         for (peer, hello) in answers.hellos.iter().filter(|(_, hello)| !self.is_free(hello)) {
             // Asks the leader directly, when a peer names it: every other member would refuse.
@@ -244,7 +251,11 @@ impl Cluster {
                 reasons.push(format!("node '{}' differs: {difference}", peer.node));
                 continue;
             }
-            match self.join_at(peer) {
+            if self.former().is_some_and(|former| former.to_be_bytes()[..] != hello.cluster_id[..]) {
+                reasons.push(format!("node '{}' belongs to another cluster than this node did", peer.node));
+                continue;
+            }
+            match self.join_at(peer, hello) {
                 Ok(()) => return Ok("its own start".to_owned()),
                 Err(Error::Node(error)) => return Err(error.into()),
                 Err(error) => reasons.push(error.to_string()),
@@ -253,17 +264,17 @@ impl Cluster {
         Ok(format!("admission to the cluster of its peers: {}", reasons.join("; ")))
     }
 
-    fn join_at(self: &Arc<Self>, peer: &PeerSpec) -> Result<(), Error> {
+    fn join_at(self: &Arc<Self>, peer: &PeerSpec, hello: &Hello) -> Result<(), Error> {
         let known = self.admitted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let admitted = match known {
+        let admitted = match known.filter(|admitted| admitted.cluster_id == hello.cluster_id) {
             Some(admitted) => admitted,
-            None => self.ask_admission(peer)?,
+            None => self.ask_admission(peer, &hello.cluster_id)?,
         };
         self.say(format!("a snapshot from node '{}'", peer.node));
         self.fetch(&peer.node, &admitted)
     }
 
-    fn ask_admission(&self, peer: &PeerSpec) -> Result<Admitted, Error> {
+    fn ask_admission(&self, peer: &PeerSpec, cluster_id: &[u8]) -> Result<Admitted, Error> {
         let network = self.network.get().ok_or(Error::Change("the network has not started".to_owned()))?;
         let admit = Admit {
             node_id: self.settings.own.to_string(),
@@ -272,7 +283,7 @@ impl Cluster {
             extensions: self.settings.extensions.clone(),
             shared: self.shared(),
         };
-        let answer = network.call(&peer.node, "admit", admit.encode_to_vec().into(), ADMIT_TIME)?;
+        let answer = calls::call(network, cluster_id, &peer.node, "admit", &admit, ADMIT_TIME)?;
         let admitted = Admitted::decode(answer).map_err(|error| Error::Change(error.to_string()))?;
         tracing::info!(leader = %peer.node, incarnation = admitted.incarnation, "admitted");
         *self.admitted.lock().unwrap_or_else(PoisonError::into_inner) = Some(admitted.clone());
@@ -290,6 +301,14 @@ impl Cluster {
             _ => None,
         }
     }
+}
+
+/// Two peers that belong to different clusters, in words.
+fn several_clusters(answers: &Answers) -> Option<String> {
+    let mut members = answers.hellos.iter().filter(|(_, hello)| !hello.cluster_id.is_empty());
+    let (first, known) = members.next()?;
+    let (other, _) = members.find(|(_, hello)| hello.cluster_id != known.cluster_id)?;
+    Some(format!("node '{}' and node '{}' belong to different clusters", first.node, other.node))
 }
 
 /// Turns the empty folder into that of a member of a new cluster.

@@ -10,12 +10,14 @@ use bytes::Bytes;
 use prost::Message as _;
 use quack_net::{PeerHandler, PeerSpec, Peers};
 use quack_node::metrics::Sample;
-use quack_node::{DataFolder, EmptyFolder, GroupStatus, Membership, NodeHandle, Transport};
+use quack_node::{DataFolder, EmptyFolder, GroupStatus, Identity, Membership, NodeHandle, Transport};
 use quack_proto::log::v1::{self as log_proto, entry::Body};
 use quack_proto::peer::v1::{self as proto, Batch, Hello};
 use quack_types::{GroupId, LogIndex, Mark, NodeId, RaftId};
 use ring::rand::SecureRandom as _;
 
+use crate::calls::unreadable;
+use crate::frame::Sender;
 use crate::roster::{Member, Roster};
 use crate::sending::Snapshots;
 use crate::shared::Shared;
@@ -29,6 +31,9 @@ pub(crate) const HELLO_TIME: Duration = Duration::from_secs(1);
 /// A member that has sent something within this time is at work. Of a machine that has gone no end of its connections is
 /// heard: for so long its successor has to wait.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
+
+/// How often it says the same.
+const SAY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a peer hears that was a member.
 pub(crate) const REMOVED: &str = "it was removed from this cluster";
@@ -149,6 +154,8 @@ pub struct Cluster {
     pub(crate) told: Mutex<Option<BTreeSet<RaftId>>>,
     /// When each peer has sent something last, and as whom. A peer to which the connection was lost since is not in it.
     heard: Mutex<BTreeMap<NodeId, (RaftId, Instant)>>,
+    /// When it was said last that a node of another cluster sends messages.
+    strangers: Mutex<Option<Instant>>,
 }
 
 impl Cluster {
@@ -175,6 +182,7 @@ impl Cluster {
             start: draw(),
             told: Mutex::default(),
             heard: Mutex::default(),
+            strangers: Mutex::default(),
         })
     }
 
@@ -191,10 +199,20 @@ impl Cluster {
     }
 
     /// What a new node of this cluster sends its messages with.
-    pub fn transport(&self, own: RaftId) -> Option<Box<dyn Transport>> {
+    pub fn transport(&self, own: &Identity) -> Option<Box<dyn Transport>> {
         let network = self.network.get()?.clone();
+        let sender = Sender { cluster_id: own.cluster_id, id: own.raft_id() };
         let told = Arc::default();
-        Some(Box::new(PeerTransport { own, roster: Arc::clone(&self.roster), network, told }))
+        Some(Box::new(PeerTransport { sender, roster: Arc::clone(&self.roster), network, told }))
+    }
+
+    /// The cluster that this node belongs to.
+    pub(crate) fn own_cluster(&self) -> Option<u128> {
+        match &*self.phase() {
+            Phase::Member(running) => Some(running.node.identity().cluster_id),
+            Phase::Born(Some(folder)) => Some(folder.identity().cluster_id),
+            _ => None,
+        }
     }
 
     /// The node works from now on.
@@ -275,9 +293,10 @@ impl Cluster {
         }
     }
 
-    /// Takes note of where a peer has been started.
+    /// Takes note of where a peer has been started. One of another cluster is not looked for there.
     fn hear_address(&self, peer: &NodeId, said: &Hello) {
-        if let Some(spec) = own_spec(peer, said)
+        if self.require_own_cluster(&said.cluster_id).is_ok()
+            && let Some(spec) = own_spec(peer, said)
             && self.roster.hear_address(peer, &spec.endpoint)
         {
             self.follow_roster();
@@ -326,13 +345,20 @@ impl Cluster {
     }
 
     /// Asks a member what it is.
+    ///
+    /// # Errors
+    /// It does not answer, or belongs to another cluster than this node.
     pub(crate) fn ask(&self, member: &Member) -> Result<Hello, String> {
         let network = self.network.get().ok_or("the network has not started")?;
         let body = self.hello().encode_to_vec().into();
         let answer =
             network.call(&member.node, "hello", body, HELLO_TIME).map_err(|error| error.to_string())?;
-        Hello::decode(answer)
-            .map_err(|error| format!("node '{}' answers in a way that cannot be read: {error}", member.node))
+        let hello = Hello::decode(answer).map_err(|error| {
+            format!("node '{}' answers in a way that cannot be read: {error}", member.node)
+        })?;
+        self.require_own_cluster(&hello.cluster_id)
+            .map_err(|reason| format!("node '{}': {reason}", member.node))?;
+        Ok(hello)
     }
 
     /// One line for each member, in the order of their names. Asks those that are not this node.
@@ -399,9 +425,8 @@ impl Cluster {
         if last.is_some_and(has_sent) {
             return true;
         }
-        let ours = running.node.identity().cluster_id.to_be_bytes();
         self.ask(member).is_ok_and(|hello| {
-            hello.cluster_id[..] == ours
+            hello.cluster_id[..] == running.cluster_id()
                 && hello.incarnation == member.incarnation
                 && hello.degraded.is_empty()
         })
@@ -413,14 +438,17 @@ impl Cluster {
             tracing::warn!(%peer, "a frame of messages cannot be read and was dropped");
             return;
         };
+        if batch.cluster_id[..] != running.cluster_id() {
+            self.hear_stranger(peer);
+            return;
+        }
         let from = RaftId(batch.from);
         if !self.roster.hear(peer, from) {
             tracing::debug!(%peer, %from, "messages under an identity that is not the peer's were dropped");
             return;
         }
         self.heard().insert(peer.clone(), (from, Instant::now()));
-        // What was meant for an earlier life of this node is void, and so is what its sender has decided: that life may have
-        // been in another cluster.
+        // What was meant for an earlier life of this node is void, and so is what its sender has decided.
         let own = running.node.identity().raft_id();
         let mut messages = batch.messages;
         messages.retain(|message| RaftId(message.to) == own);
@@ -433,14 +461,30 @@ impl Cluster {
         }
     }
 
+    /// Says, once a minute at most, that a node of another cluster sends messages to this one.
+    fn hear_stranger(&self, peer: &NodeId) {
+        let mut said = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|at| at.elapsed() >= SAY_INTERVAL) {
+            *said = Some(Instant::now());
+            tracing::warn!(
+                %peer,
+                "messages were dropped: another cluster has a node of this name and finds this node. Stop the nodes of one \
+                 of the two clusters, or give each its own addresses and certificates"
+            );
+        }
+    }
+
     fn answer(&self, peer: &NodeId, method: &str, body: Bytes) -> Result<Bytes, String> {
-        let unreadable = |error: prost::DecodeError| format!("the call '{method}' cannot be read: {error}");
+        let unreadable = |error| unreadable(method, &error);
         match method {
             "hello" => {
                 let question = Hello::decode(body).map_err(unreadable)?;
                 self.hear_address(peer, &question);
                 let mut hello = self.answer_hello(&question)?;
-                if let Some(said) = &question.introduction {
+                // What a node of another cluster says of itself means nothing here: it sees by the answer where it is.
+                if let Some(said) =
+                    question.introduction.as_ref().filter(|_| hello.cluster_id == question.cluster_id)
+                {
                     hello.objection = self.answer_introduction(peer, question.incarnation, said)?;
                 }
                 Ok(hello.encode_to_vec().into())
@@ -450,6 +494,14 @@ impl Cluster {
                 self.agree(&found)?;
                 Ok(proto::Founded {}.encode_to_vec().into())
             }
+            _ => self.answer_member(peer, method, self.read_call(method, body)?),
+        }
+    }
+
+    /// Answers a call in this node's cluster.
+    fn answer_member(&self, peer: &NodeId, method: &str, body: Bytes) -> Result<Bytes, String> {
+        let unreadable = |error| unreadable(method, &error);
+        match method {
             "admit" => {
                 let admit = proto::Admit::decode(body).map_err(unreadable)?;
                 self.admit_back(peer, &admit).map(|admitted| admitted.encode_to_vec().into())
@@ -542,9 +594,9 @@ impl Cluster {
     ///
     /// # Errors
     /// What those say that do not.
-    fn others_are_a_quorum(&self, running: &Running) -> Result<(), String> {
+    pub(crate) fn others_are_a_quorum(&self, running: &Running) -> Result<(), String> {
         let membership = running.node.membership();
-        let ours = running.node.identity().cluster_id.to_be_bytes();
+        let ours = running.cluster_id();
         let voters = self.voters(&membership);
         let (mut working, mut missing) = (0, Vec::new());
         for (member, said) in self.ask_all(&voters) {
@@ -580,7 +632,7 @@ impl PeerHandler for Cluster {
         if self.roster.get(peer).is_some() {
             return Ok(());
         }
-        let removed = self.roster.last_incarnation(peer).map(|_| format!("; {REMOVED}")).unwrap_or_default();
+        let removed = if self.roster.was_removed(peer) { format!("; {REMOVED}") } else { String::new() };
         Err(format!(
             "node '{peer}' is no member of this cluster: add it on a member with CALL quack_add_node(…){removed}"
         ))

@@ -13,14 +13,27 @@ use quack_types::{Mark, RaftId};
 /// heartbeat never waits for much.
 const FRAME_BYTES: usize = 1 << 20;
 
+/// Who sends messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sender {
+    /// Its cluster.
+    pub cluster_id: u128,
+    /// The node as Raft knows it.
+    pub id: RaftId,
+}
+
 /// Frames for each receiver, with the messages in their order, and with what the sender has decided.
 pub(crate) fn frames(
-    from: RaftId,
+    sender: Sender,
     messages: Vec<PeerMessage>,
     decided: Option<Mark>,
 ) -> Vec<(RaftId, Bytes)> {
     let digest = decided.map(|mark| Digest { position: mark.root.0, value: mark.digest });
-    let encode = |batch: Batch| Bytes::from(Batch { from: from.0, digest, ..batch }.encode_to_vec());
+    let cluster_id = Bytes::copy_from_slice(&sender.cluster_id.to_be_bytes());
+    let encode = |batch: Batch| {
+        let batch = Batch { from: sender.id.0, cluster_id: cluster_id.clone(), digest, ..batch };
+        Bytes::from(batch.encode_to_vec())
+    };
     let mut batches: BTreeMap<RaftId, (usize, Batch)> = BTreeMap::new();
     let mut frames = Vec::new();
     for PeerMessage { to, group, bytes } in messages {
@@ -52,12 +65,14 @@ mod tests {
             message(2, vec![3; FRAME_BYTES]),
             message(2, vec![4]),
         ];
-        let frames = frames(RaftId(7), all, Some(Mark { root: LogIndex(5), digest: 6 }));
+        let sender = Sender { cluster_id: 8, id: RaftId(7) };
+        let frames = frames(sender, all, Some(Mark { root: LogIndex(5), digest: 6 }));
         let firsts: Vec<(u64, Vec<u8>)> = frames
             .iter()
             .map(|(to, frame)| {
                 let batch = Batch::decode(frame.clone()).unwrap();
                 assert_eq!((batch.from, batch.digest), (7, Some(Digest { position: 5, value: 6 })));
+                assert_eq!(batch.cluster_id[..], 8_u128.to_be_bytes());
                 assert!(batch.messages.iter().all(|message| message.to == to.0 && message.group == 1));
                 (to.0, batch.messages.iter().map(|message| message.data[0]).collect())
             })

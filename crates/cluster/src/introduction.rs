@@ -16,7 +16,7 @@ use quack_node::{DataFolder, EmptyFolder, NodeHandle};
 use quack_proto::peer::v1::{Hello, Introduction, LogEnd};
 use quack_types::{NodeId, RaftId};
 
-use crate::cluster::{Cluster, HELLO_TIME, Phase, REMOVED};
+use crate::cluster::{Cluster, HELLO_TIME, Phase, REMOVED, Running};
 use crate::error::Error;
 use crate::roster::Member;
 use crate::witness::Witness;
@@ -176,6 +176,32 @@ impl Cluster {
         }
     }
 
+    /// A node that hears no leader asks the members whether its place is that of a later life by now, as when it was removed
+    /// and added again: to such a one no member says anything by itself. It stops only when the others work without it, so
+    /// that one member that lies cannot stop the others one by one.
+    pub(crate) fn look_whether_replaced(&self, running: &Running, leaderless_since: &mut Option<Instant>) {
+        let node = &running.node;
+        let has_begun = self.told.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if !has_begun || node.leader().is_some() || node.has_failed() {
+            *leaderless_since = None;
+            return;
+        }
+        if leaderless_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+            return;
+        }
+        *leaderless_since = Some(Instant::now());
+        let identity = node.identity();
+        let introduction = self.introduction(node, false, Vec::new());
+        let question = self.question(identity.cluster_id, identity.incarnation, introduction);
+        let Some(objection) = self.hear_members(&question).objection else { return };
+        match self.others_are_a_quorum(running) {
+            Ok(()) => node.degrade_for_good(&format!(
+                "its place in the cluster is that of a later life, says {objection}"
+            )),
+            Err(missing) => tracing::warn!(objection, missing, "told that its place is that of a later life"),
+        }
+    }
+
     fn is_older(&self, node: &NodeHandle, objection: &str) {
         node.degrade_for_good(&format!(
             "its folder is older than what it has promised, as if it was put back from a copy, says {objection}"
@@ -248,7 +274,10 @@ impl Cluster {
         };
         let member = self.roster.get(peer).ok_or("this cluster has no such member")?;
         if incarnation < member.incarnation {
-            return Ok(format!("it has been rebuilt since, as incarnation {}", member.incarnation));
+            return Ok(format!(
+                "it has been rebuilt or removed since: its incarnation is {}",
+                member.incarnation
+            ));
         }
         let promises = running.node.promises().ok_or("it is stopping")?;
         let promises = promises.get(&peer.raft_id(incarnation)).cloned().unwrap_or_default();

@@ -30,6 +30,7 @@
 
 mod agreement;
 mod birth;
+mod calls;
 mod cluster;
 mod contract;
 mod error;

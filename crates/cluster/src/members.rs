@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use prost::Message as _;
 use quack_net::{CallError, Endpoint, PeerRole, PeerSpec};
-use quack_node::MemberChange;
+use quack_node::{MemberChange, Membership};
 use quack_proto::log::v1::entry::Body;
 use quack_proto::peer::v1::{Admit, Admitted, ChangeMember, Hello, change_member};
 use quack_types::{NodeId, RaftId};
 
+use crate::calls;
 use crate::cluster::{Cluster, Running};
 use crate::error::Error;
 use crate::roster::{Member, Release};
@@ -54,6 +53,14 @@ impl Change {
     }
 }
 
+/// The lives of a member that Raft counts: the present one, and earlier ones, which an admission has left that ended between
+/// its two decisions.
+fn counted_lives(membership: &Membership, member: &Member) -> Vec<RaftId> {
+    let counted: Vec<RaftId> = membership.voters.iter().chain(&membership.learners).copied().collect();
+    let present = counted.contains(&member.raft_id()).then(|| member.raft_id());
+    member.earlier_lives(counted).into_iter().chain(present).collect()
+}
+
 impl Cluster {
     /// Changes the members, from any node.
     ///
@@ -69,8 +76,8 @@ impl Cluster {
             }
             let network =
                 self.network.get().ok_or_else(|| Error::Change("the network has not started".to_owned()))?;
-            let body = Bytes::from(change.to_proto().encode_to_vec());
-            match network.call(&leader, "members", body, ASK_TIME) {
+            let cluster_id = running.cluster_id();
+            match calls::call(network, &cluster_id, &leader, "members", &change.to_proto(), ASK_TIME) {
                 // It has died, and the next one is not elected yet. It has not heard of the change.
                 Err(CallError::Unreachable { .. }) if Instant::now() < deadline && !self.is_stopped() => {
                     self.wait_a_moment(POLL);
@@ -131,23 +138,28 @@ impl Cluster {
         if let Some(other) = taken {
             return Err(format!("node '{}' is at {} already", other.node, member.endpoint));
         }
-        member.incarnation = self.roster.last_incarnation(&member.node).unwrap_or(0);
-        member.release = self.roster.get(&member.node).and_then(|member| member.release);
-        let id = member.raft_id();
+        let before = self.roster.get(&member.node);
+        member.incarnation = self.roster.incarnation_to_add(&member.node);
+        member.release = before.as_ref().and_then(|member| member.release.clone());
         let membership = running.node.membership();
+        let is_counted =
+            membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id());
+        // Its removal was begun, and it went on: it has all that a member has. Otherwise its folder may be one that has
+        // missed what the others decided since, and it begins a new life.
+        let goes_on = is_counted || before.is_some() && self.is_in_this_life(running, &member);
+        if before.is_some() && !goes_on {
+            member.incarnation += 1;
+        }
+        let id = member.raft_id();
         // The other way round it is promoted when it has caught up.
         let loses_vote = !member.voter && membership.is_voter(id);
         if loses_vote {
             self.require_dispensable(&membership, &member)?;
-            self.require_quorum_without(&membership, Some(id))?;
+            self.require_quorum_without(&membership, &[id])?;
             self.wait_for_lanes(running)?;
         }
         running.host.propose(Body::Member(member.to_proto()))?;
-        if !membership.is_voter(id)
-            && !membership.learners.contains(&id)
-            && self.is_in_this_life(running, &member)
-        {
-            // Its removal was begun, or has ended while it went on: it has all that a member has.
+        if goes_on && !is_counted {
             self.change_raft(running, vec![MemberChange::Learner(id)])?;
         }
         if loses_vote {
@@ -158,11 +170,7 @@ impl Cluster {
     }
 
     /// Whether a node may lose its vote. Asked on the leader, before anything is written.
-    fn require_dispensable(
-        &self,
-        membership: &quack_node::Membership,
-        member: &Member,
-    ) -> Result<(), String> {
+    fn require_dispensable(&self, membership: &Membership, member: &Member) -> Result<(), String> {
         if membership.is_only_voter(member.raft_id()) {
             return Err("it is the only voter: make another node a voter first".to_owned());
         }
@@ -173,15 +181,11 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether those voters are there that decide when `gone` has no vote any more. Without them the change would begin, and
+    /// Whether those voters are there that decide when `gone` have no vote any more. Without them the change would begin, and
     /// neither end nor be undone: no node could lead. (etcd calls this the strict check of reconfigurations.)
-    fn require_quorum_without(
-        &self,
-        membership: &quack_node::Membership,
-        gone: Option<RaftId>,
-    ) -> Result<(), String> {
+    fn require_quorum_without(&self, membership: &Membership, gone: &[RaftId]) -> Result<(), String> {
         let stay: Vec<RaftId> =
-            membership.voters.iter().copied().filter(|voter| Some(*voter) != gone).collect();
+            membership.voters.iter().copied().filter(|voter| !gone.contains(voter)).collect();
         let members: Vec<Member> =
             self.roster.members().into_iter().filter(|member| stay.contains(&member.raft_id())).collect();
         let is_there = |member: &Member, said: Option<Result<Hello, String>>| match said {
@@ -212,9 +216,9 @@ impl Cluster {
 
     /// Whether a node runs as a member of this cluster, in the life that the cluster knows.
     fn is_in_this_life(&self, running: &Running, member: &Member) -> bool {
-        let ours = running.node.identity().cluster_id.to_be_bytes();
-        self.ask(member)
-            .is_ok_and(|hello| hello.cluster_id[..] == ours && hello.incarnation == member.incarnation)
+        self.ask(member).is_ok_and(|hello| {
+            hello.cluster_id[..] == running.cluster_id() && hello.incarnation == member.incarnation
+        })
     }
 
     fn remove(&self, running: &Running, name: &str) -> Result<(), String> {
@@ -222,15 +226,15 @@ impl Cluster {
         let Some(mut member) = self.roster.get(&node) else {
             return Err(format!("node '{node}' is no member: see FROM quack_nodes(…)"));
         };
-        let id = member.raft_id();
         let membership = running.node.membership();
         self.require_dispensable(&membership, &member)?;
-        if membership.is_voter(id) {
-            self.require_quorum_without(&membership, Some(id))?;
+        let lives = counted_lives(&membership, &member);
+        if lives.iter().any(|life| membership.is_voter(*life)) {
+            self.require_quorum_without(&membership, &lives)?;
         }
         self.wait_for_lanes(running)?;
-        if membership.is_voter(id) || membership.learners.contains(&id) {
-            self.change_raft(running, vec![MemberChange::Remove(id)])?;
+        if !lives.is_empty() {
+            self.change_raft(running, lives.into_iter().map(MemberChange::Remove).collect())?;
         }
         // Until then it counts in them: it has to be there.
         self.wait_for_lanes(running)?;
@@ -294,7 +298,6 @@ impl Cluster {
         let running = self.leading()?;
         let _changing = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut member = self.roster.get(peer).ok_or_else(|| format!("node '{peer}' is no member"))?;
-        let before = member.raft_id();
         if self.is_at_work(&running, &member) {
             tracing::warn!(node = %peer, "a process with an empty data folder asks for the place of a node that is at work");
             return Err(format!(
@@ -303,8 +306,9 @@ impl Cluster {
             ));
         }
         let membership = running.node.membership();
-        if membership.is_voter(before) {
-            self.require_quorum_without(&membership, Some(before))?;
+        let before = counted_lives(&membership, &member);
+        if before.iter().any(|life| membership.is_voter(*life)) {
+            self.require_quorum_without(&membership, &before)?;
         }
         member.incarnation += 1;
         member.release = Some(Release {
@@ -316,12 +320,9 @@ impl Cluster {
         let begins = quack_proto::log::v1::Member { begins: true, ..member.to_proto() };
         running.host.propose(Body::Member(begins))?;
         let mut changes = vec![MemberChange::Learner(member.raft_id())];
-        if membership.is_voter(before) || membership.learners.contains(&before) {
-            changes.push(MemberChange::Remove(before));
-        }
+        changes.extend(before.into_iter().map(MemberChange::Remove));
         self.change_raft(&running, changes)?;
-        let cluster_id = running.node.identity().cluster_id.to_be_bytes().to_vec().into();
-        Ok(Admitted { cluster_id, incarnation: member.incarnation })
+        Ok(Admitted { cluster_id: running.cluster_id().to_vec().into(), incarnation: member.incarnation })
     }
 
     /// Writes into the log what a member runs.

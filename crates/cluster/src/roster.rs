@@ -2,7 +2,7 @@
 //!
 //! It begins with the peers that the node was started with; entries of the log change it, so all nodes agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use quack_net::{Endpoint, PeerRole, PeerSpec};
@@ -41,6 +41,13 @@ impl Member {
     /// The node as Raft knows it.
     pub fn raft_id(&self) -> RaftId {
         self.node.raft_id(self.incarnation)
+    }
+
+    /// Its earlier lives among these: as which Raft still counts it.
+    pub fn earlier_lives(&self, ids: impl IntoIterator<Item = RaftId>) -> BTreeSet<RaftId> {
+        let ids: BTreeSet<RaftId> = ids.into_iter().collect();
+        let lives = (0..self.incarnation).rev().map(|incarnation| self.node.raft_id(incarnation));
+        lives.filter(|life| ids.contains(life)).collect()
     }
 
     /// For the log.
@@ -176,9 +183,15 @@ impl Roster {
         self.read().members.get(node).filter(|member| !member.removed).cloned()
     }
 
-    /// Under which incarnation a name was last known, removed ones included.
-    pub fn last_incarnation(&self, node: &NodeId) -> Option<u64> {
-        self.read().members.get(node).map(|member| member.incarnation)
+    /// Whether a node of this name was a member, and is none now.
+    pub fn was_removed(&self, node: &NodeId) -> bool {
+        self.read().members.get(node).is_some_and(|member| member.removed)
+    }
+
+    /// Under which incarnation a node is added: that of a removed one is over.
+    pub fn incarnation_to_add(&self, node: &NodeId) -> u64 {
+        let known = self.read();
+        known.members.get(node).map_or(0, |member| member.incarnation + u64::from(member.removed))
     }
 
     /// All members that were not removed, in the order of their names.
@@ -251,13 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_node_is_no_member_and_its_incarnation_is_remembered() {
+    fn a_removed_node_is_no_member_and_comes_back_under_a_later_incarnation() {
         let roster = roster();
         let mut member = roster.get(&id("n2")).unwrap().to_proto();
         (member.removed, member.incarnation) = (true, 4);
         roster.update([&member].into_iter());
         assert_eq!(roster.get(&id("n2")), None);
         assert_eq!(roster.members().len(), 2);
-        assert_eq!(roster.last_incarnation(&id("n2")), Some(4));
+        assert!(roster.was_removed(&id("n2")) && !roster.was_removed(&id("n1")));
+        let to_add = ["n2", "n1", "n9"].map(|name| roster.incarnation_to_add(&id(name)));
+        assert_eq!(to_add, [5, 0, 0]);
     }
 }

@@ -15,6 +15,7 @@ use quack_node::{Floor, Membership, Seed, create_private};
 use quack_proto::peer::v1::{Admitted, LaneFloor, Piece, PieceRequest, Snapshot, SnapshotRequest};
 use quack_types::{GroupId, LogIndex, NodeId, Term};
 
+use crate::calls;
 use crate::cluster::{Cluster, Phase};
 use crate::error::Error;
 use crate::sending::{PIECE_BYTES, Source, checksum};
@@ -92,7 +93,8 @@ impl Cluster {
     pub(crate) fn fetch(&self, from: &NodeId, admitted: &Admitted) -> Result<(), Error> {
         let network =
             self.network.get().ok_or_else(|| Error::Change("the network has not started".to_owned()))?;
-        let answer = network.call(from, "snapshot", SnapshotRequest {}.encode_to_vec().into(), BEGIN_TIME)?;
+        let answer =
+            calls::call(network, &admitted.cluster_id, from, "snapshot", &SnapshotRequest {}, BEGIN_TIME)?;
         let snapshot = Snapshot::decode(answer).map_err(|error| Error::Change(error.to_string()))?;
         self.check(from, &snapshot, admitted)?;
         // From here on, no founder can take this node into a new cluster.
@@ -104,8 +106,9 @@ impl Cluster {
             self.enter(Phase::Empty(folder));
             return Err(error);
         }
-        let end = Bytes::from(PieceRequest { id: snapshot.id, number: 0 }.encode_to_vec());
-        if let Err(error) = network.call(from, "snapshot-end", end, PIECE_TIME) {
+        let end = PieceRequest { id: snapshot.id, number: 0 };
+        let ended = calls::call(network, &snapshot.cluster_id, from, "snapshot-end", &end, PIECE_TIME);
+        if let Err(error) = ended {
             tracing::debug!(%error, "the sender will notice by itself that the snapshot has arrived");
         }
         let cluster_id = u128::from_be_bytes(snapshot.cluster_id[..].try_into().unwrap_or_default());
@@ -166,7 +169,7 @@ impl Cluster {
     fn receive_piece(&self, from: &NodeId, snapshot: &Snapshot, number: u64) -> Result<Bytes, Error> {
         let network =
             self.network.get().ok_or_else(|| Error::Change("the network has not started".to_owned()))?;
-        let request = Bytes::from(PieceRequest { id: snapshot.id, number }.encode_to_vec());
+        let request = PieceRequest { id: snapshot.id, number };
         let whole =
             snapshot.length.saturating_sub(number * u64::from(PIECE_BYTES)).min(u64::from(PIECE_BYTES));
         let mut last = None;
@@ -174,7 +177,7 @@ impl Cluster {
             if self.is_stopped() {
                 return Err(Error::Stopped { waiting: self.waiting_for() });
             }
-            match network.call(from, "snapshot-piece", request.clone(), PIECE_TIME) {
+            match calls::call(network, &snapshot.cluster_id, from, "snapshot-piece", &request, PIECE_TIME) {
                 Ok(answer) => match Piece::decode(answer) {
                     Ok(piece)
                         if piece.data.len() as u64 == whole

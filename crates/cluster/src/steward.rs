@@ -25,6 +25,7 @@ impl Cluster {
         let this = Arc::downgrade(self);
         let run = move || {
             let (mut verified_at, mut releases_at, mut saved_at) = (None, None, Instant::now());
+            let mut leaderless_since = None;
             let verifies = Arc::default();
             while let Some(cluster) = this.upgrade() {
                 let Some(running) = cluster.running() else { return };
@@ -33,6 +34,7 @@ impl Cluster {
                     tracing::warn!(%error, "the mark of a node that joins could not be removed");
                 }
                 cluster.tell_the_others(&running.node);
+                cluster.look_whether_replaced(&running, &mut leaderless_since);
                 if saved_at.elapsed() >= SAVE_INTERVAL {
                     saved_at = Instant::now();
                     cluster.save_witnessed(&running.node);
@@ -141,7 +143,7 @@ impl Cluster {
             let Ok(hello) = self.ask(&member) else { continue };
             let behind = running.node.commit_index().0.saturating_sub(hello.applied);
             // A node that has lost its disk and has no identity yet looks like a first life in a young cluster.
-            let is_ours = hello.cluster_id[..] == running.node.identity().cluster_id.to_be_bytes();
+            let is_ours = hello.cluster_id[..] == running.cluster_id();
             if !is_ours || hello.incarnation != member.incarnation || behind > CAUGHT_UP_ENTRIES {
                 continue;
             }

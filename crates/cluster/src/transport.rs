@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use prost::Message as _;
 use quack_net::Peers;
 use quack_node::{PeerMessage, Transport};
 use quack_proto::peer::v1::SnapshotNeeded;
 use quack_types::{Mark, RaftId};
 
-use crate::frame;
+use crate::calls;
+use crate::frame::{self, Sender};
 use crate::roster::Roster;
 
 /// How often this node tells a peer that it needs a snapshot.
@@ -20,7 +20,7 @@ const TELL_TIME: Duration = Duration::from_secs(2);
 
 /// Sends Raft messages over the network, to members by name.
 pub(crate) struct PeerTransport {
-    pub own: RaftId,
+    pub sender: Sender,
     pub roster: Arc<Roster>,
     pub network: Peers,
     /// Who was told, and when.
@@ -29,7 +29,7 @@ pub(crate) struct PeerTransport {
 
 impl Transport for PeerTransport {
     fn send(&mut self, messages: Vec<PeerMessage>, decided: Option<Mark>) {
-        for (to, frame) in frame::frames(self.own, messages, decided) {
+        for (to, frame) in frame::frames(self.sender, messages, decided) {
             // A peer that is no member under this identity any more gets nothing; Raft repeats lost messages.
             if let Some(node) = self.roster.node_of(to) {
                 self.network.send(&node, frame);
@@ -56,11 +56,12 @@ impl Transport for PeerTransport {
         told.insert(peer, Instant::now());
         tracing::warn!(peer = %node, "the log no longer holds what this node needs: it has to take a snapshot");
         let network = self.network.clone();
+        let cluster_id = self.sender.cluster_id.to_be_bytes();
         // The raft thread must not wait for the answer.
         let tell = move || {
             let needed = SnapshotNeeded { raft_id: peer.0, group: need.group.0, floor: need.floor.0 };
-            let needed = needed.encode_to_vec();
-            if let Err(error) = network.call(&node, "snapshot-needed", needed.into(), TELL_TIME) {
+            let told = calls::call(&network, &cluster_id, &node, "snapshot-needed", &needed, TELL_TIME);
+            if let Err(error) = told {
                 tracing::debug!(%error, "it does not hear it yet");
             }
         };

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use prost::Message as _;
 use quack_proto::log::v1::{Digest, Verify, entry::Body};
 use quack_proto::peer::v1::{Diverged, VerificationHash, Verified, VerifiedRequest, diverged::Found};
@@ -114,10 +113,7 @@ impl Cluster {
         if *node == self.settings.own {
             return running.host.verified(number);
         }
-        let network = self.network.get().ok_or("the network has not started")?;
-        let request = Bytes::from(VerifiedRequest { number }.encode_to_vec());
-        let answer =
-            network.call(node, "verified", request, HELLO_TIME).map_err(|error| error.to_string())?;
+        let answer = self.call_member(running, node, "verified", &VerifiedRequest { number }, HELLO_TIME)?;
         let verified = Verified::decode(answer).map_err(|error| error.to_string())?;
         Ok(verified.done.then_some(verified.hash))
     }
@@ -146,9 +142,8 @@ impl Cluster {
             self.diverged(running, found);
             return;
         }
-        let Some(network) = self.network.get() else { return };
         let diverged = Diverged { found: Some(found.clone()) };
-        if let Err(error) = network.call(node, "diverged", diverged.encode_to_vec().into(), TELL_TIME) {
+        if let Err(error) = self.call_member(running, node, "diverged", &diverged, TELL_TIME) {
             tracing::error!(%node, %error, "a node that has diverged could not be told");
         }
     }

@@ -117,7 +117,10 @@ impl Witness {
         let nothing = WitnessedPeer { incarnation, ..WitnessedPeer::default() };
         let known = memory.peers.get(node.as_str()).unwrap_or(&nothing);
         if incarnation < known.incarnation {
-            return Some(format!("it has been rebuilt since, as incarnation {}", known.incarnation));
+            return Some(format!(
+                "it has been rebuilt or removed since: its incarnation is {}",
+                known.incarnation
+            ));
         }
         let is_same_start = known.boot > 0 && known.start == said.start && said.start != 0;
         if incarnation > known.incarnation || is_same_start {

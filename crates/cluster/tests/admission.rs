@@ -32,12 +32,13 @@ struct RaftMessage {
 }
 
 /// A frame that lets its receiver know of a term, if it counts.
-fn of_term(from: RaftId, to: RaftId, addressed_to: RaftId, term: u64) -> Bytes {
+fn of_term(cluster_id: &Bytes, from: RaftId, to: RaftId, addressed_to: RaftId, term: u64) -> Bytes {
     let message = RaftMessage { kind: APPEND, to: to.0, from: from.0, term };
     // Version and kind of the envelope, see docs/peer-protocol.md.
     let data = Bytes::from([&[1, 1][..], &message.encode_to_vec()].concat());
     let messages = vec![Message { to: addressed_to.0, group: 1, data }];
-    Batch { digest: None, from: from.0, messages }.encode_to_vec().into()
+    let cluster_id = cluster_id.clone();
+    Batch { cluster_id, digest: None, from: from.0, messages }.encode_to_vec().into()
 }
 
 fn admit(name: &str) -> Admit {
@@ -276,22 +277,25 @@ fn a_member_serves_when_a_quorum_is_started_alike_and_none_serves_that_is_not() 
 }
 
 #[test]
-fn messages_of_an_earlier_life_and_for_an_earlier_life_are_dropped() {
+fn messages_of_an_earlier_life_or_for_one_and_of_another_cluster_are_dropped() {
     let (_world, n0, n1) = leader_and_puppet();
     assert_eq!(admitted(&n1, "n0", admit("n1")), 1);
     let (own, former, present) = (n0.handle().raft_id(), id("n1").raft_id(0), id("n1").raft_id(1));
+    let (ours, other) = (&n1.cluster_id, &Bytes::from(vec![7; 16]));
     // Frames of a peer are taken one after the other: when the last one has had its effect, all have been seen.
     for frame in [
-        of_term(former, own, own, 3_000_000),
-        of_term(id("n0").raft_id(1), own, own, 3_000_000),
-        of_term(present, own, id("n0").raft_id(1), 3_000_000),
+        of_term(ours, former, own, own, 3_000_000),
+        of_term(ours, id("n0").raft_id(1), own, own, 3_000_000),
+        of_term(ours, present, own, id("n0").raft_id(1), 3_000_000),
+        of_term(other, present, own, own, 3_000_000),
+        of_term(&Bytes::new(), present, own, own, 3_000_000),
         Bytes::from_static(b"\xff no frame"),
-        of_term(present, own, own, 1_000_000),
+        of_term(ours, present, own, own, 1_000_000),
     ] {
         assert!(n1.peers().send(&id("n0"), frame));
     }
     eventually("the last one counts", || n0.term() >= 1_000_000);
-    assert!(n0.term() < 2_000_000, "a message under or for an earlier identity has counted");
+    assert!(n0.term() < 2_000_000, "a message that this life of the node must not hear has counted");
 }
 
 #[test]
@@ -309,12 +313,13 @@ fn what_is_said_to_an_earlier_life_about_decisions_is_not_heard() {
     n0.set("key", "value");
     let (own, former, peer) = (n0.handle().raft_id(), id("n0").raft_id(1), id("n1").raft_id(0));
     let Mark { root, digest } = n0.handle().decided().unwrap();
+    let ours = n1.cluster_id.clone();
     let otherwise = |addressed_to| {
-        let batch = Batch::decode(of_term(peer, own, addressed_to, 1)).unwrap();
+        let batch = Batch::decode(of_term(&ours, peer, own, addressed_to, 1)).unwrap();
         let digest = Some(Digest { position: root.0, value: digest ^ 1 });
         Bytes::from(Batch { digest, ..batch }.encode_to_vec())
     };
-    for frame in [otherwise(former), of_term(peer, own, own, 1_000_000)] {
+    for frame in [otherwise(former), of_term(&ours, peer, own, own, 1_000_000)] {
         assert!(n1.peers().send(&id("n0"), frame));
     }
     eventually("the last one counts", || n0.term() >= 1_000_000);

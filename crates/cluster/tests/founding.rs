@@ -186,7 +186,7 @@ fn a_node_agrees_to_one_cluster_once_and_only_with_its_own_peers() {
     let founder = world.puppet("n0", move |_, _| Ok(hello.clone().into()));
     let n1 = world.start("n1");
     n1.wait_until_waiting_for("node 'n0', to found the cluster");
-    let ask = |found: Found| founder.call(&id("n1"), "found", found).map(drop);
+    let ask = |found: Found| founder.call_stranger(&id("n1"), "found", found).map(drop);
     let refused = |found: Found, why: &str| {
         let error = ask(found).unwrap_err();
         assert!(error.contains(why), "{error}");
@@ -221,7 +221,7 @@ fn a_node_that_cannot_write_its_agreement_has_not_agreed_and_says_why_it_stops()
     // The log has no place.
     std::fs::create_dir(world.data("n1").join("log")).unwrap();
     for _ in 0..2 {
-        let error = founder.call(&id("n1"), "found", found(&world, 7)).unwrap_err();
+        let error = founder.call_stranger(&id("n1"), "found", found(&world, 7)).unwrap_err();
         assert!(error.contains("log"), "{error}");
     }
     assert_eq!(world.identity("n1"), None);

@@ -99,12 +99,12 @@ impl Launch {
             verifications.clone(),
             shared,
         )?;
-        let own = identity.raft_id();
         let transport: Box<dyn Transport> = match &self.cluster {
-            Some(cluster) => cluster.transport(own).ok_or_else(|| io("the network has not started"))?,
+            Some(cluster) => cluster.transport(&identity).ok_or_else(|| io("the network has not started"))?,
             None => Box::new(NoTransport),
         };
-        let first = if self.cluster.is_some() { self.first.clone() } else { Membership::new([own], []) };
+        let alone = || Membership::new([identity.raft_id()], []);
+        let first = if self.cluster.is_some() { self.first.clone() } else { alone() };
         let node = NodeHandle::start(self.config.clone(), folder, Box::new(machine), transport, first)
             .map_err(io)?;
         shared.started(node.clone(), self.cluster.clone());

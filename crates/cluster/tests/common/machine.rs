@@ -332,7 +332,8 @@ impl TestHost {
         let outcome = pending.and_then(|pending| pending.wait(time, &|| false));
         match Outcome::decode(outcome.map_err(|error| error.to_string())?).unwrap().kind {
             Some(outcome::Kind::Refused(refused)) => Err(refused.message),
-            _ => Ok(()),
+            Some(_) => Ok(()),
+            None => Err("it has no effect: its proposer's life is over".to_owned()),
         }
     }
 }

@@ -184,7 +184,10 @@ impl World {
     ) -> Puppet {
         let addresses: Vec<_> =
             self.peers.iter().map(|peer| (peer.node.clone(), peer.endpoint.clone())).collect();
-        Puppet::start(self.config(spec), &addresses, answer)
+        let known = self.peers.iter().find_map(|peer| self.cluster_id(peer.node.as_str()));
+        let number = known.map_or(0, |id| u128::from_str_radix(&id, 16).unwrap());
+        let cluster_id = bytes::Bytes::copy_from_slice(&number.to_be_bytes());
+        Puppet::start(self.config(spec), &addresses, cluster_id, answer)
     }
 }
 

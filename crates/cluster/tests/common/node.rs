@@ -139,6 +139,11 @@ impl Node {
         });
     }
 
+    /// Waits until it says this, whether its node runs or not.
+    pub fn wait_until_it_waits_for(&self, text: &str) {
+        eventually(&format!("{} waits for: {text}", self.id), || self.cluster.waiting_for().contains(text));
+    }
+
     /// The term of its group.
     pub fn term(&self) -> u64 {
         self.handle().status(|_| None)[0].term
@@ -185,7 +190,7 @@ fn launch(
 ) {
     let values = Values::open(&folder.store_path());
     let machine = Machine::open(values.clone(), cluster.clone());
-    let transport = cluster.transport(folder.identity().raft_id()).unwrap();
+    let transport = cluster.transport(folder.identity()).unwrap();
     let config = NodeConfig {
         tick: Duration::from_millis(30),
         checkpoint_on_stop: false,
