@@ -18,6 +18,11 @@ pub fn tell_extension(variable: &str, value: &str) -> Result<(), String> {
     Ok(())
 }
 
+unsafe extern "C" {
+    /// See `open_libraries.cpp`.
+    fn quackd_open_libraries() -> i32;
+}
+
 /// A row of texts; `None` is NULL.
 pub type Row = Vec<Option<String>>;
 
@@ -50,6 +55,10 @@ impl Connection {
         let mut database = Database(ptr::null_mut());
         let mut config = ptr::null_mut();
         let mut message = ptr::null_mut();
+        // SAFETY: it may be called at any time, and again.
+        if unsafe { quackd_open_libraries() } != 0 {
+            return Err("this DuckDB does not let its program load extensions".to_owned());
+        }
         // SAFETY: every pointer is ours; a failure leaves the handle null, which the C API accepts in Drop.
         unsafe {
             if sys::duckdb_create_config(&raw mut config) != sys::DuckDBSuccess {
