@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
 /// How often a node without room looks for it.
@@ -30,6 +31,10 @@ const PLENTY_BYTES: u64 = 8 << 20;
 const LEFT_BYTES: u64 = 4 << 20;
 /// Batches of fewer bytes are kept in memory until the next checkpoint.
 const WRITTEN_BYTES_MIN: u64 = 16 << 10;
+/// From so many bytes on, DuckDB may write rows when they are committed, and not only at the next checkpoint.
+const FLUSHED_BYTES_MIN: u64 = 64 << 10;
+/// A file that shows whether the system gives so much room. It is never there for longer than that takes.
+pub(crate) const TRIAL: &str = "trial";
 /// Files that a checkpoint opens at a time, and some more.
 const CHECKPOINT_FILES: usize = 8;
 /// A checkpoint rewrites the changed part of the store. Its size is not known; of a small store it may be all.
@@ -66,10 +71,39 @@ impl Room {
     /// Why a batch of entries with so many bytes is not applied now.
     pub fn for_batch(&self, bytes: u64) -> Result<(), String> {
         if bytes < WRITTEN_BYTES_MIN {
-            Ok(())
-        } else {
-            self.require(2 * bytes + LEFT_BYTES, "to apply the next entries")
+            return Ok(());
         }
+        let needed = 2 * bytes + LEFT_BYTES;
+        self.require(needed, "to apply the next entries")?;
+        if bytes >= FLUSHED_BYTES_MIN {
+            self.try_out(needed).map_err(|error| {
+                format!(
+                    "there is no room on the disk of the data folder to apply the next entries: {needed} bytes are needed, \
+                     and the system refuses them ({error})"
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Has the system give room and takes it back: a quota shows only then. A file system that gives none in advance says
+    /// nothing.
+    fn try_out(&self, bytes: u64) -> io::Result<()> {
+        let path = self.folder.join(TRIAL);
+        let given = || -> io::Result<()> {
+            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            fallocate(&file, FallocateFlags::KEEP_SIZE, 0, bytes)?;
+            Ok(())
+        };
+        let given = given();
+        forget_trial(&self.folder);
+        let says_full = |error: &io::Error| {
+            [Errno::NOSPC, Errno::DQUOT, Errno::FBIG]
+                .map(Errno::raw_os_error)
+                .map(Some)
+                .contains(&error.raw_os_error())
+        };
+        given.or_else(|error| if says_full(&error) { Err(error) } else { Ok(()) })
     }
 
     /// # Errors
@@ -120,8 +154,20 @@ impl Room {
     }
 }
 
+/// Takes away what a trial has left that was interrupted.
+fn forget_trial(folder: &Path) {
+    let path = folder.join(TRIAL);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, file = %path.display(), "a file that only occupies room is not removed");
+        }
+        _ => {}
+    }
+}
+
 /// For a start: gives the reserve back if the disk has no room without it.
 pub(crate) fn make_room(folder: &Path) {
+    forget_trial(folder);
     let room = Room::new(folder, PathBuf::new());
     if room.bytes() < RESERVE_BYTES && room.give_reserve() {
         tracing::warn!(folder = %folder.display(), "the disk is full: the node starts with what it has kept in reserve");
@@ -146,6 +192,22 @@ mod tests {
         make_room(folder.path());
         assert!(room.give_reserve());
         assert!(!room.give_reserve());
+    }
+
+    #[test]
+    fn what_the_system_does_not_give_is_not_used_and_nothing_of_the_trial_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::new(folder.path(), folder.path().join("store"));
+        let trial = folder.path().join(TRIAL);
+        assert_eq!(room.for_batch(FLUSHED_BYTES_MIN), Ok(()));
+        assert!(!trial.exists());
+        // More than any disk has: the system says so by itself.
+        let error = room.try_out(1 << 60).unwrap_err();
+        assert!(matches!(error.raw_os_error(), Some(number) if number != 0), "{error}");
+        assert!(!trial.exists());
+        std::fs::write(&trial, "of a process that was killed").unwrap();
+        make_room(folder.path());
+        assert!(!trial.exists());
     }
 
     #[test]
