@@ -81,6 +81,16 @@ void QuackCatalog::RequireRoom() const {
 	ThrowIfError(error);
 }
 
+void QuackCatalog::BeginCheckpoint(uint64_t count) const {
+	QuackError error = NoError();
+	quack_rs_node_begin_checkpoint(node, count, &error);
+	ThrowIfError(error);
+}
+
+void QuackCatalog::EndCheckpoint(uint64_t count) const {
+	quack_rs_node_end_checkpoint(node, count);
+}
+
 bool QuackCatalog::HasRoom() const {
 	try {
 		RequireRoom();

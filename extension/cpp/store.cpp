@@ -10,6 +10,8 @@
 #include "duckdb/main/config.hpp"
 #include "duckdb/main/database_manager.hpp"
 #include "duckdb/parser/parsed_data/attach_info.hpp"
+#include "duckdb/storage/single_file_block_manager.hpp"
+#include "duckdb/storage/storage_manager.hpp"
 #include "duckdb/transaction/transaction_manager.hpp"
 
 #include <thread>
@@ -184,4 +186,9 @@ extern "C" void quack_cpp_store_checkpoint(void *store_p, QuackError *error) {
 			failure.Throw();
 		}
 	});
+}
+
+extern "C" uint64_t quack_cpp_store_checkpoints(void *store_p) {
+	auto &storage = static_cast<quack::Store *>(store_p)->db->GetStorageManager().Cast<SingleFileStorageManager>();
+	return storage.GetBlockManager().Cast<SingleFileBlockManager>().GetCheckpointIteration();
 }

@@ -297,6 +297,7 @@ unsafe extern "C" {
     pub fn quack_cpp_state_hasher_run(hasher: *mut c_void, hash: Sink, error: *mut Error);
     pub fn quack_cpp_state_hasher_close(hasher: *mut c_void);
     pub fn quack_cpp_store_checkpoint(store: *mut c_void, error: *mut Error);
+    pub fn quack_cpp_store_checkpoints(store: *mut c_void) -> u64;
 
     pub fn quack_cpp_applier_open(store: *mut c_void, error: *mut Error) -> *mut c_void;
     pub fn quack_cpp_applier_close(applier: *mut c_void);

@@ -11,7 +11,7 @@ use quack_apply::store::ErrorKind;
 use quack_apply::writer::DEFAULT_GROUP;
 use quack_apply::{Answered, LAG, Proposer, StoreError, entry};
 use quack_cluster::{Cluster, Feature};
-use quack_node::{NodeHandle, ProposeError, Refusal, WaitError, Waiter};
+use quack_node::{Checkpoints, NodeHandle, ProposeError, Refusal, WaitError, Waiter};
 use quack_proto::log::v1::{Boot, Outcome, entry::Body};
 use quack_types::{GroupId, Mark, ProposalId};
 
@@ -34,6 +34,8 @@ pub struct SharedNode {
     outstanding: Mutex<BTreeSet<u64>>,
     /// Values of sequences that are reserved for this node.
     stock: Mutex<Stock>,
+    /// How many checkpoints the store has seen.
+    checkpoints: Mutex<Option<Checkpoints>>,
 }
 
 impl SharedNode {
@@ -84,6 +86,29 @@ impl SharedNode {
     pub fn require_room(&self) -> Result<(), StoreError> {
         let Some(node) = self.handle.get() else { return Ok(()) };
         node.require_room().map_err(|error| StoreError::new(ErrorKind::IO, error.to_string()))
+    }
+
+    /// Says how many checkpoints the store has seen.
+    pub fn count_checkpoints(&self, checkpoints: Checkpoints) {
+        *self.checkpoints() = Some(checkpoints);
+    }
+
+    fn checkpoints(&self) -> MutexGuard<'_, Option<Checkpoints>> {
+        // What it says was written as a whole, or not.
+        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A checkpoint begins in a store that has seen `count`. One that cannot be counted has to wait.
+    pub fn begin_checkpoint(&self, count: u64) -> Result<(), StoreError> {
+        let begun = self.checkpoints().as_mut().map_or(Ok(()), |checkpoints| checkpoints.begin(count));
+        begun.map_err(|error| StoreError::new(ErrorKind::TRANSACTION, error.to_string()))
+    }
+
+    /// The checkpoint with number `count` was written.
+    pub fn end_checkpoint(&self, count: u64) {
+        if let Some(checkpoints) = &mut *self.checkpoints() {
+            checkpoints.end(count);
+        }
     }
 
     /// Tells the node of an error that its store does not survive.

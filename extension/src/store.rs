@@ -96,6 +96,12 @@ impl AttachedStore {
         error.take()
     }
 
+    /// How many checkpoints its file has seen.
+    pub fn checkpoints(&self) -> u64 {
+        // SAFETY: asked for before the node starts.
+        unsafe { ffi::quack_cpp_store_checkpoints(self.raw()) }
+    }
+
     /// A snapshot of the store as it is now, to be hashed.
     pub fn snapshot_for_hash(&self) -> Result<StateHasher, StoreError> {
         let mut error = Error::none();

@@ -60,6 +60,23 @@ unsafe extern "C" fn quack_rs_node_require_room(node: *const c_void, error: *mut
 }
 
 #[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_node_begin_checkpoint(node: *const c_void, count: u64, error: *mut Error) {
+    barrier::call(error, || {
+        // SAFETY: the catalog that passes it holds a reference.
+        unsafe { &*node.cast::<SharedNode>() }.begin_checkpoint(count)
+    });
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn quack_rs_node_end_checkpoint(node: *const c_void, count: u64) {
+    barrier::call(std::ptr::null_mut(), || {
+        // SAFETY: the catalog that passes it holds a reference.
+        unsafe { &*node.cast::<SharedNode>() }.end_checkpoint(count);
+        Ok(())
+    });
+}
+
+#[unsafe(no_mangle)]
 unsafe extern "C" fn quack_rs_node_admit(
     node: *const c_void,
     linearizable: bool,

@@ -1,5 +1,6 @@
 """The file of a node's store: the process that serves it opens it no second time, and no other process opens it at all."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -93,3 +94,41 @@ def test_a_store_that_another_program_has_written_to_is_refused_until_its_log_is
     node.sql("INSERT INTO cp.t VALUES (3)")
     node.kill_and_start()
     assert node.sql("FROM cp.t ORDER BY i") == [(1,), (3,)]
+
+
+@pytest.mark.parametrize("change", ["a write", "a copy"])
+def test_a_store_that_is_not_as_its_node_left_it_is_refused(new_node, tmp_path, change):
+    """Another program has written to it, and closed it; or it is that of an earlier time."""
+    node = new_node().start()
+    node.sql("CREATE TABLE cp.t AS SELECT 1 AS i")
+    assert node.stop() == 0
+    store = node.data_dir / "store.duckdb"
+    if change == "a copy":
+        shutil.copy(store, tmp_path / "copy")
+        node.start()
+        node.sql("INSERT INTO cp.t VALUES (2)")
+        assert node.stop() == 0
+        shutil.copy(tmp_path / "copy", store)
+    else:
+        code = f"import duckdb; duckdb.connect('{store}').execute('INSERT INTO t VALUES (2)')"
+        subprocess.run([PYTHON, "-c", code], check=True)
+        assert not (node.data_dir / "store.duckdb.wal").exists()
+    with pytest.raises(DatabaseError, match="has seen .* checkpoints, and this node has made .*start this node with an empty folder"):
+        node.start()
+    # The operator's own decision.
+    (node.data_dir / "checkpoints").unlink()
+    if change == "a write":
+        node.start()
+        assert node.sql("FROM cp.t ORDER BY i") == [(1,), (2,)]
+
+
+def test_a_look_into_the_store_of_a_node_that_does_not_run_changes_nothing(new_node):
+    node = new_node().start()
+    node.sql("CREATE TABLE cp.t AS SELECT 1 AS i")
+    for options in ("", ", read_only=True"):
+        assert node.stop() == 0
+        code = f"import duckdb; print(duckdb.connect('{node.data_dir}/store.duckdb'{options}).sql('FROM t').fetchall())"
+        subprocess.run([PYTHON, "-c", code], check=True)
+        node.start()
+        assert node.sql("FROM cp.t") == [(1,)]
+        node.kill_and_start()

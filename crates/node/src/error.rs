@@ -119,6 +119,21 @@ pub enum Error {
         /// The program's write-ahead log.
         path: PathBuf,
     },
+    /// The store is not as the node has left it.
+    #[error(
+        "the store in '{path}' has seen {count} checkpoints, and this node has made {expected}: another program has opened \
+         it and written to it, or it was put back from a copy. The cluster has not agreed to what it holds. In a cluster, \
+         start this node with an empty folder: it takes a copy from the others. For a node that is alone, restore a backup; \
+         only if what is there is to be kept as it is, delete the file 'checkpoints' in the folder, and start again"
+    )]
+    OtherStore {
+        /// The folder.
+        path: PathBuf,
+        /// Checkpoints that its store has seen.
+        count: u64,
+        /// Those that the node has made.
+        expected: u64,
+    },
     /// The folder is another node's.
     #[error(
         "the data folder '{path}' belongs to node '{found}', not to '{expected}': choose the right folder, or \

@@ -5,6 +5,7 @@
 //! <data_dir>/identity       written last when the folder is created: without it, it is none
 //! <data_dir>/log/           the replicated log
 //! <data_dir>/store.duckdb   the state machine's; not touched here, but for a node that joins
+//! <data_dir>/checkpoints    how many checkpoints the store has seen
 //! <data_dir>/witnessed      what the node has heard of its peers
 //! <data_dir>/founding       id of the cluster that this node is about to found
 //! <data_dir>/creating       there from when the node of a new cluster gets its first files until it has an identity
@@ -27,6 +28,7 @@ use quack_types::folder::{REBUILD, WITNESSED};
 use quack_types::unshared::Unshared;
 use quack_types::{GroupId, NodeId};
 
+use crate::checkpoints::{CHECKPOINTS, CHECKPOINTS_NEW};
 use crate::identity::Identity;
 use crate::private::{self, FILE_MODE, create_private};
 use crate::refounding;
@@ -51,7 +53,8 @@ pub(crate) const OF_THE_LOG: [&str; 2] = [BROKEN, BROKEN_NEW];
 /// What was heard of peers.
 pub(crate) const OF_PEERS: [&str; 2] = [WITNESSED, WITNESSED_NEW];
 /// What a node that is to be rebuilt must not work with; its identity goes last.
-const OF_A_NODE: [&str; 7] = [LOG, STORE, JOINING, WITNESSED, WITNESSED_NEW, BROKEN, BROKEN_NEW];
+const OF_A_NODE: [&str; 9] =
+    [LOG, STORE, CHECKPOINTS, CHECKPOINTS_NEW, JOINING, WITNESSED, WITNESSED_NEW, BROKEN, BROKEN_NEW];
 
 /// A data folder that this process holds until the value is dropped.
 #[derive(Debug)]
@@ -359,7 +362,7 @@ fn refuse_leftovers(path: &Path) -> Result<(), Error> {
     for item in std::fs::read_dir(path).map_err(Error::io("list", path))? {
         let name = item.map_err(Error::io("list", path))?.file_name();
         let of_snapshot = joining && [JOINING, LOG, STORE, TEMPORARY].iter().any(|known| name == *known);
-        let of_node = [LOCK, FOUNDING, FOUNDING_NEW, REBUILD, SUPERSEDED, room::RESERVE]
+        let of_node = [LOCK, FOUNDING, FOUNDING_NEW, REBUILD, SUPERSEDED, room::RESERVE, room::TRIAL]
             .iter()
             .any(|known| name == *known);
         let is_first = creating && [CREATING, LOG, TEMPORARY].iter().any(|known| name == *known);
@@ -548,7 +551,7 @@ pub fn write_broken(path: &Path, text: &str) -> Result<(), Error> {
     }
 }
 
-fn read_if_there(path: &Path, name: &str) -> Result<Option<Vec<u8>>, Error> {
+pub(crate) fn read_if_there(path: &Path, name: &str) -> Result<Option<Vec<u8>>, Error> {
     let name = path.join(name);
     match std::fs::read(&name) {
         Ok(bytes) => Ok(Some(bytes)),

@@ -31,6 +31,7 @@
 mod apply_loop;
 mod backup;
 mod checkpoint_loop;
+mod checkpoints;
 mod config;
 mod error;
 mod folder;
@@ -56,6 +57,7 @@ mod transport;
 mod view;
 
 pub use backup::{Backup, BackupOrigin};
+pub use checkpoints::Checkpoints;
 pub use config::NodeConfig;
 pub use error::{Error, MemberError, ProposeError, WaitError};
 pub use folder::{

@@ -182,6 +182,9 @@ bool quack_rs_node_serves(const void *node);
 bool quack_rs_node_has_failed(const void *node);
 //! An error when the disk has no room for a checkpoint.
 void quack_rs_node_require_room(const void *node, QuackError *error);
+//! Says before a checkpoint how many the store has seen, and after it, its number. An error where that cannot be noted.
+void quack_rs_node_begin_checkpoint(const void *node, uint64_t count, QuackError *error);
+void quack_rs_node_end_checkpoint(const void *node, uint64_t count);
 //! An error when the node does not serve. Where reads are linearizable, returns when everything that was acknowledged
 //! anywhere in the cluster before the call is applied here.
 void quack_rs_node_admit(const void *node, bool linearizable, QuackInterrupt interrupt, QuackError *error);
@@ -260,6 +263,8 @@ bool quack_cpp_store_close(void *store);
 void quack_cpp_store_catalog(void *store, QuackSink name);
 //! Writes a checkpoint of the store; readers and the applier go on. Made on the thread that calls.
 void quack_cpp_store_checkpoint(void *store, QuackError *error);
+//! How many checkpoints its file has seen.
+uint64_t quack_cpp_store_checkpoints(void *store);
 //! Takes a snapshot of the store, at `position`, to hash the catalog and all rows as of then; ended by
 //! `quack_cpp_state_hasher_close`.
 void *quack_cpp_state_hasher_open(void *store, uint64_t *position, QuackError *error);

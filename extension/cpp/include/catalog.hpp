@@ -98,6 +98,9 @@ public:
 	void RequireRoom() const;
 	//! Whether it has room for one.
 	bool HasRoom() const;
+	//! Counts a checkpoint, see quack_rs_node_begin_checkpoint.
+	void BeginCheckpoint(uint64_t count) const;
+	void EndCheckpoint(uint64_t count) const;
 	//! A commit has failed half-way: what is in memory is not what the log says.
 	void Spoil() {
 		spoilt = true;
