@@ -7,6 +7,7 @@
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/main/connection.hpp"
 #include "duckdb/parser/parsed_data/attach_info.hpp"
+#include "duckdb/storage/single_file_block_manager.hpp"
 #include "duckdb/storage/storage_manager.hpp"
 
 using namespace duckdb;
@@ -52,6 +53,17 @@ public:
 		}
 		catalog.RequireSound();
 		catalog.RequireRoom();
+		catalog.BeginCheckpoint(Count(db));
+	}
+
+	void OnCheckpointEnd(AttachedDatabase &db, CheckpointOptions) override {
+		db.GetCatalog().Cast<QuackCatalog>().EndCheckpoint(Count(db));
+	}
+
+	//! How many checkpoints the file has seen.
+	static uint64_t Count(AttachedDatabase &db) {
+		auto &blocks = db.GetStorageManager().Cast<SingleFileStorageManager>().GetBlockManager();
+		return blocks.Cast<SingleFileBlockManager>().GetCheckpointIteration();
 	}
 };
 

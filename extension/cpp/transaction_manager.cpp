@@ -230,10 +230,8 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	storage.AddWALSize(1);
 	auto &blocks = storage.Cast<SingleFileStorageManager>().GetBlockManager().Cast<SingleFileBlockManager>();
 	auto before = blocks.GetCheckpointIteration();
-	auto &catalog = db.GetCatalog().Cast<QuackCatalog>();
-	catalog.BeginCheckpoint(before);
-	auto &sequences = catalog.sequences;
-	MemoryRoom::ForCheckpoint room(Host::Get(context).memory_room, *context.db, WidestTable(catalog));
+	auto &sequences = db.GetCatalog().Cast<QuackCatalog>().sequences;
+	MemoryRoom::ForCheckpoint room(Host::Get(context).memory_room, *context.db, WidestTable(db.GetCatalog().Cast<QuackCatalog>()));
 	// DuckDB's own way takes this lock from nothing. While no thread held it, a commit of the applier would begin an automatic
 	// checkpoint, which waits for locks that the applier holds.
 	auto writers_wait = TryUpgradeCheckpointLock(*automatic_checkpoints_off);
@@ -257,7 +255,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 		if (ValidChecker::IsInvalidated(db)) {
 			// DuckDB answers no further statement from this store, regardless of the thread that asked for the checkpoint.
 			auto reason = "checkpoint failed: " + ErrorData(ex).RawMessage();
-			catalog.Fail(reason);
+			db.GetCatalog().Cast<QuackCatalog>().Fail(reason);
 			// DuckDB's own advice is to detach the database, which is the server's.
 			ValidChecker::Invalidate(db, "this node is degraded and answers no statement: " + reason +
 			                                 ". Stop the server and start it again with the same arguments");
@@ -269,7 +267,6 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	if (blocks.GetCheckpointIteration() == before) {
 		throw IOException("DuckDB has skipped a checkpoint of \"%s\"", db.GetName().GetIdentifierName());
 	}
-	catalog.EndCheckpoint(before + 1);
 }
 
 void QuackTransactionManager::NoteRevisions(const QuackRevisions &reached) {

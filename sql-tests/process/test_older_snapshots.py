@@ -178,6 +178,7 @@ def test_who_has_seen_the_changes_goes_on(cluster):
 def test_who_waits_for_a_commit_is_not_ended(cluster):
     """Statements that wait for their outcome, which comes after the index in the log, have nothing to lose."""
     cluster.alive()[0].sql("CREATE OR REPLACE TABLE counters AS SELECT i AS id, 0 AS n FROM range(4) r(i)")
+    cluster.wait_equal()
     rounds = 40
 
     def count(number):

@@ -37,7 +37,8 @@ impl Checkpoints {
     pub fn open(folder: &Path, count: u64) -> Result<Self, Error> {
         let mut checkpoints = Self { folder: folder.to_owned(), noted: read(folder)? };
         match checkpoints.noted {
-            Some(Noted { ended, begun }) if !(ended..=begun).contains(&count) => {
+            // A new file is what the whole log makes it, as far as that reaches back.
+            Some(Noted { ended, begun }) if count > 0 && !(ended..=begun).contains(&count) => {
                 Err(Error::OtherStore { path: folder.to_owned(), count, expected: ended })
             }
             _ => {

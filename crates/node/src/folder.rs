@@ -33,7 +33,7 @@ use crate::identity::Identity;
 use crate::private::{self, FILE_MODE, create_private};
 use crate::refounding;
 use crate::superseded::{self, SUPERSEDED};
-use crate::{Error, random, room};
+use crate::{Error, random, room, wal};
 
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const IDENTITY: &str = "identity";
@@ -374,13 +374,16 @@ fn refuse_leftovers(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A write-ahead log of the store's. A node makes none: DuckDB would replay one that another program has left.
+/// A write-ahead log of the store with changes in it, which another program has left. DuckDB would replay them.
 pub(crate) fn foreign_wal(path: &Path) -> Result<Option<PathBuf>, Error> {
     for item in std::fs::read_dir(path).map_err(Error::io("list", path))? {
         let name = item.map_err(Error::io("list", path))?.file_name();
         let name = name.to_string_lossy();
         if name.starts_with(STORE) && name.ends_with(".wal") {
-            return Ok(Some(path.join(&*name)));
+            let wal = path.join(&*name);
+            if wal::has_changes(&std::fs::read(&wal).map_err(Error::read(&wal))?) {
+                return Ok(Some(wal));
+            }
         }
     }
     Ok(None)

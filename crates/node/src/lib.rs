@@ -55,6 +55,7 @@ mod threads;
 mod traffic;
 mod transport;
 mod view;
+mod wal;
 
 pub use backup::{Backup, BackupOrigin};
 pub use checkpoints::Checkpoints;

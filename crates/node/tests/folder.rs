@@ -110,7 +110,10 @@ fn a_store_that_another_program_has_written_to_is_refused_until_its_log_is_gone(
     for name in ["store.duckdb.wal", "store.duckdb.checkpoint.wal"] {
         let folder = used_folder();
         let wal = folder.path().join(name);
-        std::fs::write(&wal, "written past the log").unwrap();
+        // Version and one row, as DuckDB writes them.
+        let version = [100, 0, 98, 101, 0, 2, 0xFF, 0xFF];
+        let row = [&5_u64.to_le_bytes()[..], &[7; 8], &[100, 0, 26, 0xFF, 0xFF]].concat();
+        std::fs::write(&wal, [&version[..], &row].concat()).unwrap();
         let error = refused(folder.path(), "n0");
         assert!(matches!(error, Error::Written { .. }), "{error}");
         assert!(error.to_string().contains(name), "{error}");

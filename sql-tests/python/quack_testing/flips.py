@@ -187,7 +187,13 @@ class Flips:
             node.kill()
             shutil.rmtree(node.data_dir)
         if outcome != SERVES:
-            node.start()
+            try:
+                node.start()
+            except (DatabaseError, ProcessEnded) as error:
+                self.found.wrong.append(f"{told}; it does not start when the damage is undone: {error}")
+                node.kill()
+                shutil.rmtree(node.data_dir)
+                node.start()
             self.cluster.wait_equal()
             # A node that begins anew learns first, and until it votes no other one may be away.
             wait_for(lambda: all(map(self.has_all_voters, self.cluster.alive())), "three voters")
