@@ -190,6 +190,7 @@ def test_a_restart_in_the_midst_of_a_cut_doubles_no_row(node):
         for state in (before, after):
             store.execute(f"INSERT INTO quack_internal.applied VALUES ({index}, unhex('{state}'))")
         store.execute("CHECKPOINT")
+    (node.data_dir / "checkpoints").unlink()
     node.start()
     node.sql("INSERT INTO cp.t VALUES (5)")
     assert node.sql("FROM cp.t ORDER BY i") == [(number,) for number in range(6)]

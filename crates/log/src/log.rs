@@ -103,7 +103,21 @@ impl<D: Disk> Log<D> {
     /// [`Error::Missing`], [`Error::Foreign`], [`Error::FromTheFuture`] or
     /// [`Error::Corrupt`], before anything was changed; [`Error::Disk`].
     pub fn open(disk: D, config: LogConfig, identity: &LogIdentity) -> Result<(Self, Recovery), Error> {
-        let opened = recovery::open(&disk, &config, identity)?;
+        Self::open_with(disk, config, identity, &[])
+    }
+
+    /// Opens a log that must reach to the last entries that are `needed`, of the groups that it has: what a state machine
+    /// has applied.
+    ///
+    /// # Errors
+    /// Those of [`Log::open`]; [`Error::Corrupt`] also when it ends before one of them.
+    pub fn open_with(
+        disk: D,
+        config: LogConfig,
+        identity: &LogIdentity,
+        needed: &[(GroupId, LogIndex)],
+    ) -> Result<(Self, Recovery), Error> {
+        let opened = recovery::open(&disk, &config, identity, needed)?;
         let report = opened.report;
         Ok((Self::assemble(disk, config, identity.clone(), opened.index, opened.tail, opened.sizes), report))
     }

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use quack_types::GroupId;
+use quack_types::{GroupId, LogIndex};
 
 use crate::config::LogConfig;
 use crate::disk::{Disk, DiskFile};
@@ -24,7 +24,7 @@ use crate::format::FORMAT_VERSION;
 use crate::format::batch::{self, BatchHeader, Found};
 use crate::format::record::{self, Located, Record};
 use crate::format::segment::{self, SegmentHeader};
-use crate::group::Position;
+use crate::group::{Group, Position};
 use crate::index::{Index, Segment};
 use crate::log::Tail;
 
@@ -78,13 +78,22 @@ struct Scanned<F> {
     stale: Vec<String>,
 }
 
-/// Reads, checks, and only then repairs the log.
+/// Reads, checks, and only then repairs the log, in which the last entries that are `needed` must be.
 pub(crate) fn open<D: Disk>(
     disk: &D,
     config: &LogConfig,
     identity: &LogIdentity,
+    needed: &[(GroupId, LogIndex)],
 ) -> Result<Opened<D::File>, Error> {
     let Scanned { scan, last, end, stale } = scan(disk, config, identity)?;
+    for (id, index) in needed {
+        if let Some(ends) = scan.index.groups.get(id).map(Group::last_index).filter(|ends| ends < index) {
+            let reason = format!(
+                "the state machine has applied entry {index} of group {id}, and the log ends at {ends}: it has lost entries"
+            );
+            return Err(Error::corrupt(&last.name, end, reason));
+        }
+    }
     remove(disk, stale)?;
     scan.finish(last, end)
 }

@@ -208,6 +208,25 @@ fn a_torn_tail_is_cut_and_the_log_goes_on_behind_it() {
 }
 
 #[test]
+fn a_log_that_ends_before_what_is_needed_is_refused_and_stays_as_it_is() {
+    let disk = DiskMemory::default();
+    let mut log = Log::create(disk.clone(), config(), &identity()).unwrap();
+    log.write(&[append(ROOT, vec![entry(1, 1, "kept")])], true).unwrap();
+    log.write(&[append(ROOT, vec![entry(1, 2, vec![9; 1000])])], false).unwrap();
+    let mut contents = disk.contents();
+    let bytes = contents.get_mut("0000000001.log").unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes.truncate(end - 500);
+    let disk = DiskMemory::from_contents(&contents);
+    let open = |needed| Log::open_with(disk.clone(), config(), &identity(), &[(ROOT, LogIndex(needed))]);
+    let error = open(2).unwrap_err();
+    assert!(error.to_string().contains("has applied entry 2 of group 1, and the log ends at 1"), "{error}");
+    assert_eq!(disk.contents(), contents);
+    assert_eq!(open(1).unwrap().0.last_index(ROOT), LogIndex(1));
+    assert_ne!(disk.contents(), contents);
+}
+
+#[test]
 fn a_log_is_inspected_as_it_would_open_and_stays_as_it_is() {
     let disk = DiskMemory::default();
     let mut log = Log::create(disk.clone(), config(), &identity()).unwrap();

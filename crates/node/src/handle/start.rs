@@ -41,13 +41,15 @@ impl NodeHandle {
     ) -> Result<Arc<Self>, Error> {
         config.validate()?;
         let identity = folder.identity().clone();
-        let (log, recovery) = Log::open(folder.log_disk(), config.log.clone(), &folder.log_identity())?;
+        // The store of a snapshot may be ahead of the log that came with it.
+        let is_ahead = folder.has_foreign_store()?;
+        let needed: Vec<_> = if is_ahead { Vec::new() } else { machine.place().groups().collect() };
+        let (log, recovery) =
+            Log::open_with(folder.log_disk(), config.log.clone(), &folder.log_identity(), &needed)?;
         tracing::info!(?recovery, boot = identity.boot, node = %identity.node_id, "log opened");
         let reader = log.reader();
         let (place, lanes) = (machine.place(), machine.lanes());
         let applied = place.root;
-        // The store of a snapshot may be ahead of the log that came with it.
-        let is_ahead = folder.has_foreign_store()?;
         let known = |(group, index): (GroupId, LogIndex)| {
             (group, if is_ahead { last_of(&reader, group).min(index) } else { index })
         };
