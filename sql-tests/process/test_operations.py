@@ -1,5 +1,6 @@
 """docs/operations.md, rehearsed: an operator's worst day, by the very commands."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -9,7 +10,7 @@ import threading
 import duckdb
 import pytest
 from quack_testing.cluster import wait_for
-from quack_testing.process import ROOT, DatabaseError, pause
+from quack_testing.process import ROOT, DatabaseError, ProcessEnded, pause
 from quack_testing.quackd import QUACKCTL, quackctl, run
 
 VALIDATION, NOT_FOUND, FAILED = 5, 3, 1
@@ -416,11 +417,49 @@ def test_only_a_whole_backup_is_restored_and_only_into_an_empty_folder(node, tmp
     assert code == VALIDATION and "holds no complete backup" in printed["message"]
 
 
+@pytest.mark.parametrize("ending", ["kill", "stop"])
+def test_a_backup_that_a_process_does_not_survive_is_none_and_the_node_goes_on(new_node, tmp_path, ending):
+    node = new_node(default_catalog=False).start()
+    rows = 400_000
+    node.sql("CREATE TABLE cp.t (i BIGINT, v VARCHAR)")
+    for first in range(0, rows, 100_000):
+        node.sql(f"INSERT INTO cp.t SELECT {first} + range, repeat(md5(({first} + range)::VARCHAR), 4) FROM range(100000)")
+    interrupted = 0
+    for number in range(5):
+        folder = tmp_path / f"backup-{number}"
+        backing_up = node.process.start_sql(f"CALL quack_backup('cp', '{folder}')", "backup")
+        wait_for(lambda folder=folder: (folder / "store.duckdb").exists(), "the beginning of a backup")
+        if ending == "kill":
+            node.kill()
+            node.start()
+        else:
+            node.stop_serving()
+            node.serve()
+            node.attach()
+        with contextlib.suppress(DatabaseError, ProcessEnded):
+            backing_up.result()
+        code, printed = restore(tmp_path, f"restored-{number}", folder)
+        if (folder / "backup").exists():
+            assert code == 0, printed
+        else:
+            interrupted += 1
+            assert code == VALIDATION and "holds no complete backup" in printed["message"]
+        node.sql(f"INSERT INTO cp.t VALUES ({rows + number}, 'later')")
+    print(f"{interrupted} of 5 were interrupted")
+    node.sql(f"CALL quack_backup('cp', '{tmp_path / 'whole'}')")
+    assert restore(tmp_path, "whole-restored", tmp_path / "whole")[0] == 0
+    restored = new_node("n0")
+    restored.data_dir = tmp_path / "whole-restored"
+    assert node.stop() == 0
+    restored.start()
+    assert restored.sql("SELECT count(*), count(DISTINCT i) FROM cp.t") == [(rows + 5, rows + 5)]
+
+
 # Exporting.
 
 
-def export(node, file):
-    return quackctl("export", "--data-dir", node.data_dir, "--to", file)
+def export(node, file, *options):
+    return quackctl("export", "--data-dir", node.data_dir, "--to", file, *options)
 
 
 def test_the_tables_of_a_survivor_become_a_plain_duckdb_file(new_cluster, tmp_path):
@@ -460,6 +499,24 @@ def test_the_tables_of_a_survivor_become_a_plain_duckdb_file(new_cluster, tmp_pa
         assert plain.sql("SELECT max(i) FROM s.u").fetchall() == [(3,)]
         with pytest.raises(duckdb.ConstraintException):
             plain.execute("INSERT INTO s.u VALUES (1, 'again')")
+
+
+def test_the_tables_of_a_survivor_become_parquet_files(new_node, tmp_path):
+    node = new_node().start()
+    fill(node, 3)
+    node.sql("CREATE TABLE cp.kinds AS SELECT [1, 2] AS l, {'a': 'x'} AS s, 1.5::DECIMAL(9, 2) AS d, '\\xAA'::BLOB AS b, NULL::UUID AS u")
+    expected = node.sql("SELECT kinds::VARCHAR FROM cp.kinds")
+    assert node.stop() == 0
+    folder = tmp_path / "tables"
+    code, printed = export(node, folder, "--format", "parquet")
+    assert code == 0, printed
+    assert printed["tables"] == 2 and folder.stat().st_mode & 0o777 == 0o700
+    with duckdb.connect() as plain:
+        assert plain.sql(f"SELECT count(*) FROM '{folder}/t.parquet'").fetchall() == [(3,)]
+        plain.execute(f"IMPORT DATABASE '{folder}'")
+        assert plain.sql("SELECT count(*) FROM t").fetchall() == [(3,)]
+        assert plain.sql("SELECT kinds::VARCHAR FROM kinds").fetchall() == expected
+    assert export(node, folder, "--format", "parquet")[0] == VALIDATION
 
 
 def test_nothing_is_exported_over_a_file_or_from_what_is_no_node(new_node, tmp_path):

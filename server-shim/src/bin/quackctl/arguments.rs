@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use quack_admin::certificate::{AUTHORITY_DAYS, NODE_DAYS};
 use quack_admin::config::BASE_PORT;
 
@@ -185,10 +185,20 @@ pub struct Export {
     /// The node's data folder; no process may work in it
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// The DuckDB file, which must not exist; beside it there must be room for a copy of the folder
-    #[arg(long, value_name = "FILE")]
+    /// The DuckDB file, or the folder of Parquet files, which must not exist; beside it there must be room for a copy of the
+    /// data folder
+    #[arg(long, value_name = "PATH")]
     pub to: PathBuf,
+    /// What to write: one DuckDB file, or a folder with a Parquet file for each table and the definitions as SQL
+    #[arg(long, value_enum, default_value = "duckdb")]
+    pub format: ExportFormat,
     /// quack.duckdb_extension (default: beside this program, or ../extension/)
     #[arg(long, value_name = "FILE")]
     pub extension: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    Duckdb,
+    Parquet,
 }
