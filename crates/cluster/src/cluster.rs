@@ -1,6 +1,6 @@
 //! The whole: what a node is at the moment, and what it answers its peers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -18,6 +18,7 @@ use ring::rand::SecureRandom as _;
 
 use crate::calls::unreadable;
 use crate::frame::Sender;
+use crate::presence::Presence;
 use crate::roster::{Member, Roster};
 use crate::sending::Snapshots;
 use crate::shared::Shared;
@@ -27,10 +28,6 @@ use crate::witness::Witness;
 
 /// How long a peer may take to say what it is.
 pub(crate) const HELLO_TIME: Duration = Duration::from_secs(1);
-
-/// A member that has sent something within this time is at work. Of a machine that has gone no end of its connections is
-/// heard: for so long its successor has to wait.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(3);
 
 /// How often it says the same.
 const SAY_INTERVAL: Duration = Duration::from_secs(60);
@@ -152,8 +149,8 @@ pub struct Cluster {
     pub(crate) start: u64,
     /// Who has heard of it, durably; nothing before the node has begun.
     pub(crate) told: Mutex<Option<BTreeSet<RaftId>>>,
-    /// When each peer has sent something last, and as whom. A peer to which the connection was lost since is not in it.
-    heard: Mutex<BTreeMap<NodeId, (RaftId, Instant)>>,
+    /// Which processes the members are.
+    pub(crate) presence: Presence,
     /// When it was said last that a node of another cluster sends messages.
     strangers: Mutex<Option<Instant>>,
 }
@@ -181,7 +178,7 @@ impl Cluster {
             witness: OnceLock::new(),
             start: draw(),
             told: Mutex::default(),
-            heard: Mutex::default(),
+            presence: Presence::default(),
             strangers: Mutex::default(),
         })
     }
@@ -201,7 +198,7 @@ impl Cluster {
     /// What a new node of this cluster sends its messages with.
     pub fn transport(&self, own: &Identity) -> Option<Box<dyn Transport>> {
         let network = self.network.get()?.clone();
-        let sender = Sender { cluster_id: own.cluster_id, id: own.raft_id() };
+        let sender = Sender { cluster_id: own.cluster_id, id: own.raft_id(), start: self.start };
         let told = Arc::default();
         Some(Box::new(PeerTransport { sender, roster: Arc::clone(&self.roster), network, told }))
     }
@@ -330,6 +327,7 @@ impl Cluster {
                 let identity = node.identity();
                 hello.cluster_id = identity.cluster_id.to_be_bytes().to_vec().into();
                 hello.incarnation = identity.incarnation;
+                hello.start = self.start;
                 let leader = node.leader().and_then(|leader| self.roster.node_of(leader));
                 hello.leader = leader.map(|leader| leader.to_string()).unwrap_or_default();
                 hello.applied = node.applied().0;
@@ -349,10 +347,13 @@ impl Cluster {
     /// # Errors
     /// It does not answer, or belongs to another cluster than this node.
     pub(crate) fn ask(&self, member: &Member) -> Result<Hello, String> {
+        self.ask_within(member, HELLO_TIME)
+    }
+
+    pub(crate) fn ask_within(&self, member: &Member, time: Duration) -> Result<Hello, String> {
         let network = self.network.get().ok_or("the network has not started")?;
         let body = self.hello().encode_to_vec().into();
-        let answer =
-            network.call(&member.node, "hello", body, HELLO_TIME).map_err(|error| error.to_string())?;
+        let answer = network.call(&member.node, "hello", body, time).map_err(|error| error.to_string())?;
         let hello = Hello::decode(answer).map_err(|error| {
             format!("node '{}' answers in a way that cannot be read: {error}", member.node)
         })?;
@@ -411,18 +412,10 @@ impl Cluster {
         }
     }
 
-    fn heard(&self) -> MutexGuard<'_, BTreeMap<NodeId, (RaftId, Instant)>> {
-        // Every change of it is one insertion or removal.
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether the process of a member is at work, in the life that the cluster knows. Two signs, because each may be
     /// missing: a leader that has just been elected has heard of few, and a member may be asked where it is not.
     pub(crate) fn is_at_work(&self, running: &Running, member: &Member) -> bool {
-        let last = self.heard().get(&member.node).copied();
-        let has_sent =
-            |(from, at): (RaftId, Instant)| from == member.raft_id() && at.elapsed() < SIGN_OF_LIFE;
-        if last.is_some_and(has_sent) {
+        if self.presence.is_heard(&member.node, member.raft_id()) {
             return true;
         }
         self.ask(member).is_ok_and(|hello| {
@@ -447,7 +440,7 @@ impl Cluster {
             tracing::debug!(%peer, %from, "messages under an identity that is not the peer's were dropped");
             return;
         }
-        self.heard().insert(peer.clone(), (from, Instant::now()));
+        self.presence.hear(peer, from, batch.start);
         // What was meant for an earlier life of this node is void, and so is what its sender has decided.
         let own = running.node.identity().raft_id();
         let mut messages = batch.messages;
@@ -479,13 +472,17 @@ impl Cluster {
         match method {
             "hello" => {
                 let question = Hello::decode(body).map_err(unreadable)?;
-                self.hear_address(peer, &question);
                 let mut hello = self.answer_hello(&question)?;
                 // What a node of another cluster says of itself means nothing here: it sees by the answer where it is.
                 if let Some(said) =
                     question.introduction.as_ref().filter(|_| hello.cluster_id == question.cluster_id)
                 {
                     hello.objection = self.answer_introduction(peer, question.incarnation, said)?;
+                }
+                // A process that no member has anything against, or one that joins. A copy would take the node's place.
+                let is_welcome = question.introduction.is_some() || question.cluster_id.is_empty();
+                if is_welcome && hello.objection.is_empty() {
+                    self.hear_address(peer, &question);
                 }
                 Ok(hello.encode_to_vec().into())
             }
@@ -651,7 +648,7 @@ impl PeerHandler for Cluster {
         if reachable {
             return;
         }
-        self.heard().remove(peer);
+        self.presence.lose(peer);
         if let (Some(member), Some(running)) = (self.roster.get(peer), self.running()) {
             running.node.peer_unreachable(member.raft_id());
         }

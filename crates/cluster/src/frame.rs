@@ -20,6 +20,8 @@ pub(crate) struct Sender {
     pub cluster_id: u128,
     /// The node as Raft knows it.
     pub id: RaftId,
+    /// Its present start, as it introduces itself.
+    pub start: u64,
 }
 
 /// Frames for each receiver, with the messages in their order, and with what the sender has decided.
@@ -31,7 +33,8 @@ pub(crate) fn frames(
     let digest = decided.map(|mark| Digest { position: mark.root.0, value: mark.digest });
     let cluster_id = Bytes::copy_from_slice(&sender.cluster_id.to_be_bytes());
     let encode = |batch: Batch| {
-        let batch = Batch { from: sender.id.0, cluster_id: cluster_id.clone(), digest, ..batch };
+        let (from, cluster_id) = (sender.id.0, cluster_id.clone());
+        let batch = Batch { from, cluster_id, start: sender.start, digest, ..batch };
         Bytes::from(batch.encode_to_vec())
     };
     let mut batches: BTreeMap<RaftId, (usize, Batch)> = BTreeMap::new();
@@ -65,14 +68,14 @@ mod tests {
             message(2, vec![3; FRAME_BYTES]),
             message(2, vec![4]),
         ];
-        let sender = Sender { cluster_id: 8, id: RaftId(7) };
+        let sender = Sender { cluster_id: 8, id: RaftId(7), start: 9 };
         let frames = frames(sender, all, Some(Mark { root: LogIndex(5), digest: 6 }));
         let firsts: Vec<(u64, Vec<u8>)> = frames
             .iter()
             .map(|(to, frame)| {
                 let batch = Batch::decode(frame.clone()).unwrap();
                 assert_eq!((batch.from, batch.digest), (7, Some(Digest { position: 5, value: 6 })));
-                assert_eq!(batch.cluster_id[..], 8_u128.to_be_bytes());
+                assert_eq!((&batch.cluster_id[..], batch.start), (&8_u128.to_be_bytes()[..], 9));
                 assert!(batch.messages.iter().all(|message| message.to == to.0 && message.group == 1));
                 (to.0, batch.messages.iter().map(|message| message.data[0]).collect())
             })

@@ -18,6 +18,7 @@ use quack_types::{NodeId, RaftId};
 
 use crate::cluster::{Cluster, HELLO_TIME, Phase, REMOVED, Running};
 use crate::error::Error;
+use crate::presence::Standing;
 use crate::roster::Member;
 use crate::witness::Witness;
 
@@ -30,6 +31,13 @@ pub(crate) const SAVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What a peer hears from a node that does not know yet what it has heard.
 const STARTING: &str = "it is just starting";
+
+/// What a peer hears while another process may be at work in its place.
+const AT_WORK: &str = "it was at work a moment ago, in another process";
+/// What a peer hears when that one goes on.
+const COPY: &str = "it is at work in another process, and this folder is a copy of that one's";
+/// How long a process at the node's known address may take to say which one it is.
+const OTHER_TIME: Duration = Duration::from_millis(300);
 
 /// What the members say of one that has started.
 #[derive(Default)]
@@ -133,9 +141,10 @@ impl Cluster {
         let is_missed = |(member, _): &&(Member, String)| {
             membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id())
         };
+        let is_doubted = word.silent.iter().any(|(_, error)| error.contains(AT_WORK));
         let waits =
             word.silent.iter().any(|silent| is_missed(&silent)) && !word.works && began.elapsed() <= PATIENCE;
-        if !has_quorum || waits {
+        if !has_quorum || waits || is_doubted {
             let silent: Vec<_> = word.silent.into_iter().map(|(_, error)| error).collect();
             let removed = silent.iter().find(|error| error.contains(REMOVED));
             self.say(removed.map_or_else(
@@ -279,6 +288,12 @@ impl Cluster {
                 member.incarnation
             ));
         }
+        let id = peer.raft_id(incarnation);
+        match self.presence.introduce(peer, id, said.start, || self.other_answers(&member, said.start)) {
+            Standing::Alone => {}
+            Standing::Doubtful => return Err(AT_WORK.to_owned()),
+            Standing::Copy => return Ok(COPY.to_owned()),
+        }
         let promises = running.node.promises().ok_or("it is stopping")?;
         let promises = promises.get(&peer.raft_id(incarnation)).cloned().unwrap_or_default();
         if let Some(objection) = witness.objection(peer, incarnation, said, &promises) {
@@ -288,6 +303,15 @@ impl Cluster {
             witness.record(peer, incarnation, said).map_err(|error| error.to_string())?;
         }
         Ok(String::new())
+    }
+
+    /// Whether a process of another start than this one answers as a member.
+    fn other_answers(&self, member: &Member, start: u64) -> bool {
+        self.ask_within(member, OTHER_TIME).is_ok_and(|hello| {
+            !hello.cluster_id.is_empty()
+                && hello.incarnation == member.incarnation
+                && ![0, start].contains(&hello.start)
+        })
     }
 
     /// Writes what was heard of the peers.

@@ -37,6 +37,7 @@ mod error;
 mod frame;
 mod introduction;
 mod members;
+mod presence;
 mod roster;
 mod sending;
 mod shared;

@@ -38,7 +38,7 @@ fn of_term(cluster_id: &Bytes, from: RaftId, to: RaftId, addressed_to: RaftId, t
     let data = Bytes::from([&[1, 1][..], &message.encode_to_vec()].concat());
     let messages = vec![Message { to: addressed_to.0, group: 1, data }];
     let cluster_id = cluster_id.clone();
-    Batch { cluster_id, digest: None, from: from.0, messages }.encode_to_vec().into()
+    Batch { cluster_id, digest: None, from: from.0, messages, start: 0 }.encode_to_vec().into()
 }
 
 fn admit(name: &str) -> Admit {

@@ -78,6 +78,41 @@ fn what_a_restored_node_acknowledges_is_kept() {
     }
 }
 
+/// A machine was cloned while its node worked: the copy knows of no fewer starts and promises than its origin.
+#[test]
+fn a_copy_of_a_node_that_is_at_work_takes_no_part() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    hand_over(&nodes, 0);
+    nodes[0].set("before", "x");
+    has_value(&nodes[2], "before");
+    copy(&world.data("n2"), &world.data("clone"));
+    for number in 0..20 {
+        nodes[2].set(&format!("of-the-original-{number}"), "x");
+    }
+    let clone = world.start_copy("n2", "clone");
+    eventually("the copy is told", || clone.runs() && clone.handle().degraded().is_some());
+    let reason = clone.handle().degraded().unwrap();
+    assert!(reason.contains("it is at work in another process, and this folder is a copy"), "{reason}");
+    clone.kill();
+    // Nothing stands behind it any more: the original goes on, and the copy waits for a place.
+    let clone = world.start_copy("n2", "clone");
+    clone.wait_until_waiting_for("node 'n2' is at work already, in another process");
+    for number in 20..40 {
+        nodes[2].set(&format!("of-the-original-{number}"), "x");
+    }
+    clone.kill();
+    assert_eq!(nodes[2].handle().degraded(), None);
+    // The original starts again at once.
+    nodes.pop().unwrap().kill();
+    let n2 = world.start("n2");
+    n2.ready();
+    assert_eq!(n2.incarnation(), 0);
+    for node in nodes.iter().chain([&n2]) {
+        (0..40).for_each(|number| has_value(node, &format!("of-the-original-{number}")));
+    }
+}
+
 /// Three nodes of which two were put back from copies of before these rows; all of them have stopped.
 fn with_two_put_back(world: &World) {
     let mut nodes = world.found();

@@ -157,6 +157,17 @@ impl World {
         Node::listen(settings, config, &path, self.keep_log_bytes)
     }
 
+    /// A second process of a node, with a copy of its folder, at an address of its own.
+    pub fn start_copy(&self, name: &str, folder: &str) -> Node {
+        let copy = self.member(&format!("{name}:voter"));
+        let mut settings = self.settings(name);
+        settings.peers.retain(|peer| peer.node != copy.node);
+        settings.peers.push(copy.clone());
+        let mut node = Node::listen(settings, self.config(&copy), &self.data(folder), self.keep_log_bytes);
+        node.go();
+        node
+    }
+
     /// All first peers, working.
     pub fn found(&self) -> Vec<Node> {
         let nodes: Vec<_> = self.peers.iter().map(|peer| self.start(peer.node.as_str())).collect();
