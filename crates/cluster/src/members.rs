@@ -144,10 +144,9 @@ impl Cluster {
         let membership = running.node.membership();
         let is_counted =
             membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id());
-        // Its removal was begun, and it went on: it has all that a member has. Otherwise its folder may be one that has
-        // missed what the others decided since, and it begins a new life.
-        let goes_on = is_counted || before.is_some() && self.is_in_this_life(running, &member);
-        if before.is_some() && !goes_on {
+        // Its removal was begun, or its admission: it begins a new life also when it goes on. What another leader decides of
+        // the former one, and says late, is then void.
+        if before.is_some() && !is_counted {
             member.incarnation += 1;
         }
         let id = member.raft_id();
@@ -159,9 +158,6 @@ impl Cluster {
             self.wait_for_lanes(running)?;
         }
         running.host.propose(Body::Member(member.to_proto()))?;
-        if goes_on && !is_counted {
-            self.change_raft(running, vec![MemberChange::Learner(id)])?;
-        }
         if loses_vote {
             self.change_raft(running, vec![MemberChange::Learner(id)])?;
             self.wait_for_lanes(running)?;
@@ -214,18 +210,13 @@ impl Cluster {
         ))
     }
 
-    /// Whether a node runs as a member of this cluster, in the life that the cluster knows.
-    fn is_in_this_life(&self, running: &Running, member: &Member) -> bool {
-        self.ask(member).is_ok_and(|hello| {
-            hello.cluster_id[..] == running.cluster_id() && hello.incarnation == member.incarnation
-        })
-    }
-
     fn remove(&self, running: &Running, name: &str) -> Result<(), String> {
         let node = NodeId::new(name).map_err(|error| error.to_string())?;
-        let Some(mut member) = self.roster.get(&node) else {
-            return Err(format!("node '{node}' is no member: see FROM quack_nodes(…)"));
-        };
+        let no_member = || format!("node '{node}' is no member: see FROM quack_nodes(…)");
+        let mut member = self.roster.known(&node).ok_or_else(no_member)?;
+        if member.removed && counted_lives(&running.node.membership(), &member).is_empty() {
+            return Err(no_member());
+        }
         let membership = running.node.membership();
         self.require_dispensable(&membership, &member)?;
         let lives = counted_lives(&membership, &member);

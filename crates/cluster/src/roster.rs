@@ -183,6 +183,11 @@ impl Roster {
         self.read().members.get(node).filter(|member| !member.removed).cloned()
     }
 
+    /// A member by name, also a removed one.
+    pub fn known(&self, node: &NodeId) -> Option<Member> {
+        self.read().members.get(node).cloned()
+    }
+
     /// Whether a node of this name was a member, and is none now.
     pub fn was_removed(&self, node: &NodeId) -> bool {
         self.read().members.get(node).is_some_and(|member| member.removed)

@@ -308,6 +308,38 @@ fn a_node_whose_removal_was_not_ended_comes_back_when_it_is_added_again() {
     comes_back(&world, world.start("n2"), &nodes);
 }
 
+/// The leader that removes it stands still between its two decisions; the next one adds it again, and the second decision
+/// comes after all.
+#[test]
+fn a_removal_that_ends_late_takes_no_vote_of_a_node_that_was_added_again() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let mut nodes = world.found();
+    hand_over(&nodes, 0);
+    let late = Member { removed: true, ..nodes[0].member("n2").unwrap() };
+    nodes[0].handle().change_members(vec![MemberChange::Remove(id("n2").raft_id(0))], LONG).unwrap();
+    nodes[0].change(&Change::Put(world.spec("n2")));
+    nodes[0].set("meanwhile", "x");
+    let refused = nodes[0].host().propose(Body::Member(late.to_proto())).unwrap_err();
+    assert!(refused.contains("has been admitted under a later incarnation"), "{refused}");
+    let n2 = nodes.pop().unwrap();
+    comes_back(&world, n2, &nodes);
+}
+
+/// However that came about: the roster knows no such member, and Raft counts it.
+#[test]
+fn a_removed_node_that_raft_still_counts_is_removed_again() {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let nodes = world.found();
+    hand_over(&nodes, 0);
+    let removed = Member { removed: true, ..nodes[0].member("n2").unwrap() };
+    nodes[0].host().propose(Body::Member(removed.to_proto())).unwrap();
+    assert_eq!(nodes[0].handle().membership().voters.len(), 3);
+    nodes[0].change(&Change::Remove(id("n2")));
+    assert_eq!(nodes[0].handle().membership().voters.len(), 2);
+    let error = nodes[0].cluster().change(&Change::Remove(id("n2"))).unwrap_err().to_string();
+    assert!(error.contains("node 'n2' is no member"), "{error}");
+}
+
 /// Its old life stops with words, and the next start joins; what it proposes from then on has an effect.
 fn comes_back(world: &World, n2: Node, others: &[Node]) {
     eventually("n2 is told", || n2.runs() && n2.handle().degraded().is_some());
