@@ -3,11 +3,11 @@
 #include "host.hpp"
 
 #include "catalog.hpp"
+#include "store.hpp"
 #include "transaction_manager.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/main/connection.hpp"
 #include "duckdb/parser/parsed_data/attach_info.hpp"
-#include "duckdb/storage/single_file_block_manager.hpp"
 #include "duckdb/storage/storage_manager.hpp"
 
 using namespace duckdb;
@@ -53,17 +53,11 @@ public:
 		}
 		catalog.RequireSound();
 		catalog.RequireRoom();
-		catalog.BeginCheckpoint(Count(db));
+		catalog.BeginCheckpoint(CheckpointCount(db));
 	}
 
 	void OnCheckpointEnd(AttachedDatabase &db, CheckpointOptions) override {
-		db.GetCatalog().Cast<QuackCatalog>().EndCheckpoint(Count(db));
-	}
-
-	//! How many checkpoints the file has seen.
-	static uint64_t Count(AttachedDatabase &db) {
-		auto &blocks = db.GetStorageManager().Cast<SingleFileStorageManager>().GetBlockManager();
-		return blocks.Cast<SingleFileBlockManager>().GetCheckpointIteration();
+		db.GetCatalog().Cast<QuackCatalog>().EndCheckpoint(CheckpointCount(db));
 	}
 };
 

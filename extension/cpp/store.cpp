@@ -25,6 +25,11 @@ Store::Store(Host &host, shared_ptr<AttachedDatabase> db_p)
 	host.held++;
 }
 
+uint64_t CheckpointCount(AttachedDatabase &db) {
+	auto &blocks = db.GetStorageManager().Cast<SingleFileStorageManager>().GetBlockManager();
+	return blocks.Cast<SingleFileBlockManager>().GetCheckpointIteration();
+}
+
 HeldConnection Store::Connect(bool internal) {
 	auto connection = host.Connect();
 	StatementState::Get(*connection->context).internal = internal;
@@ -189,6 +194,5 @@ extern "C" void quack_cpp_store_checkpoint(void *store_p, QuackError *error) {
 }
 
 extern "C" uint64_t quack_cpp_store_checkpoints(void *store_p) {
-	auto &storage = static_cast<quack::Store *>(store_p)->db->GetStorageManager().Cast<SingleFileStorageManager>();
-	return storage.GetBlockManager().Cast<SingleFileBlockManager>().GetCheckpointIteration();
+	return quack::CheckpointCount(*static_cast<quack::Store *>(store_p)->db);
 }

@@ -8,11 +8,11 @@
 #include "error.hpp"
 #include "host.hpp"
 #include "statement.hpp"
+#include "store.hpp"
 #include "duckdb/main/attached_database.hpp"
 #include "duckdb/main/database_manager.hpp"
 #include "duckdb/main/valid_checker.hpp"
 #include "duckdb/storage/data_table.hpp"
-#include "duckdb/storage/single_file_block_manager.hpp"
 #include "duckdb/storage/storage_manager.hpp"
 #include "duckdb/transaction/duck_transaction.hpp"
 #include "duckdb/transaction/local_storage.hpp"
@@ -228,8 +228,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	// DuckDB skips a checkpoint when it knows of no changes, and forgets those that were committed while the last one
 	// was being written. The log is released behind a checkpoint, so it must be there.
 	storage.AddWALSize(1);
-	auto &blocks = storage.Cast<SingleFileStorageManager>().GetBlockManager().Cast<SingleFileBlockManager>();
-	auto before = blocks.GetCheckpointIteration();
+	auto before = CheckpointCount(db);
 	auto &sequences = db.GetCatalog().Cast<QuackCatalog>().sequences;
 	MemoryRoom::ForCheckpoint room(Host::Get(context).memory_room, *context.db, WidestTable(db.GetCatalog().Cast<QuackCatalog>()));
 	// DuckDB's own way takes this lock from nothing. While no thread held it, a commit of the applier would begin an automatic
@@ -264,7 +263,7 @@ void QuackTransactionManager::WriteCheckpoint(ClientContext &context) {
 	}
 	checkpointing = std::thread::id();
 	sequences.Thaw();
-	if (blocks.GetCheckpointIteration() == before) {
+	if (CheckpointCount(db) == before) {
 		throw IOException("DuckDB has skipped a checkpoint of \"%s\"", db.GetName().GetIdentifierName());
 	}
 }

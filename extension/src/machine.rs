@@ -57,7 +57,7 @@ impl Machine {
         node: &Arc<SharedNode>,
     ) -> Result<Self, StoreError> {
         let (tables, position, state) = DuckDbStore::open(&store, owner, foreign, Arc::downgrade(node))?;
-        let counted = quack_node::Checkpoints::open(folder, store.checkpoints());
+        let counted = quack_node::CheckpointCount::open(folder, store.checkpoints());
         node.count_checkpoints(counted.map_err(|error| StoreError::new(ErrorKind::IO, error.to_string()))?);
         if foreign {
             // Nothing in the log says whose the store is: only a checkpoint makes it durable.

@@ -11,7 +11,7 @@ use quack_apply::store::ErrorKind;
 use quack_apply::writer::DEFAULT_GROUP;
 use quack_apply::{Answered, LAG, Proposer, StoreError, entry};
 use quack_cluster::{Cluster, Feature};
-use quack_node::{Checkpoints, NodeHandle, ProposeError, Refusal, WaitError, Waiter};
+use quack_node::{CheckpointCount, NodeHandle, ProposeError, Refusal, WaitError, Waiter};
 use quack_proto::log::v1::{Boot, Outcome, entry::Body};
 use quack_types::{GroupId, Mark, ProposalId};
 
@@ -35,7 +35,7 @@ pub struct SharedNode {
     /// Values of sequences that are reserved for this node.
     stock: Mutex<Stock>,
     /// How many checkpoints the store has seen.
-    checkpoints: Mutex<Option<Checkpoints>>,
+    checkpoint_count: Mutex<Option<CheckpointCount>>,
 }
 
 impl SharedNode {
@@ -89,25 +89,25 @@ impl SharedNode {
     }
 
     /// Says how many checkpoints the store has seen.
-    pub fn count_checkpoints(&self, checkpoints: Checkpoints) {
-        *self.checkpoints() = Some(checkpoints);
+    pub fn count_checkpoints(&self, count: CheckpointCount) {
+        *self.checkpoint_count() = Some(count);
     }
 
-    fn checkpoints(&self) -> MutexGuard<'_, Option<Checkpoints>> {
+    fn checkpoint_count(&self) -> MutexGuard<'_, Option<CheckpointCount>> {
         // What it says was written as a whole, or not.
-        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
+        self.checkpoint_count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A checkpoint begins in a store that has seen `count`. One that cannot be counted has to wait.
     pub fn begin_checkpoint(&self, count: u64) -> Result<(), StoreError> {
-        let begun = self.checkpoints().as_mut().map_or(Ok(()), |checkpoints| checkpoints.begin(count));
+        let begun = self.checkpoint_count().as_mut().map_or(Ok(()), |noted| noted.begin(count));
         begun.map_err(|error| StoreError::new(ErrorKind::TRANSACTION, error.to_string()))
     }
 
     /// The checkpoint with number `count` was written.
     pub fn end_checkpoint(&self, count: u64) {
-        if let Some(checkpoints) = &mut *self.checkpoints() {
-            checkpoints.end(count);
+        if let Some(noted) = &mut *self.checkpoint_count() {
+            noted.end(count);
         }
     }
 

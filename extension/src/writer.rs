@@ -242,8 +242,8 @@ unsafe extern "C" fn quack_rs_writer_abort(handle: *mut c_void) {
     });
 }
 
-const REMOVED: &str = "nothing was written: the cluster has removed this node and takes no entries from it. Stop it, empty \
-                       its data folder, CALL quack_add_node on another node, and start it again";
+const REMOVED: &str = "nothing was written: the cluster has removed this node and takes no entries from it. CALL \
+                       quack_add_node on another node, and start this one again: it takes a copy of what the others have";
 
 /// A refusal as the DuckDB error that it is.
 pub(crate) fn as_result(outcome: Outcome) -> Result<Applied, StoreError> {

@@ -19,6 +19,7 @@ use quack_types::{LogIndex, Mark};
 
 use crate::cluster::{Cluster, HELLO_TIME, Running};
 use crate::roster::Member;
+use crate::said::Said;
 
 /// How long the thread may not know that the cluster stops.
 const WAKE: Duration = Duration::from_millis(250);
@@ -27,8 +28,6 @@ const POLL: Duration = Duration::from_millis(20);
 const ASK_TIME: Duration = Duration::from_secs(2);
 /// How soon it looks again when it came to no decision, or to none that changes anything.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How often it says the same.
-const SAY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the members have decided up to a position.
 #[derive(Debug, Default)]
@@ -60,20 +59,6 @@ impl Answers {
             };
         }
         text
-    }
-}
-
-/// When something was said last.
-#[derive(Default)]
-struct Said(Option<Instant>);
-
-impl Said {
-    fn is_due(&mut self) -> bool {
-        let is_due = self.0.is_none_or(|at| at.elapsed() >= SAY_INTERVAL);
-        if is_due {
-            self.0 = Some(Instant::now());
-        }
-        is_due
     }
 }
 
@@ -135,9 +120,7 @@ impl Cluster {
         position: LogIndex,
         mut heard: impl FnMut(&Answers),
     ) -> Answers {
-        let takes_part = |member: &Member| {
-            membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id())
-        };
+        let takes_part = |member: &Member| membership.is_member(member.raft_id());
         let members: Vec<Member> = self.roster.members().into_iter().filter(takes_part).collect();
         let (sender, answered) = channel();
         let (count, deadline) = (members.len(), Instant::now() + ASK_TIME);

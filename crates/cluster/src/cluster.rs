@@ -20,6 +20,7 @@ use crate::calls::unreadable;
 use crate::frame::Sender;
 use crate::presence::Presence;
 use crate::roster::{Member, Roster};
+use crate::said::Said;
 use crate::sending::Snapshots;
 use crate::shared::Shared;
 use crate::transfers::Transfers;
@@ -28,9 +29,6 @@ use crate::witness::Witness;
 
 /// How long a peer may take to say what it is.
 pub(crate) const HELLO_TIME: Duration = Duration::from_secs(1);
-
-/// How often it says the same.
-const SAY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a peer hears that was a member.
 pub(crate) const REMOVED: &str = "it was removed from this cluster";
@@ -151,8 +149,8 @@ pub struct Cluster {
     pub(crate) told: Mutex<Option<BTreeSet<RaftId>>>,
     /// Which processes the members are.
     pub(crate) presence: Presence,
-    /// When it was said last that a node of another cluster sends messages.
-    strangers: Mutex<Option<Instant>>,
+    /// That a node of another cluster sends messages.
+    strangers: Mutex<Said>,
 }
 
 impl Cluster {
@@ -351,15 +349,19 @@ impl Cluster {
     }
 
     pub(crate) fn ask_within(&self, member: &Member, time: Duration) -> Result<Hello, String> {
-        let network = self.network.get().ok_or("the network has not started")?;
-        let body = self.hello().encode_to_vec().into();
-        let answer = network.call(&member.node, "hello", body, time).map_err(|error| error.to_string())?;
-        let hello = Hello::decode(answer).map_err(|error| {
-            format!("node '{}' answers in a way that cannot be read: {error}", member.node)
-        })?;
+        let hello = self.greet(member, &self.hello(), time)?;
         self.require_own_cluster(&hello.cluster_id)
             .map_err(|reason| format!("node '{}': {reason}", member.node))?;
         Ok(hello)
+    }
+
+    /// Says hello, and hears what a member says to that.
+    pub(crate) fn greet(&self, member: &Member, question: &Hello, time: Duration) -> Result<Hello, String> {
+        let network = self.network.get().ok_or("the network has not started")?;
+        let body = question.encode_to_vec().into();
+        let answer = network.call(&member.node, "hello", body, time).map_err(|error| error.to_string())?;
+        Hello::decode(answer)
+            .map_err(|error| format!("node '{}' answers in a way that cannot be read: {error}", member.node))
     }
 
     /// One line for each member, in the order of their names. Asks those that are not this node.
@@ -456,9 +458,7 @@ impl Cluster {
 
     /// Says, once a minute at most, that a node of another cluster sends messages to this one.
     fn hear_stranger(&self, peer: &NodeId) {
-        let mut said = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|at| at.elapsed() >= SAY_INTERVAL) {
-            *said = Some(Instant::now());
+        if self.strangers.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
             tracing::warn!(
                 %peer,
                 "messages were dropped: another cluster has a node of this name and finds this node. Stop the nodes of one \
@@ -626,10 +626,11 @@ fn draw() -> u64 {
 
 impl PeerHandler for Cluster {
     fn admit(&self, peer: &NodeId) -> Result<(), String> {
-        if self.roster.get(peer).is_some() {
-            return Ok(());
-        }
-        let removed = if self.roster.was_removed(peer) { format!("; {REMOVED}") } else { String::new() };
+        let removed = match self.roster.known(peer) {
+            Some(member) if !member.removed => return Ok(()),
+            Some(_) => format!("; {REMOVED}"),
+            None => String::new(),
+        };
         Err(format!(
             "node '{peer}' is no member of this cluster: add it on a member with CALL quack_add_node(…){removed}"
         ))

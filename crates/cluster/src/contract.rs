@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use quack_node::Membership;
-use quack_types::{NodeId, RaftId};
+use quack_types::NodeId;
 
 use crate::cluster::Cluster;
 use crate::error::Error;
@@ -118,8 +118,7 @@ impl Contract {
 
     fn of(membership: &Membership, members: Vec<Member>) -> Self {
         let mut contract = Self { members_unknown: membership.is_empty(), ..Self::default() };
-        let applies = |id: RaftId| membership.is_voter(id) || membership.learners.contains(&id);
-        let members = members.into_iter().filter(|member| applies(member.raft_id()));
+        let members = members.into_iter().filter(|member| membership.is_member(member.raft_id()));
         for member in members {
             match member.release {
                 Some(release) => {

@@ -11,7 +11,6 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use prost::Message as _;
 use quack_node::{DataFolder, EmptyFolder, NodeHandle};
 use quack_proto::peer::v1::{Hello, Introduction, LogEnd};
 use quack_types::{NodeId, RaftId};
@@ -138,9 +137,7 @@ impl Cluster {
         let has_quorum =
             word.leads || is_enough(&membership.voters) && is_enough(&membership.voters_outgoing);
         // A node that is not in Raft's membership yet has heard nothing.
-        let is_missed = |(member, _): &&(Member, String)| {
-            membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id())
-        };
+        let is_missed = |(member, _): &&(Member, String)| membership.is_member(member.raft_id());
         let is_doubted = word.silent.iter().any(|(_, error)| error.contains(AT_WORK));
         let waits =
             word.silent.iter().any(|silent| is_missed(&silent)) && !word.works && began.elapsed() <= PATIENCE;
@@ -232,13 +229,7 @@ impl Cluster {
     }
 
     fn introduce(&self, member: &Member, question: &Hello) -> Result<Hello, String> {
-        let network = self.network.get().ok_or("the network has not started")?;
-        let body = question.encode_to_vec().into();
-        let answer =
-            network.call(&member.node, "hello", body, HELLO_TIME).map_err(|error| error.to_string())?;
-        let answer = Hello::decode(answer).map_err(|error| {
-            format!("node '{}' answers in a way that cannot be read: {error}", member.node)
-        })?;
+        let answer = self.greet(member, question, HELLO_TIME)?;
         if answer.cluster_id != question.cluster_id {
             return Err(format!("node '{}' does not belong to this cluster now", member.node));
         }

@@ -39,6 +39,7 @@ mod introduction;
 mod members;
 mod presence;
 mod roster;
+mod said;
 mod sending;
 mod shared;
 mod snapshot;

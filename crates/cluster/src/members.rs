@@ -138,16 +138,13 @@ impl Cluster {
         if let Some(other) = taken {
             return Err(format!("node '{}' is at {} already", other.node, member.endpoint));
         }
-        let before = self.roster.get(&member.node);
-        member.incarnation = self.roster.incarnation_to_add(&member.node);
-        member.release = before.as_ref().and_then(|member| member.release.clone());
         let membership = running.node.membership();
-        let is_counted =
-            membership.is_voter(member.raft_id()) || membership.learners.contains(&member.raft_id());
-        // Its removal was begun, or its admission: it begins a new life also when it goes on. What another leader decides of
-        // the former one, and says late, is then void.
-        if before.is_some() && !is_counted {
-            member.incarnation += 1;
+        if let Some(known) = self.roster.known(&member.node) {
+            // Where its removal has ended or was begun, or its admission, it begins a new life, also when it goes on. What
+            // another leader decides of the former one, and says late, is then void.
+            let is_over = known.removed || !membership.is_member(known.raft_id());
+            member.incarnation = known.incarnation + u64::from(is_over);
+            member.release = known.release.filter(|_| !known.removed);
         }
         let id = member.raft_id();
         // The other way round it is promoted when it has caught up.

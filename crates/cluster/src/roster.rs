@@ -180,23 +180,12 @@ impl Roster {
 
     /// A member by name; `None` for a removed one.
     pub fn get(&self, node: &NodeId) -> Option<Member> {
-        self.read().members.get(node).filter(|member| !member.removed).cloned()
+        self.known(node).filter(|member| !member.removed)
     }
 
     /// A member by name, also a removed one.
     pub fn known(&self, node: &NodeId) -> Option<Member> {
         self.read().members.get(node).cloned()
-    }
-
-    /// Whether a node of this name was a member, and is none now.
-    pub fn was_removed(&self, node: &NodeId) -> bool {
-        self.read().members.get(node).is_some_and(|member| member.removed)
-    }
-
-    /// Under which incarnation a node is added: that of a removed one is over.
-    pub fn incarnation_to_add(&self, node: &NodeId) -> u64 {
-        let known = self.read();
-        known.members.get(node).map_or(0, |member| member.incarnation + u64::from(member.removed))
     }
 
     /// All members that were not removed, in the order of their names.
@@ -269,15 +258,15 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_node_is_no_member_and_comes_back_under_a_later_incarnation() {
+    fn a_removed_node_is_no_member_and_its_incarnation_is_remembered() {
         let roster = roster();
         let mut member = roster.get(&id("n2")).unwrap().to_proto();
         (member.removed, member.incarnation) = (true, 4);
         roster.update([&member].into_iter());
         assert_eq!(roster.get(&id("n2")), None);
         assert_eq!(roster.members().len(), 2);
-        assert!(roster.was_removed(&id("n2")) && !roster.was_removed(&id("n1")));
-        let to_add = ["n2", "n1", "n9"].map(|name| roster.incarnation_to_add(&id(name)));
-        assert_eq!(to_add, [5, 0, 0]);
+        let known = ["n2", "n1", "n9"].map(|name| roster.known(&id(name)));
+        let known = known.map(|member| member.map(|member| (member.incarnation, member.removed)));
+        assert_eq!(known, [Some((4, true)), Some((0, false)), None]);
     }
 }

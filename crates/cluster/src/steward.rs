@@ -94,7 +94,7 @@ impl Cluster {
         let membership = running.node.membership();
         for member in self.roster.members() {
             let id = member.raft_id();
-            if !membership.is_voter(id) && !membership.learners.contains(&id) {
+            if !membership.is_member(id) {
                 continue;
             }
             let hello = if member.node == self.settings.own { Ok(self.hello()) } else { self.ask(&member) };

@@ -23,6 +23,14 @@ fn role(node: &Node, of: &str) -> &'static str {
     }
 }
 
+/// Three voters of which the first one leads.
+fn three_led_by_n0() -> (World, Vec<Node>) {
+    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
+    let nodes = world.found();
+    hand_over(&nodes, 0);
+    (world, nodes)
+}
+
 fn as_role(spec: PeerSpec, role: PeerRole) -> Change {
     Change::Put(PeerSpec { role, ..spec })
 }
@@ -44,9 +52,7 @@ fn refused(nodes: &[Node], asked: usize, change: &Change, why: &str) {
 
 #[test]
 fn a_follower_hands_every_change_to_the_leader() {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
-    let nodes = world.found();
-    hand_over(&nodes, 0);
+    let (world, nodes) = three_led_by_n0();
     let spec = world.member("n3:learner");
     nodes[1].change(&Change::Put(spec.clone()));
     eventually("all know the new one", || nodes.iter().all(|node| role(node, "n3") == "joining"));
@@ -229,9 +235,7 @@ fn a_member_that_does_not_lead_makes_no_other_fall_behind() {
 /// next one sees that the rest would be no quorum.
 #[test]
 fn a_leader_cannot_make_the_others_fall_behind_one_by_one() {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
-    let nodes = world.found();
-    hand_over(&nodes, 0);
+    let (world, nodes) = three_led_by_n0();
     let mut transport = nodes[0].cluster.transport(nodes[0].handle().identity()).unwrap();
     let mut say_to = |name: &str| {
         let need =
@@ -252,9 +256,7 @@ fn a_leader_cannot_make_the_others_fall_behind_one_by_one() {
 
 #[test]
 fn a_removal_that_would_leave_no_quorum_is_refused_and_changes_nothing() {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
-    let mut nodes = world.found();
-    hand_over(&nodes, 0);
+    let (world, mut nodes) = three_led_by_n0();
     nodes.pop().unwrap().kill();
     let error = nodes[1].cluster.change(&Change::Remove(id("n1"))).unwrap_err().to_string();
     assert!(error.contains("no leader any more") && error.contains("Start 'n2'"), "{error}");
@@ -270,9 +272,7 @@ fn a_removal_that_would_leave_no_quorum_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_node_that_was_removed_hears_so_and_comes_back_as_a_new_member() {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
-    let mut nodes = world.found();
-    hand_over(&nodes, 0);
+    let (world, mut nodes) = three_led_by_n0();
     nodes[0].change(&Change::Remove(id("n2")));
     nodes.pop().unwrap().kill();
     let n2 = world.start("n2");
@@ -285,9 +285,7 @@ fn a_node_that_was_removed_hears_so_and_comes_back_as_a_new_member() {
 /// It has worked all the time, and hears of neither change: no member says anything to its old life.
 #[test]
 fn a_node_that_is_removed_and_added_again_while_it_works_comes_back_as_a_new_member() {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
-    let mut nodes = world.found();
-    hand_over(&nodes, 0);
+    let (world, mut nodes) = three_led_by_n0();
     nodes[0].change(&Change::Remove(id("n2")));
     nodes[0].change(&Change::Put(world.spec("n2")));
     nodes[0].set("meanwhile", "x");
@@ -298,9 +296,7 @@ fn a_node_that_is_removed_and_added_again_while_it_works_comes_back_as_a_new_mem
 /// The leader that was to remove it has taken its vote, and then died.
 #[test]
 fn a_node_whose_removal_was_not_ended_comes_back_when_it_is_added_again() {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
-    let mut nodes = world.found();
-    hand_over(&nodes, 0);
+    let (world, mut nodes) = three_led_by_n0();
     nodes.pop().unwrap().kill();
     nodes[0].handle().change_members(vec![MemberChange::Remove(id("n2").raft_id(0))], LONG).unwrap();
     nodes[0].set("meanwhile", "x");
@@ -312,9 +308,7 @@ fn a_node_whose_removal_was_not_ended_comes_back_when_it_is_added_again() {
 /// comes after all.
 #[test]
 fn a_removal_that_ends_late_takes_no_vote_of_a_node_that_was_added_again() {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
-    let mut nodes = world.found();
-    hand_over(&nodes, 0);
+    let (world, mut nodes) = three_led_by_n0();
     let late = Member { removed: true, ..nodes[0].member("n2").unwrap() };
     nodes[0].handle().change_members(vec![MemberChange::Remove(id("n2").raft_id(0))], LONG).unwrap();
     nodes[0].change(&Change::Put(world.spec("n2")));
@@ -328,9 +322,7 @@ fn a_removal_that_ends_late_takes_no_vote_of_a_node_that_was_added_again() {
 /// However that came about: the roster knows no such member, and Raft counts it.
 #[test]
 fn a_removed_node_that_raft_still_counts_is_removed_again() {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
-    let nodes = world.found();
-    hand_over(&nodes, 0);
+    let (_world, nodes) = three_led_by_n0();
     let removed = Member { removed: true, ..nodes[0].member("n2").unwrap() };
     nodes[0].host().propose(Body::Member(removed.to_proto())).unwrap();
     assert_eq!(nodes[0].handle().membership().voters.len(), 3);
@@ -404,9 +396,7 @@ fn a_write_on_a_learner_is_refused_when_there_is_no_leader() {
 
 #[test]
 fn leadership_is_not_handed_to_a_node_that_is_not_there() {
-    let world = World::new(&["n0:voter", "n1:voter", "n2:voter"]);
-    let mut nodes = world.found();
-    hand_over(&nodes, 0);
+    let (_world, mut nodes) = three_led_by_n0();
     nodes.pop().unwrap().kill();
     let error = nodes[1].cluster.change(&Change::Lead(id("n2"))).unwrap_err().to_string();
     assert!(error.contains("node 'n2' cannot lead"), "{error}");

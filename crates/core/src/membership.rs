@@ -68,6 +68,11 @@ impl Membership {
         self.voters.contains(&node) || self.voters_outgoing.contains(&node)
     }
 
+    /// Whether this node gets what the group decides, with a vote or without.
+    pub fn is_member(&self, node: RaftId) -> bool {
+        self.is_voter(node) || self.learners.contains(&node)
+    }
+
     /// Whether this node's vote is the only one.
     pub fn is_only_voter(&self, node: RaftId) -> bool {
         self.voters == [node] && !self.is_joint()

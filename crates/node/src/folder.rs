@@ -28,7 +28,7 @@ use quack_types::folder::{REBUILD, WITNESSED};
 use quack_types::unshared::Unshared;
 use quack_types::{GroupId, NodeId};
 
-use crate::checkpoints::{CHECKPOINTS, CHECKPOINTS_NEW};
+use crate::checkpoint_count::{CHECKPOINTS, CHECKPOINTS_NEW};
 use crate::identity::Identity;
 use crate::private::{self, FILE_MODE, create_private};
 use crate::refounding;
@@ -406,12 +406,7 @@ fn discard_first_files(path: &Path) -> Result<(), Error> {
 fn discard_beginnings(path: &Path) -> Result<(), Error> {
     for name in [FOUNDING, FOUNDING_NEW, CREATING] {
         let file = path.join(name);
-        match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", file)(error));
-            }
-            _ => {}
-        }
+        private::remove_if_there(&file).map_err(Error::io("remove", file))?;
     }
     Ok(())
 }
@@ -548,10 +543,7 @@ pub fn write_broken(path: &Path, text: &str) -> Result<(), Error> {
         return write_whole(path, BROKEN, BROKEN_NEW, text.as_bytes());
     }
     let name = path.join(BROKEN);
-    match std::fs::remove_file(&name) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", name)(error)),
-        _ => Ok(()),
-    }
+    private::remove_if_there(&name).map_err(Error::io("remove", name))
 }
 
 pub(crate) fn read_if_there(path: &Path, name: &str) -> Result<Option<Vec<u8>>, Error> {

@@ -30,8 +30,8 @@
 
 mod apply_loop;
 mod backup;
+mod checkpoint_count;
 mod checkpoint_loop;
-mod checkpoints;
 mod config;
 mod error;
 mod folder;
@@ -58,7 +58,7 @@ mod view;
 mod wal;
 
 pub use backup::{Backup, BackupOrigin};
-pub use checkpoints::Checkpoints;
+pub use checkpoint_count::CheckpointCount;
 pub use config::NodeConfig;
 pub use error::{Error, MemberError, ProposeError, WaitError};
 pub use folder::{

@@ -13,6 +13,8 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+use crate::private;
+
 /// How often a node without room looks for it.
 pub(crate) const ROOM_POLL: Duration = Duration::from_millis(200);
 
@@ -157,11 +159,8 @@ impl Room {
 /// Takes away what a trial has left that was interrupted.
 fn forget_trial(folder: &Path) {
     let path = folder.join(TRIAL);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, file = %path.display(), "a file that only occupies room is not removed");
-        }
-        _ => {}
+    if let Err(error) = private::remove_if_there(&path) {
+        tracing::warn!(%error, file = %path.display(), "a file that only occupies room is not removed");
     }
 }
 

@@ -59,10 +59,8 @@ pub(crate) fn set_aside(path: &Path, files: &[&str], identity: &str) -> Result<(
 
 /// Takes the mark away, also one that a moved identity has left behind.
 pub(crate) fn unmark(path: &Path) -> std::io::Result<()> {
-    match std::fs::remove_file(path.join(REBUILD)) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => File::open(path)?.sync_all(),
-    }
+    private::remove_if_there(&path.join(REBUILD))?;
+    File::open(path)?.sync_all()
 }
 
 /// What the node was before its files were set aside.

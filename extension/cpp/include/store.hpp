@@ -26,6 +26,9 @@ public:
 	duckdb::shared_ptr<duckdb::AttachedDatabase> db;
 };
 
+//! How many checkpoints the file of a store has seen, as DuckDB counts them in it.
+uint64_t CheckpointCount(duckdb::AttachedDatabase &db);
+
 //! Makes the store the default database of a connection.
 void UseStore(duckdb::ClientContext &context, const duckdb::string &catalog);
 

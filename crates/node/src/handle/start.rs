@@ -43,12 +43,12 @@ impl NodeHandle {
         let identity = folder.identity().clone();
         // The store of a snapshot may be ahead of the log that came with it.
         let is_ahead = folder.has_foreign_store()?;
-        let needed: Vec<_> = if is_ahead { Vec::new() } else { machine.place().groups().collect() };
+        let (place, lanes) = (machine.place(), machine.lanes());
+        let needed: Vec<_> = if is_ahead { Vec::new() } else { place.groups().collect() };
         let (log, recovery) =
             Log::open_with(folder.log_disk(), config.log.clone(), &folder.log_identity(), &needed)?;
         tracing::info!(?recovery, boot = identity.boot, node = %identity.node_id, "log opened");
         let reader = log.reader();
-        let (place, lanes) = (machine.place(), machine.lanes());
         let applied = place.root;
         let known = |(group, index): (GroupId, LogIndex)| {
             (group, if is_ahead { last_of(&reader, group).min(index) } else { index })

@@ -16,7 +16,7 @@ const VERSION: u32 = 1;
 
 /// The count of a node's folder.
 #[derive(Debug)]
-pub struct Checkpoints {
+pub struct CheckpointCount {
     folder: PathBuf,
     noted: Option<Noted>,
 }
@@ -28,7 +28,7 @@ struct Noted {
     begun: u64,
 }
 
-impl Checkpoints {
+impl CheckpointCount {
     /// Of the store in a folder that has seen `count` checkpoints. A folder that says nothing has a new store, or one that
     /// came with a snapshot.
     ///
@@ -97,37 +97,37 @@ mod tests {
     use super::*;
 
     fn is_other(folder: &Path, count: u64) -> bool {
-        matches!(Checkpoints::open(folder, count), Err(Error::OtherStore { .. }))
+        matches!(CheckpointCount::open(folder, count), Err(Error::OtherStore { .. }))
     }
 
     #[test]
     fn a_store_with_another_count_is_not_the_nodes() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        let mut checkpoints = Checkpoints::open(folder, 7).unwrap();
+        let mut checkpoints = CheckpointCount::open(folder, 7).unwrap();
         assert!(is_other(folder, 6) && is_other(folder, 8));
         checkpoints.begin(7).unwrap();
         // The process ends within the checkpoint, or did not make it.
         assert!(is_other(folder, 6) && is_other(folder, 9));
-        assert!(Checkpoints::open(folder, 7).is_ok());
+        assert!(CheckpointCount::open(folder, 7).is_ok());
         checkpoints.begin(7).unwrap();
         assert!(is_other(folder, 8), "the start before has found that it was not written");
-        let mut checkpoints = Checkpoints::open(folder, 7).unwrap();
+        let mut checkpoints = CheckpointCount::open(folder, 7).unwrap();
         checkpoints.begin(7).unwrap();
-        assert!(Checkpoints::open(folder, 8).is_ok());
+        assert!(CheckpointCount::open(folder, 8).is_ok());
         assert!(is_other(folder, 7));
         checkpoints.end(8);
-        assert!(Checkpoints::open(folder, 8).is_ok());
+        assert!(CheckpointCount::open(folder, 8).is_ok());
     }
 
     #[test]
     fn a_damaged_count_says_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        Checkpoints::open(folder.path(), 7).unwrap();
+        CheckpointCount::open(folder.path(), 7).unwrap();
         for text in ["", "quack checkpoints 1\nended=7\n", "quack checkpoints 9\nended=7\nbegun=7\ncrc32=0\n"]
         {
             std::fs::write(folder.path().join(CHECKPOINTS), text).unwrap();
-            assert!(Checkpoints::open(folder.path(), 3).is_ok());
+            assert!(CheckpointCount::open(folder.path(), 3).is_ok());
             assert!(is_other(folder.path(), 4));
         }
     }
